@@ -1,0 +1,1 @@
+"""fwcore: what a stateful firewall does when memory runs out."""
