@@ -1,8 +1,9 @@
-"""The machines: rows of thresholds, rows of steps, and the laws of ``quiet`` on random snapshots."""
+"""The machines: rows of thresholds, rows of steps, the laws of ``quiet`` on random snapshots."""
 
 from types import SimpleNamespace
 
 import pytest
+from fwcore._fastpath import Gauge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from fwcore.conserve import (
     intersect,
     machines,
 )
-from fwcore._fastpath import Gauge
 
 PAGE = 4096
 
