@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-from fwcore._fastpath import Gauge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fwcore._fastpath import Gauge
 from fwcore.conserve import (
     GIB,
     MIB,

@@ -107,7 +107,8 @@ def test_lines(kind, values, machine, figures, line):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_line_in_every_generation(kind, values):
     line = text(kind, values, "unified")
-    assert line and "\n" not in line
+    assert line
+    assert "\n" not in line
 
 
 def test_the_log_id_of_something_else_is_not_used():
