@@ -201,7 +201,7 @@ TCP_COURSES = (
 def one_shot() -> Story:
     """Proxied connections before (1), within (2) and after (3) conserve mode; 1 goes on.
 
-    Pressure from 5.5 s to 10.5 s; sessions by client port.
+    The first packet is at 1.0 s; pressure lasts from 5.5 s to 10.5 s (4.5 and 9.5 after it).
     """
     story, server = Story(), "203.0.113.10:80"
     for time_s, port in ((1.0, 1001), (6.0, 1002), (11.0, 1003)):
@@ -297,7 +297,7 @@ def icmp_errors() -> Story:
         echo, ip4(b, a) / ICMP(type=0, id=77) / Raw(b"ping"), error(11, 0, echo),
         error(3, 1, nested, 56),  # an error about an error
         error(3, 3, first, 24),  # four bytes of the quoted UDP header only
-        ip4(b, a) / ICMP(type=13, id=5) / Raw(b"t" * 12),  # timestamp: no error, no echo
+        ip4(b, a) / ICMP(type=13, id=5, ts_ori=1, ts_rx=2, ts_tx=3) / Raw(b"t" * 12),  # timestamp: no error, no echo
         error(12, 0, first))
 
 

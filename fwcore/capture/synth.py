@@ -484,7 +484,7 @@ class Web(Scripted):
     """Browsing: many clients, 16 servers; connections of two requests, opened and closed.
 
     Handshake, two GETs of 420 bytes, answers of four segments (5 080 bytes) with delayed ACKs,
-    FIN from both sides: 22 packets, 638 bytes a frame on average. Port 80, 1 of 4 on 443.
+    FIN from both sides: 22 packets, 557 bytes a frame on average. Port 80, 1 of 4 on 443.
     """
 
     name: ClassVar[str] = "web"
