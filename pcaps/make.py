@@ -297,7 +297,8 @@ def icmp_errors() -> Story:
         echo, ip4(b, a) / ICMP(type=0, id=77) / Raw(b"ping"), error(11, 0, echo),
         error(3, 1, nested, 56),  # an error about an error
         error(3, 3, first, 24),  # four bytes of the quoted UDP header only
-        ip4(b, a) / ICMP(type=13, id=5, ts_ori=1, ts_rx=2, ts_tx=3) / Raw(b"t" * 12),  # timestamp: no error, no echo
+        # a timestamp request is neither an error nor an echo
+        ip4(b, a) / ICMP(type=13, id=5, ts_ori=1, ts_rx=2, ts_tx=3) / Raw(b"t" * 12),
         error(12, 0, first))
 
 
