@@ -131,7 +131,6 @@ class Course:
     def __init__(self, *scripts: Script, snap_bytes: int = 0) -> None:
         self.steps = len(scripts[0].rows)
         self.layouts: list[Layout] = []
-        self.protocol = np.array([s.protocol for s in scripts], np.uint64)
         tables: dict[str, list] = {k: [] for k in ("layout", "reply", "flags", "seq", "ack")}
         numbers: dict[tuple, int] = {}
         for script in scripts:
@@ -632,24 +631,25 @@ class Elephants(Scripted):
 
 
 class Service(NamedTuple):
-    """A class of sessions of ``mix``: ``share`` sixteenths of them, and the policy they meet."""
+    """A class of sessions of ``mix``: ``share`` sixteenths of them, their script and policy."""
 
     share: int
     protocol: str
+    script: int
     port: int
     ports: list
     inspection: object
 
 
 SERVICES = (
-    Service(3, "tcp", 443, [443], "none"),
-    Service(2, "tcp", 22, [22], "none"),
-    Service(2, "udp", 53, [53], "none"),
-    Service(1, "tcp", 8042, ["8000-8099"], "none"),
-    Service(2, "tcp", 445, [445], ["ips"]),
-    Service(2, "udp", 3478, ["3478-3481"], "flow"),
-    Service(3, "tcp", 80, [80], ["antivirus", "webfilter"]),
-    Service(1, "tcp", 25, [25], "proxy"),
+    Service(3, "tcp", 0, 443, [443], "none"),
+    Service(2, "tcp", 0, 22, [22], "none"),
+    Service(2, "udp", 1, 53, [53], "none"),
+    Service(1, "tcp", 0, 8042, ["8000-8099"], "none"),
+    Service(2, "tcp", 0, 445, [445], ["ips"]),
+    Service(2, "udp", 2, 5004, ["5004-5007"], "flow"),
+    Service(3, "tcp", 0, 80, [80], ["antivirus", "webfilter"]),
+    Service(1, "tcp", 0, 25, [25], "proxy"),
 )
 
 MIX_POLICIES: tuple[dict, ...] = tuple(
@@ -674,19 +674,20 @@ class Mix(Scripted):
     get: ClassVar[tuple[str, ...]] = ("> PA 400 get", "< A 1460 ok", "< A 1460", "< PA 1176")
     scripts: ClassVar[tuple[Script, ...]] = (
         Script(TCP, ("> S", "< SA", "> A", *get, *get, *get, "> FA", "< FA", "> A")),
-        Script(UDP, ("> 33 query", "< 120 answer") * 3 + ("> 172", "< 172") * 6),
+        Script(UDP, ("> 33 query", "< 49 answer") * 9),
+        Script(UDP, ("> 172", "< 172") * 9),
     )
 
     def choose(self, session: np.ndarray, random: np.ndarray) -> dict:
         place = divided(session * np.uint64(7), 80)[1]  # 7 and 80 are coprime: neighbours differ
         service = _SERVICE_OF[(place & np.uint64(15)).astype(np.intp)]
-        return {"script": _SERVICE_UDP[service], "server_port": _SERVICE_PORT[service],
+        return {"script": _SERVICE_SCRIPT[service], "server_port": _SERVICE_PORT[service],
                 "server": SERVER_NET + 1 + below(random, 200),
                 "ipv6": (divided(place, 5)[1] == 0).astype(np.intp)}
 
 
 _SERVICE_OF = np.repeat(np.arange(len(SERVICES)), [s.share for s in SERVICES])
-_SERVICE_UDP = np.array([s.protocol == "udp" for s in SERVICES], np.uint64)
+_SERVICE_SCRIPT = np.array([s.script for s in SERVICES], np.uint64)
 _SERVICE_PORT = np.array([s.port for s in SERVICES], np.uint64)
 
 WORKLOADS: dict[str, type[Workload]] = {
