@@ -20,7 +20,7 @@ import numpy as np
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
@@ -629,6 +629,32 @@ cdef class FastPath:
         for i in range(numbers.shape[0]):
             session_end(&self.fw, numbers[i], cause)
         due_update(&self.fw)
+
+    def rebuild(self, config):
+        """A restart with other figures of the table; counters, clock and ledgers go on.
+
+        Raises ValueError while sessions live (the caller tears them down) and when base and table
+        no longer fit.
+        """
+        cdef fw_t *fw = &self.fw
+        cdef _Arena before = self.arena
+        cdef session_row_t *victims = fw.victims
+        cdef sample_t *samples = fw.samples
+        cdef uint64_t extra = fw.pages.owner[OWNER_BASE] - fw.config.base_pages
+        cdef uint64_t held = extra + fw.pages.owner[OWNER_SHM] + fw.pages.owner[OWNER_CACHE]
+        if fw.live:
+            raise ValueError("rebuild: sessions live; end them first")
+        if config["base_pages"] + config["preallocated_pages"] + held > config["total_pages"]:
+            raise ValueError("rebuild: base, table and what the script holds exceed the RAM")
+        self._configure(config)
+        self._allocate()
+        memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
+        memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
+        before = None
+        fw.pages.owner[OWNER_BASE] += extra
+        fw.pages.free -= held
+        fw.dirty = 1
+        due_update(fw)
 
     def sample(self):
         """Adds a row to the timeline, as of now."""

@@ -1,0 +1,1 @@
+from fwcore.capture.chunk import Chunk
