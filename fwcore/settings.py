@@ -813,12 +813,12 @@ class Settings:
 
         Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items.
         """
-        name = changes.pop("personality", self.personality)
-        chosen = personality(name)
+        origin = "argument" if "personality" in changes else self.origin.get("personality", "")
+        chosen = personality(changes.pop("personality", self.personality))
         rows = {kind: getattr(self, attribute) for kind, attribute in ROW_KINDS.items()}
         given = dict(self.given)
         _take_arguments(changes, chosen.kilo, given, rows)
-        return _build(chosen, self.origin.get("personality", "argument"), given, rows)
+        return _build(chosen, origin, given, rows)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """{name: {"value", "from", "mark", "why"}} of every setting; values fit JSON."""

@@ -84,6 +84,12 @@ def test_replace_validates_and_works_out_shares_anew():
     assert loaded.replace(udp_s=3) == loaded.replace(timeouts={"udp_s": 3})
 
 
+def test_replace_of_the_personality_keeps_what_was_given():
+    other = load("fortios-7", buckets=7).replace(personality="cos-core")
+    assert (other.buckets, other.machine) == (7, "none")
+    assert other.origin["personality"] == "argument"
+
+
 def test_replace_keeps_rows():
     rows = [{"at_s": 1.5, "owner": "shm", "add_bytes": "8KiB"}, {"fail_every": 3}]
     loaded = load("fortios-7", pressure=rows).replace(seed=5)
