@@ -185,11 +185,10 @@ def _protocol(place: _Place) -> int:
 def _port_range(place: _Place, value: Any) -> tuple[int, int]:
     """``80``, ``"80"`` or ``"8000-8099"``."""
     low, dash, high = str(value).partition("-")
-    if isinstance(value, (int, str)) and low.strip().isdecimal():
-        if not dash:
-            high = low
-        if high.strip().isdecimal() and int(low) <= int(high) <= 65535:
-            return int(low), int(high)
+    low, high = low.strip(), high.strip() if dash else low.strip()
+    digits = all(text.isdecimal() and len(text) <= 5 for text in (low, high))
+    if isinstance(value, (int, str)) and digits and int(low) <= int(high) <= 65535:
+        return int(low), int(high)
     raise place.error(
         "ports", f"ports: {value!r} is not a port; allowed: 0 to 65535, or a range such as"
         ' "8000-8099"'

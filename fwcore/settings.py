@@ -27,6 +27,7 @@ import dataclasses
 import difflib
 import functools
 import itertools
+import json
 import operator
 import re
 import tomllib
@@ -225,7 +226,7 @@ class _Bad(ValueError):
 
 # ---------------------------------------------------------------- one value
 
-_AMOUNT = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]+|%)\s*")
+_AMOUNT = re.compile(r"\s*([0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]+|%)\s*")
 _BINARY = {"kib": 1, "mib": 2, "gib": 3, "tib": 4}
 _VENDOR = {"b": 0, "kb": 1, "mb": 2, "gb": 3, "tb": 4}
 _BOOL_WORDS = {"true": True, "yes": True, "on": True, "enable": True,
@@ -286,30 +287,31 @@ def _coerce_seconds(declaration: Declaration, value: Any) -> float:
     return _ranged(declaration, _whole(value))
 
 
+def _coerce_typed(declaration: Declaration, value: Any) -> Any:
+    """Names, choices and booleans: values that are no numbers."""
+    kind = declaration.kind
+    if kind == "name" and not isinstance(value, str):
+        raise _Bad("is not a name")
+    if kind == "bool" and not isinstance(value, bool):
+        raise _Bad("is neither true nor false")
+    if kind == "choice" and value not in declaration.choices:
+        raise _Bad(f"is unknown{_nearest(value, declaration.choices)}")
+    return value
+
+
 def coerce(declaration: Declaration, value: Any, kilo: int = 1024) -> Any:
     """A typed value of this setting, or _Bad with what is wrong. ``kilo``: the vendor's kB."""
-    kind = declaration.kind
     if isinstance(value, str) and value in declaration.words:
         return None if value == "random" else value
-    if declaration.name == "seed" and value is None:
+    if value is None and "random" in declaration.words:
         return None
-    if kind == "name":
-        if not isinstance(value, str):
-            raise _Bad("is not a name")
-        return value
-    if kind == "bool":
-        if not isinstance(value, bool):
-            raise _Bad("is neither true nor false")
-        return value
-    if kind == "choice":
-        if value not in declaration.choices:
-            raise _Bad(f"is unknown{_nearest(value, declaration.choices)}")
-        return value
-    if kind == "choices":
+    if declaration.kind in ("name", "bool", "choice"):
+        return _coerce_typed(declaration, value)
+    if declaration.kind == "choices":
         return _coerce_choices(declaration, value)
-    if kind == "seconds":
+    if declaration.kind == "seconds":
         return _coerce_seconds(declaration, value)
-    if kind == "bytes" and isinstance(value, str):
+    if declaration.kind == "bytes" and isinstance(value, str):
         value = _amount(value, declaration, kilo)
     if isinstance(value, Share):
         return value
@@ -347,10 +349,11 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{value}"'
+        shown = value if len(value) <= 60 else value[:60] + "..."
+        return json.dumps(shown, ensure_ascii=False)
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(_show(each) for each in value) + "]"
-    return "random" if value is None else str(value)
+    return "random" if value is None else str(value)[:60]
 
 
 def _refuse(where: str, declaration: Declaration, value: Any, problem: str) -> SettingsError:
@@ -367,7 +370,7 @@ def _declared(name: str, where: str) -> Declaration:
         return BY_NAME[name]
     except KeyError:
         near = _nearest(name, BY_NAME) or "; `fwcore personality show plain` lists them"
-        raise SettingsError(f'{where}: unknown setting "{name}"{near}') from None
+        raise SettingsError(f'{where}: unknown setting {_show(name)}{near}') from None
 
 
 class Given(NamedTuple):
@@ -528,7 +531,7 @@ def personality(name: str, where: str = "argument") -> Personality:
         return _read_personality(name, Path(name))
     if name not in personalities():
         raise SettingsError(
-            f'{where}: unknown personality "{name}"{_nearest(name, personalities())}; '
+            f'{where}: unknown personality {_show(name)}{_nearest(name, personalities())}; '
             f"allowed: {', '.join(personalities())}, or the path of a .toml file"
         )
     return _built_in(name)
@@ -547,12 +550,15 @@ def _read_personality(name: str, path: Path) -> Personality:
                 f"{document.where(key)}: a personality has [about], [settings] and [timeouts],"
                 f" not {key}"
             )
+        if not isinstance(document.data[key], dict):
+            raise SettingsError(f"{document.where(key)}: {key} is a table: [{key}]")
     about = document.data.get("about", {})
-    kilo = {10**6: 1000, MIB: 1024}.get(about.get("megabyte", MIB))
-    if kilo is None:
+    megabyte = about.get("megabyte", MIB)
+    if megabyte not in (10**6, MIB):
         raise SettingsError(
             f"{document.where('about', 'megabyte')}: megabyte is 1000000 or 1048576"
         )
+    kilo = 1000 if megabyte == 10**6 else 1024
     entries = {
         key: _entry(document, table, key, kilo)
         for table in ("settings", "timeouts")
@@ -574,7 +580,7 @@ def _entry(document: _Document, table: str, key: str, kilo: int) -> Entry:
             " every value goes with its mark and reason"
         )
     mark = written["mark"]
-    if mark not in MARKS:
+    if not isinstance(mark, str) or mark not in MARKS:
         raise SettingsError(
             f"{where}: mark = {_show(mark)} is unknown; allowed: one of {', '.join(sorted(MARKS))}"
         )
@@ -807,12 +813,12 @@ class Settings:
 
         Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items.
         """
-        name = changes.pop("personality", self.personality)
-        chosen = personality(name)
+        origin = "argument" if "personality" in changes else self.origin.get("personality", "")
+        chosen = personality(changes.pop("personality", self.personality))
         rows = {kind: getattr(self, attribute) for kind, attribute in ROW_KINDS.items()}
         given = dict(self.given)
         _take_arguments(changes, chosen.kilo, given, rows)
-        return _build(chosen, self.origin.get("personality", "argument"), given, rows)
+        return _build(chosen, origin, given, rows)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """{name: {"value", "from", "mark", "why"}} of every setting; values fit JSON."""
@@ -925,7 +931,8 @@ class Settings:
         """Thresholds in pages of the machines this firewall has.
 
         unified {green, red, extreme} of used pages; kernel, proxy, fortios-5 {enter, leave} of
-        free pages (kernel: of what it can reach). A kernel machine below 512 MiB has no row.
+        free pages (with lowmem, what the kernel cannot reach is in its figures). A kernel machine
+        below 512 MiB has no row.
         """
         total = self.total_pages
         if self.machine == "unified":
@@ -953,7 +960,7 @@ class Settings:
         if self.machine == "none":
             low = ceil_div(LOW_MEMORY_BYTES, PAGE_BYTES) - 1
             return {"low memory": max(0, self.total_pages - low)}
-        return {name: self._watched(name) - row["enter"] + 1 for name, row in levels.items()}
+        return {name: self.total_pages - row["enter"] + 1 for name, row in levels.items()}
 
     @property
     def exit_pages(self) -> dict[str, int]:
@@ -961,10 +968,7 @@ class Settings:
         levels = self.thresholds
         if self.machine == "unified":
             return {"unified": levels["unified"]["green"] - 1}
-        return {name: self._watched(name) - row["leave"] - 1 for name, row in levels.items()}
-
-    def _watched(self, machine: str) -> int:
-        return self.reachable_pages if machine == "kernel" else self.total_pages
+        return {name: self.total_pages - row["leave"] - 1 for name, row in levels.items()}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -975,13 +979,19 @@ class Settings:
 
 
 def _kernel_row(settings: Settings) -> tuple[int, int] | None:
-    """[K] kernel machine: enter, leave; None below 512 MiB, where the KB lists nothing."""
-    reach = settings.reachable_pages
-    if settings.ram_bytes >= GIB:
+    """[K] kernel machine: enter, leave; None below 512 MiB, where the KB lists nothing.
+
+    With lowmem the percentages of the note ("below the 20% threshold of total memory that can be
+    accessed by kernel") hold for every size [D].
+    """
+    total, reach = settings.total_pages, settings.reachable_pages
+    ram_bytes = total * PAGE_BYTES
+    if ram_bytes < 512 * MIB:
+        return None
+    if ram_bytes >= GIB and not settings.lowmem:
         return 200 * FORTIOS_MB_PAGES, 300 * FORTIOS_MB_PAGES
-    if settings.ram_bytes >= 512 * MIB:
-        return reach * 20 // 100, reach * 30 // 100
-    return None
+    beyond = total - reach  # free RAM that the kernel cannot reach
+    return reach * 20 // 100 + beyond, reach * 30 // 100 + beyond
 
 
 def _proxy_row(settings: Settings) -> tuple[int, int]:
@@ -1132,7 +1142,7 @@ def _flat(name: str) -> str:
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise SettingsError(f'--set: "{text}" is not key=value')
+        raise SettingsError(f'--set: {_show(text)} is not key=value')
     name = _flat(name.strip())
     if name in ROW_KINDS or name in ROW_KINDS.values():
         raise SettingsError(f"--set: {name} are rows of a settings file, not a value")

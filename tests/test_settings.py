@@ -84,6 +84,12 @@ def test_replace_validates_and_works_out_shares_anew():
     assert loaded.replace(udp_s=3) == loaded.replace(timeouts={"udp_s": 3})
 
 
+def test_replace_of_the_personality_keeps_what_was_given():
+    other = load("fortios-7", buckets=7).replace(personality="cos-core")
+    assert (other.buckets, other.machine) == (7, "none")
+    assert other.origin["personality"] == "argument"
+
+
 def test_replace_keeps_rows():
     rows = [{"at_s": 1.5, "owner": "shm", "add_bytes": "8KiB"}, {"fail_every": 3}]
     loaded = load("fortios-7", pressure=rows).replace(seed=5)
@@ -334,9 +340,24 @@ def test_model_bytes_chooses_the_proxy_row():
 def test_lowmem_watches_seven_eighths():
     loaded = load("fortios-4", ram_bytes=512 * MIB, lowmem=True, base_bytes=0)
     assert loaded.reachable_pages == 114688
-    assert loaded.thresholds["kernel"] == {"enter": 22937, "leave": 34406}
+    # 20 and 30 % of 114688, and the 16384 pages out of reach
+    assert loaded.thresholds["kernel"] == {"enter": 22937 + 16384, "leave": 34406 + 16384}
     # free of what is reachable falls below 22937 when 114688 - 22936 pages are used
     assert loaded.entry_pages["kernel"] == 91752
+
+
+@pytest.mark.parametrize("name", ["fortios-7", "fortios-5", "fortios-4", "cos-core"])
+@pytest.mark.parametrize("mib", [1, 100, 256, 512, 997, 1024, 1667, 4096])
+@pytest.mark.parametrize("lowmem", [False, True])
+def test_the_machines_have_the_same_thresholds(name, mib, lowmem):
+    conserve = pytest.importorskip("fwcore.conserve")
+    loaded = load(name, ram_bytes=mib * MIB, lowmem=lowmem, base_bytes=0, max_connections=100)
+    machines = conserve.machines(loaded, proxy_policies=False)
+    found = {machine.name: machine.thresholds() for machine in machines}
+    for rows in found.values():
+        for key in [key for key in rows if key.startswith(("shm", "proxy_sessions"))]:
+            del rows[key]
+    assert found == loaded.thresholds
 
 
 def test_entry_and_exit():
