@@ -190,6 +190,7 @@ class Engine:
         if settings is not None and overrides:
             self.settings = settings.replace(**overrides)
         rows = self.settings.policies if policies is None else policies
+        self._ruled = bool(rows)
         self.policies = policy.parse(rows)
         if len(self.policies) > 65535:
             raise SettingsError(f"policies: {len(self.policies)}; allowed: 65535")
@@ -229,7 +230,7 @@ class Engine:
         config = _config(self.settings, self.seed, self._log, self._group)
         _check_room(config)
         self.fastpath = FastPath(config, *_script(self.settings))
-        table = policy.compile_policies(self.policies) if self.policies else None
+        table = policy.compile_policies(self.policies) if self._ruled else None
         self.fastpath.set_policies(lay_out(table) if table is not None else None)
 
     def __enter__(self) -> Engine:
