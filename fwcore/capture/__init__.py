@@ -1,1 +1,0 @@
-from fwcore.capture.chunk import Chunk
