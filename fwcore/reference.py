@@ -321,3 +321,724 @@ def parse_link(frame: Frame, packet: Packet, link: int, vlan_zone: bool) -> str:
             return parse_ipv6(frame, packet, 4)
         return "non_ip"
     return "unsupported_link"
+
+
+def parse_ethertype(
+    frame: Frame, packet: Packet, at: int, ethertype: int, vlan_zone: bool
+) -> str:
+    """Walk VLAN tags, MPLS labels and PPPoE to the IP header; zone = the outermost VLAN id."""
+    shims = 0
+    while ethertype in ETHERTYPES_VLAN:
+        if shims == SHIMS_MAX:
+            raise Malformed
+        frame.need(at, 4, frame.wire)
+        if shims == 0 and vlan_zone:
+            packet.zone = frame.number(at, 2) & 0x0FFF
+        ethertype = frame.number(at + 2, 2)
+        at += 4
+        shims += 1
+    if ethertype == ETHERTYPE_IPV4:
+        return parse_ipv4(frame, packet, at)
+    if ethertype == ETHERTYPE_IPV6:
+        return parse_ipv6(frame, packet, at)
+    if ethertype in ETHERTYPES_MPLS:
+        return parse_mpls(frame, packet, at, shims)
+    if ethertype == ETHERTYPE_PPPOE:
+        return parse_pppoe(frame, packet, at)
+    return "non_ip"
+
+
+def parse_mpls(frame: Frame, packet: Packet, at: int, shims: int) -> str:
+    """Walk labels to the bottom of the stack; the first nibble then tells the version."""
+    bottom = False
+    while not bottom:
+        if shims == SHIMS_MAX:
+            raise Malformed
+        frame.need(at, 4, frame.wire)
+        bottom = bool(frame.data[at + 2] & 1)
+        at += 4
+        shims += 1
+    frame.need(at, 1, frame.wire)
+    version = frame.data[at] >> 4
+    if version == 4:
+        return parse_ipv4(frame, packet, at)
+    return parse_ipv6(frame, packet, at) if version == 6 else "non_ip"
+
+
+def parse_pppoe(frame: Frame, packet: Packet, at: int) -> str:
+    """PPPoE session: 6 bytes and the PPP protocol; any code but 0 is not data."""
+    frame.need(at, 8, frame.wire)
+    if frame.data[at + 1] != 0:
+        return "non_ip"
+    protocol = frame.number(at + 6, 2)
+    if protocol == PPP_IPV4:
+        return parse_ipv4(frame, packet, at + 8)
+    return parse_ipv6(frame, packet, at + 8) if protocol == PPP_IPV6 else "non_ip"
+
+
+def parse_ipv4(frame: Frame, packet: Packet, at: int) -> str:
+    """IPv4 header with options; total length 0 is segmentation offload."""
+    frame.need(at, 20, frame.wire)
+    if frame.data[at] >> 4 != 4:
+        raise Malformed
+    header = (frame.data[at] & 0x0F) * 4
+    if header < 20:
+        raise Malformed
+    total = frame.number(at + 2, 2)
+    if total == 0:
+        packet.offloaded = True
+        total = frame.wire - at
+    if total < header or total > frame.wire - at:
+        raise Malformed
+    frame.need(at, header, frame.wire)
+    packet.family = 4
+    packet.source = frame.address(at + 12, 4)
+    packet.destination = frame.address(at + 16, 4)
+    packet.protocol = packet.fragment_protocol = frame.data[at + 9]
+    packet.fragment_id = frame.number(at + 4, 2)
+    place = frame.number(at + 6, 2)
+    if place & 0x1FFF:
+        packet.fragment = "later"
+        packet.payload = total - header
+        return "later"
+    if place & 0x2000:
+        packet.fragment = "first"
+    return parse_transport(frame, packet, at + header, at + total)
+
+
+def parse_ipv6(frame: Frame, packet: Packet, at: int) -> str:
+    """IPv6 header and up to 8 extension headers; payload length 0 is jumbo or offload."""
+    frame.need(at, 40, frame.wire)
+    if frame.data[at] >> 4 != 6:
+        raise Malformed
+    length = frame.number(at + 4, 2)
+    following = frame.data[at + 6]
+    remaining = frame.wire - at - 40
+    if length == 0:
+        length = jumbo_length(frame, at + 40) if following == 0 else 0
+        if length == 0:
+            packet.offloaded = True
+            length = remaining
+    if length > remaining:
+        raise Malformed
+    packet.family = 6
+    packet.source = frame.address(at + 8, 6)
+    packet.destination = frame.address(at + 24, 6)
+    at += 40
+    end = at + length
+    seen = 0
+    while following in EXTENSION_UNITS or following in (EXTENSION_AH, EXTENSION_FRAGMENT):
+        if seen == EXTENSIONS_MAX:
+            raise Malformed
+        seen += 1
+        frame.need(at, 8, end)
+        size = extension_bytes(following, frame.data[at + 1])
+        if at + size > end:
+            raise Malformed
+        if following == EXTENSION_FRAGMENT:
+            if parse_ipv6_fragment(frame, packet, at) == "later":
+                packet.payload = end - at - size
+                return "later"
+        following = frame.data[at]
+        at += size
+    packet.protocol = following
+    return parse_transport(frame, packet, at, end)
+
+
+def parse_ipv6_fragment(frame: Frame, packet: Packet, at: int) -> str:
+    """A fragment header; the last one seen counts; offset 0 without M is no fragment."""
+    place = frame.number(at + 2, 2)
+    packet.fragment_protocol = packet.protocol = frame.data[at]
+    packet.fragment_id = frame.number(at + 4, 4)
+    packet.fragment = "later" if place & 0xFFF8 else "first" if place & 1 else ""
+    return packet.fragment
+
+
+def extension_bytes(kind: int, length_field: int) -> int:
+    """Length of an IPv6 extension header from its length byte."""
+    if kind == EXTENSION_FRAGMENT:
+        return 8
+    if kind == EXTENSION_AH:
+        return (length_field + 2) * 4
+    return (length_field + 1) * 8
+
+
+def jumbo_length(frame: Frame, at: int) -> int:
+    """The jumbo payload length in a hop-by-hop header, 0 if there is none."""
+    frame.need(at, 8, frame.wire)
+    size = extension_bytes(0, frame.data[at + 1])
+    frame.need(at, size, frame.wire)
+    end = at + size
+    at += 2
+    while at < end:
+        if frame.data[at] == 0:  # Pad1 has no length byte
+            at += 1
+            continue
+        if at + 2 > end:
+            break
+        length = frame.data[at + 1]
+        if frame.data[at] == JUMBO_OPTION and length == 4 and at + 6 <= end:
+            return frame.number(at + 2, 4)
+        at += 2 + length
+    return 0
+
+
+def transport_name(family: int, protocol: int) -> str:
+    """What the ports of a packet mean; ICMP of the other family is just another protocol."""
+    if protocol == (ICMP if family == 4 else ICMPV6):
+        return "icmp"
+    return {TCP: "tcp", UDP: "udp", SCTP: "sctp"}.get(protocol, "other")
+
+
+def parse_transport(frame: Frame, packet: Packet, at: int, end: int) -> str:
+    """Ports, flags and payload of [at, end); a first fragment needs no more than its ports."""
+    name = packet.transport = transport_name(packet.family, packet.protocol)
+    length = end - at
+    if name == "other":
+        packet.payload = length
+        set_key(packet)
+        return "session"
+    first = packet.fragment == "first"
+    frame.need(at, (FIRST_FRAGMENT_BYTES if first else HEADER_BYTES)[name], end)
+    if name == "icmp":
+        return parse_icmp(frame, packet, at, end)
+    packet.source_port = frame.number(at, 2)
+    packet.destination_port = frame.number(at + 2, 2)
+    if name == "tcp":
+        parse_tcp(frame, packet, at, end)
+    else:
+        packet.payload = max(0, length - HEADER_BYTES[name])
+    set_key(packet)
+    return "session"
+
+
+def parse_tcp(frame: Frame, packet: Packet, at: int, end: int) -> None:
+    """Flags and payload of TCP; a first fragment too short for its flags has none."""
+    length = end - at
+    first = packet.fragment == "first"
+    if first and length < TCP_FLAGS_BYTES:
+        return
+    frame.need(at, TCP_FLAGS_BYTES, end)
+    header = (frame.data[at + 12] >> 4) * 4
+    if header < 20 or (header > length and not first):
+        raise Malformed
+    packet.flags = frame.data[at + 13]
+    packet.payload = max(0, length - header)
+
+
+def parse_icmp(frame: Frame, packet: Packet, at: int, end: int) -> str:
+    """Echo by identifier, errors by the packet they quote, the rest by type."""
+    kind = frame.data[at]
+    packet.payload = end - at - 8
+    if kind in ICMP_ERRORS[packet.family]:
+        try:
+            packet.key = quoted_key(frame, packet, at + 8, end)
+        except Orphan:
+            packet.key = None
+        return "icmp_error"
+    set_icmp_ports(packet, kind, frame.number(at + 4, 2))
+    set_key(packet)
+    return "session"
+
+
+def set_icmp_ports(packet: Packet, kind: int, identifier: int) -> None:
+    """Both ports of an echo are its identifier; other types stand in the first port."""
+    if kind in ICMP_ECHOS[packet.family]:
+        packet.source_port = packet.destination_port = identifier
+    else:
+        packet.source_port, packet.destination_port = kind, ICMP_TYPE_PORT
+
+
+ICMP_TYPE_PORT = 65535
+"""Port b of ICMP that is neither echo nor error; such ports do not swap with the addresses."""
+
+
+def set_key(packet: Packet) -> None:
+    """Make the canonical key: the smaller (address, port) is endpoint a."""
+    source = (packet.source, packet.source_port)
+    destination = (packet.destination, packet.destination_port)
+    typed = packet.transport == "icmp" and packet.destination_port != packet.source_port
+    if typed:
+        packet.source_first = packet.source <= packet.destination
+        a, b = sorted((packet.source, packet.destination))
+        ports = (packet.source_port, packet.destination_port)
+        packet.key = Key(packet.family, packet.protocol, packet.zone, a, ports[0], b, ports[1])
+        return
+    packet.source_first = source <= destination
+    first, second = (source, destination) if packet.source_first else (destination, source)
+    packet.key = Key(packet.family, packet.protocol, packet.zone, *first, *second)
+
+
+def quoted_key(frame: Frame, outer: Packet, at: int, end: int) -> Key | None:
+    """Key of the packet that an ICMP error quotes in [at, end); lengths are not looked at."""
+
+    def need(position: int, count: int) -> None:
+        if position + count > end:
+            raise Orphan
+        frame.need(position, count, end)
+
+    quoted = Packet(family=outer.family, zone=outer.zone)
+    need(at, 20 if outer.family == 4 else 40)
+    if frame.data[at] >> 4 != outer.family:
+        raise Orphan
+    if outer.family == 4:
+        header = (frame.data[at] & 0x0F) * 4
+        if header < 20 or frame.number(at + 6, 2) & 0x1FFF:
+            raise Orphan
+        quoted.protocol = frame.data[at + 9]
+        quoted.source = frame.address(at + 12, 4)
+        quoted.destination = frame.address(at + 16, 4)
+        at += header
+    else:
+        quoted.protocol = frame.data[at + 6]
+        quoted.source = frame.address(at + 8, 6)
+        quoted.destination = frame.address(at + 24, 6)
+        at += 40
+        seen = 0
+        while quoted.protocol in (*EXTENSION_UNITS, EXTENSION_AH, EXTENSION_FRAGMENT):
+            if seen == EXTENSIONS_MAX:
+                raise Orphan
+            seen += 1
+            need(at, 8)
+            size = extension_bytes(quoted.protocol, frame.data[at + 1])
+            if quoted.protocol == EXTENSION_FRAGMENT and frame.number(at + 2, 2) & 0xFFF8:
+                raise Orphan
+            quoted.protocol = frame.data[at]
+            at += size
+    need(at, 8)
+    return quoted_transport(frame, quoted, at)
+
+
+def quoted_transport(frame: Frame, quoted: Packet, at: int) -> Key | None:
+    """Ports of a quoted packet; an error that quotes an error belongs to no session."""
+    quoted.transport = transport_name(quoted.family, quoted.protocol)
+    if quoted.transport == "icmp":
+        kind = frame.data[at]
+        if kind in ICMP_ERRORS[quoted.family]:
+            raise Orphan
+        set_icmp_ports(quoted, kind, frame.number(at + 4, 2))
+    elif quoted.transport != "other":
+        quoted.source_port = frame.number(at, 2)
+        quoted.destination_port = frame.number(at + 2, 2)
+    set_key(quoted)
+    return quoted.key
+
+
+# --- Key -> hash -> bucket -----------------------------------------------------------------
+
+
+def seeds(seed: int) -> tuple[int, ...]:
+    """Six 64-bit keys k0..k5 from the setting `seed`, by splitmix64."""
+    state = seed & MASK64
+    keys = []
+    for _ in range(6):
+        state = (state + 0x9E3779B97F4A7C15) & MASK64
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK64
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK64
+        keys.append(z ^ (z >> 31))
+    return tuple(keys)
+
+
+def mum(a: int, b: int) -> int:
+    """Multiply two 64-bit numbers and fold the 128-bit product."""
+    product = a * b
+    return (product & MASK64) ^ (product >> 64)
+
+
+def key_hash(key: Key, k: tuple[int, ...]) -> int:
+    """The 64-bit keyed hash of a canonical key."""
+    a_high, a_low = key.address_a >> 64, key.address_a & MASK64
+    b_high, b_low = key.address_b >> 64, key.address_b & MASK64
+    meta = (key.port_a | key.port_b << 16 | key.zone << 32 | key.protocol << 48
+            | key.family << 56)
+    value = mum(a_low ^ k[0], b_low ^ k[1])
+    if key.family == 6:
+        value ^= mum(a_high ^ k[2], b_high ^ k[3])
+    return mum(value ^ k[4], meta ^ k[5])
+
+
+def bucket_of(hash_value: int, buckets: int) -> int:
+    """The upper half of the hash, scaled to the number of buckets."""
+    return ((hash_value >> 32) * buckets) >> 32
+
+
+# --- Policies ------------------------------------------------------------------------------
+
+PROTOCOLS = {
+    "icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58,
+    "ospf": 89, "sctp": 132,
+}
+FLOW_FEATURES = ("ips", "application-control", "dos", "flow-antivirus", "flow-dlp",
+                 "flow-webfilter")  # [H]; every other feature inspects content in a proxy
+
+
+class Policy(NamedTuple):
+    """One rule: what it matches (None: anything) and what it does."""
+
+    id: int
+    zone: int | None
+    sources: list[Any] | None  # ipaddress networks
+    destinations: list[Any] | None
+    protocol: int | None
+    ports: list[tuple[int, int]] | None  # of the responder, both ends included
+    action: str  # accept | deny | local
+    inspection: int  # FLOW and PROXY bits
+
+
+ACCEPT_ALL = Policy(0, None, None, None, None, None, "accept", 0)
+
+
+def policy_parse(row: dict[str, Any]) -> Policy:
+    """One `[[policy]]` of the settings file."""
+    protocol = row.get("protocol", "any")
+    zone = row.get("zone", "any")
+    ports = row.get("ports", "any")
+    if isinstance(ports, int):
+        ports = [ports]
+    return Policy(
+        id=int(row.get("id", 0)),
+        zone=None if zone in ("any", None) else int(zone),
+        sources=policy_networks(row.get("source", "any")),
+        destinations=policy_networks(row.get("destination", "any")),
+        protocol=None if protocol in ("any", None) else policy_protocol(protocol),
+        ports=[port_range(p) for p in ports] if ports not in ("any", None, []) else None,
+        action=row.get("action", "accept"),
+        inspection=inspection_class(row.get("inspection", "none")),
+    )
+
+
+def policy_networks(value: str | Iterable[str] | None) -> list[Any] | None:
+    """CIDR strings as networks; None is any address of either family."""
+    if value in ("any", None) or value == ["any"]:
+        return None
+    names = [value] if isinstance(value, str) else list(value or ())
+    return [ipaddress.ip_network(name, strict=False) for name in names]
+
+
+def policy_protocol(value: str | int) -> int:
+    """A protocol by name or number."""
+    text = str(value).lower()
+    return PROTOCOLS[text] if text in PROTOCOLS else int(text)
+
+
+def port_range(value: int | str) -> tuple[int, int]:
+    """`80` or `"8000-8099"`."""
+    low, _, high = str(value).partition("-")
+    return int(low), int(high or low)
+
+
+def inspection_class(value: str | Iterable[str]) -> int:
+    """Class bits of a word or of a list of features [H]."""
+    if isinstance(value, str) and value in INSPECTIONS:
+        return INSPECTIONS.index(value)
+    features = [value] if isinstance(value, str) else value
+    bits = 0
+    for feature in features:
+        if feature in INSPECTIONS:
+            bits |= INSPECTIONS.index(feature)
+        else:
+            bits |= FLOW if feature in FLOW_FEATURES else PROXY
+    return bits
+
+
+def networks_contain(networks: list[Any] | None, family: int, address: int) -> bool:
+    """Whether an address lies in one of the networks (None: always)."""
+    if networks is None:
+        return True
+    return any(
+        net.version == family
+        and address & int(net.netmask) == int(net.network_address)
+        for net in networks
+    )
+
+
+def policy_match(policy: Policy, packet: Packet, initiator: int, responder: int, port: int) -> bool:
+    """Whether a policy speaks of a new session; `port` is the responder's."""
+    if policy.zone is not None and policy.zone != packet.zone:
+        return False
+    if policy.protocol is not None and policy.protocol != packet.protocol:
+        return False
+    if policy.ports is not None:
+        if packet.transport not in ("tcp", "udp", "sctp"):
+            return False
+        if not any(low <= port <= high for low, high in policy.ports):
+            return False
+    return (networks_contain(policy.sources, packet.family, initiator)
+            and networks_contain(policy.destinations, packet.family, responder))
+
+
+# --- TCP -----------------------------------------------------------------------------------
+
+HALF_OPEN = ("SYN_SENT", "SYN_RECV")
+CLOSING = ("TIME_WAIT", "CLOSED")
+
+TCP_START = {
+    "SYN": "SYN_SENT", "SYNACK": "SYN_RECV", "FIN": "FIN_WAIT", "ACK": "ESTABLISHED",
+    "RST": "CLOSED", "NONE": "ESTABLISHED",
+}
+
+# (state, direction) -> the next state in the columns of FLAG_CLASSES; "-" is illegal.
+#   S SYN_SENT  R SYN_RECV  E ESTABLISHED  F FIN_WAIT (initiator's FIN)
+#   G FIN_WAIT_REPLY (responder's FIN)  T TIME_WAIT  C CLOSED
+TCP_ROWS = {
+    #                             SYN  SYNACK FIN  ACK  RST  NONE
+    ("SYN_SENT", "forward"):       "S   -      -    -    C    -",
+    ("SYN_SENT", "reply"):         "R   R      -    -    C    -",
+    ("SYN_RECV", "forward"):       "R   R      F    E    C    -",
+    ("SYN_RECV", "reply"):         "R   R      G    R    C    -",
+    ("ESTABLISHED", "forward"):    "-   -      F    E    C    -",
+    ("ESTABLISHED", "reply"):      "-   E      G    E    C    -",
+    ("FIN_WAIT", "forward"):       "-   -      F    F    C    -",
+    ("FIN_WAIT", "reply"):         "-   -      T    F    C    -",
+    ("FIN_WAIT_REPLY", "forward"): "-   -      T    G    C    -",
+    ("FIN_WAIT_REPLY", "reply"):   "-   -      G    G    C    -",
+    ("TIME_WAIT", "forward"):      "-   -      T    T    C    -",
+    ("TIME_WAIT", "reply"):        "-   -      T    T    C    -",
+    ("CLOSED", "forward"):         "-   -      C    C    C    C",
+    ("CLOSED", "reply"):           "-   -      C    C    C    C",
+}
+TCP_LETTERS = {
+    "-": None, "S": "SYN_SENT", "R": "SYN_RECV", "E": "ESTABLISHED", "F": "FIN_WAIT",
+    "G": "FIN_WAIT_REPLY", "T": "TIME_WAIT", "C": "CLOSED",
+}
+TCP_TABLE = {
+    (state, direction, flags): TCP_LETTERS[letter]
+    for (state, direction), row in TCP_ROWS.items()
+    for flags, letter in zip(FLAG_CLASSES, row.split(), strict=True)
+}
+
+TIMEOUT_SETTING = {
+    "SYN_SENT": "tcp_halfopen_s", "SYN_RECV": "tcp_halfopen_s", "ESTABLISHED": "tcp_s",
+    "FIN_WAIT": "tcp_halfclose_s", "FIN_WAIT_REPLY": "tcp_halfclose_s",
+    "TIME_WAIT": "tcp_timewait_s", "CLOSED": "tcp_rst_s",
+    "udp": "udp_s", "icmp": "icmp_s", "sctp": "other_s", "other": "other_s",
+}
+
+
+# --- A session -----------------------------------------------------------------------------
+
+
+@dataclass
+class Object:
+    """A run of payload in one direction of a proxied session."""
+
+    direction: str
+    bytes: int = 0
+    pages: int = 0
+    bypass: str | None = None  # exposure cause once it is not scanned
+
+
+@dataclass(eq=False)
+class Session:
+    """One entry of the connection table."""
+
+    key: Key
+    hash: int
+    bucket: int
+    created_ns: int
+    last_seen_ns: int
+    created_packet: int
+    transport: str
+    initiator_first: bool  # the initiator is the key's endpoint a
+    policy: Policy
+    inspection: int  # FLOW and PROXY bits that apply to it
+    proxied: bool  # its proxy part is inspected
+    bypass: str | None  # exposure cause when its proxy part is not
+    state: str  # TCP state, "" otherwise
+    packets: int = 0
+    bytes: int = 0
+    assured: bool = False  # TCP: was ESTABLISHED; UDP: packets in both directions
+    directions: set[str] = field(default_factory=set)
+    object: Object | None = None
+    exposed: set[str] = field(default_factory=set)  # causes already counted for it
+
+    @property
+    def host(self) -> tuple[int, int]:
+        """Address and family of the initiator: the order in which idledrop breaks ties."""
+        address = self.key.address_a if self.initiator_first else self.key.address_b
+        return address, self.key.family
+
+    @property
+    def half_open(self) -> bool:
+        """TCP before ESTABLISHED, UDP with exactly one packet."""
+        return self.state in HALF_OPEN or (self.transport == "udp" and self.packets == 1)
+
+    @property
+    def local(self) -> bool:
+        """TCP to the firewall itself: tension and idledrop never take it [R]."""
+        return self.transport == "tcp" and self.policy.action == "local"
+
+
+# --- Conserve machines ---------------------------------------------------------------------
+
+
+class Snapshot(NamedTuple):
+    """What the machines look at, in pages and sessions."""
+
+    total: int
+    used: int
+    cache: int
+    free: int
+    shm: int
+    proxy_sessions: int
+
+
+class Unified:
+    """FortiOS 5.6 and later [T]: three levels of used memory."""
+
+    name = "unified"
+
+    def __init__(self, config: Config, total: int) -> None:
+        self.green = total * config.memory_use_threshold_green // 100
+        self.red = total * config.memory_use_threshold_red // 100
+        self.extreme = total * config.memory_use_threshold_extreme // 100
+
+    def step(self, mode: str, now: Snapshot) -> str:
+        """One decision; extreme has no hysteresis of its own."""
+        if mode == "off":
+            return "on" if now.used >= self.red else "off"
+        if now.used < self.green:
+            return "off"
+        return "extreme" if now.used + now.cache >= self.extreme else "on"
+
+
+class FreeMemory:
+    """FortiOS 4 [K]: on below `enter` free pages, off above `leave`."""
+
+    def __init__(self, name: str, enter: int, leave: int, reach: int | None = None) -> None:
+        self.name = name
+        self.enter = enter
+        self.leave = leave
+        self.reach = reach  # pages the kernel can reach (lowmem); None: all
+
+    def step(self, mode: str, now: Snapshot) -> str:
+        """One decision on the pages that are free without the cache."""
+        free = now.free if self.reach is None else max(0, self.reach - now.used - now.cache)
+        if mode == "off":
+            return "on" if free < self.enter else "off"
+        return "off" if free > self.leave else "on"
+
+
+def kernel_machine(config: Config, total: int) -> FreeMemory:
+    """Levels by RAM [K]; below 512 MiB the KB lists none."""
+    if config.ram_bytes < 512 * MIB:
+        return FreeMemory("kernel", -1, -1)
+    if config.lowmem:
+        reach = total * 7 // 8
+        return FreeMemory("kernel", reach * 20 // 100, reach * 30 // 100, reach)
+    if config.ram_bytes >= GIB:
+        return FreeMemory("kernel", 200 * MIB // PAGE, 300 * MIB // PAGE)
+    return FreeMemory("kernel", total * 20 // 100, total * 30 // 100)
+
+
+def proxy_machine(config: Config, total: int) -> FreeMemory:
+    """Levels by the RAM of the model [K]; below 128 MiB the first row [D]."""
+    if config.model_bytes >= GIB:
+        return FreeMemory("proxy", total * 12 // 100, total * 18 // 100)
+    if config.model_bytes >= 512 * MIB:
+        return FreeMemory("proxy", total * 20 // 100, total * 30 // 100)
+    if config.model_bytes >= 256 * MIB:
+        return FreeMemory("proxy", 40 * MIB // PAGE, 60 * MIB // PAGE)
+    return FreeMemory("proxy", 10 * MIB // PAGE, 20 * MIB // PAGE)
+
+
+class FortiOS5:
+    """FortiOS 5 [H]: one mode; RAM, shared memory and the proxy table lead into it."""
+
+    name = "fortios-5"
+
+    def __init__(self, config: Config, total: int, proxy_runs: bool) -> None:
+        self.enter = total * 20 // 100
+        self.leave = total * 30 // 100
+        self.proxy_runs = proxy_runs
+        self.shm_limit = pages_of(config.shm_limit_bytes)
+        self.shm_enter = self.shm_limit * 20 // 100
+        self.shm_leave = self.shm_limit * 30 // 100
+        self.proxy_max = config.proxy_max_sessions
+        self.proxy_leave = config.proxy_max_sessions * 90 // 100
+
+    def step(self, mode: str, now: Snapshot) -> str:
+        """One decision: any way leads in, all of them must be clear to leave."""
+        shm_free = self.shm_limit - now.shm
+        enters = now.free < self.enter
+        leaves = now.free > self.leave
+        if self.proxy_runs:
+            enters |= shm_free < self.shm_enter or now.proxy_sessions >= self.proxy_max
+            leaves &= shm_free > self.shm_leave and now.proxy_sessions <= self.proxy_leave
+        if mode == "off":
+            return "on" if enters else "off"
+        return "off" if leaves and not enters else "on"
+
+
+def make_machines(config: Config, total: int, proxy_policies: bool) -> list[Any]:
+    """The machines of an appliance, in the order in which they decide."""
+    if config.machine == "unified":
+        return [Unified(config, total)]
+    if config.machine == "fortios-5":
+        return [FortiOS5(config, total, proxy_policies or config.sip_alg)]
+    if config.machine == "kernel+proxy":
+        return [kernel_machine(config, total), proxy_machine(config, total)]
+    return []
+
+
+# --- The gate ------------------------------------------------------------------------------
+
+
+@dataclass
+class Gate:
+    """What the control plane tells the data plane: one row, looked up and never computed.
+
+    `flow`, `proxy`: what happens to that part of a new session: None admits it, ("bypass",
+    cause) or ("drop", reason). `whole` does not care about parts: None or ("drop", reason).
+    """
+
+    whole: dict[int, str] = field(default_factory=dict)  # inspection class -> drop reason
+    flow: tuple[str, str] | None = None
+    proxy: tuple[str, str] | None = None
+    proxy_full: tuple[str, str] = ("drop", "proxy_table_full")
+    ips_bypass: bool = False  # packets of flow sessions pass unscanned
+    object_start: str = "grant"  # grant | kill | exposure cause of the bypass
+    page_request: str = "grant"  # grant | kill
+    object_refused: str = "bypass"  # bypass | kill
+
+
+def gate_governor(modes: dict[str, str], config: Config, proxy_policies: bool) -> str:
+    """Who decides about the proxy part: "off", "kernel" or "failopen" (av-failopen)."""
+    if modes.get("kernel", "off") != "off" and config.kernel_mode == "bypass":
+        return "kernel"
+    if config.machine == "fortios-5" and not proxy_policies:
+        return "off"
+    return "failopen" if any(mode != "off" for mode in modes.values()) else "off"
+
+
+def gate_row(
+    modes: dict[str, str], latch: bool, ips_fail: bool, config: Config, proxy_policies: bool
+) -> Gate:
+    """The row of the table in semantics 9 for a state of things."""
+    gate = Gate()
+    action = config.av_failopen
+    governor = gate_governor(modes, config, proxy_policies)
+    if governor == "kernel":
+        gate.proxy, gate.object_start = ("bypass", "kernel"), "kernel"
+    elif governor == "failopen" and action == "off":
+        gate.proxy = ("drop", "conserve_block")
+        gate.object_start = gate.page_request = "kill"
+    elif governor == "failopen" and action == "idledrop":
+        gate.proxy = ("drop", "conserve_block")
+    elif governor == "failopen":
+        gate.proxy, gate.object_start = ("bypass", "conserve"), "conserve"
+    elif latch:
+        gate.proxy, gate.object_start = ("bypass", "one_shot"), "one_shot"
+    if action in ("off", "idledrop"):
+        gate.object_refused = "kill"
+    elif config.av_failopen_session and config.machine != "fortios-5":
+        gate.proxy_full = ("bypass", "proxy_table")
+    if ips_fail and config.ips_fail_open:
+        gate.ips_bypass = True
+    elif ips_fail:
+        gate.flow = ("drop", "ips_block")
+    if "extreme" in modes.values():
+        classes = (0, 1, 2, 3) if config.extreme_scope == "all" else (1, 2, 3)
+        gate.whole = dict.fromkeys(classes, "extreme")
+    return gate
