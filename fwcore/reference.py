@@ -1042,3 +1042,463 @@ def gate_row(
         classes = (0, 1, 2, 3) if config.extreme_scope == "all" else (1, 2, 3)
         gate.whole = dict.fromkeys(classes, "extreme")
     return gate
+
+
+# --- Memory: who owns the pages ------------------------------------------------------------
+
+OWNERS = ("base", "sessions", "shm", "cache")
+
+
+class Memory:
+    """The RAM of the appliance in pages; `free` is a counter of its own, never derived."""
+
+    def __init__(self, config: Config) -> None:
+        self.total = pages_of(config.ram_bytes)
+        self.cache_limit = pages_of(config.cache_limit_bytes)
+        self.pages = dict.fromkeys(OWNERS, 0)
+        self.pages["base"] = pages_of(config.base_bytes)
+        if config.accounting == "preallocated":
+            self.pages["sessions"] = pages_of(config.max_connections * config.session_bytes)
+        self.free = self.total - sum(self.pages.values())
+        if self.free < 0:
+            raise ValueError(f"{-self.free} pages more at start than the {self.total} of RAM")
+        self.peak = self.now()
+
+    @property
+    def used(self) -> int:
+        """Pages in use; the cache counts as freeable, not as used."""
+        return self.pages["base"] + self.pages["sessions"] + self.pages["shm"]
+
+    def now(self) -> dict[str, int]:
+        """Pages by owner, with free and used."""
+        return {**self.pages, "free": self.free, "used": self.used}
+
+    def sample(self) -> None:
+        """Remember the highest values seen."""
+        for name, value in self.now().items():
+            self.peak[name] = max(self.peak[name], value)
+
+    def attempt(self, need: int) -> bool:
+        """Take `need` pages from free, reclaiming cache when short; all or nothing."""
+        if self.free < need:
+            moved = min(self.pages["cache"], need - self.free)
+            self.pages["cache"] -= moved
+            self.free += moved
+        if self.free < need:
+            return False
+        self.free -= need
+        return True
+
+    def release_shm(self, count: int) -> None:
+        """Buffers go to the cache up to its limit, the rest to free."""
+        self.pages["shm"] -= count
+        cached = min(count, max(0, self.cache_limit - self.pages["cache"]))
+        self.pages["cache"] += cached
+        self.free += count - cached
+
+
+class Judgement(NamedTuple):
+    """What happens to a packet and why; `cause` and `session` feed the exposure ledger."""
+
+    verdict: int
+    reason: str
+    cause: str | None = None
+    session: Session | None = None
+
+
+class FragmentEntry(NamedTuple):
+    """What later fragments follow: the session of the first or, without one, its judgement."""
+
+    inserted_ns: int
+    key: Key | None
+    source_first: bool
+    judgement: Judgement
+
+
+@dataclass
+class Leak:
+    """Bytes per second that somebody loses; page k falls due at anchor + k pages' time."""
+
+    owner: str
+    start_ns: int  # relative to packet 1
+    bytes_per_s: int
+    anchor_ns: int = 0
+    page: int = 1
+    stalled: bool = False
+
+    @property
+    def due_ns(self) -> int:
+        """The nanosecond at which the next page is due."""
+        return self.anchor_ns + -(-self.page * PAGE * SECOND // self.bytes_per_s)
+
+
+# --- The firewall --------------------------------------------------------------------------
+
+
+class Firewall:
+    """One appliance. `packet` judges one frame and gives its verdict and reason."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.shift = 0  # moves addresses in looped replays
+        self.hash_keys = seeds(config.seed)
+        self.memory = Memory(config)
+        self.modes: dict[str, str] = {}
+        self.latch = False  # one-shot: AV stays bypassed after the mode
+        self.ips_fail = False
+        self.load_settings()
+        self.start_counters()
+        # the connection table: in order of creation, as a whole and in each bucket
+        self.sessions: dict[Key, Session] = {}
+        self.chains: dict[int, dict[Key, Session]] = {}
+        self.expiry_floor: int | None = None  # no session is due before it
+        self.fragments: OrderedDict[tuple[int, ...], FragmentEntry] = OrderedDict()
+        self.reborn_size = 1
+        while self.reborn_size < min(2**20, config.max_connections):
+            self.reborn_size *= 2
+        self.reborn_filter: dict[int, int] = {}
+        # time
+        self.started = False
+        self.t0 = 0
+        self.now = 0
+        self.number = 0  # the packet being judged
+        self.sweep_ns = nanoseconds(config.sweep_s)
+        # pressure script
+        rows = config.pressure
+        steps = [row for row in rows if row.get("add_bytes")]
+        self.steps = deque(sorted(steps, key=lambda row: nanoseconds(row.get("at_s", 0))))
+        self.leaks = [
+            Leak(row.get("owner", "base"), nanoseconds(row.get("at_s", 0)),
+                 row["leak_bytes_per_s"])
+            for row in rows if row.get("leak_bytes_per_s")
+        ]
+        self.short = {"base": 0, "shm": 0}
+        self.script_shm = 0  # pages of shm that the script holds
+        # the buffer of the IPS, drained in bit-nanoseconds with carry
+        self.ips_level = 0
+        self.ips_carry = 0
+        self.ips_drained_ns = 0
+        self.ips_full = False
+        # control plane
+        self.warned = False
+        self.table_full_since: int | None = None
+        self.extreme_left_ns: int | None = None
+        self.gate = Gate()
+        self.set_gate()
+
+    def load_settings(self) -> None:
+        """What follows from settings that may change while running."""
+        config = self.config
+        self.policies = [policy_parse(row) for row in config.policies] or [ACCEPT_ALL]
+        self.proxy_policies = any(policy.inspection & PROXY for policy in self.policies)
+        self.machines = make_machines(config, self.memory.total, self.proxy_policies)
+        self.modes = {m.name: self.modes.get(m.name, "off") for m in self.machines}
+        self.timeouts = {
+            kind: nanoseconds(getattr(config, name)) for kind, name in TIMEOUT_SETTING.items()
+        }
+        self.proxy_pages = pages_of(config.proxy_session_bytes)
+        self.memory.cache_limit = pages_of(config.cache_limit_bytes)
+
+    def start_counters(self) -> None:
+        """All counters at zero, all ledgers empty."""
+        self.packets = 0
+        self.bytes = 0
+        self.time_reversed = 0
+        self.verdicts = dict.fromkeys(VERDICTS, 0)
+        self.reasons = dict.fromkeys(REASONS, 0)
+        self.decode = dict.fromkeys(DECODE, 0)
+        self.created = 0
+        self.peak = 0
+        self.reborn = 0
+        self.ended = dict.fromkeys(ENDS, 0)
+        self.stampede = {"passes": 0, "pages_needed": 0, "sessions_deleted": 0,
+                         "by_page": {"passes": 0, "sessions_deleted": 0},
+                         "by_full_table": {"passes": 0, "sessions_deleted": 0}}
+        self.page_requests = 0
+        self.page_failures = 0
+        self.exposed_sessions = 0
+        self.exposure = {c: {"sessions": 0, "packets": 0, "bytes": 0} for c in CAUSES}
+        self.proxy_sessions = 0
+        self.proxy_peak = 0
+        self.objects = 0
+        self.objects_bypassed = 0
+        self.objects_oversize = 0
+        self.ips_filled_bytes = 0
+        self.ips_full_count = 0
+        self.fragments_forgotten = 0
+        self.flaps = 0
+        self.victims: deque[dict[str, Any]] = deque(maxlen=self.config.victims_max)
+        self.victims_forgotten = 0
+        self.transitions: list[dict[str, Any]] = []
+        self.transitions_forgotten = 0
+        self.events: list[dict[str, Any]] = []
+        self.events_forgotten = 0
+        self.idledrop_hosts: list[dict[str, Any]] = []
+        self.packet_digest = hashlib.blake2b(digest_size=16)
+        self.victim_digest = hashlib.blake2b(digest_size=16)
+
+    @property
+    def live(self) -> int:
+        """Sessions that stand in the table."""
+        return len(self.sessions)
+
+    # -- A packet, step by step (semantics 3) --
+
+    def packet(
+        self, frame: bytes, time_ns: int, wire_length: int | None = None, link: int = 1
+    ) -> tuple[int, int]:
+        """Judge one frame; give the numbers of its verdict and of its one reason."""
+        wire = len(frame) if wire_length is None else wire_length
+        if not self.started:
+            self.start(time_ns)
+        self.packets += 1
+        self.bytes += wire
+        self.number = self.packets
+        if time_ns < self.now:
+            self.time_reversed += 1
+        target = max(self.now, time_ns)
+        self.advance(target)
+        self.now = target
+        packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift)
+        self.count_decode(packet)
+        judged = self.judge(packet, wire)
+        if packet.fragment == "first" and packet.kind in ("session", "icmp_error"):
+            self.fragment_store(packet, judged)
+        if judged.verdict == BYPASS:
+            self.expose(judged, wire)
+        self.verdicts[VERDICTS[judged.verdict]] += 1
+        self.reasons[judged.reason] += 1
+        self.packet_digest.update(bytes((judged.verdict, REASON[judged.reason])))
+        self.sample()
+        self.settle("packet")
+        return judged.verdict, REASON[judged.reason]
+
+    def start(self, time_ns: int) -> None:
+        """Before packet 1: its time is the zero of ticks and script, the machines decide once."""
+        self.started = True
+        self.t0 = self.now = self.ips_drained_ns = time_ns
+        for leak in self.leaks:
+            leak.anchor_ns = self.t0 + leak.start_ns
+        self.settle("start")
+
+    def count_decode(self, packet: Packet) -> None:
+        """Count a frame by its outermost IP header and by what became of it."""
+        if packet.kind in ("malformed", "truncated", "non_ip", "unsupported_link"):
+            self.decode[packet.kind] += 1
+        if packet.family:
+            self.decode[f"ipv{packet.family}"] += 1
+        if packet.kind in ("session", "icmp_error"):
+            name = packet.transport
+            self.decode["other_ip" if name == "other" else name] += 1
+        self.decode["fragments"] += bool(packet.fragment)
+        self.decode["offloaded"] += packet.offloaded
+
+    def judge(self, packet: Packet, wire: int) -> Judgement:
+        """One verdict and one reason for any kind of packet."""
+        if packet.kind == "session":
+            return self.judge_session(packet, wire)
+        if packet.kind == "later":
+            return self.judge_later(packet, wire)
+        if packet.kind == "icmp_error":
+            return self.judge_icmp_error(packet)
+        if packet.kind == "malformed" or self.config.non_ip == "drop":
+            return Judgement(DROP, packet.kind)
+        return Judgement(FORWARD, packet.kind)
+
+    def judge_session(self, packet: Packet, wire: int) -> Judgement:
+        """Find or admit the session, step TCP, then inspect."""
+        assert packet.key is not None
+        flags = packet.flag_class if packet.transport == "tcp" else ""
+        session = self.find(packet.key, flags)
+        reason = "hit"
+        if session is None:
+            made = self.admit(packet, flags)
+            if isinstance(made, str):
+                return Judgement(DROP, made)
+            session, reason = made, "new"
+        direction = self.count_to_session(session, packet.source_first, wire)
+        if flags and reason == "hit":
+            state = TCP_TABLE[session.state, direction, flags]
+            if state is None:
+                return self.session_judgement(session, "tcp_invalid", None)
+            session.state = state
+        self.touch(session)
+        return self.inspect(session, direction, packet.payload, flags in ("FIN", "RST"), reason)
+
+    def judge_icmp_error(self, packet: Packet) -> Judgement:
+        """An error shares the verdict of the session it speaks of and touches nothing."""
+        session = self.find(packet.key, "") if packet.key else None
+        if session is None:
+            return Judgement(DROP, "icmp_orphan")
+        return self.session_judgement(session, "related", None)
+
+    def judge_later(self, packet: Packet, wire: int) -> Judgement:
+        """A later fragment follows its first."""
+        entry = self.fragments.get(packet.fragment_key())
+        if entry and self.now - entry.inserted_ns < FRAGMENT_LIFE_NS:
+            if entry.key is None:
+                return entry.judgement._replace(session=None)
+            session = self.find(entry.key, "")
+            if session is not None:
+                direction = self.count_to_session(session, entry.source_first, wire)
+                self.touch(session)
+                return self.inspect(session, direction, packet.payload, False, "fragment")
+        drop = self.config.orphan_fragments == "drop"
+        return Judgement(DROP if drop else FORWARD, "fragment_orphan")
+
+    def fragment_store(self, packet: Packet, judged: Judgement) -> None:
+        """Remember a first fragment, as the newest; when full the oldest entry goes."""
+        table = self.fragments
+        while table:
+            oldest = next(iter(table.values()))
+            if self.now - oldest.inserted_ns < FRAGMENT_LIFE_NS:
+                break
+            table.popitem(last=False)
+        table.pop(packet.fragment_key(), None)
+        if len(table) >= self.config.fragments_max:
+            self.fragments_forgotten += 1
+            if not table:
+                return
+            table.popitem(last=False)
+        stands = packet.kind == "session" and packet.key in self.sessions
+        key = packet.key if stands else None
+        entry = FragmentEntry(self.now, key, packet.source_first, judged)
+        table[packet.fragment_key()] = entry
+
+    def count_to_session(self, session: Session, source_first: bool, wire: int) -> str:
+        """Count a packet to its session; give its direction."""
+        direction = "forward" if source_first == session.initiator_first else "reply"
+        session.packets += 1
+        session.bytes += wire
+        session.directions.add(direction)
+        if session.transport == "udp" and len(session.directions) == 2:
+            session.assured = True
+        return direction
+
+    def touch(self, session: Session) -> None:
+        """Re-arm the deadline of a session."""
+        session.last_seen_ns = self.now
+        session.assured |= session.state == "ESTABLISHED"
+        deadline = self.deadline(session)
+        if self.expiry_floor is None or deadline < self.expiry_floor:
+            self.expiry_floor = deadline
+
+    def deadline(self, session: Session) -> int:
+        """The moment from which a session is never hit again."""
+        return session.last_seen_ns + self.timeouts[session.state or session.transport]
+
+    # -- Verdict, objects, IPS --
+
+    def session_judgement(self, session: Session, reason: str, cause: str | None) -> Judgement:
+        """The worst of the parts; `cause` is that of an object which is not scanned."""
+        cause = session.bypass or cause
+        if cause is None and session.inspection & FLOW and self.gate.ips_bypass:
+            cause = "ips"
+        if cause is not None:
+            if reason in ("new", "hit"):
+                reason = f"bypass_{cause}"
+            return Judgement(BYPASS, reason, cause, session)
+        return Judgement(INSPECT if session.inspection else FORWARD, reason)
+
+    def inspect(
+        self, session: Session, direction: str, payload: int, ends: bool, reason: str
+    ) -> Judgement:
+        """Object and IPS accounting of a packet, then its verdict; `ends`: FIN or RST."""
+        cause = None
+        if session.proxied and payload:
+            cause = self.object_payload(session, direction, payload)
+            if cause == "kill":
+                self.end(session, "killed")
+                return Judgement(DROP, "killed")
+        if ends:
+            self.object_end(session)
+        if payload and session.inspection & FLOW and not self.gate.ips_bypass:
+            self.ips_fill(payload)
+        return self.session_judgement(session, reason, cause)
+
+    def object_payload(self, session: Session, direction: str, payload: int) -> str | None:
+        """Payload of a proxied session: None (scanned), an exposure cause, or "kill"."""
+        if session.object and session.object.direction != direction:
+            self.object_end(session)
+        if session.object is None:
+            start = self.gate.object_start
+            if start == "kill":
+                return "kill"
+            session.object = Object(direction)
+            self.objects += 1
+            if start != "grant":
+                session.object.bypass = start
+                self.objects_bypassed += 1
+        thing = session.object
+        if thing.bypass:
+            return thing.bypass
+        if thing.bytes + payload > self.config.oversize_bytes:
+            self.objects_oversize += 1
+            return self.object_bypass(thing, "oversize")
+        thing.bytes += payload
+        need = pages_of(thing.bytes) - thing.pages
+        if need == 0:
+            return None
+        if self.gate.page_request == "kill":
+            return "kill"
+        if self.request(lambda: need, pinned=session):
+            thing.pages += need
+            self.memory.pages["shm"] += need
+            return None
+        if self.gate.object_refused == "kill":
+            return "kill"
+        self.objects_bypassed += 1
+        return self.object_bypass(thing, "no_memory")
+
+    def object_bypass(self, thing: Object, cause: str) -> str:
+        """Give up scanning: the pages go at once, the rest of the run passes."""
+        self.memory.release_shm(thing.pages)
+        thing.pages = 0
+        thing.bypass = cause
+        return cause
+
+    def object_end(self, session: Session) -> None:
+        """The run of payload is over."""
+        if session.object:
+            self.memory.release_shm(session.object.pages)
+            session.object = None
+
+    def ips_drain(self) -> None:
+        """Empty the IPS buffer by what its throughput allowed since the last time."""
+        self.ips_carry += (self.now - self.ips_drained_ns) * self.config.ips_throughput_bps
+        self.ips_drained_ns = self.now
+        drained, self.ips_carry = divmod(self.ips_carry, 8 * SECOND)
+        self.ips_level = max(0, self.ips_level - drained)
+        if self.ips_level == 0:
+            self.ips_carry = 0
+
+    def ips_fill(self, payload: int) -> None:
+        """Payload that the IPS has to look at; throughput 0 is unlimited."""
+        if self.config.ips_throughput_bps == 0:
+            return
+        self.ips_drain()
+        self.ips_filled_bytes += payload
+        self.ips_level = min(self.ips_level + payload, self.config.ips_socket_bytes)
+        if self.ips_level >= self.config.ips_socket_bytes and not self.ips_full:
+            self.ips_full = True
+            self.ips_full_count += 1
+
+    def ips_half_empty_ns(self) -> int:
+        """The first nanosecond at which the buffer is drained to half."""
+        excess = self.ips_level - self.config.ips_socket_bytes // 2
+        if excess <= 0:
+            return self.now
+        bits = excess * 8 * SECOND - self.ips_carry
+        return self.ips_drained_ns + -(-bits // self.config.ips_throughput_bps)
+
+    def expose(self, judged: Judgement, wire: int) -> None:
+        """Enter a BYPASS into the exposure ledger."""
+        assert judged.cause is not None
+        row = self.exposure[judged.cause]
+        row["packets"] += 1
+        row["bytes"] += wire
+        session = judged.session
+        if session is not None and judged.cause not in session.exposed:
+            row["sessions"] += 1
+            self.exposed_sessions += not session.exposed
+            session.exposed.add(judged.cause)
