@@ -1502,3 +1502,348 @@ class Firewall:
             row["sessions"] += 1
             self.exposed_sessions += not session.exposed
             session.exposed.add(judged.cause)
+
+    # -- The connection table --
+
+    def find(self, key: Key, flags: str) -> Session | None:
+        """The session under a key; one past its deadline or closed before a SYN ends here."""
+        session = self.sessions.get(key)
+        if session is None:
+            return None
+        if self.deadline(session) <= self.now:
+            self.end_by_timeout(session)
+            return None
+        if flags == "SYN" and session.state in CLOSING:
+            self.end(session, "clash")
+            return None
+        return session
+
+    def admit(self, packet: Packet, flags: str) -> Session | str:
+        """A miss: make a session, or say the reason of the first refusal."""
+        config = self.config
+        if flags and not packet.flags & SYN_FLAG and not self.midstream_allowed():
+            return "no_session"
+        from_initiator = flags != "SYNACK"  # a SYN+ACK is sent by the responder
+        policy = self.policy_of(packet, from_initiator)
+        if policy is None or policy.action == "deny":
+            return "denied"
+        inspection = policy.inspection if packet.transport in ("tcp", "udp") else 0
+        refusal, bypass = self.gate_decide(inspection)
+        if refusal:
+            return refusal
+        state = TCP_START[flags] if flags else ""
+        if config.half_open_limit and (state in HALF_OPEN or packet.transport == "udp"):
+            if sum(s.half_open for s in self.sessions.values()) >= config.half_open_limit:
+                return "half_open_limit"
+        host = (packet.source if from_initiator else packet.destination, packet.family)
+        if config.sessions_per_host:
+            standing = sum(s.host == host for s in self.sessions.values())
+            if standing >= config.sessions_per_host:
+                return "host_limit"
+        proxied = bool(inspection & PROXY) and bypass is None
+        if proxied and self.proxy_sessions >= config.proxy_max_sessions:
+            action, word = self.gate.proxy_full
+            if action == "drop":
+                return word
+            proxied, bypass = False, word
+        assert packet.key is not None
+        hash_value = key_hash(packet.key, self.hash_keys)
+        bucket = bucket_of(hash_value, config.buckets)
+        if self.live >= config.max_connections and not self.make_room(bucket):
+            return "table_full"
+        need_proxy = self.proxy_pages if proxied else 0
+        if not self.request(lambda: self.slab_need() + need_proxy):
+            return "no_memory"
+        session = Session(
+            packet.key, hash_value, bucket, self.now, self.now, self.number, packet.transport,
+            packet.source_first == from_initiator, policy, inspection, proxied, bypass, state,
+        )
+        self.insert(session)
+        return session
+
+    def midstream_allowed(self) -> bool:
+        """Whether TCP without SYN may begin a session now."""
+        if self.config.midstream == "grace":
+            return self.now - self.t0 < nanoseconds(self.config.midstream_grace_s)
+        return self.config.midstream == "allow"
+
+    def policy_of(self, packet: Packet, from_initiator: bool) -> Policy | None:
+        """The first policy that matches a new session."""
+        ends = (packet.source, packet.destination)
+        initiator, responder = ends if from_initiator else ends[::-1]
+        port = packet.destination_port if from_initiator else packet.source_port
+        for policy in self.policies:
+            if policy_match(policy, packet, initiator, responder, port):
+                return policy
+        return None
+
+    def gate_decide(self, inspection: int) -> tuple[str | None, str | None]:
+        """Drop reason and bypass cause of a new session, from the gate row alone."""
+        gate = self.gate
+        if inspection in gate.whole:
+            return gate.whole[inspection], None
+        bypass = None
+        if inspection & PROXY and gate.proxy:
+            action, word = gate.proxy
+            if action == "drop":
+                return word, None
+            bypass = word
+        if inspection & FLOW and gate.flow:
+            return gate.flow[1], None
+        return None, bypass
+
+    def insert(self, session: Session) -> None:
+        """Put a new session into the table; its pages have been granted."""
+        self.memory.pages["sessions"] += self.slab_need()
+        if session.proxied:
+            self.memory.pages["shm"] += self.proxy_pages
+            self.proxy_sessions += 1
+        self.sessions[session.key] = session
+        self.chains.setdefault(session.bucket, {})[session.key] = session
+        self.created += 1
+        self.peak = max(self.peak, self.live)
+        slot = session.hash % self.reborn_size
+        if self.reborn_filter.get(slot) == session.hash | 1:
+            self.reborn += 1
+            del self.reborn_filter[slot]
+
+    def end(self, session: Session, cause: str) -> None:
+        """Take a session out of the table, give its pages back, enter it into the ledgers."""
+        self.object_end(session)
+        if session.proxied:
+            self.memory.release_shm(self.proxy_pages)
+            self.proxy_sessions -= 1
+        pages = self.slab_pages(self.live) - self.slab_pages(self.live - 1)
+        self.memory.pages["sessions"] -= pages
+        self.memory.free += pages
+        del self.sessions[session.key]
+        chain = self.chains[session.bucket]
+        del chain[session.key]
+        if not chain:
+            del self.chains[session.bucket]
+        self.ended[cause] += 1
+        if cause in VICTIM_ENDS:
+            self.add_victim(session, cause)
+
+    def end_by_timeout(self, session: Session) -> None:
+        """A session past its deadline was closed before, or it expired."""
+        self.end(session, "closed" if session.state in CLOSING else "expired")
+
+    def add_victim(self, session: Session, cause: str) -> None:
+        """One row of the victim ledger; the filter will recognise the session if reborn."""
+        self.reborn_filter[session.hash % self.reborn_size] = session.hash | 1
+        self.victim_digest.update(session.created_packet.to_bytes(8, "little"))
+        self.victim_digest.update(self.number.to_bytes(8, "little"))
+        self.victim_digest.update(bytes([END[cause]]))
+        if len(self.victims) == self.victims.maxlen:
+            self.victims_forgotten += 1
+        self.victims.append({
+            "created_packet": session.created_packet, "ended_packet": self.number,
+            "key": session.key, "cause": cause, "age_ns": self.now - session.created_ns,
+            "idle_ns": self.now - session.last_seen_ns, "bytes": session.bytes,
+            "state": session.state, "policy": session.policy.id,
+            "inspection": INSPECTIONS[session.inspection],
+        })
+
+    # -- Eviction: a full table --
+
+    def make_room(self, bucket: int) -> bool:
+        """The table is full: free a record in the way of `when_full`, or refuse."""
+        way = self.config.when_full
+        if way == "bucket":
+            while bucket not in self.chains:
+                bucket = (bucket + 1) % self.config.buckets
+            self.end(next(iter(self.chains[bucket].values())), "evicted")
+            return True
+        if way == "replace_oldest":
+            self.end(next(iter(self.sessions.values())), "evicted")
+            return True
+        if way == "early_drop":
+            return self.early_drop(bucket)
+        if way == "tension":
+            return self.tension_pass("by_full_table", 0, None) > 0
+        return False
+
+    def early_drop(self, bucket: int) -> bool:
+        """Linux: all sessions that are not assured, of the first near bucket that has any."""
+        for step in range(min(EARLY_DROP_BUCKETS, self.config.buckets)):
+            chain = self.chains.get((bucket + step) % self.config.buckets, {})
+            doomed = [session for session in chain.values() if not session.assured]
+            for session in doomed:
+                self.end(session, "evicted")
+            if doomed:
+                return True
+        return False
+
+    def tension_pass(self, why: str, needed: int, pinned: Session | None) -> int:
+        """Delete the oldest session of every bucket [H], except local TCP and the pinned one."""
+        deleted = 0
+        for bucket in sorted(self.chains):
+            for session in self.chains[bucket].values():
+                if not session.local and session is not pinned:
+                    self.end(session, "tension")
+                    deleted += 1
+                    break
+        self.stampede["pages_needed"] += needed
+        for counter in (self.stampede, self.stampede[why]):
+            counter["passes"] += 1
+            counter["sessions_deleted"] += deleted
+        return deleted
+
+    # -- Pages --
+
+    def slab_pages(self, live: int) -> int:
+        """Pages of so many sessions; preallocated sessions need none beyond the start's."""
+        size = self.config.session_bytes
+        if self.config.accounting == "preallocated":
+            return 0
+        if size > PAGE:
+            return live * pages_of(size)
+        return -(-live // (PAGE // size))
+
+    def slab_need(self) -> int:
+        """Pages that one more session needs."""
+        return self.slab_pages(self.live + 1) - self.slab_pages(self.live)
+
+    def request(self, need: Callable[[], int], pinned: Session | None = None) -> bool:
+        """Take pages, all or nothing, if need be with one tension pass; need 0 asks nothing."""
+        first = need()
+        if first == 0:
+            return True
+        self.page_requests += 1
+        if not self.failure_forced() and self.memory.attempt(first):
+            return True
+        self.page_failures += 1
+        self.tension_pass("by_page", first, pinned)
+        return self.memory.attempt(need())  # a slab may have a hole now: nothing needed
+
+    def failure_forced(self) -> bool:
+        """Whether the script fails this request."""
+        number = self.page_requests
+        for row in self.config.pressure:
+            every = row.get("fail_every", 0)
+            if row.get("fail_nth") == number or (every and number % every == 0):
+                return True
+        return False
+
+    # -- The pressure script --
+
+    def grow(self, owner: str, pages: int) -> None:
+        """The script asks for pages; what there is not stays short until a later tick."""
+        taken = pages
+        if not self.request(lambda: pages):
+            taken = min(pages, self.memory.free + self.memory.pages["cache"])
+            self.memory.attempt(taken)
+            self.short[owner] += pages - taken
+        self.hold(owner, taken)
+
+    def hold(self, owner: str, pages: int) -> None:
+        """Book pages that were taken for the script."""
+        self.memory.pages[owner] += pages
+        if owner == "shm":
+            self.script_shm += pages
+
+    def give_back(self, owner: str, pages: int) -> None:
+        """The script gives back: first what it still waits for, then what it holds."""
+        forgiven = min(pages, self.short[owner])
+        self.short[owner] -= forgiven
+        pages -= forgiven
+        if owner == "base":
+            pages = min(pages, self.memory.pages["base"])
+            self.memory.pages["base"] -= pages
+            self.memory.free += pages
+        else:
+            pages = min(pages, self.script_shm)
+            self.script_shm -= pages
+            self.memory.release_shm(pages)
+
+    def retry_worthwhile(self, owner: str) -> bool:
+        """Short of pages, and there may be some."""
+        there = self.memory.free + self.memory.pages["cache"]
+        return self.short[owner] > 0 and (there > 0 or self.live > 0)
+
+    def retry(self) -> None:
+        """At a tick: ask again for what is short; then stalled leaks may go on from here."""
+        for owner in ("base", "shm"):
+            if self.retry_worthwhile(owner):
+                pages, self.short[owner] = self.short[owner], 0
+                self.grow(owner, pages)
+        for leak in self.leaks:
+            if leak.stalled and self.short[leak.owner] == 0:
+                leak.stalled, leak.anchor_ns, leak.page = False, self.now, 1
+
+    def leak_pages(self, leak: Leak) -> None:
+        """Take every page of a leak that is due; one it cannot have stalls the leak."""
+        while not leak.stalled and leak.due_ns <= self.now:
+            leak.page += 1
+            if self.short[leak.owner] == 0 and self.request(lambda: 1):
+                self.hold(leak.owner, 1)
+            else:
+                self.short[leak.owner] += 1
+                leak.stalled = True
+
+    # -- Time: the moments between two packets (semantics 2) --
+
+    def advance(self, target: int) -> None:
+        """Go through the moments due up to `target` in time order; silence costs nothing."""
+        while (moment := self.next_moment()) is not None and moment <= target:
+            self.moment(moment)
+
+    def next_moment(self) -> int | None:
+        """The next nanosecond at which something may be due."""
+        due = [leak.due_ns for leak in self.leaks if not leak.stalled]
+        if self.steps:
+            due.append(self.t0 + nanoseconds(self.steps[0].get("at_s", 0)))
+        if self.ips_full:
+            due.append(max(self.now, self.ips_half_empty_ns()))
+        tick = self.tick_after(self.now)
+        if self.round_due() or any(map(self.retry_worthwhile, self.short)) or any(
+            leak.stalled and self.short[leak.owner] == 0 for leak in self.leaks
+        ):
+            due.append(tick)
+        elif self.sessions and self.expiry_floor is not None:
+            due.append(max(tick, self.tick_after(self.expiry_floor - 1)))
+        return min(due, default=None)
+
+    def tick_after(self, time_ns: int) -> int:
+        """The first tick later than a time; ticks stand at whole sweeps after packet 1."""
+        return self.t0 + max(1, (time_ns - self.t0) // self.sweep_ns + 1) * self.sweep_ns
+
+    def moment(self, time_ns: int) -> None:
+        """All that is due at one nanosecond, in its order; then the machines decide."""
+        self.now = time_ns
+        tick = time_ns > self.t0 and (time_ns - self.t0) % self.sweep_ns == 0
+        if tick:
+            self.retry()
+        while self.steps and self.t0 + nanoseconds(self.steps[0].get("at_s", 0)) <= time_ns:
+            row = self.steps.popleft()
+            owner = row.get("owner", "base")
+            if row["add_bytes"] > 0:
+                self.grow(owner, pages_of(row["add_bytes"]))
+            else:
+                self.give_back(owner, pages_of(-row["add_bytes"]))
+        for leak in self.leaks:
+            self.leak_pages(leak)
+        if tick:
+            self.expire()
+        if self.ips_full and self.ips_half_empty_ns() <= time_ns:
+            self.ips_drain()
+            self.ips_full = False
+        if tick and self.round_due():
+            self.idledrop_round("time")
+        self.sample()
+        self.settle("time")
+
+    def expire(self) -> None:
+        """At a tick: end every session whose deadline has come."""
+        if self.expiry_floor is None or self.expiry_floor > self.now:
+            return
+        for session in list(self.sessions.values()):
+            if self.deadline(session) <= self.now:
+                self.end_by_timeout(session)
+        self.expiry_floor = min(map(self.deadline, self.sessions.values()), default=None)
+
+    def sample(self) -> None:
+        """Remember peaks."""
+        self.memory.sample()
+        self.proxy_peak = max(self.proxy_peak, self.proxy_sessions)
