@@ -1486,7 +1486,7 @@ class Firewall:
     def ips_half_empty_ns(self) -> int:
         """The first nanosecond at which the buffer is drained to half."""
         excess = self.ips_level - self.config.ips_socket_bytes // 2
-        if excess <= 0:
+        if excess <= 0 or self.config.ips_throughput_bps == 0:
             return self.now
         bits = excess * 8 * SECOND - self.ips_carry
         return self.ips_drained_ns + -(-bits // self.config.ips_throughput_bps)
@@ -1847,3 +1847,235 @@ class Firewall:
         """Remember peaks."""
         self.memory.sample()
         self.proxy_peak = max(self.proxy_peak, self.proxy_sessions)
+
+    # -- The control plane: after every moment and every packet --
+
+    def settle(self, cause: str) -> None:
+        """A stop: the machines decide, and an entry into a mode begins an idledrop round.
+
+        Settling again without a change of a gauge has no effect.
+        """
+        entered = self.decide(cause)
+        if entered and self.round_due():
+            self.idledrop_round(cause)
+        self.sample()
+
+    def decide(self, cause: str) -> bool:
+        """Machines, latch, IPS, warnings, gate, in this order; True if a machine left off."""
+        entered = [m.name for m in self.machines if self.machine_settle(m, cause)]
+        governed = [name for name in entered
+                    if name != "kernel" or self.config.kernel_mode == "av-failopen"]
+        if governed and self.config.av_failopen == "one-shot" and not self.latch:
+            self.latch = True
+            self.event("one_shot_latched")
+        self.decide_ips()
+        self.decide_low_memory()
+        self.decide_table_full()
+        self.set_gate()
+        return bool(entered)
+
+    def machine_settle(self, machine: Any, cause: str) -> bool:
+        """Run one machine to its fixpoint; True if it left off on the way."""
+        entered = False
+        while True:
+            mode = self.modes[machine.name]
+            new = machine.step(mode, self.snapshot())
+            if new == mode:
+                return entered
+            entered |= mode == "off"
+            self.modes[machine.name] = new
+            self.transition(machine.name, mode, new, cause)
+
+    def snapshot(self) -> Snapshot:
+        """What the machines look at now."""
+        memory = self.memory
+        return Snapshot(memory.total, memory.used, memory.pages["cache"], memory.free,
+                        memory.pages["shm"], self.proxy_sessions)
+
+    def transition(self, machine: str, old: str, new: str, cause: str) -> None:
+        """Record a change of mode and its event."""
+        row = {"packet": self.number, "time_ns": self.now, "cause": cause, "machine": machine,
+               "from": old, "to": new, "used_pages": self.memory.used,
+               "freeable_pages": self.memory.pages["cache"], "free_pages": self.memory.free}
+        if len(self.transitions) < self.config.transitions_max:
+            self.transitions.append(row)
+        else:
+            self.transitions_forgotten += 1
+        if new == "extreme":
+            left = self.extreme_left_ns
+            self.flaps += left is not None and self.now - left < FLAP_NS
+            kind = "extreme_entered"
+        elif new == "off":
+            kind = "conserve_left"
+        else:
+            kind = "extreme_left" if old == "extreme" else "conserve_entered"
+        if old == "extreme":
+            self.extreme_left_ns = self.now
+        self.event(kind, machine=machine)
+
+    def event(self, kind: str, **figures: Any) -> None:
+        """Report something."""
+        if len(self.events) < self.config.events_max:
+            self.events.append(
+                {"kind": kind, "packet": self.number, "time_ns": self.now, **figures}
+            )
+        else:
+            self.events_forgotten += 1
+
+    def decide_ips(self) -> None:
+        """IPS fails while a mode is on or while its buffer is full, as `ips_trigger` says."""
+        trigger = self.config.ips_trigger
+        conserve = any(
+            mode != "off" and name != "kernel" and (name != "fortios-5" or self.proxy_policies)
+            for name, mode in self.modes.items()
+        )
+        fail = ("conserve" in trigger and conserve) or ("buffer" in trigger and self.ips_full)
+        if fail != self.ips_fail:
+            self.ips_fail = fail
+            self.event("ips_fail_open_entered" if fail else "ips_fail_open_left")
+
+    def decide_low_memory(self) -> None:
+        """Without a machine: a warning below 100 MB of free RAM [C], cleared at 110 [D]."""
+        if self.config.machine != "none":
+            return
+        free_bytes = self.memory.free * PAGE
+        if not self.warned and free_bytes < 100 * 10**6:
+            self.warned = True
+            self.event("memory_warning")
+        elif self.warned and free_bytes >= 110 * 10**6:
+            self.warned = False
+            self.event("memory_warning_cleared")
+
+    def decide_table_full(self) -> None:
+        """The table is full until a tenth of it is free."""
+        most = self.config.max_connections
+        if self.table_full_since is None and self.live >= most:
+            self.table_full_since = self.now
+            self.event("table_full")
+        elif self.table_full_since is not None and self.live <= most * 90 // 100:
+            self.event("table_full_ended", duration_ns=self.now - self.table_full_since)
+            self.table_full_since = None
+
+    def set_gate(self) -> None:
+        """Hand the data plane its row."""
+        self.gate = gate_row(self.modes, self.latch, self.ips_fail, self.config,
+                             self.proxy_policies)
+
+    def round_due(self) -> bool:
+        """Idledrop governs the gate now, and there are sessions to kill."""
+        if self.config.av_failopen != "idledrop" or not self.sessions:
+            return False
+        return gate_governor(self.modes, self.config, self.proxy_policies) == "failopen"
+
+    def idledrop_round(self, cause: str) -> None:
+        """Kill the sessions of the busiest hosts, host by host, until the mode is left."""
+        count: dict[tuple[int, int], int] = {}
+        for session in self.sessions.values():
+            count[session.host] = count.get(session.host, 0) + 1
+        hosts = killed = 0
+        for host in sorted(count, key=lambda host: (-count[host], host)):
+            doomed = [s for s in self.sessions.values() if s.host == host and self.idle(s)]
+            if not doomed:
+                continue
+            for session in doomed:
+                self.end(session, "killed")
+            hosts += 1
+            killed += len(doomed)
+            address = ipaddress.IPv4Address if host[1] == 4 else ipaddress.IPv6Address
+            self.idledrop_hosts.append({"host": str(address(host[0])), "sessions": len(doomed)})
+            self.decide(cause)
+            if not self.round_due():
+                break
+        if killed:
+            self.event("idledrop", hosts=hosts, sessions=killed)
+
+    def idle(self, session: Session) -> bool:
+        """Whether idledrop may kill a session: any [H], or only those long idle."""
+        if session.local:
+            return False
+        idle_ns = self.now - session.last_seen_ns
+        return (self.config.idledrop_variant == "host"
+                or idle_ns >= nanoseconds(self.config.idledrop_idle_s))
+
+    # -- The operator --
+
+    def clear(self) -> None:
+        """End all sessions, in order of creation."""
+        for session in list(self.sessions.values()):
+            self.end(session, "cleared")
+        self.after_operator()
+
+    def configure(self, **changes: Any) -> None:
+        """Change soft settings; a change of av-failopen ends the one-shot residue [H]."""
+        released = self.latch and changes.get("av_failopen", "one-shot") != "one-shot"
+        for name, value in changes.items():
+            if not hasattr(self.config, name):
+                raise AttributeError(f"no setting {name!r}")
+            setattr(self.config, name, value)
+        self.load_settings()
+        self.sweep_ns = nanoseconds(self.config.sweep_s)
+        self.expiry_floor = min(map(self.deadline, self.sessions.values()), default=None)
+        if released:
+            self.latch = False
+            self.event("one_shot_released")
+        self.event("configured")
+        self.after_operator()
+
+    def after_operator(self) -> None:
+        """What changed by hand takes effect for the next packet."""
+        self.sample()
+        if self.started:
+            self.settle("packet")
+        self.set_gate()
+
+    # -- Counters and outcome --
+
+    def counters(self) -> dict[str, Any]:
+        """All counters, as they go into the outcome."""
+        by_cause = {cause: dict(row) for cause, row in self.exposure.items()}
+        return {
+            "packets": self.packets,
+            "bytes": self.bytes,
+            "time_reversed": self.time_reversed,
+            "verdicts": dict(self.verdicts),
+            "reasons": dict(self.reasons),
+            "decode": dict(self.decode),
+            "sessions": {"created": self.created, "live": self.live, "peak": self.peak,
+                         "reborn": self.reborn, "ended": dict(self.ended)},
+            "memory_tension": self.ended["tension"],
+            "stampede": {name: dict(value) if isinstance(value, dict) else value
+                         for name, value in self.stampede.items()},
+            "memory": {
+                "total_pages": self.memory.total,
+                "now": self.memory.now(),
+                "peak": dict(self.memory.peak),
+                "script_short_pages": sum(self.short.values()),
+                "page_requests": self.page_requests,
+                "page_failures": self.page_failures,
+            },
+            "exposure": {
+                "sessions": self.exposed_sessions,
+                "packets": sum(row["packets"] for row in by_cause.values()),
+                "bytes": sum(row["bytes"] for row in by_cause.values()),
+                "by_cause": by_cause,
+            },
+            "proxy": {"sessions": self.proxy_sessions, "peak": self.proxy_peak,
+                      "objects": self.objects, "objects_bypassed": self.objects_bypassed,
+                      "objects_oversize": self.objects_oversize},
+            "ips": {"filled_bytes": self.ips_filled_bytes, "full_count": self.ips_full_count},
+            "fragments_forgotten": self.fragments_forgotten,
+            "flaps": self.flaps,
+            "transitions_forgotten": self.transitions_forgotten,
+            "events_forgotten": self.events_forgotten,
+        }
+
+    def outcome(self) -> str:
+        """The digest of everything that must not depend on how the run was made."""
+        ledger = {"transitions": self.transitions, "events": self.events,
+                  "counters": self.counters()}
+        text = json.dumps(ledger, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(self.packet_digest.digest())
+        digest.update(self.victim_digest.digest())
+        digest.update(text.encode("ascii"))
+        return "1:" + digest.hexdigest()
