@@ -795,8 +795,8 @@ TCP_ROWS = {
     ("FIN_WAIT_REPLY", "reply"):   "-   -      G    G    C    -",
     ("TIME_WAIT", "forward"):      "-   -      T    T    C    -",
     ("TIME_WAIT", "reply"):        "-   -      T    T    C    -",
-    ("CLOSED", "forward"):         "-   -      C    C    C    C",
-    ("CLOSED", "reply"):           "-   -      C    C    C    C",
+    ("CLOSED", "forward"):         "-   -      C    C    C    -",
+    ("CLOSED", "reply"):           "-   -      C    C    C    -",
 }
 TCP_LETTERS = {
     "-": None, "S": "SYN_SENT", "R": "SYN_RECV", "E": "ESTABLISHED", "F": "FIN_WAIT",
