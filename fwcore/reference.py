@@ -437,10 +437,9 @@ def parse_ipv6(frame: Frame, packet: Packet, at: int) -> str:
         size = extension_bytes(following, frame.data[at + 1])
         if at + size > end:
             raise Malformed
-        if following == EXTENSION_FRAGMENT:
-            if parse_ipv6_fragment(frame, packet, at) == "later":
-                packet.payload = end - at - size
-                return "later"
+        if following == EXTENSION_FRAGMENT and parse_ipv6_fragment(frame, packet, at) == "later":
+            packet.payload = end - at - size
+            return "later"
         following = frame.data[at]
         at += size
     packet.protocol = following
