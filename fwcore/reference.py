@@ -25,7 +25,7 @@ import ipaddress
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 # --- Words and numbers ---------------------------------------------------------------------
@@ -1136,7 +1136,7 @@ class Firewall:
     """One appliance. `packet` judges one frame and gives its verdict and reason."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.config = config = replace(config)
         self.shift = 0  # moves addresses in looped replays
         self.hash_keys = seeds(config.seed)
         self.memory = Memory(config)
