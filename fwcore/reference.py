@@ -25,7 +25,7 @@ import ipaddress
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 # --- Words and numbers ---------------------------------------------------------------------
@@ -181,6 +181,8 @@ JUMBO_OPTION = 0xC2
 
 ICMP_ERRORS = {4: (3, 4, 5, 11, 12), 6: (1, 2, 3, 4)}
 ICMP_ECHOS = {4: (8, 0), 6: (128, 129)}
+ICMP_TYPE_PORT = 65535
+"""Port b of ICMP that is neither echo nor error; such ports do not swap with the addresses."""
 
 FIN_FLAG, SYN_FLAG, RST_FLAG, ACK_FLAG = 0x01, 0x02, 0x04, 0x10
 FLAG_CLASSES = ("SYN", "SYNACK", "FIN", "ACK", "RST", "NONE")
@@ -435,10 +437,9 @@ def parse_ipv6(frame: Frame, packet: Packet, at: int) -> str:
         size = extension_bytes(following, frame.data[at + 1])
         if at + size > end:
             raise Malformed
-        if following == EXTENSION_FRAGMENT:
-            if parse_ipv6_fragment(frame, packet, at) == "later":
-                packet.payload = end - at - size
-                return "later"
+        if following == EXTENSION_FRAGMENT and parse_ipv6_fragment(frame, packet, at) == "later":
+            packet.payload = end - at - size
+            return "later"
         following = frame.data[at]
         at += size
     packet.protocol = following
@@ -547,10 +548,6 @@ def set_icmp_ports(packet: Packet, kind: int, identifier: int) -> None:
         packet.source_port = packet.destination_port = identifier
     else:
         packet.source_port, packet.destination_port = kind, ICMP_TYPE_PORT
-
-
-ICMP_TYPE_PORT = 65535
-"""Port b of ICMP that is neither echo nor error; such ports do not swap with the addresses."""
 
 
 def set_key(packet: Packet) -> None:
@@ -1139,7 +1136,7 @@ class Firewall:
     """One appliance. `packet` judges one frame and gives its verdict and reason."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.config = config = replace(config)
         self.shift = 0  # moves addresses in looped replays
         self.hash_keys = seeds(config.seed)
         self.memory = Memory(config)
@@ -1211,9 +1208,11 @@ class Firewall:
         self.peak = 0
         self.reborn = 0
         self.ended = dict.fromkeys(ENDS, 0)
-        self.stampede = {"passes": 0, "pages_needed": 0, "sessions_deleted": 0,
-                         "by_page": {"passes": 0, "sessions_deleted": 0},
-                         "by_full_table": {"passes": 0, "sessions_deleted": 0}}
+        self.stampede: dict[str, Any] = {
+            "passes": 0, "pages_needed": 0, "sessions_deleted": 0,
+            "by_page": {"passes": 0, "sessions_deleted": 0},
+            "by_full_table": {"passes": 0, "sessions_deleted": 0},
+        }
         self.page_requests = 0
         self.page_failures = 0
         self.exposed_sessions = 0
@@ -1532,14 +1531,10 @@ class Firewall:
         if refusal:
             return refusal
         state = TCP_START[flags] if flags else ""
-        if config.half_open_limit and (state in HALF_OPEN or packet.transport == "udp"):
-            if sum(s.half_open for s in self.sessions.values()) >= config.half_open_limit:
-                return "half_open_limit"
         host = (packet.source if from_initiator else packet.destination, packet.family)
-        if config.sessions_per_host:
-            standing = sum(s.host == host for s in self.sessions.values())
-            if standing >= config.sessions_per_host:
-                return "host_limit"
+        refusal = self.limits_refuse(host, state in HALF_OPEN or packet.transport == "udp")
+        if refusal:
+            return refusal
         proxied = bool(inspection & PROXY) and bypass is None
         if proxied and self.proxy_sessions >= config.proxy_max_sessions:
             action, word = self.gate.proxy_full
@@ -1560,6 +1555,17 @@ class Firewall:
         )
         self.insert(session)
         return session
+
+    def limits_refuse(self, host: tuple[int, int], half_open: bool) -> str | None:
+        """The limits on half-open sessions and on sessions of one initiator; 0 is off."""
+        standing = self.sessions.values()
+        limit = self.config.half_open_limit
+        if half_open and limit and sum(s.half_open for s in standing) >= limit:
+            return "half_open_limit"
+        limit = self.config.sessions_per_host
+        if limit and sum(s.host == host for s in standing) >= limit:
+            return "host_limit"
+        return None
 
     def midstream_allowed(self) -> bool:
         """Whether TCP without SYN may begin a session now."""
