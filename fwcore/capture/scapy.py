@@ -96,6 +96,8 @@ class ScapyReader:
             # A dissected packet no longer knows its link type, nor whether it was cut, nor that
             # it had no time: a raw reader beside it does.
             with self._open() as packets:
+                if self.format == "pcapng":
+                    _Blocks(packets)
                 for record in records:
                     packet = packets.read_packet(WHOLE)
                     take(record._replace(data=bytes(packet.original)))

@@ -154,9 +154,12 @@ class _Gzip:
         self._read = read
         self._rest = b""
         self._member = zlib.decompressobj(wbits=31)
+        self._damage: zlib.error | None = None
 
     def __call__(self) -> bytes:
         while True:
+            if self._damage is not None:
+                raise StreamError(f"the gzip stream is damaged ({self._damage})")
             if self._member.eof:
                 self._rest = self._member.unused_data.lstrip(b"\0")   # tapes are padded with 0
                 while not self._rest and (block := self._read()):
@@ -168,13 +171,28 @@ class _Gzip:
             self._rest = b""
             if not block:
                 raise StreamError("the gzip stream is cut off: its end marker is missing")
+            before = self._member.copy()
             try:
                 part = self._member.decompress(block, BLOCK_BYTES)
             except zlib.error as error:
-                raise StreamError(f"the gzip stream is damaged ({error})") from error
+                part = _salvage(before, block)
+                if not part:
+                    raise StreamError(f"the gzip stream is damaged ({error})") from error
+                self._damage = error
             self._rest = self._member.unconsumed_tail
             if part:
                 return part
+
+
+def _salvage(member: Any, block: bytes) -> bytes:
+    """What a block gives before its damage: zlib hands out nothing of a call that fails."""
+    parts = []
+    try:
+        for i in range(len(block)):
+            parts.append(member.decompress(block[i : i + 1]))
+    except zlib.error:
+        pass
+    return b"".join(parts)
 
 
 class _Zstd:
