@@ -10,7 +10,16 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import PcapReader, RawPcapReader, rdpcap
 from test_capture import (
-    FRAMES, capture, enhanced, interface, obsolete, pcap, rows, section, simple, small_pcap,
+    FRAMES,
+    capture,
+    enhanced,
+    interface,
+    obsolete,
+    pcap,
+    rows,
+    section,
+    simple,
+    small_pcap,
     small_pcapng,
 )
 
@@ -89,7 +98,7 @@ def test_what_scapy_would_pass_over_is_a_fault(capture, reader, bad):
 
 
 @BOTH
-def test_what_scapy_cannot_read(capture, reader, monkeypatch):
+def test_what_scapy_cannot_read(capture, reader):
     for data in (pcap(FRAMES, magic=0xA1B2CD34), zstandard.compress(pcap(FRAMES))):
         with pytest.raises(CaptureError, match="--reader native"):
             open_capture(capture(data), reader=reader)
@@ -145,7 +154,7 @@ def test_crafted_packets():
     assert rows(from_packets([Raw(b"x")], [1], link=147)) == [(b"x", 1, 1, 147)]
 
 
-def test_bytes(capture):
+def test_bytes():
     assert rows(from_packets([b"a", bytearray(b"bc")])) == [(b"a", 1, 0, 1), (b"bc", 2, 0, 1)]
     assert rows(from_packets([b"a"], [7], link=101)) == [(b"a", 1, 7, 101)]
     assert rows(from_packets([])) == []

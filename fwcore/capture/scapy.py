@@ -178,7 +178,8 @@ def from_packets(
     one is built, and needs its time in ``times_ns`` (what Scapy calls its time is when it was
     made). ``bytes`` without ``times_ns`` are all at 0. ``link`` is the LINKTYPE; None takes it
     from the packet's first layer, Ethernet for bytes. An open reader of Scapy (RawPcapReader,
-    PcapReader) is read to its end; its fault, if any, is that of the result. Raises CaptureError, naming the packet.
+    PcapReader) is read to its end; its fault, if any, is that of the result. Raises CaptureError,
+    naming the packet.
     """
     begin = time.perf_counter()
     if type(packets).__module__ == "scapy.utils" and type(packets).__name__ in OPEN_READERS:
@@ -292,7 +293,8 @@ def _pcap_records(raw: Any) -> Iterator[Record]:
         except EOFError as error:
             why = _damaged(error)
             if why or raw.f.tell() > position:
-                raise _Stop(position, why or "the file ends within the header of a record") from None
+                why = why or "the file ends within the header of a record"
+                raise _Stop(position, why) from None
             return
         if captured > limit:
             raise _Stop(position, f"a record claims {captured} captured bytes, and at most {limit} "
@@ -338,7 +340,7 @@ class _Blocks:
         self._kinds[1](block, size)
         raw = self.raw
         if raw._read_options(block[8:]).get(OPTION_TSOFFSET, b"").strip(b"\0"):
-            raise _Stop(self.start, f"an interface has an if_tsoffset, which Scapy ignores: {NATIVE}")
+            raise _Stop(self.start, f"an if_tsoffset, which Scapy ignores: {NATIVE}")
         link, snaplen, found = raw.interfaces[-1]
         raw.interfaces[-1] = (link, snaplen or NO_LIMIT, found)
 
@@ -369,8 +371,8 @@ def _pcapng_records(raw: Any) -> Iterator[Record]:
         except EOFError as error:
             why = _damaged(error)
             if why or raw.f.tell() > watch.start:
-                raise _Stop(watch.start, why or "the file ends within a block, or it is damaged"
-                            ) from None
+                why = why or "the file ends within a block, or the block is damaged"
+                raise _Stop(watch.start, why) from None
             return
         if len(data) > packet_limit(meta.linktype):
             raise _Stop(watch.start, f"a packet of {len(data)} bytes: longer than any can be")
