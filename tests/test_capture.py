@@ -6,6 +6,8 @@ import os
 import random
 import struct
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +16,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fwcore._fastpath import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures
 from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution
@@ -361,6 +364,35 @@ def test_large_stream_is_carried_over(capture):
         assert [row[0] for row in rows(reader)] == frames
         assert reader.fault is None
         assert reader.position_bytes == os.path.getsize(reader.path)
+
+
+@pytest.mark.parametrize("linux", [True, False])
+def test_mapping_ahead_changes_nothing(capture, monkeypatch, linux):
+    frames = [bytes([i % 256]) * (i * 37 % 1500) for i in range(2_000)]
+    path = capture(pcap(frames))
+    monkeypatch.setattr("fwcore.capture.stream.LINUX", linux)      # False: without a thread
+    monkeypatch.setattr("fwcore.capture.stream.WINDOW_BYTES", 1 << 16)
+    monkeypatch.setattr("fwcore.capture.stream.WINDOWS_AHEAD", 1)
+    monkeypatch.setattr("fwcore.capture.stream.IDLE_S", 0.01)
+    reader = open_capture(path, chunk_size=50)
+    first = []
+    for chunk in reader:
+        first += [chunk.frame(i) for i in range(len(chunk))]
+        if len(first) in (300, 1500):
+            time.sleep(0.05)                                       # the thread has ended by then
+    assert first == frames
+    assert [row[0] for row in rows(reader)] == frames
+    next(iter(reader))
+    reader.close()
+    left = [thread for thread in threading.enumerate() if thread.name == "capture-ahead"]
+    assert left == []
+
+
+def test_populate_checks_its_span():
+    data = np.zeros(100, np.uint8)
+    assert capture_populate(data, 5, 5) == 0
+    with pytest.raises(ValueError, match="not within"):
+        capture_populate(data, 0, 101)
 
 
 # --- where captures come from ---
