@@ -20,6 +20,7 @@ from fwcore._fastpath import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures
 from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution
+from fwcore.errors import MissingExtra
 
 FRAMES = [b"\x00" * 14, b"abcdefghijklmnopq", b"", b"x" * 60, b"y" * 1514, b"z"]
 US = 1_000
@@ -288,6 +289,12 @@ def test_compressed_stream_damaged(capture, name):
     else:                  # what was decompressed in the same step is lost
         with pytest.raises(CaptureError, match="damaged"):
             open_capture(path)
+
+
+def test_zstd_is_an_extra(capture, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'fwcore\[zst\]'"):
+        open_capture(capture(zstandard.compress(pcap(FRAMES))))
 
 
 def test_several_members_and_frames(capture):

@@ -26,8 +26,9 @@ from fwcore._fastpath import capture_populate
 from fwcore.capture.chunk import Array
 from fwcore.errors import CaptureError, MissingExtra
 
-BLOCK_BYTES = 4 << 20
-"""Decompressed bytes to gather before a reader sees them: some thousand frames a block."""
+BLOCK_BYTES = 1 << 20
+"""Decompressed bytes to gather before a reader sees them: some thousand frames, and few enough to
+stay in the cache (zstd: 1.18 GB/s, with 4 MiB 1.06; November 2026)."""
 
 WINDOW_BYTES = 4 << 20
 """Bytes of a mapped file that are mapped at a time."""
