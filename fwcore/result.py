@@ -1,0 +1,269 @@
+"""The result of a replay: one dictionary of plain values, with comfortable handles on it.
+
+What it holds is the contract's result (``schema`` 1): nested dictionaries of integers, strings
+and lists, the same as its JSON. Everything that is shown later - the summary, the page, a
+comparison, a device's view - is made from a Result and from nothing else, so that a saved one
+shows the same as a fresh one.
+
+    result = Result.load("run.json")
+    result["packets"], result.sessions.peak, result["memory.peak.used"]
+    result.array("victims")["cause"]          NumPy, one row a victim
+    result.to_pandas("timeline")              with the extra "pandas"
+
+A *state file* is a NumPy ``.npz``: the JSON beside the tables that are too long for JSON (the
+sessions that still stand). No pickle: reading one runs no code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fwcore.errors import FwcoreError, MissingExtra
+
+SCHEMA = 1
+EXIT_DONE, EXIT_FAULT, EXIT_EXPECTATION, EXIT_LAW, EXIT_INTERRUPTED = 0, 3, 4, 5, 130
+ROW_TABLES = ("victims", "events", "transitions", "hosts", "policies", "inputs")
+JSON_MEMBER = "result_json"
+
+
+class Section(Mapping):
+    """A dictionary of the result, read by attribute, by item, or by a dotted path."""
+
+    def __init__(self, data: Mapping[str, Any], name: str = "result") -> None:
+        self._data = data
+        self._name = name
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._data[key] if key in self._data else self._walk(key)
+        return Section(value, f"{self._name}.{key}") if isinstance(value, Mapping) else value
+
+    def _walk(self, path: str) -> Any:
+        value: Any = self._data
+        for part in path.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise KeyError(f"{self._name} has no {path!r}")
+            value = value[part]
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError:
+            known = ", ".join(self._data)
+            raise AttributeError(f"{self._name} has no {name!r}; it has {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{key}={_short(value)}" for key, value in self._data.items())
+        return f"<{self._name}: {inner}>"
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._data]
+
+
+class Result(Section):
+    """What a replay found; see the module's text for how to read it."""
+
+    def __init__(
+        self, data: Mapping[str, Any], tables: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        super().__init__(data, "result")
+        self._tables = dict(tables or {})
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The plain dictionary, as in the JSON."""
+        return self._data
+
+    @property
+    def exit_code(self) -> int:
+        """What a command line returns: 0, 3 a capture's fault, 5 a broken law, 130 interrupted."""
+        if not all(self._data.get("laws", {}).values()):
+            return EXIT_LAW
+        if self._data.get("interrupted"):
+            return EXIT_INTERRUPTED
+        if any(row.get("fault") for row in self._data.get("inputs", ())):
+            return EXIT_FAULT
+        return EXIT_DONE
+
+    def __repr__(self) -> str:
+        data = self._data
+        verdicts = data.get("verdicts", {})
+        parts = [f"{name} {verdicts[name]:,}" for name in verdicts if verdicts[name]]
+        mode = data.get("conserve", {}).get("label", "off")
+        transitions = len(data.get("conserve", {}).get("transitions", ()))
+        return (
+            f"<Result {data.get('personality')}: {data.get('packets', 0):,} packets"
+            f" ({', '.join(parts)}); {data.get('sessions', {}).get('created', 0):,} sessions,"
+            f" peak {data.get('sessions', {}).get('peak', 0):,}; conserve {mode},"
+            f" {transitions} transitions; outcome {data.get('outcome')}>"
+        )
+
+    # -- tables ---------------------------------------------------------------------------------
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names that `array` understands for this result."""
+        return (*ROW_TABLES, "timeline", *self._tables)
+
+    def array(self, name: str) -> np.ndarray:
+        """One table as a NumPy structured array (n,), a copy; KeyError for an unknown name.
+
+        victims, events, transitions, inputs: the rows of the result. hosts, policies: who was
+        hit. timeline: a row a sample, cumulative figures as ``verdict_drop``,
+        ``reason_no_memory``. sessions: what stood at the end, of a state file or a live run.
+        """
+        if name in self._tables:
+            return self._tables[name].copy()
+        if name == "timeline":
+            return _columns_to_array(timeline_columns(self._data.get("timeline", {})))
+        if name not in ROW_TABLES:
+            raise KeyError(f"no table {name!r}; there are {', '.join(self.arrays)}")
+        return rows_to_array(self._rows(name))
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        if name == "transitions":
+            return self._data.get("conserve", {}).get("transitions", [])
+        if name in ("hosts", "policies"):
+            return self._data.get("top", {}).get(name, [])
+        return self._data.get(name, [])
+
+    def to_pandas(self, name: str) -> Any:
+        """The same as a pandas DataFrame; MissingExtra says how to get pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtra(
+                "a table as a DataFrame needs pandas: pip install 'fwcore[pandas]'"
+            ) from None
+        frame = pandas.DataFrame.from_records(self.array(name))
+        if "time_ns" in frame:
+            frame.insert(0, "time", pandas.to_datetime(frame["time_ns"], unit="ns", utc=True))
+        return frame
+
+    def iter_sessions(self) -> Iterator[np.void]:
+        """The sessions that stood at the end, record by record (empty when none were kept)."""
+        return iter(self._tables.get("sessions", ()))
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def to_json(self, path: str | os.PathLike[str] | None = None, *, indent: int = 1) -> str:
+        """The result as JSON text; written to `path` when one is given."""
+        text = json.dumps(self._data, indent=indent, default=_plain) + "\n"
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Result:
+        """A Result from `to_json`'s text; FwcoreError when it is something else."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise FwcoreError(f"not a result: {error}") from None
+        return cls(_checked(data))
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Writes the state file: this result and its tables."""
+        text = np.frombuffer(self.to_json(indent=0).encode(), dtype=np.uint8)
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **{JSON_MEMBER: text}, **self._tables)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Result:
+        """A Result from a JSON or a state file, told apart by their first bytes."""
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            raise FwcoreError(f"{path}: cannot be read: {error.strerror}") from None
+        try:
+            if raw[:2] == b"PK":
+                return cls._from_state(raw)
+            return cls.from_json(raw)
+        except (FwcoreError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+            raise FwcoreError(
+                f"{path}: neither a result (--json) nor a state file (--state): {error}"
+            ) from None
+
+    @classmethod
+    def _from_state(cls, raw: bytes) -> Result:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as members:
+            if JSON_MEMBER not in members:
+                raise FwcoreError(f"no {JSON_MEMBER} in the archive")
+            tables = {name: members[name] for name in members.files if name != JSON_MEMBER}
+            return cls(_checked(json.loads(members[JSON_MEMBER].tobytes())), tables)
+
+
+def timeline_columns(timeline: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The timeline's columns (n,) by name; nested groups get their singular as a prefix."""
+    columns: dict[str, np.ndarray] = {}
+    for name, value in timeline.items():
+        if isinstance(value, Mapping):
+            prefix = name[:-1] if name.endswith("s") else name
+            columns.update({f"{prefix}_{key}": np.asarray(part) for key, part in value.items()})
+        else:
+            columns[name] = np.asarray(value)
+    return columns
+
+
+def rows_to_array(rows: list[dict[str, Any]]) -> np.ndarray:
+    """Rows of plain values -> structured array; a key missing from a row becomes 0 or ''."""
+    names = dict.fromkeys(key for row in rows for key in row)
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if any(isinstance(value, dict | list) for value in values):
+            continue  # nested figures (a transition's snapshot) have no place in a flat table
+        filler: Any = "" if any(isinstance(value, str) for value in values) else 0
+        columns[name] = np.asarray([filler if value is None else value for value in values])
+    return _columns_to_array(columns)
+
+
+def _columns_to_array(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    length = min((len(column) for column in columns.values()), default=0)
+    dtype = [(name, column.dtype if len(column) else "i8") for name, column in columns.items()]
+    table = np.zeros(length, dtype=dtype)
+    for name, column in columns.items():
+        table[name] = column[:length]
+    return table
+
+
+def _checked(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict) or "schema" not in data:
+        raise FwcoreError("the JSON has no 'schema'")
+    if data["schema"] != SCHEMA:
+        raise FwcoreError(f"its schema is {data['schema']}, this fwcore reads {SCHEMA}")
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.integer | np.floating | np.bool_):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in a result")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{...}"
+    return f"[{len(value)}]" if isinstance(value, list) else repr(value)
