@@ -164,7 +164,7 @@ class Result(Section):
 
     def to_json(self, path: str | os.PathLike[str] | None = None, *, indent: int = 1) -> str:
         """The result as JSON text; written to `path` when one is given."""
-        text = json.dumps(self._data, indent=indent, default=_plain) + "\n"
+        text = json.dumps(self._data, indent=indent, default=plain) + "\n"
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
@@ -251,7 +251,8 @@ def _checked(data: Any) -> dict[str, Any]:
     return data
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON does not know, as what it knows: NumPy's scalars and arrays, paths, mappings."""
     if isinstance(value, np.integer | np.floating | np.bool_):
         return value.item()
     if isinstance(value, np.ndarray):

@@ -17,7 +17,16 @@ from fwcore.result import Result
 
 try:
     from bokeh.embed import components
-    from bokeh.models import ColumnDataSource, HoverTool, Label, Legend, Range1d, Span
+    from bokeh.models import (
+        ColumnDataSource,
+        HoverTool,
+        Label,
+        Legend,
+        NumeralTickFormatter,
+        PrintfTickFormatter,
+        Range1d,
+        Span,
+    )
     from bokeh.plotting import figure
     from bokeh.resources import INLINE
 except ImportError:
@@ -26,7 +35,10 @@ except ImportError:
 SAMPLES = 1500  # rows of the timeline that a page holds; more than a screen has columns
 BINS = 300  # equal stretches of time for figures per second
 MAX_BANDS = 2000
+LABELLED_BANDS = 12  # with more than these, names over the bands would cover one another
+LONG_S = 300  # a longer capture's axis reads in hours, minutes and seconds
 MIB_PAGES = 256
+FONT = "system-ui, sans-serif"
 COLOURS = {
     "base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "cache": "#94a3b8",
     "forward": "#22a06b", "inspect": "#2f9fd0", "bypass": "#e0a106", "drop": "#d64545",
@@ -101,15 +113,17 @@ def _figure(name: str, x_range: Any, height: int, unit: str, **options: Any) -> 
     chart.toolbar.autohide = True
     chart.yaxis.axis_label = unit
     chart.yaxis.axis_label_text_font_style = "normal"
-    chart.yaxis.formatter.use_scientific = False
+    chart.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+    chart.yaxis.ticker.desired_num_ticks = 5
+    chart.axis.axis_label_text_font = chart.axis.major_label_text_font = FONT
     chart.xgrid.grid_line_color = None
     chart.min_border_left = 76
     chart.axis.axis_line_color = None
     chart.axis.minor_tick_line_color = None
-    if x_range.end > 300:
-        from bokeh.models import NumeralTickFormatter
-
+    if x_range.end > LONG_S:
         chart.xaxis.formatter = NumeralTickFormatter(format="00:00:00")
+    else:
+        chart.xaxis.formatter = PrintfTickFormatter(format="%g s")
     return chart
 
 
@@ -117,7 +131,8 @@ def _legend(chart: Any, items: Sequence[tuple[str, list[Any]]]) -> None:
     legend = Legend(
         items=list(items), orientation="horizontal", click_policy="hide", border_line_color=None,
         background_fill_color=None, spacing=14, padding=0, margin=4, glyph_width=14,
-        glyph_height=14, label_text_font_size="12px", ncols=8,
+        glyph_height=14, label_text_font_size="12px", label_text_font=FONT, ncols=8,
+        location="top_left",
     )  # fmt: skip
     chart.add_layout(legend, "above")
 
@@ -134,9 +149,8 @@ def _hover(chart: Any, renderer: Any, rows: Sequence[tuple[str, str]]) -> None:
 def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
     """Pages by owner over time, thresholds as lines, modes as bands."""
     total = result.data["memory"]["total_pages"] / MIB_PAGES
-    floor = 0.0
-    chart = _figure("memory", x_range, 380, "MiB", y_range=Range1d(floor, total * 1.02))
-    _bands(chart, result, total * 1.02)
+    chart = _figure("memory", x_range, 380, "MiB", y_range=Range1d(0, total * 1.08))
+    _bands(chart, result, total * 1.08)
     stack, top = {}, np.zeros(len(columns["second"]))
     for owner in facts.OWNERS:
         stack[f"{owner}_low"] = top.astype(np.float32)
@@ -146,7 +160,7 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
     used = (columns["used"] / MIB_PAGES).astype(np.float32)
     mode = [facts.MODES[at] for at in columns["mode"]]
     source = ColumnDataSource(
-        {**stack, "used": used, "mode": mode, "second": columns["second"], "packet": columns["packet"]}
+        {**stack, "used": used, "mode": mode, **{key: columns[key] for key in ("second", "packet")}}
     )
     areas = [
         (owner, [chart.varea(
@@ -155,7 +169,7 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
         )])
         for owner in facts.OWNERS
     ]  # fmt: skip
-    edge = chart.line("second", "used", source=source, line_color="#1e40af", line_width=1.6)
+    edge = chart.line("second", "used", source=source, line_color="#4c8dff", line_width=1.6)
     _legend(chart, [*areas, ("used", [edge])])
     rows = [(owner, f"@{owner}{{0,0.0}} MiB") for owner in facts.OWNERS]
     _hover(chart, edge, [("time", "@second{0.000} s"), ("packet", "@packet{0,0}"),
@@ -172,12 +186,21 @@ def _bands(chart: Any, result: Result, top: float) -> None:
     source = ColumnDataSource({
         "left": [(band.start_ns - start) / 1e9 for band in found],
         "right": [(band.end_ns - start) / 1e9 for band in found],
-        "colour": [COLOURS["bad" if band.mode == "extreme" else "on"] for band in found],
+        "colour": [COLOURS["extreme" if band.mode == "extreme" else "on"] for band in found],
+        "name": [f" {band.mode}" for band in found],
     })  # fmt: skip
     chart.quad(
-        "left", "right", top, 0, source=source, fill_color="colour", fill_alpha=0.20,
+        "left", "right", top, 0, source=source, fill_color="colour", fill_alpha=0.22,
         line_color=None, name="bands", level="underlay",
     )  # fmt: skip
+    edge = top / 1.06
+    chart.quad("left", "right", top, edge, source=source, fill_color="colour", line_color=None)
+    if len(found) <= LABELLED_BANDS:
+        chart.text(
+            "left", (top + edge) / 2, "name", source=source, text_color="#ffffff",
+            text_font_size="11px", text_font_style="bold", text_font={"value": FONT},
+            text_baseline="middle",
+        )  # fmt: skip
 
 
 def _thresholds(chart: Any, result: Result) -> None:
@@ -188,10 +211,10 @@ def _thresholds(chart: Any, result: Result) -> None:
             Span(location=level, dimension="width", line_color=colour, line_dash="dashed",
                  line_width=1.4, level="overlay")
         )  # fmt: skip
-        text = f"{line.text} of used{' + freeable' if line.on_cache else ''}"
+        text = line.text + (" (used + freeable)" if line.on_cache else "")
         chart.add_layout(
             Label(x=6, y=level, x_units="screen", text=text, text_color=colour, y_offset=1,
-                  text_font_size="11px", text_font_style="bold", name="threshold")
+                  text_font_size="11px", text_font_style="bold", text_font=FONT, name="threshold")
         )  # fmt: skip
 
 

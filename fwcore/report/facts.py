@@ -134,10 +134,10 @@ def timeline(result: Result, limit: int = 10**9) -> dict[str, np.ndarray]:
 
 
 def rate(cumulative: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Per second between a sample and the one before it (m,); the first is 0."""
-    step = np.diff(second, prepend=second[:1])
-    rise = np.diff(cumulative.astype(np.float64), prepend=cumulative[:1].astype(np.float64))
-    return np.divide(rise, step, out=np.zeros(len(step)), where=step > 0)
+    """Per second between a sample and the one before it (m,); the first repeats the second."""
+    step, rise = np.diff(second), np.diff(cumulative.astype(np.float64))
+    found = np.divide(rise, step, out=np.zeros(len(step)), where=step > 0)
+    return np.concatenate([found[:1], found]) if len(found) else np.zeros(len(second))
 
 
 def rebin(

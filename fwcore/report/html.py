@@ -50,7 +50,12 @@ PAGE = """<!doctype html>
 
 def write(result: Result, path: str | Path) -> int:
     """Writes the page; returns its size in bytes."""
-    return Path(path).write_bytes(render(result).encode())
+    return write_page(render(result), path)
+
+
+def write_page(page: str, path: str | Path) -> int:
+    """Writes any page; returns its size in bytes."""
+    return Path(path).write_bytes(page.encode())
 
 
 def render(result: Result) -> str:

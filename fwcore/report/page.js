@@ -6,6 +6,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
 
+  const count = (number) => number.toLocaleString("en").replaceAll(",", " ");
+
   // -- theme: the system's, until the reader chooses -------------------------------------------
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let chosen = null;
@@ -101,21 +103,21 @@
           inspection).toLowerCase().includes(text)) continue;
       if (found++ >= SHOWN) continue;
       const row = document.createElement("tr");
-      cell(row, victims.packet[at].toLocaleString("en"), "n");
-      cell(row, victims.created[at].toLocaleString("en"), "n");
+      cell(row, count(victims.packet[at]), "n");
+      cell(row, count(victims.created[at]), "n");
       cell(row, victims.key[at], "code");
       cell(row, why, "bad");
       cell(row, (victims.age[at] / 1000).toFixed(3), "n");
       cell(row, (victims.idle[at] / 1000).toFixed(3), "n");
-      cell(row, victims.bytes[at].toLocaleString("en"), "n");
+      cell(row, count(victims.bytes[at]), "n");
       cell(row, state);
       cell(row, victims.policy[at], "n");
       cell(row, inspection);
       fragment.appendChild(row);
     }
     body.replaceChildren(fragment);
-    byId("found").textContent = found.toLocaleString("en") + " of " +
-      victims.packet.length.toLocaleString("en") +
+    byId("found").textContent = count(found) + " of " +
+      count(victims.packet.length) +
       (found > SHOWN ? ", the first " + SHOWN + " shown" : "");
   }
   if (byId("search")) {

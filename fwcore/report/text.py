@@ -90,16 +90,18 @@ def wrap(parts: Sequence[str], style: Style, width: int = WIDTH - INDENT) -> lis
     return rows
 
 
-def columns(rows: Sequence[Sequence[str]], tones: Sequence[str], style: Style) -> list[str]:
-    """A small table: first column to the left, the others to the right; row 0 is its head."""
+def columns(
+    rows: Sequence[Sequence[str]], tones: Sequence[str], style: Style, *, left: int = 1
+) -> list[str]:
+    """A small table: the first `left` columns to the left, others right; row 0 is its head."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     written = []
     for number, row in enumerate(rows):
         cells = []
         for at, cell in enumerate(row):
-            padded = f"{cell:<{widths[at]}}" if at == 0 else f"{cell:>{widths[at]}}"
+            padded = f"{cell:<{widths[at]}}" if at < left else f"{cell:>{widths[at]}}"
             cells.append(style.paint(padded, "dim" if number == 0 else tones[at]))
-        written.append("  ".join(cells))
+        written.append("  ".join(cells).rstrip())
     return written
 
 
@@ -137,7 +139,7 @@ def _input(result: Result, style: Style) -> Iterator[str]:
         room = WIDTH - INDENT - len(rest)
         rows.append((path if len(path) <= room else "..." + path[-room + 3 :]) + rest)
         if row.get("fault"):
-            rows += [style.paint(text, "bad") for text in _fold(f"fault: {_fault(row['fault'])}")]
+            rows += [style.paint(text, "bad") for text in fold(f"fault: {_fault(row['fault'])}")]
     figure = [
         f"{figures.count(data['packets'])} packets",
         figures.size(data["bytes"]),
@@ -156,7 +158,8 @@ def _fault(fault: object) -> str:
     return str(fault)
 
 
-def _fold(text: str, width: int = WIDTH - INDENT) -> list[str]:
+def fold(text: str, width: int = WIDTH - INDENT) -> list[str]:
+    """`text` in lines of at most `width`, at least one."""
     return textwrap.wrap(text, width) or [""]
 
 
@@ -267,7 +270,7 @@ def _sessions(result: Result, style: Style) -> Iterator[str]:
         rows.append(f"{figures.count(sessions['reborn'])} came back after they had been taken")
     stampede = result.data["stampede"]
     if stampede["passes"]:
-        rows += _fold(
+        rows += fold(
             f"memory tension: {figures.plural(stampede['passes'], 'pass', 'passes')} took "
             f"{figures.plural(stampede['sessions_deleted'], 'session')} for "
             f"{figures.plural(stampede['pages_needed'], 'page')}"
@@ -309,7 +312,7 @@ def _exposure(result: Result, style: Style) -> Iterator[str]:
 def _laws(result: Result, style: Style) -> Iterator[str]:
     laws, broken = result.data["laws"], facts.broken_laws(result)
     if broken:
-        rows = [style.paint(text, "bad") for text in _fold("broken: " + ", ".join(broken))]
+        rows = [style.paint(text, "bad") for text in fold("broken: " + ", ".join(broken))]
     else:
         rows = [style.paint(f"all {len(laws)} hold", "good")]
     yield from section("laws", [*rows, f"outcome {result.data['outcome']}"], style)

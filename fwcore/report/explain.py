@@ -1,0 +1,179 @@
+"""The life of one flow, packet by packet: what the firewall was, and what it did, at each.
+
+`follow` drives an engine through a capture and stops around the packets of the flow; nothing it
+does changes the outcome, for results do not depend on how packets are cut into chunks. What it
+writes down is a plain dictionary; `render_text` and `render_html` read only that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from fwcore.flow import Flow
+from fwcore.report import facts, figures, text
+
+SHOWN = 200  # rows on a terminal; the JSON has all
+TAKEN = ("evicted", "tension", "killed")
+VERDICT_TONES = {"FORWARD": "", "INSPECT": "info", "BYPASS": "warn", "DROP": "bad"}
+
+
+class Seen(NamedTuple):
+    """A packet of the flow within a chunk."""
+
+    index: int
+    direction: str  # "forward" or "reply", as the flow was written
+    flags: str  # TCP flags as letters, "" for others
+    length: int
+
+
+class Watch(Protocol):
+    """What `follow` needs of an engine; `fwcore.replay.watch` makes one."""
+
+    def process(self, chunk: Any) -> Any:
+        """Judges a chunk; rows of (verdict name, reason name)."""
+
+    def session(self, flow: Flow) -> Mapping[str, Any] | None:
+        """The flow's session now: {created_packet, state, packets, bytes, policy}, or None."""
+
+    def state(self) -> Mapping[str, Any]:
+        """{mode, used_pages, freeable_pages, total_pages, gate}; gate is a line of text."""
+
+    def victims(self) -> Iterable[Mapping[str, Any]]:
+        """The victim ledger's rows."""
+
+
+def follow(
+    watch: Watch, chunks: Iterable[Any], flow: Flow, match: Callable[[Any, Flow], Iterable[Seen]]
+) -> dict[str, Any]:
+    """Runs the whole capture; the flow's life as a dictionary of plain values."""
+    rows: list[dict[str, Any]] = []
+    done, start_ns = 0, None
+    for chunk in chunks:
+        position = 0
+        if start_ns is None and len(chunk):
+            start_ns = int(chunk.time_ns[0])
+        for seen in match(chunk, flow):
+            if seen.index > position:
+                watch.process(chunk.slice(position, seen.index))
+            packet = done + seen.index + 1
+            rows.append(_one(watch, chunk.slice(seen.index, seen.index + 1), flow, seen, packet))
+            position = seen.index + 1
+        if position < len(chunk):
+            watch.process(chunk.slice(position, len(chunk)))
+        done += len(chunk)
+    return _life(flow, rows, watch, start_ns or 0, done)
+
+
+def _one(watch: Watch, chunk: Any, flow: Flow, seen: Seen, packet: int) -> dict[str, Any]:
+    """One packet of the flow: the firewall as it met it, and what came of it."""
+    before, met = watch.session(flow), watch.state()
+    ((verdict, reason),) = watch.process(chunk)
+    after = watch.session(flow)
+    return {
+        "packet": packet, "time_ns": int(chunk.time_ns[0]), "direction": seen.direction,
+        "flags": seen.flags, "length": seen.length,
+        "before": before and before["state"], "state": after and after["state"],
+        "session": after and after["created_packet"], "was": before and before["created_packet"],
+        **met, "verdict": verdict, "reason": reason,
+    }  # fmt: skip
+
+
+def _life(
+    flow: Flow, rows: list[dict[str, Any]], watch: Watch, start_ns: int, packets: int
+) -> dict[str, Any]:
+    """Rows, and how each session of the flow ended."""
+    sessions = sorted({row["session"] for row in rows if row["session"] is not None})
+    victims = {row["created_packet"]: row for row in watch.victims()}
+    standing = watch.session(flow)
+    ends = [_end(created, rows, victims.get(created), standing) for created in sessions]
+    return {
+        "schema": 1, "flow": str(flow), "start_ns": start_ns, "capture_packets": packets,
+        "rows": rows, "sessions": ends,
+    }  # fmt: skip
+
+
+def _end(
+    created: int, rows: list[dict[str, Any]], victim: Mapping[str, Any] | None, standing: Any
+) -> dict[str, Any]:
+    """How one session ended: taken (the ledger names the packet), by itself, or not at all."""
+    own = [row for row in rows if row["session"] == created or row["was"] == created]
+    end: dict[str, Any] = {"created_packet": created, "last_packet": own[-1]["packet"]}
+    if victim is not None:
+        return {**end, "cause": str(victim["cause"]).lower(), "packet": int(victim["packet"])}
+    if standing is not None and standing["created_packet"] == created:
+        return {**end, "cause": "stands", "packet": None}
+    last = [row for row in own if row["session"] == created][-1]
+    following = next((row for row in rows if row["packet"] > last["packet"]), None)
+    closed = last["state"] in ("TIME_WAIT", "CLOSED")
+    if closed and following is not None and following["was"] == created:
+        return {**end, "cause": "clash", "packet": following["packet"]}
+    return {**end, "cause": "closed" if closed else "expired", "packet": None}
+
+
+# -- rendering ----------------------------------------------------------------------------------
+
+
+def render_text(life: Mapping[str, Any], style: text.Style | None = None) -> str:
+    """The life at 80 columns: a line a packet, and under it what changed since the last."""
+    style = style or text.Style()
+    lines = [style.paint(f"fwcore explain  {life['flow']}", "strong"), ""]
+    if not life["rows"]:
+        checked = figures.plural(life["capture_packets"], "packet")
+        return f"{lines[0]}\n\n  No packet of this flow among {checked}.\n"
+    head = f"{'packet':>11} {'time':>11}    {'flags':<5} {'state':<11} {'verdict':<8} reason"
+    lines.append(style.paint(head, "dim"))
+    previous: Mapping[str, Any] | None = None
+    for row in life["rows"][:SHOWN]:
+        lines += _changes(row, previous, style)
+        lines.append(_line(row, life["start_ns"], style))
+        previous = row
+    hidden = len(life["rows"]) - SHOWN
+    if hidden > 0:
+        lines.append(style.paint(f"  ... {figures.plural(hidden, 'more packet')}: --json", "dim"))
+    lines += ["", *ending(life, style)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Mapping[str, Any], start_ns: int, style: text.Style) -> str:
+    arrows = ("→", "←") if style.unicode else (">", "<")
+    arrow = arrows[row["direction"] == "reply"]
+    state = row["state"] or "none"
+    verdict = style.paint(f"{row['verdict']:<8}", VERDICT_TONES.get(row["verdict"], ""))
+    return (
+        f"{figures.count(row['packet']):>11} {figures.since(row['time_ns'], start_ns):>11} {arrow}  "
+        f"{row['flags']:<5} {state:<11} {verdict} {row['reason'].lower()}"
+    )
+
+
+def _changes(
+    row: Mapping[str, Any], previous: Mapping[str, Any] | None, style: text.Style
+) -> Iterator[str]:
+    """A line when mode or gate are others than at the packet before, or the session was gone."""
+    if previous and previous["session"] is not None and row["was"] != previous["session"]:
+        yield style.paint(f"{'':11} session of packet {previous['session']} was gone", "bad")
+    if previous and (row["mode"], row["gate"]) == (previous["mode"], previous["gate"]):
+        return
+    used = figures.share(row["used_pages"], row["total_pages"])
+    freeable = figures.pages_size(row["freeable_pages"])
+    mode = f"conserve {row['mode']}, memory {used} used, {freeable} freeable"
+    yield style.paint(f"{'':11} {mode}", facts.MODE_TONES.get(row["mode"], "warn"))
+    for part in text.fold(f"gate: {row['gate']}", text.WIDTH - 12):
+        yield style.paint(f"{'':11} {part}", "dim")
+
+
+def ending(life: Mapping[str, Any], style: text.Style) -> Iterator[str]:
+    """How each session ended, in a sentence each."""
+    if not life["sessions"]:
+        yield "  No session was ever made for this flow."
+    for end in life["sessions"]:
+        made = f"  The session of packet {figures.count(end['created_packet'])}"
+        if end["cause"] == "stands":
+            yield f"{made} stands at the end of the capture."
+        elif end["packet"] is not None:
+            tone = "bad" if end["cause"] in TAKEN else ""
+            at = f"packet {figures.count(end['packet'])}"
+            yield style.paint(f"{made} was ended by {at}: {end['cause']}.", tone)
+        else:
+            after = f"after packet {figures.count(end['last_packet'])}, its last"
+            yield f"{made} ended {after}: {end['cause']}."
