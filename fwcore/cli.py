@@ -5,14 +5,15 @@ begins with "fwcore:". Exit codes:
 
     0  done
     2  usage, settings, or a file that cannot be read
-    3  a fault within a capture; everything before it was processed and reported
-    4  --expect-outcome differs, or a benchmark fell below --fail-over
-    5  a law is broken: two independent sources of one figure disagree
+    3  a fault within a capture; what came before it was processed
+    4  --expect-outcome differs, or a benchmark is below --fail-over
+    5  a law is broken: two sources of one figure disagree
   130  interrupted; what was done until then is reported
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from fwcore.errors import FwcoreError
 if TYPE_CHECKING:
     from fwcore.result import Result
 
-EXIT_USAGE, EXIT_EXPECTATION, EXIT_INTERRUPTED = 2, 4, 130
+EXIT_DEFECT, EXIT_USAGE, EXIT_EXPECTATION, EXIT_INTERRUPTED = 1, 2, 4, 130
 EXIT_CODES = (__doc__ or "").partition("Exit codes:\n\n")[2]
 COMPLETION = {
     "bash": 'eval "$(_FWCORE_COMPLETE=bash_source fwcore)"  # in ~/.bashrc',
@@ -57,9 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads on: no second complaint at exit
         return 0
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}", EXIT_USAGE)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", EXIT_USAGE)
+    except Exception as error:
+        return _defect(error)
+
+
+def _defect(error: Exception) -> int:
+    """A mistake of ours: one line too, unless FWCORE_DEBUG asks for the whole story."""
+    if os.environ.get("FWCORE_DEBUG"):
+        raise error
+    what = f"{type(error).__name__}: {error}"
+    return _fail(f"{what} - a defect of fwcore; FWCORE_DEBUG=1 shows where", EXIT_DEFECT)
 
 
 def _fail(message: str, code: int) -> int:
@@ -79,7 +92,7 @@ _SETTINGS = (
     click.option("--policy", "policy_file", type=click.Path(), metavar="FILE",
                  help="Policies in TOML, instead of those in the settings."),
     click.option("--pressure", multiple=True, metavar="'KEY=VALUE ...'",
-                 help="Pressure on memory, like 'at_s=1 owner=base add_bytes=64MiB'."),
+                 help="Pressure on memory, like 'at_s=1 add_bytes=64MiB'."),
     click.option("--seed", type=int, metavar="N", help="Seed of the bucket hash."),
 )  # fmt: skip
 
@@ -208,7 +221,7 @@ def app() -> None:
     \b
     fwcore replay web.pcap --personality fortios-7 --set ram_bytes=1GiB
     fwcore replay web.pcap --personality fortios-7 --html report.html
-    fwcore compare web.pcap --with av_failopen=pass --with av_failopen=off
+    fwcore compare web.pcap --with fortios-7 --with fortios-5
     fwcore explain web.pcap --flow 10.0.0.5:4321-203.0.113.9:443/tcp
     """
 
@@ -248,9 +261,9 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     \b
     fwcore replay web.pcap
     fwcore replay web.pcap --personality fortios-7 --set ram_bytes=512MiB
-    fwcore replay web.pcap --settings my.toml --html report.html --json result.json
-    fwcore replay day1.pcapng.zst day2.pcapng.zst --timing speed:10 --limit 1000000
-    fwcore replay web.pcap --pressure 'at_s=10 owner=base add_bytes=200MiB'
+    fwcore replay web.pcap --settings my.toml --html report.html
+    fwcore replay day1.pcapng.zst day2.pcapng.zst --timing speed:10
+    fwcore replay web.pcap --pressure 'at_s=10 add_bytes=200MiB'
     fwcore replay web.pcap --json - | jq .conserve.transitions
     """
     settings = _settings(given)
@@ -336,7 +349,7 @@ def _replay_exit(result: Result, expected: str | None) -> int:
 @app.command()
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @click.option("--with", "variants", multiple=True, required=True, metavar="WHAT",
-              help="A personality, a settings file, or 'key=value,key=value'; at least two.")  # fmt: skip
+              help="Personality, settings file or 'key=value,...'; twice or more.")  # fmt: skip
 @_with(_SETTINGS)
 @_with(_CAPTURE)
 @_JSON
@@ -351,7 +364,7 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
     fwcore compare web.pcap --with fortios-7 --with fortios-5
     fwcore compare web.pcap --personality fortios-7 \\
         --with av_failopen=pass --with av_failopen=off --html compare.html
-    fwcore compare web.pcap --with mine.toml --with fortios-7,memory_use_threshold_red=80
+    fwcore compare web.pcap --with mine.toml --with fortios-7,seed=2
     """
     from fwcore import terminal
     from fwcore.report import compare as module
@@ -408,16 +421,35 @@ def explain(captures: tuple[str, ...], flow: str, **given: Any) -> int:
 
     \b
     fwcore explain web.pcap --flow 10.0.0.5:4321-203.0.113.9:443/tcp
-    fwcore explain web.pcap --flow '[2001:db8::5]:4321-[2001:db8::9]:53/udp' --json life.json
+    fwcore explain web.pcap --flow '[2001:db8::5]:4321-[2001:db8::9]:53/udp'
     """
     from fwcore import flow as flows
     from fwcore import terminal
     from fwcore.report import explain as module
 
     wanted = flows.parse(flow)
-    life = module.run(list(captures), _settings(given), wanted, given)
+    settings = _settings(given)
+    life = module.run(
+        _chunks(captures, given), _engine(settings), wanted, vlan_zone=settings.zone == "vlan"
+    )
     _json_or_text(life, given["json_file"], lambda: module.render_text(life, terminal.style()))
     return 0
+
+
+def _chunks(captures: Sequence[str], given: dict[str, Any]) -> Any:
+    """The captures' packets as the replay would feed them: filter, timing and limit applied."""
+    from fwcore import replay as module
+
+    return module.chunks(
+        list(captures), reader=given["reader"], filter=given["filter_"], timing=given["timing"],
+        limit=given["limit"], chunk_size=given["chunk_size"],
+    )  # fmt: skip
+
+
+def _engine(settings: Any) -> Any:
+    from fwcore.engine import Engine
+
+    return Engine(settings)
 
 
 @app.command()
@@ -470,8 +502,8 @@ def synth(workload: str, output: str, more: tuple[str, ...], **given: Any) -> in
 
     \b
     fwcore synth web web.pcap --rate 100000 --duration 30
-    fwcore synth uniform u.pcap --packets 4000000 --sessions 1000000 --set frame_bytes=60
-    fwcore synth syn-flood - --rate 500000 --duration 5 | fwcore replay -
+    fwcore synth uniform u.pcap --packets 4000000 --set frame_bytes=60
+    fwcore synth syn-flood - --rate 500000 | fwcore replay -
     """
     from fwcore.capture import synth as module
     from fwcore.report import figures
@@ -479,8 +511,9 @@ def synth(workload: str, output: str, more: tuple[str, ...], **given: Any) -> in
 
     names = ("packets", "rate_pps", "duration_s", "hosts", "sessions", "seed")
     parameters = {name: given[name] for name in names}
-    made = module.make(workload, **parameters, **{key: value for key, value in map(_pair, more)})
+    made = module.make(workload, **parameters, **dict(map(_pair, more)))
     with Progress(given["quiet"]).interruptible() as progress:
+
         def advance(packets: int, _written: int) -> None:
             if progress(packets, packets, made.packets):
                 raise KeyboardInterrupt
@@ -530,7 +563,8 @@ def bench(**given: Any) -> int:
 @_with(_SETTINGS)
 @click.option("--connections", type=int, metavar="N", help="Plan for this many (max_connections).")
 @click.option("--tunnels", type=int, metavar="N", help="Plan for this many IPsec tunnels.")
-@click.option("--leak", "leak_bytes_per_s", metavar="BYTES", help="A leak, bytes per second.")
+@click.option("--leak", "leak_bytes_per_s", type=int, metavar="BYTES", help="A leak a second.")
+@click.option("--restart-every", type=int, metavar="DAYS", help="The leak, as restarts needed.")
 @_JSON
 def plan(**given: Any) -> int:
     """Memory by owner, headroom, and what each lever saves.
@@ -538,16 +572,14 @@ def plan(**given: Any) -> int:
     \b
     fwcore plan --personality cos-core --connections 512000 --tunnels 200
     fwcore plan --personality fortios-7 --set ram_bytes=2GiB --leak 1000
+    fwcore plan --personality cos-core --connections 128000 --restart-every 7
     """
-    from fwcore import plan as module
     from fwcore import terminal
+    from fwcore.report import planning
 
-    more = []
-    for key, name in (("connections", "max_connections"), ("tunnels", "ipsec_max_tunnels")):
-        if given[key] is not None:
-            more.append(f"{name}={given[key]}")
-    made = module.make(_settings(given, more), leak=given["leak_bytes_per_s"])
-    _json_or_text(made, given["json_file"], lambda: module.text(made, terminal.style()))
+    names = ("connections", "tunnels", "leak_bytes_per_s", "restart_every")
+    made = planning.make(_settings(given), **{name: given[name] for name in names})
+    _json_or_text(made, given["json_file"], lambda: planning.render(made, terminal.style()))
     return 0
 
 
@@ -566,8 +598,15 @@ def personality_list(json_file: str | None) -> int:
     rows = []
     for name in settings.personalities():
         made = settings.load(name)
-        rows.append({"name": name, **{key: getattr(made, key) for key in
-                                      ("machine", "when_full", "accounting", "max_connections")}})
+        rows.append(
+            {
+                "name": name,
+                **{
+                    key: getattr(made, key)
+                    for key in ("machine", "when_full", "accounting", "max_connections")
+                },
+            }
+        )
     head = list(rows[0])
     table = [head, *([str(row[key]) for key in head] for row in rows)]
     style = terminal.style()
@@ -629,11 +668,11 @@ def _settings_table(data: dict[str, dict[str, Any]]) -> str:
     from fwcore import terminal
     from fwcore.report import text
 
-    rows = [["setting", "value", "from", "mark"]]
+    rows = [["setting", "value", "mark", "from"]]
     for name, row in data.items():
         value = row["value"]
         shown = str(value).lower() if isinstance(value, bool) else str(value)
-        rows.append([name, shown, row["from"], row.get("mark", "")])
+        rows.append([name, shown, row.get("mark", ""), row["from"]])
     tones = ["", "info", "dim", "dim"]
     return "\n".join(text.columns(rows, tones, terminal.style(), left=4)) + "\n"
 

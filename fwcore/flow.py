@@ -1,5 +1,6 @@
-"""A flow as people write it: ``10.0.0.5:4321-203.0.113.9:443/tcp``, ``[2001:db8::1]:53-[::2]:5/udp``.
+"""A flow as people write it.
 
+``10.0.0.5:4321-203.0.113.9:443/tcp``, ``[2001:db8::1]:4321-[2001:db8::9]:53/udp``.
 The first endpoint is meant as the initiator, but both orders name the same flow. ICMP echo has its
 identifier where ports stand; other protocols have no port: ``10.0.0.1-10.0.0.2/gre``.
 """
@@ -70,7 +71,9 @@ def _protocol(name: str, text: str) -> int:
         return PROTOCOLS[name]
     if name.isdecimal() and int(name) < 256:
         return int(name)
-    raise FwcoreError(f"flow {text!r}: protocol {name!r} is neither {', '.join(PROTOCOLS)} nor 0-255")
+    raise FwcoreError(
+        f"flow {text!r}: protocol {name!r} is neither {', '.join(PROTOCOLS)} nor 0-255"
+    )
 
 
 def _endpoint(part: str, protocol: int, text: str) -> Endpoint:

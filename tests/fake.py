@@ -39,9 +39,7 @@ def _timeline(samples: int, packets: int, duration_ns: int, ends: str) -> dict[s
         for key in "time_ns packet mode live created ended tension evicted base sessions shm "
         "cache free exposure_packets".split()
     }
-    verdicts: dict[str, list[int]] = {
-        name: [] for name in ("forward", "inspect", "bypass", "drop")
-    }
+    verdicts: dict[str, list[int]] = {name: [] for name in ("forward", "inspect", "bypass", "drop")}
     reasons: dict[str, list[int]] = {name: [] for name in REASONS}
     mode, tension, dropped, bypassed = 0, 0, 0, 0
     step = packets / max(1, samples - 1)
@@ -97,7 +95,8 @@ def _transitions(line: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _events(transitions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kinds = {"on": "conserve_entered", "extreme": "extreme_entered", "off": "conserve_left"}
-    texts = {"on": "Kernel enters memory conserve mode", "off": "Kernel leaves memory conserve mode",
+    texts = {"on": "Kernel enters memory conserve mode",
+             "off": "Kernel leaves memory conserve mode",
              "extreme": "Kernel enters extreme low memory mode"}  # fmt: skip
     return [
         {

@@ -1,4 +1,4 @@
-"""The charts of a page, made with Bokeh: it ships its own script (1.3 MB), which goes into the page.
+"""The charts of a page, made with Bokeh, whose own script (1.3 MB) goes into the page.
 
 Every chart of a page shares one time axis: zooming one zooms all. Colours are Bokeh's business
 only where they carry meaning; text, grid and background follow the page's theme (page.js).
@@ -276,9 +276,7 @@ def _stack(
 
 def _exposure(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
     chart = _figure("exposure", x_range, 180, "packets, so far")
-    source = ColumnDataSource(
-        {"second": columns["second"], "packets": columns["exposure_packets"]}
-    )
+    source = ColumnDataSource({"second": columns["second"], "packets": columns["exposure_packets"]})
     colour = COLOURS["bypass"]
     chart.varea("second", 0, "packets", source=source, fill_color=colour, fill_alpha=0.30)
     edge = chart.line("second", "packets", source=source, line_color=colour, line_width=2)

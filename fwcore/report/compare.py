@@ -29,6 +29,7 @@ from fwcore.result import Result
 OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
 BYPASS, DROP = 2, 3
 EXAMPLES = 5
+LONGEST_NAME = 14  # of a setting on a terminal; beyond it becomes A, B, C
 MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
 SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted")
 FLOW_DTYPE = np.dtype([("flow", "u8"), ("first_packet", "u8"), *((name, "i8") for name in SUMS)])
@@ -61,7 +62,7 @@ class FlowLedger:
         self._flows, self._keep = other._flows, True
 
     def table(self, victims: Iterable[Mapping[str, Any]] = ()) -> np.ndarray:
-        """FLOW_DTYPE[m], sorted by flow; a victim counts for the flow of the packet that made it."""
+        """FLOW_DTYPE[m], sorted by flow; a victim counts for its first packet's flow."""
         flows = merge(self._parts)
         created = np.array([row["created_packet"] for row in victims], dtype=np.int64)
         if not len(created):
@@ -138,16 +139,18 @@ class Comparison:
         rows = []
         for at in range(kinds.shape[1]):
             members = np.flatnonzero(slot == at)
+            first = np.sort(self.flows[0]["first_packet"][members])
+            first = np.sort(self.flows[0]["first_packet"][members])
             rows.append({
                 "outcomes": {name: OUTCOMES[kinds[run, at]] for run, name in enumerate(self.names)},
                 "flows": len(members),
                 "packets": int(self.flows[0]["packets"][members].sum()),
                 "bytes": int(self.flows[0]["bytes"][members].sum()),
-                "first_packets": sorted(
-                    int(packet) for packet in self.flows[0]["first_packet"][members[:EXAMPLES]]
-                ),
+                "first_packets": first[:EXAMPLES].tolist(),
             })  # fmt: skip
-        return sorted(rows, key=lambda row: (set(row["outcomes"].values()) == {"lived"}, -row["bytes"]))
+        return sorted(
+            rows, key=lambda row: (set(row["outcomes"].values()) == {"lived"}, -row["bytes"])
+        )
 
     def harm(self) -> list[dict[str, Any]]:
         """For each setting: flows by outcome, and what was lost or passed unscanned in bytes."""
@@ -176,7 +179,11 @@ class Comparison:
         rows = self.harm()
         keys = ("harmed", "dropped_bytes", "uninspected_bytes", "sessions_taken")
         return [
-            {"name": row["name"], "against": rows[0]["name"], **{key: row[key] - rows[0][key] for key in keys}}
+            {
+                "name": row["name"],
+                "against": rows[0]["name"],
+                **{key: row[key] - rows[0][key] for key in keys},
+            }
             for row in rows[1:]
         ]
 
@@ -185,9 +192,7 @@ class Comparison:
         return {
             "schema": 1, "flows": len(self.flows[0]), "settings": list(self.names),
             "harm": self.harm(), "net": self.net(), "groups": self.groups(),
-            "results": {
-                name: dict(result.data) for name, result in zip(self.names, self.results, strict=True)
-            },
+            "results": [dict(result.data) for result in self.results],
         }  # fmt: skip
 
 
@@ -217,10 +222,16 @@ def render_text(comparison: Comparison, style: text.Style | None = None) -> str:
         ("uninspected_bytes", "bytes unscanned"), ("transitions", "transitions"),
     ):  # fmt: skip
         plain = key in ("sessions_taken", "transitions")
-        rows.append([label, *((figures.count if plain else figures.size)(row[key]) for row in harm)])
+        rows.append(
+            [label, *((figures.count if plain else figures.size)(row[key]) for row in harm)]
+        )
     total = figures.plural(len(comparison.flows[0]), "flow")
     head = f"{style.paint('fwcore compare', 'strong')}{style.dot}{total}"
-    keys = [f"{short} = {name}" for short, name in zip(names, comparison.names, strict=True) if short != name]
+    keys = [
+        f"{short} = {name}"
+        for short, name in zip(names, comparison.names, strict=True)
+        if short != name
+    ]
     blocks = [
         "\n".join([head, *(f"  {key}" for key in keys)]),
         "\n".join(text.section("flows", text.columns(rows, [""] * len(rows[0]), style), style)),
@@ -235,7 +246,7 @@ def render_text(comparison: Comparison, style: text.Style | None = None) -> str:
 
 def _short_names(names: Sequence[str]) -> list[str]:
     """Names that fit a column; letters when one is too long."""
-    if max(map(len, names)) * len(names) <= 42:
+    if max(map(len, names)) <= LONGEST_NAME:
         return list(names)
     return [chr(ord("A") + at) for at in range(len(names))]
 
@@ -330,7 +341,14 @@ def _harm_html(comparison: Comparison) -> str:
          figures.size(row["uninspected_bytes"]), figures.count(row["transitions"]))
         for row in comparison.harm()
     ]  # fmt: skip
-    head = ("setting", *OUTCOMES, "sessions taken", "bytes dropped", "bytes unscanned", "transitions")
+    head = (
+        "setting",
+        *OUTCOMES,
+        "sessions taken",
+        "bytes dropped",
+        "bytes unscanned",
+        "transitions",
+    )
     net = [
         (f"{row['name']} against {row['against']}", figures.signed(row["harmed"]),
          _signed_size(row["dropped_bytes"]), _signed_size(row["uninspected_bytes"]))
@@ -346,9 +364,7 @@ def _harm_html(comparison: Comparison) -> str:
 # -- running it ---------------------------------------------------------------------------------
 
 
-def run(
-    paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: Any
-) -> Comparison:
+def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: Any) -> Comparison:
     """Replays the capture once for each setting; `replay` is `fwcore.replay.replay`.
 
     Only the first run keeps the packets' flow numbers (8 bytes a packet): they are the same in

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from fwcore.flow import Flow
+from fwcore.flow import NAMES, Flow
 from fwcore.report import facts, figures, text
 
+TCP = 6
 SHOWN = 200  # rows on a terminal; the JSON has all
 TAKEN = ("evicted", "tension", "killed")
 VERDICT_TONES = {"FORWARD": "", "INSPECT": "info", "BYPASS": "warn", "DROP": "bad"}
@@ -111,6 +112,141 @@ def _end(
     return {**end, "cause": "closed" if closed else "expired", "packet": None}
 
 
+# -- finding the flow's packets ------------------------------------------------------------------
+
+FLAG_LETTERS = ((2, "S"), (1, "F"), (4, "R"), (8, "P"), (16, "A"))
+
+
+class Matcher:
+    """Finds the packets of a flow in a chunk: its own, its fragments, ICMP errors quoting it.
+
+    A frame is a candidate when it holds the bytes of both addresses; only candidates are parsed,
+    by the plain parser of `fwcore.reference`. The newest FRAGMENTS first fragments are remembered.
+    """
+
+    FRAGMENTS = 1024
+
+    def __init__(self, flow: Flow, *, vlan_zone: bool = False) -> None:
+        self._needles = tuple(end.address.packed for end in flow.key[:2])
+        low, high = flow.key[:2]
+        self._key = (low.address.version, flow.protocol, int(low.address), low.port,
+                     int(high.address), high.port)  # fmt: skip
+        self._initiator = int(flow.initiator.address), flow.initiator.port
+        self._vlan_zone = vlan_zone
+        self._fragments: dict[tuple[int, ...], bool] = {}
+
+    def __call__(self, chunk: Any, _flow: Flow) -> Iterator[Seen]:
+        low, high = self._needles
+        for index in range(len(chunk)):
+            frame = chunk.frame(index)
+            if low in frame and high in frame:
+                seen = self._look(chunk, index, frame)
+                if seen is not None:
+                    yield seen
+
+    def _look(self, chunk: Any, index: int, frame: bytes) -> Seen | None:
+        from fwcore import reference
+
+        length = int(chunk.length[index])
+        packet = reference.parse(frame, length, int(chunk.link[index]), vlan_zone=self._vlan_zone)
+        if packet.fragment == "later":
+            if packet.fragment_key() not in self._fragments:
+                return None
+        elif packet.key is None or not self._same(packet.key):
+            return None
+        elif packet.fragment == "first":
+            self._fragments[packet.fragment_key()] = True
+            if len(self._fragments) > self.FRAGMENTS:
+                del self._fragments[next(iter(self._fragments))]
+        source = packet.source, packet.source_port
+        forward = source == self._initiator or (
+            packet.fragment == "later" and packet.source == self._initiator[0]
+        )
+        letters = "".join(letter for bit, letter in FLAG_LETTERS if packet.flags & bit)
+        return Seen(index, "forward" if forward else "reply", letters or packet.fragment, length)
+
+    def _same(self, key: Any) -> bool:
+        found = (key.family, key.protocol, key.address_a, key.port_a, key.address_b, key.port_b)
+        return found == self._key
+
+
+# -- the engine, as `follow` wants it -------------------------------------------------------------
+
+CLASSES = ("none", "flow", "proxy", "flow+proxy")
+
+
+class EngineWatch:
+    """A `Watch` over an engine: process(chunk), lookup(flow), snapshot(), victims()."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def process(self, chunk: Any) -> list[tuple[str, str]]:
+        """Verdict and reason of each packet by name."""
+        from fwcore._fastpath import Reason, Verdict
+
+        return [
+            (Verdict(int(verdict)).name, Reason(int(reason)).name)
+            for verdict, reason in self._engine.process(chunk)
+        ]
+
+    def session(self, flow: Flow) -> Mapping[str, Any] | None:
+        """created_packet and the state by name of the flow's session."""
+        from fwcore._fastpath import TcpState
+
+        found = self._engine.lookup(flow)
+        if found is None:
+            return None
+        state = found["state"]
+        name = state if isinstance(state, str) else TcpState(int(state)).name
+        name = "FIN_WAIT" if name == "FIN_WAIT_REPLY" else name
+        if flow.protocol != TCP:
+            name = NAMES.get(flow.protocol, str(flow.protocol))
+        return {"created_packet": int(found["created_packet"]), "state": name}
+
+    def state(self) -> Mapping[str, Any]:
+        """Mode, pages and the gate row, as they stand between two packets."""
+        now = self._engine.snapshot()
+        return {
+            "mode": facts.worst(now["modes"]), "used_pages": int(now["used_pages"]),
+            "freeable_pages": int(now["cache_pages"]), "total_pages": int(now["total_pages"]),
+            "gate": gate_text(now["gate"]),
+        }  # fmt: skip
+
+    def victims(self) -> Iterable[Mapping[str, Any]]:
+        """The ledger's rows, causes by name."""
+        return self._engine.victims()
+
+
+def gate_text(row: Any) -> str:
+    """A gate row in words: what each class of new sessions gets, and who asks for a page."""
+    from fwcore._fastpath import Exposure, GateAction, ObjectAction, Reason
+
+    parts = []
+    for at, name in enumerate(CLASSES):
+        action = GateAction(row.action[at])
+        why = ""
+        if action == GateAction.BYPASS:
+            why = f" ({Exposure(row.cause[at]).name.lower()})"
+        elif action == GateAction.DROP:
+            why = f" ({Reason(row.reason[at]).name.lower()})"
+        admitted = "forward" if at == 0 else "inspect"
+        done = admitted if action == GateAction.ADMIT else action.name.lower()
+        parts.append(f"{name} {done}{why}")
+    if row.ips_bypass:
+        parts.append("flow inspection bypassed")
+    parts.append(f"new object {ObjectAction(row.object_start).name.lower()}")
+    parts.append(f"page request {ObjectAction(row.page_request).name.lower()}")
+    return ", ".join(parts)
+
+
+def run(
+    chunks: Iterable[Any], engine: Any, flow: Flow, *, vlan_zone: bool = False
+) -> dict[str, Any]:
+    """Follows a flow through an engine that has seen nothing yet."""
+    return follow(EngineWatch(engine), chunks, flow, Matcher(flow, vlan_zone=vlan_zone))
+
+
 # -- rendering ----------------------------------------------------------------------------------
 
 
@@ -141,8 +277,8 @@ def _line(row: Mapping[str, Any], start_ns: int, style: text.Style) -> str:
     state = row["state"] or "none"
     verdict = style.paint(f"{row['verdict']:<8}", VERDICT_TONES.get(row["verdict"], ""))
     return (
-        f"{figures.count(row['packet']):>11} {figures.since(row['time_ns'], start_ns):>11} {arrow}  "
-        f"{row['flags']:<5} {state:<11} {verdict} {row['reason'].lower()}"
+        f"{figures.count(row['packet']):>11} {figures.since(row['time_ns'], start_ns):>11} "
+        f"{arrow}  {row['flags']:<5} {state:<11} {verdict} {row['reason'].lower()}"
     )
 
 

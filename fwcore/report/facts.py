@@ -1,8 +1,8 @@
 """What several views need to know about a result, worked out once: lines, bands, series, rates.
 
-    thresholds   each machine's levels as lines in one picture, whatever it measures
-    bands        when which mode was on, from the transitions (exact, not sampled)
-    samples      which rows of the timeline a picture shows: all, or the extremes of each stretch
+thresholds   each machine's levels as lines in one picture, whatever it measures
+bands        when which mode was on, from the transitions (exact, not sampled)
+samples      which rows of the timeline a picture shows: all, or the extremes of each stretch
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ def lines(result: Result) -> list[Line]:
     found = []
     for machine, levels in memory.get("thresholds", {}).items():
         for name, level in (levels or {}).items():
-            if not isinstance(level, int) or name not in ("green", "red", "extreme", "enter", "leave"):
+            if not isinstance(level, int) or name not in (
+                "green",
+                "red",
+                "extreme",
+                "enter",
+                "leave",
+            ):
                 continue
             if machine == "unified":
                 tone = {"green": "good", "red": "bad", "extreme": "extreme"}[name]

@@ -96,9 +96,7 @@ def _label(
     return "/".join(line.name for line in here), here[-1].tone
 
 
-def _cell(
-    used: int, top: int, floor: float, ceiling: float, line_tone: str, unicode: bool
-) -> Cell:
+def _cell(used: int, top: int, floor: float, ceiling: float, line_tone: str, unicode: bool) -> Cell:
     """What stands in one row of one column: used, freeable, a line, or nothing."""
     part = (used - floor) / (ceiling - floor)
     if part >= 1:

@@ -1,8 +1,9 @@
 """A replay as one page: no network, no server, everything inside the file.
 
-The page is a skeleton of sections, a style (page.css), a script of its own (page.js), Bokeh's script
-and one block of JSON. A content security policy forbids it to fetch anything. What could grow with
-the capture is bounded here: samples, bands and the rows of tables; the JSON result has the rest.
+The page is a skeleton of sections, a style (page.css), a script of its own (page.js), Bokeh's
+script and one block of JSON. A content security policy forbids it to fetch anything. What could
+grow with the capture is bounded here: samples, bands and the rows of tables; the JSON
+result has the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from fwcore.result import Result
 
 MAX_ROWS = 1000  # of transitions and events; beyond that a table helps nobody
 MAX_VICTIMS = 20_000
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -120,7 +123,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[
         for at, cell in enumerate(cells):
             text, kind = cell if isinstance(cell, tuple) else (cell, "")
             kind = " ".join(filter(None, (kind, "n" if at in numbers else "")))
-            tds.append(f"<td{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{_text(text)}</td>")
+            tds.append(
+                f"<td{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{_text(text)}</td>"
+            )
         made.append(f"<tr{attributes}>{''.join(tds)}</tr>")
     top = "".join(
         f'<th class="n">{_text(name)}</th>' if at in numbers else f"<th>{_text(name)}</th>"
@@ -159,7 +164,8 @@ def _banner(result: Result) -> str:
     used = figures.share(memory["now"]["used"], memory["total_pages"])
     return (
         f'<div id="banner" class="{mode}" role="alert">{_text(banner(result))}'
-        f"<small>Conserve mode is {mode} at the end of this run: {used} of memory in use</small></div>"
+        f"<small>Conserve mode is {mode} at the end of this run: {used} of memory in use"
+        "</small></div>"
     )
 
 
@@ -197,7 +203,9 @@ def _memory(divs: dict[str, str]) -> str:
 
 
 def _chart(title: str, divs: dict[str, str], *names: str) -> str:
-    return section(title, *(f'<div class="chart">{divs[name]}</div>' for name in names if name in divs))
+    return section(
+        title, *(f'<div class="chart">{divs[name]}</div>' for name in names if name in divs)
+    )
 
 
 def _reasons(result: Result) -> str:
@@ -224,7 +232,12 @@ def _exposure(result: Result, divs: dict[str, str]) -> str:
     if not exposure["packets"]:
         return ""
     rows = [
-        (cause, figures.count(row["sessions"]), figures.count(row["packets"]), figures.size(row["bytes"]))
+        (
+            cause,
+            figures.count(row["sessions"]),
+            figures.count(row["packets"]),
+            figures.size(row["bytes"]),
+        )
         for cause, row in exposure["by_cause"].items()
         if row["packets"]
     ]
@@ -267,7 +280,8 @@ def _transitions(result: Result) -> str:
         return ""
     head = ("packet", "time", "machine", "mode", "cause", "used", "freeable", "free")
     times = ", ".join(
-        f"{mode} {figures.seconds(value)}" for mode, value in result.data["conserve"]["seconds"].items()
+        f"{mode} {figures.seconds(value)}"
+        for mode, value in result.data["conserve"]["seconds"].items()
     )
     return section(
         "Conserve mode", note(f"{times}. Click a row to look closer."),
@@ -317,12 +331,13 @@ def _victims(result: Result) -> str:
     if not found:
         return ""
     forgotten = result.data.get("victims_forgotten", 0)
-    head = ("ended at packet", "created at", "session", "cause", "age s", "idle s", "bytes", "state",
-            "policy", "inspection")  # fmt: skip
+    head = ("ended at packet", "created at", "session", "cause", "age s", "idle s", "bytes",
+            "state", "policy", "inspection")  # fmt: skip
     search = (
-        '<div class="tools"><input id="search" type="search" placeholder="address, port, state, policy 3">'
-        '<select id="cause"><option value="">every cause</option></select><span id="found" class="dim">'
-        "</span></div>"
+        '<div class="tools"><input id="search" type="search" '
+        'placeholder="address, port, state, policy 3">'
+        '<select id="cause"><option value="">every cause</option></select>'
+        '<span id="found" class="dim"></span></div>'
     )
     body = table(head, (), (0, 1, 4, 5, 6, 8)).replace("<tbody>", '<tbody id="victims">')
     return section(
@@ -333,7 +348,12 @@ def _victims(result: Result) -> str:
 
 def _settings(result: Result) -> str:
     rows = [
-        (name, (_value(row.get("value")), "code"), row.get("from", ""), (row.get("mark", "") or "", "dim"))
+        (
+            name,
+            (_value(row.get("value")), "code"),
+            row.get("from", ""),
+            (row.get("mark", "") or "", "dim"),
+        )
         for name, row in sorted(result.data.get("settings", {}).items())
     ]
     return section("Settings", table(("name", "value", "from", "source"), rows)) if rows else ""

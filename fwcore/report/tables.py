@@ -34,7 +34,9 @@ def _write_parquet(table: np.ndarray, path: str | Path) -> None:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise MissingExtra(f"{path}: Parquet needs pyarrow: pip install 'fwcore[parquet]'") from None
+        raise MissingExtra(
+            f"{path}: Parquet needs pyarrow: pip install 'fwcore[parquet]'"
+        ) from None
     columns = {
         name: pyarrow.array(table[name].tolist() if table[name].dtype.kind == "U" else table[name])
         for name in table.dtype.names or ()

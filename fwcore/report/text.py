@@ -121,9 +121,7 @@ def _head(result: Result, style: Style) -> Iterator[str]:
 
 def banner(result: Result) -> str:
     """The device's own words while a mode is on."""
-    machines = {
-        row["machine"]: row["to"] for row in result.data["conserve"].get("transitions", ())
-    }
+    machines = {row["machine"]: row["to"] for row in result.data["conserve"].get("transitions", ())}
     if facts.mode_at_end(result) == "extreme":
         return "Kernel enters extreme low memory mode"
     if machines.get("kernel") == "on":
