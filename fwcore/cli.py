@@ -164,8 +164,11 @@ def _pressure(text: str) -> dict[str, Any]:
 
 
 def _warn(settings: Any) -> None:
+    from fwcore import terminal
+
+    name = terminal.style(sys.stderr).paint("fwcore: note:", "warn")
     for warning in settings.warnings:
-        click.echo(click.style("fwcore: note: ", fg="yellow") + warning, err=True)
+        print(f"{name} {warning}", file=sys.stderr)
 
 
 def _emit(text: str, quiet: bool = False) -> None:
@@ -207,7 +210,11 @@ def _version(ctx: click.Context, _option: Any, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from importlib import metadata
 
-        click.echo(f"fwcore {metadata.version('fwcore')}")
+        try:
+            version = metadata.version("fwcore")
+        except metadata.PackageNotFoundError:
+            version = "(not installed: run from a checkout)"
+        click.echo(f"fwcore {version}")
         ctx.exit()
 
 

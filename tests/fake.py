@@ -124,6 +124,32 @@ def _victims(number: int, packets: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _top() -> dict[str, Any]:
+    return {
+        "hosts": [
+            {
+                "host": f"10.0.0.{7 + row}",
+                "sessions": 900 - 70 * row,
+                "packets": 52_000 - 4000 * row,
+                "bytes": 33_000_000 - 2_500_000 * row,
+                "dropped": 4100 - 300 * row,
+                "bypassed": 9100 - 700 * row,
+            }
+            for row in range(10)
+        ],
+        "policies": [
+            {
+                "id": row,
+                "sessions": 30_000 - 6000 * row,
+                "packets": 400_000 - row,
+                "dropped": 70_000 - 20_000 * row,
+                "bypassed": 30_000 * row,
+            }
+            for row in range(4)
+        ],
+    }
+
+
 def make(
     *, packets: int = 1_204_331, samples: int = 240, victims: int = 400, ends: str = "off",
     duration_s: float = 60.25, personality: str = "fortios-7",
@@ -189,13 +215,5 @@ def make(
                   "longest_pause_ns": 1_830_000, "load_s": 0.004},
         "pace": {"late_packets": 0, "max_late_ns": 0},
         "timeline": line,
-        "top": {
-            "hosts": [{"host": f"10.0.0.{7 + row}", "sessions": 900 - 70 * row,
-                       "packets": 52_000 - 4000 * row, "bytes": 33_000_000 - 2_500_000 * row,
-                       "dropped": 4100 - 300 * row, "bypassed": 9100 - 700 * row}
-                      for row in range(10)],
-            "policies": [{"id": row, "sessions": 30_000 - 6000 * row, "packets": 400_000 - row,
-                          "dropped": 70_000 - 20_000 * row, "bypassed": 30_000 * row}
-                         for row in range(4)],
-        },
+        "top": _top(),
     }  # fmt: skip

@@ -237,3 +237,31 @@ def test_the_first_ctrl_c_asks_the_second_stops():
 def test_completion(run, shell):
     code, out, _ = run("completion", shell)
     assert code == 0 and f"{shell}_source" in out
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert code == 0 and out.startswith("fwcore ")
+
+
+def test_a_defect_is_one_line_too(run, played, monkeypatch):
+    def fail(*_args, **_more):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(cli, "_replay", fail)
+    monkeypatch.delenv("FWCORE_DEBUG", raising=False)
+    code, out, err = run("replay", "x", "-q")
+    assert (code, out) == (1, "") and err.startswith(
+        "fwcore: ZeroDivisionError: by zero - a defect"
+    )
+    monkeypatch.setenv("FWCORE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["replay", "x", "-q"])
+
+
+def test_the_shell_can_ask_for_completions():
+    asked = {"_FWCORE_COMPLETE": "bash_complete", "COMP_WORDS": "fwcore exp", "COMP_CWORD": "1"}
+    code = "import sys; from fwcore.cli import main; sys.exit(main([]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, **asked})  # fmt: skip
+    assert "explain" in done.stdout
