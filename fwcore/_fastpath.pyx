@@ -1,16 +1,54 @@
-"""The fast path: owns the memory, the only loop; run, snapshot, apply."""
+"""The fast path: owns the memory, the only loop; load, run, snapshot, apply.
+
+Frames flow down through one loop that only indexes tables; the control plane fills those tables
+and is called exactly when a gauge leaves its quiet interval or something is due:
+
+    capture -> load(chunk) -> run() ... run() -> verdicts, counters
+                               |  ^
+                 a stop: gauges|  |apply(gate row, quiet intervals)
+                               v  |
+                           control plane
+
+Laws: no Python object is touched past ``with nogil``; all memory is taken and touched in the
+constructor; a packet's outcome does not depend on how packets are divided into groups, chunks or
+calls. One FastPath belongs to one thread; several share nothing.
+"""
 
 from enum import IntEnum
 
+import numpy as np
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from fwcore._digest cimport digest_add, digest_begin, digest_end
+from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
+from fwcore._hosts cimport host_slot
 from fwcore._layout cimport (
-    END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, GATE_COUNT, GATE_NAMES, GAUGE_COUNT,
-    GAUGE_NAMES, MIDSTREAM_COUNT, MIDSTREAM_NAMES, OBJECT_COUNT, OBJECT_NAMES, POLICY_COUNT,
-    POLICY_NAMES, REASON_COUNT, REASON_NAMES, STATE_COUNT, STATE_NAMES, VERDICT_COUNT,
-    VERDICT_NAMES, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
+    DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_CLEARED,
+    END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, GATE_COUNT, GATE_NAMES,
+    GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER,
+    NIL, OBJECT_COUNT, OBJECT_NAMES, OBJECT_SCANNING, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS,
+    OWNER_SHM, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES,
+    RECORD_MASK, SESSION_FROM_B, SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES,
+    STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, TIMEOUT_COUNT, TIMEOUT_NAMES,
+    VERDICT_COUNT, VERDICT_DROP, VERDICT_FORWARD, VERDICT_NAMES, WHEEL_LEVELS, WHEEL_SLOTS,
+    WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new,
+    fw_bucket, fw_ctz32, fw_key_t, fw_prefetch, fw_t, fw_tags, fw_unlikely, guard_t, host_t, leak_t,
+    line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
+from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
+from fwcore._parse cimport key_hash, parse_frame, parser_t
+from fwcore._session cimport (
+    object_pages, session_arm, session_end, session_hash, session_row,
+)
+from fwcore._table cimport table_find
+from fwcore._verdict cimport verdict_packet
+from fwcore._wheel cimport wheel_disarm
 
 
-cdef object _enum(str name, const char **names, int count):
+cdef object _enum(str name, const char *const *names, int count):
     """An IntEnum from a list of _layout.h."""
     members = {(<bytes>names[i]).decode(): i for i in range(count)}
     return IntEnum(name, members, module=__name__)
@@ -27,3 +65,1050 @@ GateAction = _enum("GateAction", GATE_NAMES, GATE_COUNT)
 ObjectAction = _enum("ObjectAction", OBJECT_NAMES, OBJECT_COUNT)
 PolicyAction = _enum("PolicyAction", POLICY_NAMES, POLICY_COUNT)
 Gauge = _enum("Gauge", GAUGE_NAMES, GAUGE_COUNT)
+TIMEOUTS = tuple((<bytes>TIMEOUT_NAMES[i]).decode().lower() for i in range(TIMEOUT_COUNT))
+
+STOPPED_BY_PACKET = STOP_PACKET
+STOPPED_BY_TIME = STOP_TIME
+STOPPED_AT_TICK = STOP_TICK
+STOPPED_FOR_LOG = STOP_LOG
+LATEST_NS = 1 << 62
+LOG_SLACK = 4096       # ended sessions collected at a time, beyond what one packet can end
+SAMPLES = 4096         # rows of the timeline; more halve its resolution
+REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
+
+
+cdef object _dtype(const char *which):
+    cdef session_row_t row
+    cdef sample_t sample
+    if which == b"session":
+        return np.asarray(<session_row_t[:1]>&row).dtype
+    return np.asarray(<sample_t[:1]>&sample).dtype
+
+
+SESSION_DTYPE = _dtype(b"session")
+SAMPLE_DTYPE = _dtype(b"sample")
+
+
+# --- the loop -----------------------------------------------------------------------------------
+
+cdef struct chunk_t:
+    # The arrays of a loaded chunk; they outlive every run over it.
+    const uint8_t *data
+    const uint64_t *offset
+    const uint32_t *captured
+    const uint32_t *length
+    const int64_t *time_ns
+    const uint16_t *link
+    uint16_t *outcome     # verdict, reason << 8
+    uint64_t *flow        # keyed hash a packet; NULL: not wanted
+    uint64_t count
+
+
+cdef inline void group_parse(
+    const fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t first, uint32_t count,
+    packet_t *packets,
+) noexcept nogil:
+    """Pass one: frames to packets; the buckets' lines are on their way. Changes nothing."""
+    cdef uint64_t i
+    cdef packet_t *p
+    for i in range(first, first + count):
+        p = &packets[i - first]
+        if i + 24 < chunk.count:
+            fw_prefetch(chunk.data + chunk.offset[i + 24])
+        parse_frame(chunk.data + chunk.offset[i], chunk.captured[i], chunk.length[i],
+                    chunk.link[i], parser, p)
+        p.bucket = fw_bucket(p.hash, fw.config.buckets)
+        fw_prefetch(&fw.lines[p.bucket])
+
+
+cdef inline void group_fetch(const fw_t *fw, const packet_t *packets, uint32_t count) noexcept nogil:
+    """Pass two: tags to records, which are on their way. Changes nothing, and nobody trusts it."""
+    cdef const packet_t *p
+    cdef const line_t *line
+    cdef const record_t *r
+    cdef uint32_t i, mask
+    for i in range(count):
+        p = &packets[i]
+        if p.kind != KIND_KEYED:
+            continue
+        line = &fw.lines[p.bucket]
+        mask = fw_tags(line.tag, <uint16_t>p.hash) & ((<uint32_t>1 << line.count) - 1)
+        if mask:
+            r = &fw.records[line.record[fw_ctz32(mask)] & RECORD_MASK]
+            fw_prefetch(r)
+            if p.key.meta >> 56 == 6 or fw.policies.count:
+                fw_prefetch(&r.a_hi)
+        else:
+            fw_prefetch(&fw.host_heads[host_slot(
+                fw, p.key.b_lo if p.swapped else p.key.a_lo,
+                p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56))])
+            if line.count:
+                fw_prefetch(&fw.records[line.record[0] & RECORD_MASK].a_hi)
+            if fw.counters.victims:
+                fw_prefetch(&fw.reborn[p.hash & fw.reborn_mask])
+
+
+cdef inline int packet_finish(
+    fw_t *fw, const chunk_t *chunk, uint64_t i, packet_t *p,
+) noexcept nogil:
+    """Pass three: one packet, whole. STOP_TIME: it is yet to be judged; STOP_PACKET: it was."""
+    cdef int64_t time_ns = chunk.time_ns[i]
+    cdef uint32_t wire = chunk.length[i]
+    cdef uint32_t outcome
+    cdef int late = time_ns < fw.now_ns
+    cdef int stop
+    fw.packet = fw.counters.packets + 1
+    if late:
+        time_ns = fw.now_ns
+    if fw_unlikely(time_ns >= fw.deadline_ns):
+        stop = due_moments(fw, time_ns)
+        if stop:
+            return stop
+    fw.now_ns = time_ns
+    fw.counters.time_reversed += late
+    outcome = verdict_packet(fw, p, wire)
+    chunk.outcome[i] = <uint16_t>outcome
+    fw.counters.outcome[outcome & 255][outcome >> 8] += 1
+    fw.counters.decode[p.decode] += 1
+    fw.counters.packets += 1
+    fw.counters.bytes += wire
+    if fw.dirty:
+        fw.dirty = 0
+        if pages_past_watermark(fw):
+            return STOP_PACKET
+    return STOP_NONE
+
+
+cdef uint64_t loop(
+    fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t position, uint32_t group,
+    int *stop,
+) noexcept nogil:
+    """Judges packets from position on, group by group; where it came to, and why it stopped."""
+    cdef packet_t packets[GROUP_MAX]
+    cdef uint64_t begun = position
+    cdef uint32_t count, i
+    stop[0] = STOP_NONE
+    while position < chunk.count and stop[0] == STOP_NONE:
+        count = group
+        if chunk.count - position < count:
+            count = <uint32_t>(chunk.count - position)
+        group_parse(fw, parser, chunk, position, count, packets)
+        group_fetch(fw, packets, count)
+        for i in range(count):
+            if chunk.flow != NULL:
+                chunk.flow[position] = packets[i].hash
+            stop[0] = packet_finish(fw, chunk, position, &packets[i])
+            if fw_unlikely(stop[0] != STOP_NONE):
+                position += 1 if stop[0] == STOP_PACKET else 0
+                break
+            position += 1
+            if fw_unlikely(fw.log_fill >= fw.log_room):
+                stop[0] = STOP_LOG
+                break
+    digest_add(&fw.packet_digest, <const uint8_t *>(chunk.outcome + begun), 2 * (position - begun))
+    return position
+
+
+cdef uint64_t chunk_check(const chunk_t *chunk, uint64_t count, uint64_t bytes) noexcept nogil:
+    """The first frame that reaches past the data or has no valid time; count: none."""
+    cdef uint64_t i
+    for i in range(count):
+        if (chunk.offset[i] > bytes or bytes - chunk.offset[i] < chunk.captured[i]
+                or <uint64_t>chunk.time_ns[i] > <uint64_t>1 << 62):
+            return i
+    return count
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+cdef void fastpath_chain(fw_t *fw) noexcept nogil:
+    """Everything free: chains of lines, records, hosts and fragments; the pages at start."""
+    cdef uint64_t i
+    cdef uint64_t lines = fw.config.buckets + (fw.config.max_connections + 7) // 8
+    for i in range(lines):
+        fw.lines[i].next = NIL
+        if fw.config.buckets <= i < lines - 1:
+            fw.lines[i].next = <uint32_t>i + 1
+    fw.free_line = <uint32_t>fw.config.buckets
+    for i in range(fw.config.max_connections):
+        fw.records[i].age_next = <uint32_t>i + 1 if i + 1 < fw.config.max_connections else NIL
+        fw.hosts[i].next = fw.records[i].age_next
+    fw.free_record = fw.free_host = 0
+    fw.oldest = fw.newest = NIL
+    for i in range(<uint64_t>fw.host_mask + 1):
+        fw.host_heads[i] = NIL
+    for i in range(fw.config.fragments_max):
+        fw.fragments[i].chain = <uint32_t>i + 1 if i + 1 < fw.config.fragments_max else NIL
+    fw.fragment_free = 0
+    fw.fragment_oldest = fw.fragment_newest = NIL
+    for i in range(<uint64_t>fw.fragment_mask + 1):
+        fw.fragment_heads[i] = NIL
+    for i in range(WHEEL_LEVELS * WHEEL_SLOTS):
+        fw.wheel.head[i] = NIL
+    fw.pages.owner[OWNER_BASE] = fw.config.base_pages
+    fw.pages.owner[OWNER_SESSIONS] = fw.config.preallocated_pages
+    fw.pages.free = (fw.config.total_pages - fw.config.base_pages
+                     - fw.config.preallocated_pages)
+    fw.deadline_ns = NEVER
+    for i in range(GAUGE_COUNT):
+        fw.gate.low[i] = -1
+        fw.gate.high[i] = NEVER
+
+
+def _power_of_two(number):
+    """The smallest power of two that is no less."""
+    return 1 << max(0, int(number) - 1).bit_length()
+
+
+def memory_plan(config):
+    """Bytes of each part of a FastPath's memory, from the same figures as its constructor.
+
+    ``config`` maps the names of ``config_t`` to integers. Returns name -> bytes; ``records``,
+    ``index`` and ``overflow`` are the connection table, timers included.
+    """
+    connections, buckets = int(config["max_connections"]), int(config["buckets"])
+    reborn = min(REBORN_MAX, _power_of_two(connections))
+    fragments = int(config["fragments_max"])
+    log = (connections + 2 * LOG_SLACK) if config.get("log") else 1
+    return {
+        "records": connections * sizeof(record_t),
+        "index": buckets * sizeof(line_t),
+        "overflow": -(-connections // 8) * sizeof(line_t),
+        "hosts": connections * sizeof(host_t) + 4 * _power_of_two(connections),
+        "fragments": fragments * sizeof(fragment_t) + 4 * _power_of_two(fragments),
+        "reborn": 8 * reborn,
+        "victims": int(config["victims_max"]) * sizeof(session_row_t),
+        "log": log * sizeof(session_row_t),
+        "samples": SAMPLES * sizeof(sample_t),
+    }
+
+
+cdef class _Arena:
+    """One piece of memory for all arrays of a FastPath; parts begin on cache lines."""
+    cdef void *mapped
+    cdef size_t mapped_bytes
+    cdef uint8_t *memory
+    cdef size_t used
+    cdef readonly size_t bytes
+
+    def __cinit__(self, size_t bytes):
+        self.mapped = NULL
+        self.memory = <uint8_t *>fw_arena_new(bytes, &self.mapped, &self.mapped_bytes)
+        if self.memory == NULL:
+            raise MemoryError(f"the connection table needs {bytes} bytes, which cannot be had")
+        self.bytes = bytes
+        self.used = 0
+
+    def __dealloc__(self):
+        if self.mapped != NULL:
+            fw_arena_free(self.mapped, self.mapped_bytes)
+
+    cdef void *take(self, size_t bytes):
+        cdef void *part = self.memory + self.used
+        self.used += (bytes + 63) & ~<size_t>63
+        if self.used > self.bytes:
+            raise MemoryError("the arena was planned too small")
+        return part
+
+
+# --- the class ----------------------------------------------------------------------------------
+
+cdef class FastPath:
+    """The data plane of one firewall.
+
+    ``config``: mapping with the integers of ``config_t`` (see ``Engine`` for how settings become
+    these). Raises MemoryError when the table cannot be had.
+    """
+
+    cdef fw_t fw
+    cdef parser_t parser
+    cdef chunk_t chunk
+    cdef _Arena arena
+    cdef object loaded          # keeps a chunk's arrays alive while it runs
+    cdef object outcomes
+    cdef object policy_arrays   # keeps the compiled policies alive
+    cdef object script_arrays
+    cdef dict plan
+    cdef readonly uint64_t position
+    cdef uint32_t group
+    cdef bint begun
+
+    def __cinit__(self, config, steps=(), leaks=()):
+        memset(&self.fw, 0, sizeof(fw_t))
+        self.group = 32
+        self._configure(config)
+        self._script(steps, leaks)
+        self._allocate()
+        digest_begin(&self.fw.packet_digest)
+        digest_begin(&self.fw.victim_digest)
+
+    def _configure(self, config):
+        """Copies settings; everything the data plane reads that is not a table."""
+        cdef fw_t *fw = &self.fw
+        for i, seed in enumerate(config["seeds"]):
+            fw.config.seeds[i] = seed
+        fw.config.max_connections = config["max_connections"]
+        fw.config.buckets = config["buckets"]
+        fw.config.sweep_ns = config["sweep_ns"]
+        fw.config.timeline_ns = config["timeline_ns"]
+        fw.config.total_pages = config["total_pages"]
+        fw.config.base_pages = config["base_pages"]
+        fw.config.sessions_per_page = config["sessions_per_page"]
+        fw.config.pages_per_session = config["pages_per_session"]
+        fw.config.preallocated_pages = config["preallocated_pages"]
+        fw.config.preallocated = config["preallocated"]
+        fw.config.fragments_max = config["fragments_max"]
+        fw.config.victims_max = config["victims_max"]
+        fw.config.when_full = config["when_full"]
+        fw.config.zone = config["zone"]
+        fw.config.log = config.get("log", 0)
+        self.group = config.get("group", 32)
+        if not 1 <= self.group <= GROUP_MAX:
+            raise ValueError(f"group: {self.group} is not in 1..{GROUP_MAX}")
+        for name in ("fail_nth", "fail_every"):
+            if len(config[name]) > FORCED_MAX:
+                raise ValueError(f"{name}: more than {FORCED_MAX} rows")
+        fw.config.fail_nths = len(config["fail_nth"])
+        fw.config.fail_everys = len(config["fail_every"])
+        for i, number in enumerate(config["fail_nth"]):
+            fw.config.fail_nth[i] = number
+        for i, number in enumerate(config["fail_every"]):
+            fw.config.fail_every[i] = number
+        self.parser.seeds = fw.config.seeds
+        self.parser.zone = fw.config.zone
+        self.set_soft(config)
+
+    def set_soft(self, config):
+        """Settings that may change while running; timeouts arm every session anew."""
+        cdef fw_t *fw = &self.fw
+        cdef uint32_t record
+        timeouts = [int(config["timeout_ns"][name]) for name in TIMEOUTS]
+        fw.config.midstream = config["midstream"]
+        fw.config.midstream_grace_ns = config["midstream_grace_ns"]
+        fw.config.half_open_limit = config["half_open_limit"]
+        fw.config.sessions_per_host = config["sessions_per_host"]
+        fw.config.proxy_max_sessions = config["proxy_max_sessions"]
+        fw.config.cache_limit_pages = config["cache_limit_pages"]
+        fw.config.oversize_bytes = config["oversize_bytes"]
+        fw.config.ips_socket_bytes = config["ips_socket_bytes"]
+        fw.config.ips_throughput_bps = config["ips_throughput_bps"]
+        fw.config.non_ip_verdict = config["non_ip_verdict"]
+        fw.config.orphan_verdict = config["orphan_verdict"]
+        if not self.begun:  # what a live proxy session holds must be what it gives back
+            fw.config.proxy_session_pages = config["proxy_session_pages"]
+        if [fw.config.timeout_ns[i] for i in range(TIMEOUT_COUNT)] == timeouts:
+            return
+        for i in range(TIMEOUT_COUNT):
+            fw.config.timeout_ns[i] = timeouts[i]
+        if self.begun:
+            for record in self._live_records():
+                wheel_disarm(fw, record)
+                session_arm(fw, record)
+            due_update(fw)
+
+    def _script(self, steps, leaks):
+        """The pressure script: (time_ns after the first packet, owner, pages), by time."""
+        steps_array = np.zeros((max(1, len(steps)), sizeof(step_t)), dtype=np.uint8)
+        leaks_array = np.zeros((max(1, len(leaks)), sizeof(leak_t)), dtype=np.uint8)
+        cdef uint8_t[:, ::1] step_bytes = steps_array
+        cdef uint8_t[:, ::1] leak_bytes = leaks_array
+        self.script_arrays = (steps_array, leaks_array)
+        self.fw.steps = <step_t *>&step_bytes[0, 0]
+        self.fw.leaks = <leak_t *>&leak_bytes[0, 0]
+        self.fw.config.steps = len(steps)
+        self.fw.config.leaks = len(leaks)
+        for i, (time_ns, owner, pages) in enumerate(steps):
+            self.fw.steps[i].time_ns = time_ns
+            self.fw.steps[i].owner = owner
+            self.fw.steps[i].pages = pages
+        for i, (time_ns, owner, rate) in enumerate(leaks):
+            self.fw.leaks[i].anchor_ns = time_ns
+            self.fw.leaks[i].owner = owner
+            self.fw.leaks[i].rate = rate
+
+    def _allocate(self):
+        """Takes and touches all memory: records, index, hosts, fragments, ledgers."""
+        cdef fw_t *fw = &self.fw
+        cdef _Arena arena
+        cdef uint64_t connections = fw.config.max_connections
+        config = {name: getattr(self, name) for name in (
+            "max_connections", "buckets", "fragments_max", "victims_max")}
+        config["log"] = fw.config.log
+        plan = memory_plan(config)
+        arena = _Arena(sum((size + 63) & ~63 for size in plan.values()) + 64 * 16)
+        self.plan = plan
+        fw.records = <record_t *>arena.take(plan["records"])
+        fw.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
+        fw.hosts = <host_t *>arena.take(connections * sizeof(host_t))
+        fw.host_heads = <uint32_t *>arena.take(4 * _power_of_two(connections))
+        fw.fragments = <fragment_t *>arena.take(fw.config.fragments_max * sizeof(fragment_t))
+        fw.fragment_heads = <uint32_t *>arena.take(4 * _power_of_two(fw.config.fragments_max))
+        fw.reborn = <uint64_t *>arena.take(plan["reborn"])
+        fw.victims = <session_row_t *>arena.take(plan["victims"])
+        fw.log = <session_row_t *>arena.take(plan["log"])
+        fw.samples = <sample_t *>arena.take(plan["samples"])
+        fw.host_mask = _power_of_two(connections) - 1
+        fw.fragment_mask = _power_of_two(fw.config.fragments_max) - 1
+        fw.reborn_mask = min(REBORN_MAX, _power_of_two(connections)) - 1
+        fw.samples_room = SAMPLES if fw.config.timeline_ns else 0
+        fw.log_room = LOG_SLACK if fw.config.log else <uint64_t>-1
+        self.arena = arena
+        with nogil:
+            fastpath_chain(fw)
+
+    # --- figures ---
+
+    @property
+    def max_connections(self):
+        return self.fw.config.max_connections
+
+    @property
+    def buckets(self):
+        return self.fw.config.buckets
+
+    @property
+    def fragments_max(self):
+        return self.fw.config.fragments_max
+
+    @property
+    def victims_max(self):
+        return self.fw.config.victims_max
+
+    @property
+    def memory(self):
+        """name -> bytes of the memory taken in the constructor."""
+        return dict(self.plan)
+
+    @property
+    def live(self):
+        return self.fw.live
+
+    @property
+    def packet(self):
+        """Number of the packet judged last, or yet to be judged after a stop by time."""
+        return self.fw.packet
+
+    @property
+    def now_ns(self):
+        return self.fw.now_ns
+
+    @property
+    def shift(self):
+        """Added to every address: other sessions in each turn of a looped replay."""
+        return self.fw.shift
+
+    @shift.setter
+    def shift(self, uint32_t value):
+        self.fw.shift = value
+        self.parser.shift = value
+
+    # --- running ---
+
+    def begin(self, int64_t time_ns):
+        """The first packet's time: ticks and the pressure script count from it."""
+        cdef fw_t *fw = &self.fw
+        if self.begun:
+            raise ValueError("begin: this FastPath has begun already")
+        self.begun = True
+        fw.start_ns = fw.now_ns = fw.ips_ns = time_ns
+        for i in range(fw.config.steps):
+            fw.steps[i].time_ns += time_ns
+        for i in range(fw.config.leaks):
+            fw.leaks[i].anchor_ns += time_ns
+            leak_arm(&fw.leaks[i])
+        fw.sample_step_ns = fw.config.timeline_ns
+        fw.sample_ns = time_ns
+        pages_note_peaks(fw)
+        due_update(fw)
+
+    def load(self, chunk, outcome, flow=None):
+        """Makes a chunk ready to run.
+
+        ``chunk``: data uint8[bytes], offset uint64[n], captured uint32[n], length uint32[n],
+        time_ns int64[n], link uint16[n]. ``outcome``: uint16[n], written: verdict in the low
+        byte, reason in the high one. ``flow``: uint64[n] or None, written: keyed hash of the
+        packet's key, 0 without one. Raises ValueError when a frame reaches past the data or a
+        time is outside 0..2**62.
+        """
+        cdef const uint8_t[::1] data = chunk.data
+        cdef const uint64_t[::1] offset = chunk.offset
+        cdef const uint32_t[::1] captured = chunk.captured
+        cdef const uint32_t[::1] length = chunk.length
+        cdef const int64_t[::1] time_ns = chunk.time_ns
+        cdef const uint16_t[::1] link = chunk.link
+        cdef uint16_t[::1] out = outcome
+        cdef uint64_t[::1] flows
+        cdef uint64_t count = offset.shape[0]
+        cdef uint64_t bad
+        if not (captured.shape[0] == length.shape[0] == time_ns.shape[0] == link.shape[0]
+                == out.shape[0] == offset.shape[0]):
+            raise ValueError("chunk: its arrays differ in length")
+        memset(&self.chunk, 0, sizeof(chunk_t))
+        self.position = 0
+        self.loaded = (chunk, outcome, flow)
+        if count == 0:
+            return
+        self.chunk.data = &data[0] if data.shape[0] else NULL
+        self.chunk.offset = &offset[0]
+        self.chunk.captured = &captured[0]
+        self.chunk.length = &length[0]
+        self.chunk.time_ns = &time_ns[0]
+        self.chunk.link = &link[0]
+        self.chunk.outcome = &out[0]
+        if flow is not None:
+            flows = flow
+            if flows.shape[0] != offset.shape[0]:
+                raise ValueError("flow: its length differs from the chunk's")
+            self.chunk.flow = &flows[0]
+        with nogil:
+            bad = chunk_check(&self.chunk, count, data.shape[0])
+        if bad < count:
+            raise ValueError(
+                f"chunk: frame {bad} reaches past the data, or its time is outside 0..2**62")
+        self.chunk.count = count
+
+    def run(self):
+        """Judges packets of the loaded chunk until its end (0) or a stop (STOPPED_*).
+
+        After a stop by time the packet at ``position`` has not been judged; after one by packet
+        the one before it has. Call again to go on.
+        """
+        cdef int stop = 0
+        if not self.begun:
+            raise ValueError("run: call begin first")
+        with nogil:
+            self.position = loop(
+                &self.fw, &self.parser, &self.chunk, self.position, self.group, &stop)
+        return stop
+
+    def apply(self, row, low, high, idledrop, mode):
+        """Sets the gate row, the quiet intervals of the gauges and whether idledrop has rounds.
+
+        ``row``: the fields of GateRow in order; ``low``, ``high``: an integer a Gauge.
+        """
+        cdef fw_t *fw = &self.fw
+        cdef int i
+        for i in range(4):
+            fw.gate.action[i] = row[0][i]
+            fw.gate.reason[i] = row[1][i]
+            fw.gate.cause[i] = row[2][i]
+        fw.gate.full_action = row[3]
+        fw.gate.full_reason = row[4]
+        fw.gate.full_cause = row[5]
+        fw.gate.ips_bypass = row[6]
+        fw.gate.object_start = row[7]
+        fw.gate.object_cause = row[8]
+        fw.gate.page_request = row[9]
+        fw.gate.object_refused = row[10]
+        for i in range(GAUGE_COUNT):
+            fw.gate.low[i] = low[i]
+            fw.gate.high[i] = high[i]
+        fw.gate.idledrop = idledrop
+        fw.gate.mode = mode
+        fw.dirty = 0
+        pages_note_peaks(fw)
+        due_update(fw)
+
+    def gauges(self):
+        """(used, free, shm, proxy sessions, live sessions, ips full, cache, now_ns, packet)."""
+        cdef fw_t *fw = &self.fw
+        return (pages_used(&fw.pages), fw.pages.free, fw.pages.owner[OWNER_SHM],
+                fw.proxy_sessions, fw.live, fw.ips_full, fw.pages.owner[OWNER_CACHE],
+                fw.now_ns, fw.packet)
+
+    def owners(self):
+        """(base, sessions, shm, cache) pages."""
+        cdef fw_t *fw = &self.fw
+        return (fw.pages.owner[OWNER_BASE], fw.pages.owner[OWNER_SESSIONS],
+                fw.pages.owner[OWNER_SHM], fw.pages.owner[OWNER_CACHE])
+
+    def end_sessions(self, records, int cause):
+        """Ends the given records (uint32[n], as ``live_sessions`` names them), in this order."""
+        cdef const uint32_t[::1] numbers = np.ascontiguousarray(records, dtype=np.uint32)
+        cdef Py_ssize_t i
+        for i in range(numbers.shape[0]):
+            session_end(&self.fw, numbers[i], cause)
+        due_update(&self.fw)
+
+    def rebuild(self, config):
+        """A restart with other figures of the table; counters, clock and ledgers go on.
+
+        Raises ValueError while sessions live (the caller tears them down) and when base and table
+        no longer fit.
+        """
+        cdef fw_t *fw = &self.fw
+        cdef _Arena before = self.arena
+        cdef session_row_t *victims = fw.victims
+        cdef sample_t *samples = fw.samples
+        cdef uint64_t extra = fw.pages.owner[OWNER_BASE] - fw.config.base_pages
+        cdef uint64_t held = extra + fw.pages.owner[OWNER_SHM] + fw.pages.owner[OWNER_CACHE]
+        if fw.live:
+            raise ValueError("rebuild: sessions live; end them first")
+        if config["base_pages"] + config["preallocated_pages"] + held > config["total_pages"]:
+            raise ValueError("rebuild: base, table and what the script holds exceed the RAM")
+        self._configure(config)
+        self._allocate()
+        memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
+        memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
+        before = None
+        fw.pages.owner[OWNER_BASE] += extra
+        fw.pages.free -= held
+        fw.dirty = 1
+        due_update(fw)
+
+    def sample(self):
+        """Adds a row to the timeline, as of now."""
+        sample_take(&self.fw)
+
+    # --- policies ---
+
+    def set_policies(self, compiled):
+        """Replaces the policies: ``compiled`` as ``policy.Compiled`` lays them out, or None.
+
+        Takes effect with the next new session; sessions keep what they were given, by index, so
+        the list may only be replaced while no session lives. Raises ValueError otherwise.
+        """
+        cdef policies_t *policies = &self.fw.policies
+        cdef uint32_t[::1] numbers
+        cdef uint32_t[:, ::1] pairs
+        cdef uint8_t[::1] small
+        cdef const uint8_t[::1] raw
+        if self.fw.live:
+            raise ValueError("policies: sessions live; end them first")
+        memset(policies, 0, sizeof(policies_t))
+        self.policy_arrays = compiled
+        if compiled is None or not len(compiled.policy_id):
+            return
+        for i in range(POLICY_TABLES):
+            numbers = compiled.bounds[i]
+            pairs = compiled.segments[i]
+            policies.ports[i].bounds = &numbers[0]
+            policies.ports[i].segments = <segment_t *>&pairs[0, 0]
+            policies.ports[i].count = numbers.shape[0]
+        raw = compiled.blocks4
+        policies.blocks = <block4_t *>&raw[0]
+        raw = compiled.rows6
+        policies.rows6 = <row6_t *>&raw[0]
+        raw = compiled.guards4
+        policies.guards4 = <guard_t *>&raw[0]
+        raw = compiled.guards6
+        policies.guards6 = <guard_t *>&raw[0]
+        numbers = compiled.policy_id
+        policies.id = &numbers[0]
+        small = compiled.policy_action
+        policies.action = &small[0]
+        small = compiled.policy_inspection
+        policies.inspection = &small[0]
+        policies.count = numbers.shape[0]
+
+    # --- looking in: copies, never views ---
+
+    def _live_records(self):
+        """Record numbers in use, in order of their buckets: uint32[live]."""
+        cdef fw_t *fw = &self.fw
+        cdef line_t *line
+        cdef uint64_t bucket
+        cdef uint32_t way
+        cdef uint64_t found = 0
+        numbers = np.empty(fw.live, dtype=np.uint32)
+        if fw.live == 0:
+            return numbers
+        cdef uint32_t[::1] out = numbers
+        for bucket in range(fw.config.buckets):
+            line = &fw.lines[bucket]
+            while True:
+                for way in range(line.count):
+                    out[found] = line.record[way] & RECORD_MASK
+                    found += 1
+                if line.next == NIL:
+                    break
+                line = &fw.lines[line.next]
+        return numbers
+
+    def live_sessions(self):
+        """(records uint32[live], rows SESSION_DTYPE[live], protected uint8[live]).
+
+        In order of creation. ``protected``: TCP to the firewall itself.
+        """
+        cdef fw_t *fw = &self.fw
+        cdef Py_ssize_t i
+        cdef session_row_t[::1] out
+        numbers = self._live_records()
+        rows = np.zeros(len(numbers), dtype=SESSION_DTYPE)
+        protected = np.zeros(len(numbers), dtype=np.uint8)
+        cdef const uint32_t[::1] records = numbers
+        cdef uint8_t[::1] marks = protected
+        if len(numbers):
+            out = rows
+            for i in range(records.shape[0]):
+                session_row(fw, records[i], 255, session_hash(fw, &fw.records[records[i]]),
+                            &out[i])
+                marks[i] = (fw.records[records[i]].flags & SESSION_LOCAL) != 0
+        order = np.argsort(rows["created_packet"], kind="stable")
+        return numbers[order], rows[order], protected[order]
+
+    def find(self, key):
+        """The row (SESSION_DTYPE scalar) of the session under (source, destination as ints,
+        ports, protocol, zone, family), in either direction, or None."""
+        cdef fw_t *fw = &self.fw
+        cdef fw_key_t k
+        cdef session_row_t[::1] out
+        cdef uint64_t hash_
+        cdef uint32_t record
+        self._key(key, &k)
+        hash_ = key_hash(&k, fw.config.seeds)
+        record = table_find(fw, &k, hash_, fw_bucket(hash_, fw.config.buckets))
+        if record == NIL:
+            return None
+        rows = np.zeros(1, dtype=SESSION_DTYPE)
+        out = rows
+        session_row(fw, record, 255, hash_, &out[0])
+        return rows[0]
+
+    def flow_of(self, key):
+        """The keyed hash by which packets, sessions and victims of one flow are joined."""
+        cdef fw_key_t k
+        self._key(key, &k)
+        return key_hash(&k, self.fw.config.seeds)
+
+    def bucket_of(self, key):
+        """The bucket that a key falls into."""
+        return fw_bucket(self.flow_of(key), self.fw.config.buckets)
+
+    cdef void _key(self, key, fw_key_t *k):
+        """Canonical form of (source, destination, source port, destination port, protocol,
+        zone, family)."""
+        source, destination, source_port, destination_port, protocol, zone, family = key
+        a, b = (source, source_port), (destination, destination_port)
+        if b < a:
+            a, b = b, a
+        k.meta = (a[1] | b[1] << 16 | (zone << 32 if self.fw.config.zone else 0)
+                  | protocol << 48 | family << 56)
+        k.a_lo = a[0] & 0xFFFFFFFFFFFFFFFF
+        k.a_hi = a[0] >> 64
+        k.b_lo = b[0] & 0xFFFFFFFFFFFFFFFF
+        k.b_hi = b[0] >> 64
+
+    def hosts(self):
+        """Initiators with live sessions: (address uint64[n, 2] hi lo, family uint8[n],
+        live uint32[n])."""
+        cdef fw_t *fw = &self.fw
+        cdef uint32_t i
+        cdef Py_ssize_t found = 0
+        addresses = np.empty((fw.hosts_high, 2), dtype=np.uint64)
+        families = np.empty(fw.hosts_high, dtype=np.uint8)
+        counts = np.empty(fw.hosts_high, dtype=np.uint32)
+        cdef uint64_t[:, ::1] address = addresses
+        cdef uint8_t[::1] family = families
+        cdef uint32_t[::1] count = counts
+        for i in range(fw.hosts_high):
+            if fw.hosts[i].live:
+                address[found, 0] = fw.hosts[i].hi
+                address[found, 1] = fw.hosts[i].lo
+                family[found] = fw.hosts[i].family
+                count[found] = fw.hosts[i].live
+                found += 1
+        return addresses[:found].copy(), families[:found].copy(), counts[:found].copy()
+
+    def victims(self):
+        """The victim ledger, oldest first: SESSION_DTYPE rows, the last ``victims_max``."""
+        cdef uint64_t total = self.fw.counters.victims
+        cdef uint64_t room = self.fw.config.victims_max
+        cdef uint64_t kept = total if total < room else room
+        cdef uint64_t first = total % room if total > room else 0
+        if kept == 0:
+            return np.zeros(0, dtype=SESSION_DTYPE)
+        ring = np.array(<session_row_t[:kept]>self.fw.victims, dtype=SESSION_DTYPE)
+        return np.roll(ring, -<Py_ssize_t>first)
+
+    def collect_log(self):
+        """Sessions that ended since the last call, in order (``log`` was configured)."""
+        cdef uint64_t fill = self.fw.log_fill
+        if fill == 0:
+            return np.zeros(0, dtype=SESSION_DTYPE)
+        rows = np.array(<session_row_t[:fill]>self.fw.log, dtype=SESSION_DTYPE)
+        self.fw.log_fill = 0
+        return rows
+
+    def samples(self):
+        """The timeline: SAMPLE_DTYPE rows."""
+        cdef uint64_t fill = self.fw.samples_fill
+        if fill == 0:
+            return np.zeros(0, dtype=SAMPLE_DTYPE)
+        return np.array(<sample_t[:fill]>self.fw.samples, dtype=SAMPLE_DTYPE)
+
+    def digests(self):
+        """BLAKE2b-128 of the packets' and of the victims' bytes, as of now: two times 16 bytes."""
+        cdef uint8_t packets[16]
+        cdef uint8_t victims[16]
+        digest_end(&self.fw.packet_digest, packets)
+        digest_end(&self.fw.victim_digest, victims)
+        return bytes(packets[:16]), bytes(victims[:16])
+
+    def outcome_counts(self):
+        """Packets by verdict and reason: uint64[4, 29]."""
+        counts = np.zeros((VERDICT_COUNT, REASON_COUNT), dtype=np.uint64)
+        for v in range(VERDICT_COUNT):
+            for r in range(REASON_COUNT):
+                counts[v, r] = self.fw.counters.outcome[v][r]
+        return counts
+
+    def decode_counts(self):
+        """Packets by what decoding found; those of no IP header are told by their reasons."""
+        cdef uint64_t count
+        names = ("none", "tcp", "udp", "icmp", "sctp", "other_ip")
+        found = dict.fromkeys(
+            ("ipv4", "ipv6", *names[1:], "fragments", "offloaded"), 0)
+        for code in range(DECODE_COUNT):
+            count = self.fw.counters.decode[code]
+            if count == 0:
+                continue
+            for bit, name in ((DECODE_IPV4, "ipv4"), (DECODE_IPV6, "ipv6"),
+                              (DECODE_FRAGMENT, "fragments"), (DECODE_OFFLOADED, "offloaded")):
+                if code & bit:
+                    found[name] += count
+            if code & 7:
+                found[names[code & 7]] += count
+        return found
+
+    def counters(self):
+        """Every other counter of ``counters_t``, by name; arrays as lists of int."""
+        cdef counters_t c = self.fw.counters
+        figures = {
+            "packets": c.packets, "bytes": c.bytes, "time_reversed": c.time_reversed,
+            "created": c.created, "peak": c.peak, "reborn": c.reborn,
+            "ended": [c.ended[i] for i in range(END_COUNT)],
+            "page_requests": c.page_requests, "page_failures": c.page_failures,
+            "passes": c.passes, "pages_needed": c.pages_needed,
+            "deleted": [c.deleted[0], c.deleted[1]],
+            "passes_for": [c.passes_for[0], c.passes_for[1]],
+            "exposed_packets": [c.exposed_packets[i] for i in range(EXPOSURE_COUNT)],
+            "exposed_bytes": [c.exposed_bytes[i] for i in range(EXPOSURE_COUNT)],
+            "exposed_sessions": [c.exposed_sessions[i] for i in range(EXPOSURE_COUNT)],
+            "exposed_any": c.exposed_any, "proxy_peak": c.proxy_peak, "objects": c.objects,
+            "objects_bypassed": c.objects_bypassed, "objects_oversize": c.objects_oversize,
+            "ips_filled_bytes": c.ips_filled_bytes, "ips_full_count": c.ips_full_count,
+            "fragments_forgotten": c.fragments_forgotten, "victims": c.victims,
+            "failures_off": c.failures_off, "failure_used": c.failure_used,
+            "failure_free": c.failure_free, "failure_shm": c.failure_shm,
+            "failure_cache": c.failure_cache, "failure_need": c.failure_need,
+            "live": self.fw.live, "half_open": self.fw.half_open,
+            "proxy_sessions": self.fw.proxy_sessions,
+            "script_short": self.fw.pages.short_[0] + self.fw.pages.short_[2],
+            "script_shm": self.fw.pages.script_shm,
+        }
+        figures["peaks"] = [self.fw.pages.peak[i] for i in range(6)]
+        return figures
+
+    def audit(self):
+        """A fresh count of everything the counters claim, from records, index and hosts.
+
+        Keys: live, index_entries, hosts_live, host_entries_wrong, proxied, shm_pages,
+        session_pages, half_open, misplaced, depth.
+        """
+        cdef fw_t *fw = &self.fw
+        cdef line_t *line
+        cdef record_t *r
+        cdef uint64_t bucket, entries = 0, proxied = 0, shm = 0, misplaced = 0, depth
+        cdef uint64_t deepest = 0, half_open = 0, live = 0, hosts_live = 0, last
+        cdef uint32_t way, i
+        counted = np.zeros(max(1, fw.hosts_high), dtype=np.uint32)
+        cdef uint32_t[::1] hosts = counted
+        for bucket in range(fw.config.buckets):
+            line = &fw.lines[bucket]
+            depth = last = 0
+            while True:
+                for way in range(line.count):
+                    r = &fw.records[line.record[way] & RECORD_MASK]
+                    depth += 1
+                    misplaced += fw_bucket(session_hash(fw, r), fw.config.buckets) != bucket
+                    misplaced += r.created_packet < last
+                    last = r.created_packet
+                    hosts[r.host] += 1
+                    half_open += (r.flags & 8) != 0
+                    if r.flags & SESSION_PROXIED:
+                        proxied += 1
+                        shm += object_pages(r) + fw.config.proxy_session_pages
+                if line.next == NIL:
+                    break
+                line = &fw.lines[line.next]
+            entries += depth
+            deepest = max(deepest, depth)
+        free = 0
+        i = fw.free_record
+        while i != NIL:
+            free += 1
+            i = fw.records[i].age_next
+        wrong = 0
+        for i in range(fw.hosts_high):
+            hosts_live += fw.hosts[i].live
+            wrong += fw.hosts[i].live != hosts[i]
+        return {"live": fw.config.max_connections - free, "index_entries": entries,
+                "hosts_live": hosts_live, "host_entries_wrong": wrong, "proxied": proxied,
+                "shm_pages": shm, "half_open": half_open, "misplaced": misplaced,
+                "depth": deepest}
+
+
+# --- single stages, for tests and for those who build on them ------------------------------------
+
+def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=(0,) * 6, shift=0):
+    """What parsing makes of one frame: a dict of packet_t's fields.
+
+    ``frame``: captured bytes; ``length``: on the wire (default: all captured); ``link``:
+    LINKTYPE number.
+    """
+    cdef uint64_t keys[6]
+    cdef parser_t parser
+    cdef packet_t p
+    for i in range(6):
+        keys[i] = seeds[i]
+    parser.seeds = keys
+    parser.zone = zone
+    parser.shift = shift
+    memset(&p, 0, sizeof(packet_t))
+    cdef uint32_t count = frame.shape[0]
+    parse_frame(&frame[0] if count else NULL, count, count if length is None else length, link,
+                &parser, &p)
+    return {"kind": p.kind, "key": p.key, "payload": p.payload, "swapped": p.swapped,
+            "class": p.class_, "syn": p.syn, "protocol": p.protocol, "fragment": p.fragment,
+            "decode": p.decode, "hash": p.hash}
+
+
+def blake2b16(parts):
+    """BLAKE2b with 16 bytes out, fed part by part, as the data plane computes it."""
+    cdef digest_t digest
+    cdef const uint8_t[::1] part
+    cdef uint8_t out[16]
+    digest_begin(&digest)
+    for data in parts:
+        if len(data):
+            part = data
+            digest_add(&digest, &part[0], part.shape[0])
+    digest_end(&digest, out)
+    return bytes(out[:16])
+
+
+# --- captures ---
+# Thin ways into _scan.pxd for fwcore.capture: check the arrays, then one `with nogil`.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fwcore._scan cimport (
+    INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_LENGTH, SCAN_LONG,
+    SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap, scan_pcap_t,
+    scan_pcapng, scan_pcapng_t,
+)
+
+ScanStatus = IntEnum("ScanStatus", {
+    "ROOM": SCAN_ROOM, "END": SCAN_END, "CUT": SCAN_CUT, "LONG": SCAN_LONG,
+    "LENGTH": SCAN_LENGTH, "TRAILER": SCAN_TRAILER, "SPACE": SCAN_SPACE,
+    "INTERFACE": SCAN_INTERFACE, "CONTROL": SCAN_CONTROL,
+}, module=__name__)
+
+
+cdef int _check_span(Py_ssize_t size, uint64_t begin, uint64_t end) except -1:
+    """A span of a buffer, or ValueError."""
+    if begin > end or end > <uint64_t>size:
+        raise ValueError(f"span [{begin}, {end}) is not within {size} bytes")
+    return 0
+
+
+cdef int _check_frames(scan_frames_t *frames, uint64_t[::1] offset, uint32_t[::1] captured,
+                       uint32_t[::1] length, int64_t[::1] time_ns) except -1:
+    """Point `frames` at four arrays of equal length, or ValueError."""
+    cdef Py_ssize_t room = offset.shape[0]
+    if captured.shape[0] != room or length.shape[0] != room or time_ns.shape[0] != room:
+        raise ValueError("the arrays of a scan must be of one length")
+    frames.room = room
+    frames.count = 0
+    frames.link = NULL
+    frames.offset, frames.captured, frames.length, frames.time_ns = NULL, NULL, NULL, NULL
+    if room:
+        frames.offset, frames.captured = &offset[0], &captured[0]
+        frames.length, frames.time_ns = &length[0], &time_ns[0]
+    return 0
+
+
+def capture_scan_pcap(const uint8_t[::1] data, uint64_t begin, uint64_t end, bint swapped,
+                      uint32_t header_bytes, uint32_t unit_ns, uint32_t limit,
+                      uint64_t[::1] offset, uint32_t[::1] captured, uint32_t[::1] length,
+                      int64_t[::1] time_ns):
+    """Whole records of ``data[begin:end]`` into the arrays, up to their length.
+
+    Returns (frames taken, position of the first record not taken, ScanStatus number).
+    ``header_bytes`` is 16 or 24, ``unit_ns`` the unit of the fraction of a second, ``limit`` the
+    longest sane captured length in bytes. Raises ValueError.
+    """
+    cdef scan_pcap_t form
+    cdef scan_frames_t frames
+    cdef uint64_t position = begin
+    cdef int status
+    _check_span(data.shape[0], begin, end)
+    _check_frames(&frames, offset, captured, length, time_ns)
+    if header_bytes not in (16, 24):
+        raise ValueError(f"a record header has 16 or 24 bytes, not {header_bytes}")
+    if frames.room == 0 or begin == end:
+        return 0, begin, (SCAN_END if begin == end else SCAN_ROOM)
+    form.swapped, form.header_bytes, form.unit_ns, form.limit = (
+        swapped, header_bytes, unit_ns, limit)
+    with nogil:
+        status = scan_pcap(&data[0], begin, end, &form, &frames, &position)
+    return frames.count, position, status
+
+
+def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, bint swapped,
+                        const uint64_t[:, ::1] interfaces, int64_t last_ns,
+                        uint64_t[::1] offset, uint32_t[::1] captured, uint32_t[::1] length,
+                        int64_t[::1] time_ns, uint16_t[::1] link):
+    """Packets of the whole blocks of ``data[begin:end]``, one section, into the arrays.
+
+    Returns (frames taken, position of the first block not dealt with, ScanStatus number, time of
+    the last packet). ``interfaces`` is uint64[n, 7] (columns: INTERFACE_ in _scan.pxd). Raises
+    ValueError.
+    """
+    cdef scan_pcapng_t section
+    cdef scan_frames_t frames
+    cdef uint64_t position = begin
+    cdef int status
+    _check_span(data.shape[0], begin, end)
+    _check_frames(&frames, offset, captured, length, time_ns)
+    if link.shape[0] != frames.room:
+        raise ValueError("the arrays of a scan must be of one length")
+    if interfaces.shape[1] != INTERFACE_COLUMNS:
+        raise ValueError(f"an interface has {INTERFACE_COLUMNS} columns")
+    if frames.room == 0 or begin == end:
+        return 0, begin, (SCAN_END if begin == end else SCAN_ROOM), last_ns
+    frames.link = &link[0]
+    section.swapped, section.last_ns = swapped, last_ns
+    section.interface_count = <uint32_t>interfaces.shape[0]
+    section.interfaces = &interfaces[0, 0] if interfaces.shape[0] else NULL
+    with nogil:
+        status = scan_pcapng(&data[0], begin, end, &section, &frames, &position)
+    return frames.count, position, status, section.last_ns
+
+
+def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
+                 const uint32_t[::1] captured, const uint32_t[::1] length,
+                 const int64_t[::1] time_ns, const int64_t[::1] chosen, uint8_t[::1] out):
+    """The chosen frames (indices) as nanosecond pcap records in ``out``; returns its bytes used.
+
+    Raises ValueError naming the first frame that does not fit its data, ``out``, or the 32 bits
+    that pcap has for seconds.
+    """
+    cdef scan_frames_t frames
+    cdef Py_ssize_t written
+    frames.room = frames.count = offset.shape[0]
+    if not (frames.room == captured.shape[0] == length.shape[0] == time_ns.shape[0]):
+        raise ValueError("the arrays of a chunk must be of one length")
+    if frames.room:      # read only in there, whatever the type of these pointers says
+        frames.offset, frames.captured = <uint64_t *>&offset[0], <uint32_t *>&captured[0]
+        frames.length, frames.time_ns = <uint32_t *>&length[0], <int64_t *>&time_ns[0]
+    if chosen.shape[0] == 0:
+        return 0
+    with nogil:
+        written = scan_pack(&data[0] if data.shape[0] else NULL, <uint64_t>data.shape[0], &frames,
+                            &chosen[0], chosen.shape[0], &out[0] if out.shape[0] else NULL,
+                            <uint64_t>out.shape[0])
+    if written < 0:
+        raise ValueError(f"frame {chosen[-1 - written]} cannot be written as a pcap record")
+    return written

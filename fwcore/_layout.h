@@ -6,6 +6,9 @@
 #ifndef FWCORE_LAYOUT_H
 #define FWCORE_LAYOUT_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #define FW_AS_NAME(prefix, name) #name,
 
 #define FW_VERDICTS(X, p) X(p, FORWARD) X(p, INSPECT) X(p, BYPASS) X(p, DROP)
@@ -63,5 +66,436 @@ static const char *const GATE_NAMES[] = {FW_GATE_ACTIONS(FW_AS_NAME, )};
 static const char *const OBJECT_NAMES[] = {FW_OBJECT_ACTIONS(FW_AS_NAME, )};
 static const char *const POLICY_NAMES[] = {FW_POLICY_ACTIONS(FW_AS_NAME, )};
 static const char *const GAUGE_NAMES[] = {FW_GAUGES(FW_AS_NAME, )};
+
+/* --- the words of a packet and of a step --------------------------------------------------- */
+
+/* What parsing made of a frame. 4 and 6 are left free: parse_link answers with an IP version. */
+enum {
+    KIND_KEYED = 0,   /* has a key of its own: whole, or a first fragment */
+    KIND_QUOTE = 8,   /* an ICMP error; the key is that of the packet it quotes */
+    KIND_LATER,       /* a later fragment; found by its fragment key */
+    KIND_NO_QUOTE,    /* an ICMP error whose quote gives no key */
+    KIND_NON_IP,
+    KIND_UNSUPPORTED,
+    KIND_TRUNCATED,
+    KIND_MALFORMED,
+};
+
+/* Classes of TCP flags; RST before SYN before FIN before ACK, as Linux conntrack orders them. */
+#define FW_CLASSES(X, p) X(p, SYN) X(p, SYNACK) X(p, FIN) X(p, ACK) X(p, RST) X(p, NONE)
+enum { FW_CLASSES(FW_AS_ENUM, CLASS_) CLASS_COUNT };
+enum { FORWARD_WAY, REPLY_WAY, WAY_COUNT };
+enum { TCP_ILLEGAL = 255 };
+
+/* FIN 1, SYN 2, RST 4, PSH 8, ACK 16 -> class. */
+static const uint8_t FLAG_CLASS[32] = {
+    CLASS_NONE, CLASS_FIN, CLASS_SYN, CLASS_SYN, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
+    CLASS_NONE, CLASS_FIN, CLASS_SYN, CLASS_SYN, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
+    CLASS_ACK, CLASS_FIN, CLASS_SYNACK, CLASS_SYNACK, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
+    CLASS_ACK, CLASS_FIN, CLASS_SYNACK, CLASS_SYNACK, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
+};
+
+/* (state, direction, class) -> state. The row NONE makes a session: a SYN+ACK without one was
+ * sent by its responder. Illegal steps change nothing. Transitions follow Linux
+ * nf_conntrack_proto_tcp where it has them; there is no window check. FIN_WAIT is kept as two
+ * states, by whose FIN was seen, so that a repeated FIN does not look like the other side's.
+ * A SYN on TIME_WAIT or CLOSED never comes here: it ends the session (clash). */
+#define FW_X TCP_ILLEGAL
+#define FW_S(name) STATE_##name
+static const uint8_t TCP_STEP[STATE_COUNT][WAY_COUNT][CLASS_COUNT] = {
+    /*                 SYN  SYNACK  FIN  ACK  RST  NONE */
+    [STATE_NONE] = {
+        {FW_S(SYN_SENT), FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_S(ESTABLISHED)},
+        {FW_X, FW_S(SYN_RECV), FW_X, FW_X, FW_X, FW_X}},
+    [STATE_SYN_SENT] = {
+        {FW_S(SYN_SENT), FW_X, FW_X, FW_X, FW_S(CLOSED), FW_X},
+        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_X, FW_X, FW_S(CLOSED), FW_X}},
+    [STATE_SYN_RECV] = {
+        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X},
+        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_S(FIN_WAIT_REPLY), FW_S(SYN_RECV), FW_S(CLOSED), FW_X}},
+    [STATE_ESTABLISHED] = {
+        {FW_X, FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X},
+        {FW_X, FW_S(ESTABLISHED), FW_S(FIN_WAIT_REPLY), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X}},
+    [STATE_FIN_WAIT] = {
+        {FW_X, FW_X, FW_S(FIN_WAIT), FW_S(FIN_WAIT), FW_S(CLOSED), FW_X},
+        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(FIN_WAIT), FW_S(CLOSED), FW_X}},
+    [STATE_FIN_WAIT_REPLY] = {
+        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(FIN_WAIT_REPLY), FW_S(CLOSED), FW_X},
+        {FW_X, FW_X, FW_S(FIN_WAIT_REPLY), FW_S(FIN_WAIT_REPLY), FW_S(CLOSED), FW_X}},
+    [STATE_TIME_WAIT] = {
+        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(TIME_WAIT), FW_S(CLOSED), FW_X},
+        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(TIME_WAIT), FW_S(CLOSED), FW_X}},
+    [STATE_CLOSED] = {
+        {FW_X, FW_X, FW_S(CLOSED), FW_S(CLOSED), FW_S(CLOSED), FW_X},
+        {FW_X, FW_X, FW_S(CLOSED), FW_S(CLOSED), FW_S(CLOSED), FW_X}},
+};
+#undef FW_X
+#undef FW_S
+
+/* Which timeout runs: by TCP state, or by protocol. */
+#define FW_TIMEOUTS(X, p)                                                                       \
+    X(p, TCP) X(p, TCP_HALFOPEN) X(p, TCP_HALFCLOSE) X(p, TCP_TIMEWAIT) X(p, TCP_RST)           \
+    X(p, UDP) X(p, ICMP) X(p, OTHER)
+enum { FW_TIMEOUTS(FW_AS_ENUM, TIMEOUT_) TIMEOUT_COUNT };
+static const char *const TIMEOUT_NAMES[] = {FW_TIMEOUTS(FW_AS_NAME, )};
+static const uint8_t STATE_TIMEOUT[STATE_COUNT] = {
+    [STATE_NONE] = TIMEOUT_OTHER,
+    [STATE_SYN_SENT] = TIMEOUT_TCP_HALFOPEN,
+    [STATE_SYN_RECV] = TIMEOUT_TCP_HALFOPEN,
+    [STATE_ESTABLISHED] = TIMEOUT_TCP,
+    [STATE_FIN_WAIT] = TIMEOUT_TCP_HALFCLOSE,
+    [STATE_FIN_WAIT_REPLY] = TIMEOUT_TCP_HALFCLOSE,
+    [STATE_TIME_WAIT] = TIMEOUT_TCP_TIMEWAIT,
+    [STATE_CLOSED] = TIMEOUT_TCP_RST,
+};
+
+/* Layer 4 as the decode counters name it. */
+enum { L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER };
+/* A packet's decode code: L4 in bits 0-2, then these; one counter for each code. */
+enum { DECODE_IPV4 = 8, DECODE_IPV6 = 16, DECODE_FRAGMENT = 32, DECODE_OFFLOADED = 64,
+       DECODE_COUNT = 128 };
+
+enum {
+    SHIMS_MAX = 16,              /* VLAN tags and MPLS labels of one frame [D] */
+    EXTENSIONS_MAX = 8,          /* IPv6 extension headers of one packet [D] */
+    GROUP_MAX = 64,              /* packets whose cache misses overlap */
+    WAYS = 8,                    /* entries of one line of the index */
+    WHEEL_LEVELS = 6, WHEEL_SLOTS = 64,
+    FORCED_MAX = 32,             /* fail_nth and fail_every rows of a pressure script */
+    PAGE_BYTES = 4096,
+    EARLY_DROP_BUCKETS = 8,      /* Linux: NF_CT_EVICTION_RANGE [R] */
+};
+/* Why the loop came back before the end of the chunk. */
+enum {
+    STOP_NONE = 0,
+    STOP_PACKET = 1,             /* a gauge left its quiet interval with this packet */
+    STOP_TIME = 2,               /* ... with something due before it; it is yet to be judged */
+    STOP_TICK = 4,               /* with STOP_TIME: a round of idledrop is due */
+    STOP_LOG = 8,                /* the session log wants to be collected */
+};
+#define FRAGMENT_LIFE_NS 30000000000LL  /* Linux ipfrag_time, 30 s [R] */
+#define NIL 0xFFFFFFFFu                 /* no record, no line, no host */
+#define NEVER INT64_MAX                 /* a deadline that is not set */
+#define RECORD_MASK 0x7FFFFFFFu         /* record number within an index entry ... */
+#define PROTECTED_BIT 0x80000000u       /* ... whose top bit says: not for a tension pass */
+
+/* RFC 7693. */
+static const uint64_t BLAKE2B_IV[8] = {
+    0x6A09E667F3BCC908u, 0xBB67AE8584CAA73Bu, 0x3C6EF372FE94F82Bu, 0xA54FF53A5F1D36F1u,
+    0x510E527FADE682D1u, 0x9B05688C2B3E6C1Fu, 0x1F83D9ABFB41BD6Bu, 0x5BE0CD19137E2179u,
+};
+static const uint8_t BLAKE2B_SIGMA[10][16] = {
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+    {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+    {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4},
+    {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
+    {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13},
+    {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
+    {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11},
+    {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
+    {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5},
+    {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
+};
+
+/* --- structs ------------------------------------------------------------------------------- */
+
+/* A key: endpoint a is the smaller (address, port). IPv4 addresses stand in the low half. */
+typedef struct {
+    uint64_t meta;   /* port a, port b << 16, zone << 32, protocol << 48, family << 56 */
+    uint64_t a_lo;   /* address of endpoint a: low 64 bits */
+    uint64_t b_lo;
+    uint64_t a_hi;   /* high 64 bits, 0 for IPv4 */
+    uint64_t b_hi;
+} fw_key_t;
+_Static_assert(sizeof(fw_key_t) == 40, "a key has no holes");
+
+#define META_PROTOCOL(meta) ((uint8_t)((meta) >> 48))
+#define META_FAMILY(meta) ((uint8_t)((meta) >> 56))
+
+/* A frame's packet. The second half is written for fragments only. */
+typedef struct {
+    fw_key_t key;
+    uint64_t hash;         /* keyed; 0 unless there is a key */
+    uint32_t payload;      /* bytes of transport payload, from the IP lengths */
+    uint32_t bucket;
+    uint8_t kind;          /* KIND_* */
+    uint8_t swapped;       /* 1: the source is endpoint b */
+    uint8_t class_;        /* CLASS_*; CLASS_NONE unless TCP */
+    uint8_t syn;           /* 1: a TCP segment with SYN */
+    uint8_t protocol;      /* of the key; 0 without one */
+    uint8_t fragment;      /* 1: first or later fragment, the second half is set */
+    uint8_t decode;        /* DECODE_* | L4_* */
+    uint8_t pad;
+    uint64_t fragment_meta;              /* zone << 32, protocol << 48, family << 56 */
+    uint64_t source_lo, source_hi, destination_lo, destination_hi;
+    uint32_t fragment_id;
+    uint32_t pad2[5];
+} packet_t;
+_Static_assert(sizeof(packet_t) == 128, "two cache lines");
+_Static_assert(offsetof(packet_t, fragment_meta) == 64, "the hot part comes first");
+
+/* A session: the first cache line is all that a hit of an IPv4 packet touches. */
+enum {
+    SESSION_FROM_B = 1,      /* the initiator is endpoint b */
+    SESSION_LOCAL = 2,       /* TCP to the firewall itself: protected from tension */
+    SESSION_ESTABLISHED = 4, /* TCP that has been ESTABLISHED: assured */
+    SESSION_HALF_OPEN = 8,   /* counted in half_open */
+    SESSION_PROXIED = 16,    /* holds the pages of a proxy session */
+};
+enum { OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED }; /* phase: none, scanned, let through */
+typedef struct {
+    uint64_t meta, a_lo, b_lo; /* fw_key_t, in its order */
+    int64_t last_seen_ns;
+    uint32_t packets[2];       /* forward, reply; modulo 2^32 */
+    uint64_t bytes[2];         /* on the wire */
+    uint8_t state;             /* STATE_* */
+    uint8_t flags;             /* SESSION_* */
+    uint8_t inspection;        /* class bits the policy asks for: 1 flow, 2 proxy */
+    uint8_t bypass;            /* 0: not bypassed, else 1 + EXPOSURE_* of the proxy part */
+    uint8_t timeout;           /* TIMEOUT_* */
+    uint8_t object_phase;      /* OBJECT_* */
+    uint16_t policy;           /* index */
+    uint64_t a_hi, b_hi;       /* second line: IPv6, birth, links, objects */
+    int64_t created_ns;
+    uint64_t created_packet;
+    uint32_t timer_prev, timer_next; /* wheel slot's list; prev with the top bit: the slot */
+    uint32_t age_prev, age_next;     /* order of creation; age_next links free records */
+    uint32_t host;                   /* the initiator's entry */
+    uint32_t object_bytes;           /* of the object being scanned */
+    uint8_t object_way;              /* its direction */
+    uint8_t object_cause;            /* EXPOSURE_* of an object let through */
+    uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
+    uint8_t pad[5];
+} record_t;
+_Static_assert(sizeof(record_t) == 128, "two cache lines");
+_Static_assert(offsetof(record_t, a_hi) == 64, "a hit of IPv4 stays in the first line");
+_Static_assert(offsetof(record_t, a_lo) == offsetof(fw_key_t, a_lo), "the key's order");
+
+/* A line of the index: up to eight sessions of a bucket, oldest first. */
+typedef struct {
+    uint16_t tag[WAYS];      /* low 16 bits of the hash */
+    uint32_t record[WAYS];   /* number, top bit: protected */
+    uint32_t next;           /* line that goes on with the bucket, NIL: none */
+    uint32_t count;          /* entries in this line; only the last line may be short */
+    uint64_t pad;
+} line_t;
+_Static_assert(sizeof(line_t) == 64, "one cache line");
+
+typedef struct {
+    uint64_t lo, hi;
+    uint32_t live;           /* sessions it has initiated and that live; 0: free */
+    uint32_t next;           /* chain of its hash slot, or of free entries */
+    uint32_t family;         /* 4 or 6 */
+    uint32_t pad;
+} host_t;
+_Static_assert(sizeof(host_t) == 32, "two to a cache line");
+
+/* A first fragment that later ones follow. Linked in order of arrival. */
+typedef struct {
+    uint64_t meta, source_lo, source_hi, destination_lo, destination_hi;
+    fw_key_t key;            /* the session's, when session is 1 */
+    int64_t inserted_ns;
+    uint32_t id;
+    uint32_t chain;          /* next of its hash slot */
+    uint32_t older, newer;
+    uint8_t used, session, swapped, verdict, reason;
+    uint8_t pad[3];
+} fragment_t;
+
+/* One session as others see it: live, ended or victim. NumPy's dtype is made from this. */
+typedef struct {
+    uint8_t initiator[16];       /* network order; IPv4 in the first four bytes */
+    uint8_t responder[16];
+    uint16_t initiator_port, responder_port;
+    uint16_t zone;
+    uint8_t protocol;
+    uint8_t family;              /* 4 or 6 */
+    uint32_t policy;             /* the policy's id */
+    uint8_t state;               /* STATE_* */
+    uint8_t inspection;          /* class bits the policy asks for */
+    uint8_t cause;               /* END_*; 255 while it lives */
+    uint8_t exposed;             /* bit a cause of EXPOSURE_* */
+    uint64_t flow;               /* keyed hash of the key: joins with the flow of a packet */
+    int64_t created_ns, last_seen_ns, ended_ns;
+    uint64_t created_packet, ended_packet;
+    uint64_t bytes[2];           /* forward, reply */
+    uint32_t packets[2];
+} session_row_t;
+_Static_assert(sizeof(session_row_t) == 120, "no holes but by design");
+
+/* One sample of the timeline: gauges, and counters since the start. */
+typedef struct {
+    int64_t time_ns;
+    uint64_t packet;
+    uint64_t live, created, ended, tension, evicted;
+    uint64_t pages[4];           /* base, sessions, shm, cache */
+    uint64_t free;
+    uint64_t exposed_packets;
+    uint64_t verdicts[VERDICT_COUNT];
+    uint64_t reasons[REASON_COUNT];
+    uint8_t mode;                /* as the control plane last said */
+    uint8_t pad[7];
+} sample_t;
+
+/* BLAKE2b with a 16-byte result (RFC 7693). */
+typedef struct {
+    uint64_t h[8];
+    uint64_t bytes;
+    uint32_t fill;
+    uint32_t pad;
+    uint8_t block[128];
+} digest_t;
+
+/* A step of a pressure script, and a leak. */
+typedef struct { int64_t time_ns; int64_t pages; uint32_t owner; uint32_t pad; } step_t;
+typedef struct {
+    int64_t anchor_ns, next_ns;
+    uint64_t rate;               /* bytes a second */
+    uint64_t taken;              /* pages since the anchor */
+    uint32_t owner;
+    uint32_t stalled;            /* 1: waits for a page that its owner is short of */
+} leak_t;
+
+/* What the control plane decided; the data plane only indexes it. */
+typedef struct {
+    uint8_t action[4];           /* GATE_* by class: none, flow, proxy, flow+proxy */
+    uint8_t reason[4];           /* REASON_* of a DROP */
+    uint8_t cause[4];            /* EXPOSURE_* of a BYPASS */
+    uint8_t full_action, full_reason, full_cause; /* proxy part when the proxy table is full */
+    uint8_t ips_bypass;          /* 1: packets of flow sessions pass unscanned */
+    uint8_t object_start, object_cause, page_request, object_refused; /* OBJECT action */
+    uint8_t idledrop;            /* 1: rounds at each tick */
+    uint8_t mode;                /* for the timeline: 0 off, 1 on, 2 extreme */
+    uint8_t pad[6];
+    int64_t low[GAUGE_COUNT];    /* quiet while low < gauge < high */
+    int64_t high[GAUGE_COUNT];
+} gate_t;
+
+/* Settings the data plane reads; times in ns, sizes in pages. */
+typedef struct {
+    uint64_t seeds[6];
+    uint64_t max_connections, buckets;
+    int64_t sweep_ns, midstream_grace_ns, timeline_ns;
+    int64_t timeout_ns[TIMEOUT_COUNT];
+    uint64_t half_open_limit, sessions_per_host, proxy_max_sessions;
+    uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes;
+    uint64_t sessions_per_page;  /* slab; 0: a session needs whole pages */
+    uint64_t pages_per_session;  /* slab with whole pages; 0 otherwise */
+    uint64_t preallocated_pages; /* 0 with slab accounting */
+    uint64_t ips_socket_bytes, ips_throughput_bps;
+    uint64_t fail_nth[FORCED_MAX], fail_every[FORCED_MAX];
+    uint32_t fail_nths, fail_everys;
+    uint32_t fragments_max, victims_max, steps, leaks;
+    uint8_t when_full, midstream, preallocated;
+    uint8_t non_ip_verdict, orphan_verdict;  /* VERDICT_FORWARD or VERDICT_DROP */
+    uint8_t zone;                /* 1: the VLAN id is part of the key */
+    uint8_t log;                 /* 1: every ended session is written to the session log */
+    uint8_t pad;
+} config_t;
+
+/* Pages: the gauges. used = base + sessions + shm; used + cache + free = total. */
+typedef struct {
+    uint64_t owner[4];           /* base, sessions, shm, cache */
+    uint64_t free;
+    uint64_t script_shm;         /* what the script holds in shm */
+    uint64_t short_[3];          /* what the script is short of: base, -, shm */
+    uint64_t peak[6];            /* base, sessions, shm, cache, free, used */
+} pages_t;
+enum { OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE };
+
+typedef struct {
+    uint64_t packets, bytes, time_reversed;
+    uint64_t outcome[VERDICT_COUNT][32];     /* by verdict and reason */
+    uint64_t decode[DECODE_COUNT];
+    uint64_t created, peak, reborn, ended[END_COUNT];
+    uint64_t page_requests, page_failures;
+    uint64_t passes, pages_needed, deleted[2], passes_for[2]; /* by page failure, by full table */
+    uint64_t exposed_packets[EXPOSURE_COUNT], exposed_bytes[EXPOSURE_COUNT];
+    uint64_t exposed_sessions[EXPOSURE_COUNT], exposed_any;
+    uint64_t proxy_peak, objects, objects_bypassed, objects_oversize;
+    uint64_t ips_filled_bytes, ips_full_count;
+    uint64_t fragments_forgotten, victims;
+    /* the first unforced page failure while no machine was on: what the memory law looks at */
+    uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need;
+} counters_t;
+
+/* The wheel: lists of sessions by the tick at which to look at them again. */
+typedef struct {
+    uint64_t now;                            /* the last tick gone through */
+    uint64_t map[WHEEL_LEVELS];              /* bit a slot: not empty */
+    uint32_t head[WHEEL_LEVELS * WHEEL_SLOTS];
+} wheel_t;
+
+/* Compiled policies; arrays of rows in order (see policy.py), owned by the FastPath. */
+typedef struct {
+    uint32_t source[8], source_mask[8], destination[8], destination_mask[8];
+} block4_t;                                   /* eight IPv4 rows, compared side by side */
+typedef struct {
+    uint64_t source[2], source_mask[2], destination[2], destination_mask[2]; /* hi, lo */
+} row6_t;
+typedef struct {
+    uint32_t policy;
+    int32_t zone;                             /* -1 any */
+    int16_t protocol;                         /* -1 any */
+    uint16_t port_low, port_high;
+    uint16_t has_ports;
+} guard_t;                                    /* the rest of a row */
+typedef struct { uint32_t first, rows; } segment_t; /* rows of a range of ports */
+typedef struct {
+    uint32_t *bounds;                         /* port segments begin here, ascending */
+    segment_t *segments;
+    uint32_t count;
+} ports_t;
+enum { POLICY_TABLES = 8 }; /* tcp, udp, sctp, other for IPv4, then for IPv6 */
+typedef struct {
+    ports_t ports[POLICY_TABLES];
+    block4_t *blocks;
+    row6_t *rows6;
+    guard_t *guards4, *guards6;
+    uint32_t *id;
+    uint8_t *action, *inspection;
+    uint32_t count;                           /* policies; 0: accept everything */
+} policies_t;
+
+/* Everything. One of these to a FastPath; nothing is shared between two. */
+typedef struct {
+    config_t config;
+    gate_t gate;
+    pages_t pages;
+    int64_t now_ns, start_ns;
+    int64_t deadline_ns;             /* the next moment at which something may be due */
+    uint64_t packet;                 /* number of the packet being judged */
+    uint64_t live, half_open, proxy_sessions;
+    uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
+    uint32_t shift;                  /* address shift of a looped replay */
+    line_t *lines;                   /* buckets, then overflow lines */
+    record_t *records;
+    host_t *hosts;
+    uint32_t *host_heads;
+    fragment_t *fragments;
+    uint32_t *fragment_heads;
+    uint64_t *reborn;
+    session_row_t *victims;          /* ring */
+    session_row_t *log;              /* sessions that ended and were not collected yet */
+    uint64_t log_fill, log_room;
+    uint32_t free_line, free_record, free_host, hosts_high;
+    uint32_t oldest, newest;         /* order of creation */
+    uint32_t host_mask, fragment_mask, reborn_mask;
+    uint32_t fragment_oldest, fragment_newest, fragment_free;
+    wheel_t wheel;
+    policies_t policies;
+    step_t *steps;
+    leak_t *leaks;
+    uint32_t next_step, pad;         /* of the script */
+    uint64_t ips_level;              /* bytes in the buffer, as of ips_ns */
+    uint64_t ips_carry;              /* bit-nanoseconds not yet a byte */
+    int64_t ips_ns, ips_due_ns;
+    uint64_t ips_full;
+    sample_t *samples;
+    uint64_t samples_fill, samples_room;
+    int64_t sample_ns, sample_step_ns;
+    counters_t counters;
+    digest_t packet_digest, victim_digest;
+} fw_t;
 
 #endif

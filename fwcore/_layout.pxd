@@ -1,17 +1,282 @@
-# _layout.h for Cython: declarations only, no code. What a thing means is said there.
+# _layout.h and _platform.h for Cython: declarations only, no code. Meanings are said there.
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "_layout.h" nogil:
     enum:
-        VERDICT_COUNT, REASON_COUNT, EXPOSURE_COUNT, END_COUNT, STATE_COUNT, WHEN_FULL_COUNT
-        MIDSTREAM_COUNT, GATE_COUNT, OBJECT_COUNT, POLICY_COUNT, GAUGE_COUNT
-    const char *VERDICT_NAMES[]
-    const char *REASON_NAMES[]
-    const char *EXPOSURE_NAMES[]
-    const char *END_NAMES[]
-    const char *STATE_NAMES[]
-    const char *WHEN_FULL_NAMES[]
-    const char *MIDSTREAM_NAMES[]
-    const char *GATE_NAMES[]
-    const char *OBJECT_NAMES[]
-    const char *POLICY_NAMES[]
-    const char *GAUGE_NAMES[]
+        VERDICT_COUNT, VERDICT_FORWARD, VERDICT_INSPECT, VERDICT_BYPASS, VERDICT_DROP
+        REASON_COUNT, REASON_NEW, REASON_HIT, REASON_RELATED, REASON_FRAGMENT, REASON_TCP_INVALID
+        REASON_NON_IP, REASON_UNSUPPORTED_LINK, REASON_TRUNCATED, REASON_FRAGMENT_ORPHAN
+        REASON_BYPASS_CONSERVE, REASON_MALFORMED, REASON_ICMP_ORPHAN, REASON_NO_SESSION
+        REASON_DENIED, REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT, REASON_TABLE_FULL
+        REASON_NO_MEMORY, REASON_KILLED
+        EXPOSURE_COUNT, EXPOSURE_PROXY_TABLE, EXPOSURE_IPS, EXPOSURE_OVERSIZE, EXPOSURE_NO_MEMORY
+        END_COUNT, END_EXPIRED, END_CLOSED, END_CLASH, END_EVICTED, END_TENSION, END_KILLED
+        END_CLEARED
+        STATE_COUNT, STATE_NONE, STATE_SYN_SENT, STATE_SYN_RECV, STATE_ESTABLISHED
+        STATE_TIME_WAIT, STATE_CLOSED
+        WHEN_FULL_COUNT, WHEN_FULL_REFUSE, WHEN_FULL_BUCKET, WHEN_FULL_TENSION
+        WHEN_FULL_REPLACE_OLDEST, WHEN_FULL_EARLY_DROP
+        MIDSTREAM_COUNT, MIDSTREAM_ALLOW, MIDSTREAM_DROP, MIDSTREAM_GRACE
+        GATE_COUNT, GATE_ADMIT, GATE_BYPASS, GATE_DROP
+        OBJECT_COUNT, OBJECT_GRANT, OBJECT_BYPASS, OBJECT_KILL
+        POLICY_COUNT, POLICY_ACCEPT, POLICY_DENY, POLICY_LOCAL
+        GAUGE_COUNT, GAUGE_USED_PAGES, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_PROXY_SESSIONS
+        GAUGE_LIVE_SESSIONS, GAUGE_IPS_FULL
+        KIND_KEYED, KIND_QUOTE, KIND_LATER, KIND_NO_QUOTE, KIND_NON_IP, KIND_UNSUPPORTED
+        KIND_TRUNCATED, KIND_MALFORMED
+        CLASS_COUNT, CLASS_SYN, CLASS_SYNACK, CLASS_FIN, CLASS_ACK, CLASS_RST, CLASS_NONE
+        FORWARD_WAY, REPLY_WAY, WAY_COUNT, TCP_ILLEGAL
+        TIMEOUT_COUNT, TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_OTHER
+        L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER
+        DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
+        SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, FORCED_MAX
+        PAGE_BYTES, EARLY_DROP_BUCKETS, POLICY_TABLES
+        STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG
+        SESSION_FROM_B, SESSION_LOCAL, SESSION_ESTABLISHED, SESSION_HALF_OPEN, SESSION_PROXIED
+        OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
+        OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE
+    const int64_t FRAGMENT_LIFE_NS, NEVER
+    const uint32_t NIL, RECORD_MASK, PROTECTED_BIT
+
+    const char *const VERDICT_NAMES[]
+    const char *const REASON_NAMES[]
+    const char *const EXPOSURE_NAMES[]
+    const char *const END_NAMES[]
+    const char *const STATE_NAMES[]
+    const char *const WHEN_FULL_NAMES[]
+    const char *const MIDSTREAM_NAMES[]
+    const char *const GATE_NAMES[]
+    const char *const OBJECT_NAMES[]
+    const char *const POLICY_NAMES[]
+    const char *const GAUGE_NAMES[]
+    const char *const TIMEOUT_NAMES[]
+    const uint8_t FLAG_CLASS[32]
+    const uint8_t TCP_STEP[8][2][6]
+    const uint8_t STATE_TIMEOUT[8]
+    const uint64_t BLAKE2B_IV[8]
+    const uint8_t BLAKE2B_SIGMA[10][16]
+    uint8_t META_PROTOCOL(uint64_t meta)
+    uint8_t META_FAMILY(uint64_t meta)
+
+    ctypedef struct fw_key_t:
+        uint64_t meta, a_lo, b_lo, a_hi, b_hi
+
+    ctypedef struct packet_t:
+        fw_key_t key
+        uint64_t hash
+        uint32_t payload, bucket
+        uint8_t kind, swapped, class_, syn, protocol, fragment, decode
+        uint64_t fragment_meta, source_lo, source_hi, destination_lo, destination_hi
+        uint32_t fragment_id
+
+    ctypedef struct record_t:
+        uint64_t meta, a_lo, b_lo
+        int64_t last_seen_ns
+        uint32_t packets[2]
+        uint64_t bytes[2]
+        uint8_t state, flags, inspection, bypass, timeout, object_phase
+        uint16_t policy
+        uint64_t a_hi, b_hi
+        int64_t created_ns
+        uint64_t created_packet
+        uint32_t timer_prev, timer_next, age_prev, age_next, host, object_bytes
+        uint8_t object_way, object_cause, exposed
+
+    ctypedef struct line_t:
+        uint16_t tag[8]
+        uint32_t record[8]
+        uint32_t next, count
+
+    ctypedef struct host_t:
+        uint64_t lo, hi
+        uint32_t live, next, family
+
+    ctypedef struct fragment_t:
+        uint64_t meta, source_lo, source_hi, destination_lo, destination_hi
+        fw_key_t key
+        int64_t inserted_ns
+        uint32_t id, chain, older, newer
+        uint8_t session, swapped, verdict, reason
+
+    ctypedef struct session_row_t:
+        uint8_t initiator[16]
+        uint8_t responder[16]
+        uint16_t initiator_port, responder_port, zone
+        uint8_t protocol, family
+        uint32_t policy
+        uint8_t state, inspection, cause, exposed
+        uint64_t flow
+        int64_t created_ns, last_seen_ns, ended_ns
+        uint64_t created_packet, ended_packet
+        uint64_t bytes[2]
+        uint32_t packets[2]
+
+    ctypedef struct sample_t:
+        int64_t time_ns
+        uint64_t packet, live, created, ended, tension, evicted
+        uint64_t pages[4]
+        uint64_t free, exposed_packets
+        uint64_t verdicts[4]
+        uint64_t reasons[29]
+        uint8_t mode
+
+    ctypedef struct digest_t:
+        uint64_t h[8]
+        uint64_t bytes
+        uint32_t fill
+        uint8_t block[128]
+
+    ctypedef struct step_t:
+        int64_t time_ns, pages
+        uint32_t owner
+
+    ctypedef struct leak_t:
+        int64_t anchor_ns, next_ns
+        uint64_t rate, taken
+        uint32_t owner, stalled
+
+    ctypedef struct gate_t:
+        uint8_t action[4]
+        uint8_t reason[4]
+        uint8_t cause[4]
+        uint8_t full_action, full_reason, full_cause, ips_bypass
+        uint8_t object_start, object_cause, page_request, object_refused, idledrop, mode
+        int64_t low[6]
+        int64_t high[6]
+
+    ctypedef struct config_t:
+        uint64_t seeds[6]
+        uint64_t max_connections, buckets
+        int64_t sweep_ns, midstream_grace_ns, timeline_ns
+        int64_t timeout_ns[8]
+        uint64_t half_open_limit, sessions_per_host, proxy_max_sessions
+        uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes
+        uint64_t sessions_per_page, pages_per_session, preallocated_pages
+        uint64_t ips_socket_bytes, ips_throughput_bps
+        uint64_t fail_nth[32]
+        uint64_t fail_every[32]
+        uint32_t fail_nths, fail_everys, fragments_max, victims_max, steps, leaks
+        uint8_t when_full, midstream, preallocated, non_ip_verdict, orphan_verdict, zone, log
+
+    ctypedef struct pages_t:
+        uint64_t owner[4]
+        uint64_t free, script_shm
+        uint64_t short_[3]
+        uint64_t peak[6]
+
+    ctypedef struct counters_t:
+        uint64_t packets, bytes, time_reversed
+        uint64_t outcome[4][32]
+        uint64_t decode[128]
+        uint64_t created, peak, reborn
+        uint64_t ended[7]
+        uint64_t page_requests, page_failures, passes, pages_needed
+        uint64_t deleted[2]
+        uint64_t passes_for[2]
+        uint64_t exposed_packets[7]
+        uint64_t exposed_bytes[7]
+        uint64_t exposed_sessions[7]
+        uint64_t exposed_any, proxy_peak, objects, objects_bypassed, objects_oversize
+        uint64_t ips_filled_bytes, ips_full_count, fragments_forgotten, victims
+        uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need
+
+    ctypedef struct wheel_t:
+        uint64_t now
+        uint64_t map[6]
+        uint32_t head[384]
+
+    ctypedef struct block4_t:
+        uint32_t source[8]
+        uint32_t source_mask[8]
+        uint32_t destination[8]
+        uint32_t destination_mask[8]
+
+    ctypedef struct row6_t:
+        uint64_t source[2]
+        uint64_t source_mask[2]
+        uint64_t destination[2]
+        uint64_t destination_mask[2]
+
+    ctypedef struct guard_t:
+        uint32_t policy
+        int32_t zone
+        int16_t protocol
+        uint16_t port_low, port_high, has_ports
+
+    ctypedef struct segment_t:
+        uint32_t first, rows
+
+    ctypedef struct ports_t:
+        uint32_t *bounds
+        segment_t *segments
+        uint32_t count
+
+    ctypedef struct policies_t:
+        ports_t ports[8]
+        block4_t *blocks
+        row6_t *rows6
+        guard_t *guards4
+        guard_t *guards6
+        uint32_t *id
+        uint8_t *action
+        uint8_t *inspection
+        uint32_t count
+
+    ctypedef struct fw_t:
+        config_t config
+        gate_t gate
+        pages_t pages
+        int64_t now_ns, start_ns, deadline_ns
+        uint64_t packet, live, half_open, proxy_sessions
+        uint32_t dirty, shift
+        line_t *lines
+        record_t *records
+        host_t *hosts
+        uint32_t *host_heads
+        fragment_t *fragments
+        uint32_t *fragment_heads
+        uint64_t *reborn
+        session_row_t *victims
+        session_row_t *log
+        uint64_t log_fill, log_room
+        uint32_t free_line, free_record, free_host, hosts_high, oldest, newest
+        uint32_t host_mask, fragment_mask, reborn_mask
+        uint32_t fragment_oldest, fragment_newest, fragment_free
+        wheel_t wheel
+        policies_t policies
+        step_t *steps
+        leak_t *leaks
+        uint32_t next_step
+        uint64_t ips_level, ips_carry
+        int64_t ips_ns, ips_due_ns
+        uint64_t ips_full
+        sample_t *samples
+        uint64_t samples_fill, samples_room
+        int64_t sample_ns, sample_step_ns
+        counters_t counters
+        digest_t packet_digest, victim_digest
+
+cdef extern from "_platform.h" nogil:
+    void FW_ASSERT(int condition)
+    void fw_prefetch(const void *p)
+    int fw_likely(int x)
+    int fw_unlikely(int x)
+    uint16_t fw_be16(const uint8_t *p)
+    uint32_t fw_be32(const uint8_t *p)
+    uint64_t fw_be64(const uint8_t *p)
+    uint64_t fw_le64(const uint8_t *p)
+    void fw_put64(uint8_t *p, uint64_t v)
+    void fw_put32(uint8_t *p, uint32_t v)
+    uint64_t fw_mum(uint64_t a, uint64_t b)
+    uint32_t fw_bucket(uint64_t hash_, uint64_t buckets)
+    int fw_ctz32(uint32_t v)
+    int fw_ctz64(uint64_t v)
+    int fw_clz64(uint64_t v)
+    uint64_t fw_muldiv(uint64_t a, uint64_t b, uint64_t c, int up)
+    uint64_t fw_drain(uint64_t elapsed, uint64_t bps, uint64_t *carry)
+    uint32_t fw_tags(const uint16_t *tags, uint16_t tag)
+    uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const uint32_t *d,
+                       const uint32_t *dm, uint32_t source, uint32_t destination)
+    void *fw_arena_new(size_t bytes, void **mapped, size_t *mapped_bytes)
+    void fw_arena_free(void *mapped, size_t mapped_bytes)

@@ -1,0 +1,109 @@
+# First fragments, and what the later ones of the same packet follow: a session's key or a verdict.
+#
+# A bounded table in order of arrival; an entry lives FRAGMENT_LIFE_NS. When it is full the oldest
+# goes, counted. The key is (source, destination, id, protocol, zone), not canonical.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fwcore._layout cimport FRAGMENT_LIFE_NS, NIL, fragment_t, fw_mum, fw_t, packet_t
+
+
+cdef inline uint32_t fragment_slot(
+    const fw_t *fw, uint64_t meta, uint64_t source, uint64_t destination, uint32_t id_,
+) noexcept nogil:
+    cdef uint64_t h = fw_mum(source ^ fw.config.seeds[0], destination ^ fw.config.seeds[1])
+    h = fw_mum(h ^ id_, meta ^ fw.config.seeds[2])
+    return <uint32_t>(h >> 32) & fw.fragment_mask
+
+
+cdef inline int fragment_same(const fragment_t *e, const packet_t *p) noexcept nogil:
+    return (e.meta == p.fragment_meta and e.id == p.fragment_id
+            and e.source_lo == p.source_lo and e.destination_lo == p.destination_lo
+            and e.source_hi == p.source_hi and e.destination_hi == p.destination_hi)
+
+
+cdef inline uint32_t fragment_lookup(const fw_t *fw, const packet_t *p) noexcept nogil:
+    """The entry under the packet's fragment key, however old; or NIL."""
+    cdef uint32_t entry = fw.fragment_heads[
+        fragment_slot(fw, p.fragment_meta, p.source_lo, p.destination_lo, p.fragment_id)]
+    while entry != NIL:  # bounded by the entries of one slot
+        if fragment_same(&fw.fragments[entry], p):
+            return entry
+        entry = fw.fragments[entry].chain
+    return NIL
+
+
+cdef inline uint32_t fragment_find(const fw_t *fw, const packet_t *p) noexcept nogil:
+    """The entry that a later fragment follows, or NIL."""
+    cdef uint32_t entry = fragment_lookup(fw, p)
+    if entry == NIL or fw.now_ns - fw.fragments[entry].inserted_ns >= FRAGMENT_LIFE_NS:
+        return NIL
+    return entry
+
+
+cdef inline void fragment_remove(fw_t *fw, uint32_t entry) noexcept nogil:
+    cdef fragment_t *e = &fw.fragments[entry]
+    cdef uint32_t *link = &fw.fragment_heads[
+        fragment_slot(fw, e.meta, e.source_lo, e.destination_lo, e.id)]
+    while link[0] != entry:  # bounded by the entries of one slot
+        link = &fw.fragments[link[0]].chain
+    link[0] = e.chain
+    if e.older != NIL:
+        fw.fragments[e.older].newer = e.newer
+    else:
+        fw.fragment_oldest = e.newer
+    if e.newer != NIL:
+        fw.fragments[e.newer].older = e.older
+    else:
+        fw.fragment_newest = e.older
+    e.chain = fw.fragment_free
+    fw.fragment_free = entry
+
+
+cdef inline void fragment_make_room(fw_t *fw, const packet_t *p) noexcept nogil:
+    """Drops an entry of the same key, what has outlived itself, and, if still full, the oldest."""
+    cdef uint32_t entry = fragment_lookup(fw, p)
+    if entry != NIL:
+        fragment_remove(fw, entry)
+    while fw.fragment_oldest != NIL:  # each entry is dropped once
+        entry = fw.fragment_oldest
+        if fw.now_ns - fw.fragments[entry].inserted_ns < FRAGMENT_LIFE_NS:
+            break
+        fragment_remove(fw, entry)
+    if fw.fragment_free == NIL:
+        fragment_remove(fw, fw.fragment_oldest)
+        fw.counters.fragments_forgotten += 1
+
+
+cdef inline void fragment_store(
+    fw_t *fw, const packet_t *p, int session, int verdict, int reason,
+) noexcept nogil:
+    """Remembers a first fragment: the session's key (session = 1) or its verdict."""
+    cdef fragment_t *e
+    cdef uint32_t entry, slot
+    fragment_make_room(fw, p)
+    entry = fw.fragment_free
+    e = &fw.fragments[entry]
+    fw.fragment_free = e.chain
+    slot = fragment_slot(fw, p.fragment_meta, p.source_lo, p.destination_lo, p.fragment_id)
+    e.meta = p.fragment_meta
+    e.source_lo = p.source_lo
+    e.source_hi = p.source_hi
+    e.destination_lo = p.destination_lo
+    e.destination_hi = p.destination_hi
+    e.id = p.fragment_id
+    e.key = p.key
+    e.session = session
+    e.swapped = p.swapped
+    e.verdict = verdict
+    e.reason = reason
+    e.inserted_ns = fw.now_ns
+    e.chain = fw.fragment_heads[slot]
+    fw.fragment_heads[slot] = entry
+    e.older = fw.fragment_newest
+    e.newer = NIL
+    if e.older != NIL:
+        fw.fragments[e.older].newer = entry
+    else:
+        fw.fragment_oldest = entry
+    fw.fragment_newest = entry

@@ -1,0 +1,569 @@
+# A frame becomes a packet, or the reason why it is none.
+#
+# Overview: parse_frame walks from the link header to an IP header (shims: VLAN tags, MPLS labels,
+# PPPoE), parse_ip to the transport, parse_transport to the key. Lengths are checked against the
+# wire, so that a frame cut by the snap length is `truncated` and only a header that contradicts
+# itself is `malformed`; each header is checked once (parse_need) before it is read.
+#
+# Laws: parsing changes nothing but the packet it writes; no byte outside the captured ones is
+# read; every prefix of every frame has a defined result; every loop is bounded.
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fwcore._layout cimport (
+    CLASS_NONE, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, EXTENSIONS_MAX,
+    FLAG_CLASS, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
+    KIND_TRUNCATED, KIND_UNSUPPORTED, L4_ICMP, L4_OTHER, L4_SCTP, L4_TCP, L4_UDP, SHIMS_MAX,
+    fw_be16, fw_be32, fw_be64, fw_key_t, fw_mum, packet_t,
+)
+
+# What stays the same for every frame of a call.
+cdef struct parser_t:
+    uint32_t shift        # address shift of a looped replay
+    uint8_t zone          # 1: the VLAN id is part of the key
+    const uint64_t *seeds # six, of the keyed hash
+
+# The frame, and how far its present layer reaches. Offsets count from the first byte.
+cdef struct frame_t:
+    const uint8_t *data
+    uint32_t captured     # bytes that may be read
+    uint32_t limit        # end of the enclosing layer on the wire
+    uint32_t at           # begin of the next header
+    uint32_t zone
+    # of the IP header
+    uint64_t source_lo, source_hi, destination_lo, destination_hi
+    uint32_t fragment_id
+    uint32_t fragment_offset
+    uint8_t family, protocol, fragment_protocol, more, fragmented
+
+
+cdef inline int parse_need(const frame_t *f, uint32_t count) noexcept nogil:
+    """0 when the next `count` bytes can be read, else KIND_MALFORMED or KIND_TRUNCATED."""
+    if f.limit - f.at < count:
+        return KIND_MALFORMED
+    if f.captured < f.at + count:
+        return KIND_TRUNCATED
+    return 0
+
+
+cdef inline uint64_t parse_shift4(uint32_t address, uint32_t shift) noexcept nogil:
+    return (address & <uint32_t>0xFF000000) | ((address + shift) & 0xFFFFFF)
+
+
+cdef inline uint64_t parse_shift6(uint64_t lo, uint32_t shift) noexcept nogil:
+    return (lo & <uint64_t>0xFFFFFFFF00000000) | <uint32_t>(<uint32_t>lo + shift)
+
+
+# --- link ---------------------------------------------------------------------------------------
+
+cdef inline int parse_labels(frame_t *f, int shims) noexcept nogil:
+    """MPLS labels down to the bottom of the stack; then 4, 6 or a kind."""
+    cdef int status, bottom
+    for shims in range(shims, SHIMS_MAX):
+        status = parse_need(f, 4)
+        if status:
+            return status
+        bottom = f.data[f.at + 2] & 1
+        f.at += 4
+        if bottom:
+            status = parse_need(f, 1)
+            if status:
+                return status
+            if f.data[f.at] >> 4 == 4:
+                return 4
+            return 6 if f.data[f.at] >> 4 == 6 else KIND_NON_IP
+    return KIND_MALFORMED
+
+
+cdef inline int parse_pppoe(frame_t *f) noexcept nogil:
+    cdef int status = parse_need(f, 8)
+    cdef uint32_t protocol
+    if status:
+        return status
+    if f.data[f.at + 1] != 0:  # not session data
+        return KIND_NON_IP
+    protocol = fw_be16(f.data + f.at + 6)
+    f.at += 8
+    if protocol == 0x0021:
+        return 4
+    return 6 if protocol == 0x0057 else KIND_NON_IP
+
+
+cdef inline int parse_ethertype(frame_t *f, uint32_t ethertype) noexcept nogil:
+    """From an ethertype to an IP header: 4 or 6, with f.at there, or a kind."""
+    cdef int status, shims
+    for shims in range(SHIMS_MAX + 1):
+        if ethertype == 0x0800:
+            return 4
+        if ethertype == 0x86DD:
+            return 6
+        if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+            if shims == SHIMS_MAX:
+                break
+            status = parse_need(f, 4)
+            if status:
+                return status
+            if shims == 0:
+                f.zone = fw_be16(f.data + f.at) & 0xFFF
+            ethertype = fw_be16(f.data + f.at + 2)
+            f.at += 4
+        elif ethertype == 0x8847 or ethertype == 0x8848:
+            return parse_labels(f, shims)
+        elif ethertype == 0x8864:
+            return parse_pppoe(f)
+        else:
+            return KIND_NON_IP
+    return KIND_MALFORMED
+
+
+cdef inline int parse_raw(frame_t *f, uint32_t link) noexcept nogil:
+    cdef int status = parse_need(f, 1)
+    cdef int version
+    if status:
+        return status
+    if link == 228:
+        return 4
+    if link == 229:
+        return 6
+    version = f.data[f.at] >> 4
+    return version if version == 4 or version == 6 else KIND_MALFORMED
+
+
+cdef inline int parse_loopback(frame_t *f) noexcept nogil:
+    """NULL and LOOP: an address family in either byte order."""
+    cdef int status = parse_need(f, 4)
+    cdef uint32_t value
+    if status:
+        return status
+    value = fw_be32(f.data)
+    if value > 0xFFFF:
+        value = (value >> 24) | ((value >> 8) & 0xFF00)
+    f.at = 4
+    if value == 2:
+        return 4
+    if value == 24 or value == 28 or value == 30 or value == 10:
+        return 6
+    return KIND_NON_IP
+
+
+cdef inline int parse_link(frame_t *f, uint32_t link) noexcept nogil:
+    """4 or 6 with f.at at the IP header, or a kind (kinds are not 4 or 6: see parse_frame)."""
+    cdef int status
+    cdef uint32_t header
+    if link == 1:
+        status = parse_need(f, 14)
+        if status:
+            return status
+        f.at = 14
+        return parse_ethertype(f, fw_be16(f.data + 12))
+    if link == 101 or link == 12 or link == 14 or link == 228 or link == 229:
+        return parse_raw(f, link)
+    if link == 0 or link == 108:
+        return parse_loopback(f)
+    if link == 113 or link == 276:
+        header = 16 if link == 113 else 20
+        status = parse_need(f, header)
+        if status:
+            return status
+        f.at = header
+        return parse_ethertype(f, fw_be16(f.data + (14 if link == 113 else 0)))
+    return KIND_UNSUPPORTED
+
+
+# --- IP -----------------------------------------------------------------------------------------
+
+cdef inline int parse_ipv4(frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+    cdef const uint8_t *h
+    cdef uint32_t header, total, room, word
+    cdef int status = parse_need(f, 20)
+    if status:
+        return status
+    h = f.data + f.at
+    header = (h[0] & 15) * 4
+    if h[0] >> 4 != 4 or header < 20:
+        return KIND_MALFORMED
+    total = fw_be16(h + 2)
+    room = f.limit - f.at
+    if total == 0:  # segmentation offload leaves the length to the card
+        total = room
+        p.decode |= DECODE_OFFLOADED
+    if total < header or total > room:
+        p.decode = 0
+        return KIND_MALFORMED
+    if f.captured < f.at + header:
+        p.decode = 0
+        return KIND_TRUNCATED
+    p.decode |= DECODE_IPV4
+    word = fw_be16(h + 6)
+    f.family = 4
+    f.protocol = f.fragment_protocol = h[9]
+    f.source_lo = parse_shift4(fw_be32(h + 12), parser.shift)
+    f.destination_lo = parse_shift4(fw_be32(h + 16), parser.shift)
+    f.source_hi = f.destination_hi = 0
+    f.fragment_offset = word & 0x1FFF
+    f.more = (word >> 13) & 1
+    f.fragmented = (word & 0x3FFF) != 0
+    f.fragment_id = fw_be16(h + 4)
+    f.limit = f.at + total
+    f.at += header
+    return 0
+
+
+cdef inline int parse_jumbo(const frame_t *f, uint32_t *payload) noexcept nogil:
+    """The jumbo option of the hop-by-hop header at f.at, into payload (0: none). RFC 2675."""
+    cdef uint32_t end, at, length
+    cdef int status = parse_need(f, 8)
+    payload[0] = 0
+    if status:
+        return status
+    length = (f.data[f.at + 1] + 1) * 8
+    status = parse_need(f, length)
+    if status:
+        return status
+    end = f.at + length
+    at = f.at + 2
+    while at + 1 < end:  # bounded by the header, at most 2 048 bytes
+        if f.data[at] == 0:
+            at += 1
+            continue
+        if f.data[at] == 0xC2 and f.data[at + 1] == 4 and at + 6 <= end:
+            payload[0] = fw_be32(f.data + at + 2)
+            return 0
+        at += 2 + f.data[at + 1]
+    return 0
+
+
+cdef inline int parse_extensions(frame_t *f, int quoted) noexcept nogil:
+    """Walks IPv6 extension headers up to the transport or a later fragment; 0 or a kind.
+
+    A quote's lengths are only held against the enclosing packet, as its own limit says.
+    """
+    cdef int status, count
+    cdef uint8_t header
+    cdef uint32_t length, word
+    for count in range(EXTENSIONS_MAX + 1):
+        header = f.protocol
+        if not (header == 0 or header == 43 or header == 44 or header == 51 or header == 60
+                or header == 135 or header == 139 or header == 140):
+            return 0
+        if count == EXTENSIONS_MAX:
+            break
+        status = parse_need(f, 8)
+        if status:
+            return status
+        f.protocol = f.data[f.at]
+        if header == 44:
+            length = 8
+            word = fw_be16(f.data + f.at + 2)
+            f.fragment_offset = word >> 3
+            f.more = word & 1
+            f.fragmented = f.fragment_offset != 0 or f.more != 0
+            f.fragment_id = fw_be32(f.data + f.at + 4)
+            f.fragment_protocol = f.protocol
+        elif header == 51:
+            length = (f.data[f.at + 1] + 2) * 4
+        else:
+            length = (f.data[f.at + 1] + 1) * 8
+        if length > f.limit - f.at:
+            return KIND_MALFORMED
+        f.at += length
+        if f.fragment_offset != 0:
+            return 0
+    return KIND_MALFORMED
+
+
+cdef inline int parse_ipv6(frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+    cdef const uint8_t *h
+    cdef uint32_t payload, room
+    cdef int status = parse_need(f, 40)
+    if status:
+        return status
+    h = f.data + f.at
+    if h[0] >> 4 != 6:
+        return KIND_MALFORMED
+    payload = fw_be16(h + 4)
+    room = f.limit - f.at - 40
+    f.at += 40
+    if payload == 0:
+        if h[6] == 0:
+            status = parse_jumbo(f, &payload)
+            if status:
+                return status
+        if payload == 0:
+            payload = room
+            p.decode |= DECODE_OFFLOADED
+    if payload > room:
+        p.decode = 0
+        return KIND_MALFORMED
+    p.decode |= DECODE_IPV6
+    f.family = 6
+    f.protocol = h[6]
+    f.source_hi = fw_be64(h + 8)
+    f.source_lo = parse_shift6(fw_be64(h + 16), parser.shift)
+    f.destination_hi = fw_be64(h + 24)
+    f.destination_lo = parse_shift6(fw_be64(h + 32), parser.shift)
+    f.fragment_offset = f.more = f.fragmented = 0
+    f.limit = f.at + payload
+    status = parse_extensions(f, 0)
+    if f.fragmented:
+        p.decode |= DECODE_FRAGMENT
+    return status
+
+
+# --- key ----------------------------------------------------------------------------------------
+
+cdef inline void parse_key(
+    const frame_t *f, packet_t *p, uint32_t source_port, uint32_t destination_port,
+    const parser_t *parser,
+) noexcept nogil:
+    """The canonical key: the smaller (address, port) is endpoint a. Sets swapped and the hash."""
+    cdef fw_key_t *key = &p.key
+    cdef uint64_t source, destination, low, high, ports
+    cdef int swapped
+    if f.family == 4:
+        source = f.source_lo << 16 | source_port
+        destination = f.destination_lo << 16 | destination_port
+        swapped = source > destination
+        low = destination if swapped else source
+        high = source if swapped else destination
+        key.a_lo = low >> 16
+        key.b_lo = high >> 16
+        key.a_hi = key.b_hi = 0
+        ports = (low & 0xFFFF) | (high & 0xFFFF) << 16
+    else:
+        if f.source_hi != f.destination_hi:
+            swapped = f.source_hi > f.destination_hi
+        elif f.source_lo != f.destination_lo:
+            swapped = f.source_lo > f.destination_lo
+        else:
+            swapped = source_port > destination_port
+        key.a_lo = f.destination_lo if swapped else f.source_lo
+        key.b_lo = f.source_lo if swapped else f.destination_lo
+        key.a_hi = f.destination_hi if swapped else f.source_hi
+        key.b_hi = f.source_hi if swapped else f.destination_hi
+        if swapped:
+            ports = destination_port | source_port << 16
+        else:
+            ports = source_port | destination_port << 16
+    p.swapped = swapped
+    p.protocol = f.protocol
+    key.meta = ports | <uint64_t>f.protocol << 48 | <uint64_t>f.family << 56
+    if parser.zone:
+        key.meta |= <uint64_t>f.zone << 32
+
+
+cdef inline uint64_t key_hash(const fw_key_t *key, const uint64_t *seeds) noexcept nogil:
+    """Keyed hash of a key: multiply and fold, a secret under each word."""
+    cdef uint64_t h = fw_mum(key.a_lo ^ seeds[0], key.b_lo ^ seeds[1])
+    if key.meta >> 56 == 6:
+        h ^= fw_mum(key.a_hi ^ seeds[2], key.b_hi ^ seeds[3])
+    return fw_mum(h ^ seeds[4], key.meta ^ seeds[5])
+
+
+cdef inline void parse_typed_key(
+    const frame_t *f, packet_t *p, uint8_t icmp_type, const parser_t *parser,
+) noexcept nogil:
+    """The key of an ICMP message that is no echo: by type; 65535 keeps it apart from echoes."""
+    parse_key(f, p, 0, 0, parser)
+    p.key.meta |= icmp_type | <uint64_t>0xFFFF0000
+
+
+# --- transport ----------------------------------------------------------------------------------
+
+cdef inline int icmp_is_error(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    if family == 6:
+        return 1 <= icmp_type <= 4
+    return icmp_type == 3 or icmp_type == 4 or icmp_type == 5 or icmp_type == 11 or icmp_type == 12
+
+
+cdef inline int icmp_is_echo(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    if family == 6:
+        return icmp_type == 128 or icmp_type == 129
+    return icmp_type == 8 or icmp_type == 0
+
+
+cdef inline int transport_of(uint8_t family, uint8_t protocol) noexcept nogil:
+    """L4_*: ICMP counts as such in its own IP version only."""
+    if protocol == 6:
+        return L4_TCP
+    if protocol == 17:
+        return L4_UDP
+    if protocol == 132:
+        return L4_SCTP
+    if (protocol == 1 and family == 4) or (protocol == 58 and family == 6):
+        return L4_ICMP
+    return L4_OTHER
+
+
+cdef inline int parse_quote(
+    const frame_t *outer, packet_t *p, const parser_t *parser,
+) noexcept nogil:
+    """The key of the packet that an ICMP error quotes: KIND_QUOTE, NO_QUOTE or TRUNCATED."""
+    cdef frame_t f = outer[0]
+    cdef const uint8_t *h
+    cdef int status, transport
+    f.at += 8
+    status = parse_need(&f, 40 if f.family == 6 else 20)
+    if status:
+        return KIND_TRUNCATED if status == KIND_TRUNCATED else KIND_NO_QUOTE
+    h = f.data + f.at
+    if h[0] >> 4 != f.family:
+        return KIND_NO_QUOTE
+    f.fragment_offset = f.fragmented = 0
+    if f.family == 4:
+        if (h[0] & 15) < 5 or fw_be16(h + 6) & 0x1FFF:
+            return KIND_NO_QUOTE
+        f.protocol = h[9]
+        f.source_lo = parse_shift4(fw_be32(h + 12), parser.shift)
+        f.destination_lo = parse_shift4(fw_be32(h + 16), parser.shift)
+        status = parse_need(&f, (h[0] & 15) * 4 + 8)
+        f.at += (h[0] & 15) * 4
+    else:
+        f.protocol = h[6]
+        f.source_hi = fw_be64(h + 8)
+        f.source_lo = parse_shift6(fw_be64(h + 16), parser.shift)
+        f.destination_hi = fw_be64(h + 24)
+        f.destination_lo = parse_shift6(fw_be64(h + 32), parser.shift)
+        f.at += 40
+        status = parse_extensions(&f, 1)
+        if status == 0:
+            status = KIND_NO_QUOTE if f.fragment_offset else parse_need(&f, 8)
+    if status:
+        return KIND_TRUNCATED if status == KIND_TRUNCATED else KIND_NO_QUOTE
+    h = f.data + f.at
+    transport = transport_of(f.family, f.protocol)
+    if transport == L4_TCP or transport == L4_UDP or transport == L4_SCTP:
+        parse_key(&f, p, fw_be16(h), fw_be16(h + 2), parser)
+    elif transport == L4_ICMP:
+        if icmp_is_echo(f.family, h[0]):
+            parse_key(&f, p, fw_be16(h + 4), fw_be16(h + 4), parser)
+        else:
+            parse_typed_key(&f, p, h[0], parser)
+    else:
+        parse_key(&f, p, 0, 0, parser)
+    return KIND_QUOTE
+
+
+cdef inline int parse_icmp(frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+    cdef const uint8_t *h
+    cdef int status = parse_need(f, 8)
+    if status:
+        return status
+    h = f.data + f.at
+    p.decode |= L4_ICMP
+    if icmp_is_error(f.family, h[0]):
+        status = parse_quote(f, p, parser)
+        if status == KIND_TRUNCATED:
+            p.decode ^= L4_ICMP
+        return status
+    p.payload = f.limit - f.at - 8
+    if icmp_is_echo(f.family, h[0]):
+        parse_key(f, p, fw_be16(h + 4), fw_be16(h + 4), parser)
+    else:
+        parse_typed_key(f, p, h[0], parser)
+    return KIND_KEYED
+
+
+cdef inline int parse_tcp(frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+    """A TCP segment, or the first fragment of one, which may be cut after its ports."""
+    cdef const uint8_t *h = f.data + f.at
+    cdef uint32_t length = f.limit - f.at
+    cdef uint32_t header = 20
+    cdef int status
+    if f.fragmented:
+        header = 14 if length >= 14 else 4
+    status = parse_need(f, header)
+    if status:
+        return status
+    if header >= 14:
+        header = (h[12] >> 4) * 4
+        if header < 20 or (header > length and not f.fragmented):
+            return KIND_MALFORMED
+        p.class_ = FLAG_CLASS[h[13] & 31]
+        p.syn = (h[13] >> 1) & 1
+        p.payload = length - header if length > header else 0
+    p.decode |= L4_TCP
+    parse_key(f, p, fw_be16(h), fw_be16(h + 2), parser)
+    return KIND_KEYED
+
+
+cdef inline int parse_transport(frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+    cdef const uint8_t *h
+    cdef int transport = transport_of(f.family, f.protocol)
+    cdef uint32_t header, length
+    cdef int status
+    if transport == L4_TCP:
+        return parse_tcp(f, p, parser)
+    if transport == L4_ICMP:
+        return parse_icmp(f, p, parser)
+    length = f.limit - f.at
+    if transport == L4_OTHER:
+        p.decode |= L4_OTHER
+        p.payload = length
+        parse_key(f, p, 0, 0, parser)
+        return KIND_KEYED
+    header = 8 if transport == L4_UDP else 12
+    status = parse_need(f, 4 if f.fragmented else header)
+    if status:
+        return status
+    h = f.data + f.at
+    p.payload = length - header if length > header else 0
+    p.decode |= transport
+    parse_key(f, p, fw_be16(h), fw_be16(h + 2), parser)
+    return KIND_KEYED
+
+
+cdef inline void parse_fragment(const frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+    """The key under which fragments of one packet find each other; not canonical."""
+    p.fragment = 1
+    p.fragment_meta = <uint64_t>f.fragment_protocol << 48 | <uint64_t>f.family << 56
+    if parser.zone:
+        p.fragment_meta |= <uint64_t>f.zone << 32
+    p.source_lo = f.source_lo
+    p.source_hi = f.source_hi
+    p.destination_lo = f.destination_lo
+    p.destination_hi = f.destination_hi
+    p.fragment_id = f.fragment_id
+
+
+cdef inline int parse_ip(frame_t *f, packet_t *p, int version, const parser_t *parser) noexcept nogil:
+    cdef int status
+    if version == 4:
+        status = parse_ipv4(f, p, parser)
+        if status == 0 and f.fragmented:
+            p.decode |= DECODE_FRAGMENT
+    else:
+        status = parse_ipv6(f, p, parser)
+    if status:
+        return status
+    if f.fragmented:
+        parse_fragment(f, p, parser)
+        if f.fragment_offset:
+            p.payload = f.limit - f.at
+            p.protocol = f.fragment_protocol
+            return KIND_LATER
+    return parse_transport(f, p, parser)
+
+
+cdef inline void parse_frame(
+    const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
+    const parser_t *parser, packet_t *p,
+) noexcept nogil:
+    """=> p.kind is set; key, hash and the rest where the kind has them; nothing else changes."""
+    cdef frame_t f
+    cdef int status
+    f.data = data
+    f.captured = captured if captured < wire else wire
+    f.limit = wire
+    f.at = 0
+    f.zone = 0
+    p.payload = 0
+    p.class_ = CLASS_NONE
+    p.syn = p.protocol = p.fragment = p.decode = p.swapped = 0
+    p.hash = 0
+    status = parse_link(&f, link)
+    if status == 4 or status == 6:
+        status = parse_ip(&f, p, status, parser)
+    p.kind = status
+    if status == KIND_KEYED or status == KIND_QUOTE:
+        p.hash = key_hash(&p.key, parser.seeds)

@@ -1,0 +1,417 @@
+# Where a session is born and where it ends, and who pays for its pages.
+#
+# Overview: session_begin and session_end are the only places where a record comes into use and
+# goes out of it; both keep index, wheel, hosts, order of creation, pages and counters in step.
+# request_pages is the only way to more memory: free pages, then cache, then one tension pass.
+#
+# Laws: created = live + every cause of ending; a victim is written down before its record is free;
+# the session that asks (pinned) never pays for itself.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fwcore._digest cimport digest_add
+from fwcore._hosts cimport host_enter, host_leave
+from fwcore._layout cimport (
+    EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED, END_KILLED, END_TENSION,
+    EXPOSURE_COUNT, FW_ASSERT, META_FAMILY, META_PROTOCOL, NIL, OBJECT_NONE, OBJECT_SCANNING,
+    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PROTECTED_BIT, SESSION_ESTABLISHED, SESSION_FROM_B,
+    SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED, STATE_CLOSED, STATE_TIME_WAIT,
+    WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE, WHEN_FULL_REPLACE_OLDEST,
+    fw_bucket, fw_key_t, fw_muldiv, fw_prefetch, fw_put32, fw_put64, fw_t, line_t, packet_t,
+    record_t, session_row_t,
+)
+from fwcore._pages cimport (
+    pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take,
+)
+from fwcore._parse cimport key_hash
+from fwcore._table cimport table_link, table_oldest, table_oldest_free, table_unlink
+from fwcore._wheel cimport wheel_arm, wheel_disarm, wheel_next
+
+
+cdef inline void session_key(const record_t *r, fw_key_t *key) noexcept nogil:
+    key.meta = r.meta
+    key.a_lo = r.a_lo
+    key.b_lo = r.b_lo
+    key.a_hi = r.a_hi
+    key.b_hi = r.b_hi
+
+
+cdef inline uint64_t session_hash(const fw_t *fw, const record_t *r) noexcept nogil:
+    cdef fw_key_t key
+    session_key(r, &key)
+    return key_hash(&key, fw.config.seeds)
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+cdef inline void row_address(uint8_t *out, uint64_t lo, uint64_t hi, int family) noexcept nogil:
+    memset(out, 0, 16)
+    if family == 4:
+        fw_put32(out, <uint32_t>lo)
+    else:
+        fw_put64(out, hi)
+        fw_put64(out + 8, lo)
+
+
+cdef inline void session_row(
+    const fw_t *fw, uint32_t record, int cause, uint64_t hash_, session_row_t *row,
+) noexcept nogil:
+    """One session as others see it; cause 255 while it lives."""
+    cdef const record_t *r = &fw.records[record]
+    cdef int from_b = r.flags & SESSION_FROM_B
+    cdef uint16_t port_a = <uint16_t>r.meta
+    cdef uint16_t port_b = <uint16_t>(r.meta >> 16)
+    row.family = META_FAMILY(r.meta)
+    row.protocol = META_PROTOCOL(r.meta)
+    row.zone = <uint16_t>(r.meta >> 32)
+    cdef uint8_t *initiator = row.initiator
+    cdef uint8_t *responder = row.responder
+    row_address(responder if from_b else initiator, r.a_lo, r.a_hi, row.family)
+    row_address(initiator if from_b else responder, r.b_lo, r.b_hi, row.family)
+    row.initiator_port = port_b if from_b else port_a
+    row.responder_port = port_a if from_b else port_b
+    row.policy = fw.policies.id[r.policy] if fw.policies.count else 0
+    row.state = r.state
+    row.inspection = r.inspection
+    row.cause = cause
+    row.exposed = r.exposed
+    row.flow = hash_
+    row.created_ns = r.created_ns
+    row.last_seen_ns = r.last_seen_ns
+    row.ended_ns = fw.now_ns if cause != 255 else 0
+    row.created_packet = r.created_packet
+    row.ended_packet = fw.packet if cause != 255 else 0
+    row.bytes[0] = r.bytes[0]
+    row.bytes[1] = r.bytes[1]
+    row.packets[0] = r.packets[0]
+    row.packets[1] = r.packets[1]
+
+
+# --- timers -------------------------------------------------------------------------------------
+
+cdef inline uint64_t session_due_tick(const fw_t *fw, const record_t *r) noexcept nogil:
+    """The first tick that begins at or after last_seen + timeout."""
+    cdef uint64_t age = <uint64_t>(
+        r.last_seen_ns + fw.config.timeout_ns[r.timeout] - fw.start_ns)
+    return (age + <uint64_t>fw.config.sweep_ns - 1) // <uint64_t>fw.config.sweep_ns
+
+
+cdef inline void session_arm(fw_t *fw, uint32_t record) noexcept nogil:
+    """Into the wheel; the deadline comes nearer when this is now the next thing due."""
+    cdef uint64_t tick = session_due_tick(fw, &fw.records[record])
+    cdef int64_t due
+    wheel_arm(fw, record, tick)
+    due = fw.start_ns + <int64_t>wheel_next(&fw.wheel) * fw.config.sweep_ns
+    if due < fw.deadline_ns:
+        fw.deadline_ns = due
+
+
+cdef inline void session_set_timeout(fw_t *fw, uint32_t record, uint8_t timeout) noexcept nogil:
+    """A shorter timeout moves the session in the wheel; a longer one waits for its slot."""
+    cdef record_t *r = &fw.records[record]
+    cdef int shorter = fw.config.timeout_ns[timeout] < fw.config.timeout_ns[r.timeout]
+    r.timeout = timeout
+    if shorter:
+        wheel_disarm(fw, record)
+        session_arm(fw, record)
+
+
+cdef inline int session_past(const fw_t *fw, const record_t *r) noexcept nogil:
+    return r.last_seen_ns + fw.config.timeout_ns[r.timeout] <= fw.now_ns
+
+
+cdef inline int session_timeout_cause(const record_t *r) noexcept nogil:
+    """A session that had been closed ends `closed`, whatever found that its time was over."""
+    if r.state == STATE_TIME_WAIT or r.state == STATE_CLOSED:
+        return END_CLOSED
+    return END_EXPIRED
+
+
+# --- objects' pages -----------------------------------------------------------------------------
+
+cdef inline uint64_t object_pages(const record_t *r) noexcept nogil:
+    """Pages that the object being scanned holds."""
+    if r.object_phase != OBJECT_SCANNING:
+        return 0
+    return (<uint64_t>r.object_bytes + PAGE_BYTES - 1) // PAGE_BYTES
+
+
+cdef inline void object_end(fw_t *fw, record_t *r) noexcept nogil:
+    pages_release_buffers(fw, object_pages(r))
+    r.object_phase = OBJECT_NONE
+    r.object_bytes = 0
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t hash_) noexcept nogil:
+    """The ledger's row, the digest's 17 bytes, and the trace by which a rebirth is known."""
+    cdef record_t *r = &fw.records[record]
+    cdef uint64_t ends[2]
+    cdef uint8_t what = cause
+    session_row(fw, record, cause, hash_,
+                &fw.victims[fw.counters.victims % fw.config.victims_max])
+    fw.counters.victims += 1
+    ends[0] = r.created_packet
+    ends[1] = fw.packet
+    digest_add(&fw.victim_digest, <const uint8_t *>ends, 16)
+    digest_add(&fw.victim_digest, &what, 1)
+    fw.reborn[hash_ & fw.reborn_mask] = hash_ | 1
+
+
+cdef inline void age_unlink(fw_t *fw, const record_t *r) noexcept nogil:
+    if r.age_prev != NIL:
+        fw.records[r.age_prev].age_next = r.age_next
+    else:
+        fw.oldest = r.age_next
+    if r.age_next != NIL:
+        fw.records[r.age_next].age_prev = r.age_prev
+    else:
+        fw.newest = r.age_prev
+
+
+cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogil:
+    """=> the record is in use. Everything that it held is given back; the record is free."""
+    cdef record_t *r = &fw.records[record]
+    cdef uint64_t hash_ = session_hash(fw, r)
+    if cause == END_EVICTED or cause == END_TENSION or cause == END_KILLED:
+        victim_write(fw, record, cause, hash_)
+    if fw.config.log:
+        session_row(fw, record, cause, hash_, &fw.log[fw.log_fill])
+        fw.log_fill += 1
+    if r.flags & SESSION_PROXIED:
+        object_end(fw, r)
+        pages_release_buffers(fw, fw.config.proxy_session_pages)
+        fw.proxy_sessions -= 1
+    if r.flags & SESSION_HALF_OPEN:
+        fw.half_open -= 1
+    table_unlink(fw, fw_bucket(hash_, fw.config.buckets), record)
+    wheel_disarm(fw, record)
+    host_leave(fw, r.host)
+    if fw.config.when_full == WHEN_FULL_REPLACE_OLDEST:
+        age_unlink(fw, r)
+    fw.live -= 1
+    fw.counters.ended[cause] += 1
+    fw.dirty = 1
+    pages_fit_sessions(fw, fw.live)
+    r.age_next = fw.free_record
+    fw.free_record = record
+
+
+# --- tension and eviction -----------------------------------------------------------------------
+
+cdef inline void tension_prefetch(fw_t *fw, uint64_t bucket) noexcept nogil:
+    """Three steps ahead of the pass: line, oldest record, that record's neighbours."""
+    cdef const line_t *line
+    cdef const record_t *r
+    if bucket + 24 < fw.config.buckets:
+        fw_prefetch(&fw.lines[bucket + 24])
+    if bucket + 16 < fw.config.buckets:
+        line = &fw.lines[bucket + 16]
+        if line.count:
+            r = &fw.records[line.record[0] & <uint32_t>0x7FFFFFFF]
+            fw_prefetch(r)
+            fw_prefetch(&r.a_hi)
+    if bucket + 8 < fw.config.buckets:
+        line = &fw.lines[bucket + 8]
+        if line.count:
+            r = &fw.records[line.record[0] & <uint32_t>0x7FFFFFFF]
+            if r.timer_next != NIL:
+                fw_prefetch(&fw.records[r.timer_next].a_hi)
+            if not r.timer_prev & PROTECTED_BIT:
+                fw_prefetch(&fw.records[r.timer_prev].a_hi)
+            fw_prefetch(&fw.hosts[r.host])
+
+
+cdef inline uint64_t tension_pass(fw_t *fw, uint32_t pinned, int full_table) noexcept nogil:
+    """Deletes the oldest session of every bucket [H]; how many that were."""
+    cdef uint64_t bucket, deleted = 0
+    cdef uint32_t record
+    for bucket in range(fw.config.buckets):
+        tension_prefetch(fw, bucket)
+        record = table_oldest_free(fw, bucket, pinned)
+        if record != NIL:
+            session_end(fw, record, END_TENSION)
+            deleted += 1
+    fw.counters.passes += 1
+    fw.counters.passes_for[full_table] += 1
+    fw.counters.deleted[full_table] += deleted
+    return deleted
+
+
+cdef inline uint64_t request_need(const fw_t *fw, uint64_t pages, int session) noexcept nogil:
+    """Pages the request asks for as things stand: a slab may have a hole."""
+    if session:
+        pages += pages_for_sessions(fw, fw.live + 1) - pages_for_sessions(fw, fw.live)
+    return pages
+
+
+cdef inline int request_forced(const fw_t *fw) noexcept nogil:
+    """Whether the pressure script wants this request's first attempt to fail."""
+    cdef uint32_t i
+    for i in range(fw.config.fail_nths):
+        if fw.counters.page_requests == fw.config.fail_nth[i]:
+            return 1
+    for i in range(fw.config.fail_everys):
+        if fw.counters.page_requests % fw.config.fail_every[i] == 0:
+            return 1
+    return 0
+
+
+cdef inline void request_failed(fw_t *fw, uint64_t need, int forced) noexcept nogil:
+    """What the memory law looks at: an unforced failure while every machine was off."""
+    cdef uint64_t used
+    fw.counters.page_failures += 1
+    if forced or fw.gate.mode:
+        return
+    fw.counters.failures_off += 1
+    used = fw.pages.owner[0] + fw.pages.owner[1] + fw.pages.owner[2]
+    if fw.counters.failures_off == 1 or used < fw.counters.failure_used:
+        fw.counters.failure_used = used
+        fw.counters.failure_free = fw.pages.free
+        fw.counters.failure_shm = fw.pages.owner[2]
+        fw.counters.failure_cache = fw.pages.owner[3]
+        fw.counters.failure_need = need
+
+
+cdef inline int request_pages(
+    fw_t *fw, int owner, uint64_t pages, int session, uint32_t pinned,
+) noexcept nogil:
+    """All or nothing: `pages` for owner, and what one more session needs when session is 1.
+
+    0: refused, nothing was taken; the cache and the oldest of every bucket may be gone.
+    """
+    cdef uint64_t need = request_need(fw, pages, session)
+    cdef int forced
+    if need == 0:
+        return 1
+    fw.counters.page_requests += 1
+    forced = request_forced(fw)
+    if forced or not pages_take(fw, need):
+        request_failed(fw, need, forced)
+        fw.counters.pages_needed += need
+        tension_pass(fw, pinned, 0)
+        need = request_need(fw, pages, session)
+        if not pages_take(fw, need):
+            return 0
+    fw.pages.owner[owner] += pages
+    fw.pages.owner[OWNER_SESSIONS] += need - pages
+    return 1
+
+
+cdef inline int session_assured(const record_t *r) noexcept nogil:
+    """Linux ASSURED: TCP that has been established, UDP answered; others never."""
+    if META_PROTOCOL(r.meta) == 6:
+        return (r.flags & SESSION_ESTABLISHED) != 0
+    return META_PROTOCOL(r.meta) == 17 and r.packets[0] != 0 and r.packets[1] != 0
+
+
+cdef inline uint64_t evict_not_assured(fw_t *fw, uint32_t bucket) noexcept nogil:
+    """Ends every session of the bucket that is not assured, oldest first; how many."""
+    cdef line_t *line = &fw.lines[bucket]
+    cdef uint32_t way = 0
+    cdef uint32_t record
+    cdef uint64_t deleted = 0
+    while True:  # bounded by the chain: each turn ends a session or goes one entry on
+        if way >= line.count:
+            if line.next == NIL or line.count == 0:
+                return deleted
+            line = &fw.lines[line.next]
+            way = 0
+            continue
+        record = line.record[way] & <uint32_t>0x7FFFFFFF
+        if session_assured(&fw.records[record]):
+            way += 1
+            continue
+        if line.count == 1 and way == 0 and line != &fw.lines[bucket]:
+            session_end(fw, record, END_EVICTED)  # the line itself is given back
+            return deleted + 1
+        session_end(fw, record, END_EVICTED)
+        deleted += 1
+
+
+cdef inline int evict_early_drop(fw_t *fw, uint32_t bucket) noexcept nogil:
+    cdef uint64_t step
+    for step in range(EARLY_DROP_BUCKETS):
+        if step == fw.config.buckets:
+            break
+        if evict_not_assured(fw, <uint32_t>((bucket + step) % fw.config.buckets)):
+            return 1
+    return 0
+
+
+cdef inline void evict_from_bucket(fw_t *fw, uint32_t bucket) noexcept nogil:
+    """The oldest of this bucket; of the next one that holds any when it is empty."""
+    cdef uint64_t step
+    cdef uint32_t record
+    for step in range(fw.config.buckets):
+        record = table_oldest(fw, bucket)
+        if record != NIL:
+            session_end(fw, record, END_EVICTED)
+            return
+        bucket = bucket + 1 if bucket + 1 < fw.config.buckets else 0
+
+
+cdef inline int session_make_room(fw_t *fw, uint32_t bucket) noexcept nogil:
+    """A free record, by `when_full` if need be; 0: the table stays full."""
+    cdef int how = fw.config.when_full
+    if fw.free_record != NIL:
+        return 1
+    if how == WHEN_FULL_REFUSE:
+        return 0
+    if how == WHEN_FULL_BUCKET:
+        evict_from_bucket(fw, bucket)
+    elif how == WHEN_FULL_REPLACE_OLDEST:
+        session_end(fw, fw.oldest, END_EVICTED)
+    elif how == WHEN_FULL_EARLY_DROP:
+        return evict_early_drop(fw, bucket)
+    else:
+        return tension_pass(fw, NIL, 1) != 0
+    return 1
+
+
+# --- the beginning ------------------------------------------------------------------------------
+
+cdef inline uint32_t session_begin(fw_t *fw, const packet_t *p, uint32_t entry_flags) noexcept nogil:
+    """A record for the packet's key; => a record is free, pages were granted.
+
+    entry_flags: SESSION_FROM_B, SESSION_LOCAL. State, timeout, policy and inspection are the
+    caller's to set before session_arm.
+    """
+    cdef uint32_t record = fw.free_record
+    cdef record_t *r = &fw.records[record]
+    FW_ASSERT(record != NIL)
+    fw.free_record = r.age_next
+    memset(r, 0, sizeof(record_t))
+    r.meta = p.key.meta
+    r.a_lo = p.key.a_lo
+    r.b_lo = p.key.b_lo
+    r.a_hi = p.key.a_hi
+    r.b_hi = p.key.b_hi
+    r.flags = entry_flags
+    r.created_ns = r.last_seen_ns = fw.now_ns
+    r.created_packet = fw.packet
+    if entry_flags & SESSION_FROM_B:
+        r.host = host_enter(fw, r.b_lo, r.b_hi, META_FAMILY(r.meta))
+    else:
+        r.host = host_enter(fw, r.a_lo, r.a_hi, META_FAMILY(r.meta))
+    table_link(fw, p.bucket, p.hash,
+               record | (PROTECTED_BIT if entry_flags & SESSION_LOCAL else 0))
+    if fw.config.when_full == WHEN_FULL_REPLACE_OLDEST:
+        r.age_prev = fw.newest
+        r.age_next = NIL
+        if fw.newest != NIL:
+            fw.records[fw.newest].age_next = record
+        else:
+            fw.oldest = record
+        fw.newest = record
+    fw.live += 1
+    fw.counters.created += 1
+    if fw.live > fw.counters.peak:
+        fw.counters.peak = fw.live
+    if fw.counters.victims and fw.reborn[p.hash & fw.reborn_mask] == (p.hash | 1):
+        fw.counters.reborn += 1
+        fw.reborn[p.hash & fw.reborn_mask] = 0
+    fw.dirty = 1
+    return record

@@ -1,0 +1,120 @@
+# The index and the records: find, link, unlink, the oldest of a bucket.
+#
+# Overview: a bucket is a line of eight entries (16-bit tag, record number), one cache line; what
+# does not fit goes on in chained overflow lines. Entries stand in order of creation across the
+# whole chain; removing one moves the younger ones up, so that every line but the last is full and
+# ceil(n / 8) overflow lines always suffice.
+#
+# Laws: as many index entries as records in use; the first entry of a bucket is its oldest session;
+# a record's number appears once, in the bucket of its key.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fwcore._layout cimport (
+    NIL, PROTECTED_BIT, RECORD_MASK, WAYS, FW_ASSERT, fw_ctz32, fw_key_t, fw_t, fw_tags, line_t,
+    record_t,
+)
+
+
+cdef inline int table_same(const record_t *r, const fw_key_t *key) noexcept nogil:
+    if r.meta != key.meta or r.a_lo != key.a_lo or r.b_lo != key.b_lo:
+        return 0
+    return key.meta >> 56 == 4 or (r.a_hi == key.a_hi and r.b_hi == key.b_hi)
+
+
+cdef inline uint32_t table_find(
+    const fw_t *fw, const fw_key_t *key, uint64_t hash_, uint32_t bucket,
+) noexcept nogil:
+    """The record under key, or NIL."""
+    cdef const line_t *line = &fw.lines[bucket]
+    cdef uint32_t mask, record
+    while True:  # bounded: one turn a line of the bucket's chain
+        mask = fw_tags(line.tag, <uint16_t>hash_) & ((<uint32_t>1 << line.count) - 1)
+        while mask:  # at most eight
+            record = line.record[fw_ctz32(mask)] & RECORD_MASK
+            if table_same(&fw.records[record], key):
+                return record
+            mask &= mask - 1
+        if line.next == NIL:
+            return NIL
+        line = &fw.lines[line.next]
+
+
+cdef inline void table_link(
+    fw_t *fw, uint32_t bucket, uint64_t hash_, uint32_t entry,
+) noexcept nogil:
+    """Adds an entry (record number, protected bit) as the youngest of its bucket."""
+    cdef line_t *line = &fw.lines[bucket]
+    cdef uint32_t fresh
+    while line.next != NIL:  # bounded by the chain
+        line = &fw.lines[line.next]
+    if line.count == WAYS:
+        fresh = fw.free_line
+        FW_ASSERT(fresh != NIL)
+        fw.free_line = fw.lines[fresh].next
+        line.next = fresh
+        line = &fw.lines[fresh]
+        line.next = NIL
+        line.count = 0
+    line.tag[line.count] = <uint16_t>hash_
+    line.record[line.count] = entry
+    line.count += 1
+
+
+cdef inline void table_close_gap(fw_t *fw, line_t *line, uint32_t way) noexcept nogil:
+    """Moves every younger entry of the chain one place up, over the one at (line, way)."""
+    cdef line_t *before = NULL
+    cdef line_t *after
+    cdef uint32_t i
+    while True:  # bounded by the chain
+        for i in range(way, line.count - 1):
+            line.tag[i] = line.tag[i + 1]
+            line.record[i] = line.record[i + 1]
+        if line.next == NIL:
+            break
+        after = &fw.lines[line.next]
+        line.tag[WAYS - 1] = after.tag[0]
+        line.record[WAYS - 1] = after.record[0]
+        before = line
+        line = after
+        way = 0
+    line.count -= 1
+    if line.count == 0 and before != NULL:
+        line.next = fw.free_line
+        fw.free_line = before.next
+        before.next = NIL
+
+
+cdef inline void table_unlink(fw_t *fw, uint32_t bucket, uint32_t record) noexcept nogil:
+    """=> the record stands in the bucket. Age order is kept."""
+    cdef line_t *line = &fw.lines[bucket]
+    cdef uint32_t way
+    while True:  # bounded by the chain
+        for way in range(line.count):
+            if line.record[way] & RECORD_MASK == record:
+                table_close_gap(fw, line, way)
+                return
+        FW_ASSERT(line.next != NIL)
+        line = &fw.lines[line.next]
+
+
+cdef inline uint32_t table_oldest(const fw_t *fw, uint32_t bucket) noexcept nogil:
+    """The oldest session of the bucket, or NIL."""
+    cdef const line_t *line = &fw.lines[bucket]
+    return line.record[0] & RECORD_MASK if line.count else NIL
+
+
+cdef inline uint32_t table_oldest_free(
+    const fw_t *fw, uint32_t bucket, uint32_t pinned,
+) noexcept nogil:
+    """The oldest that a tension pass may take: neither protected nor pinned; or NIL."""
+    cdef const line_t *line = &fw.lines[bucket]
+    cdef uint32_t way, entry
+    while True:  # bounded by the chain
+        for way in range(line.count):
+            entry = line.record[way]
+            if not entry & PROTECTED_BIT and entry != pinned:
+                return entry
+        if line.next == NIL:
+            return NIL
+        line = &fw.lines[line.next]

@@ -1,0 +1,491 @@
+# One packet through all of it: every branch ends in one verdict and one reason.
+#
+# Overview: verdict_packet dispatches on what parsing found; a key is looked up, a miss passes
+# session_admit's refusals in the order of semantics section 3, a hit takes its TCP step, its object
+# and its place in the IPS buffer. What a class may do comes from the gate row; nothing here knows
+# why.
+#
+# Laws: exactly one outcome per packet, counted by the caller; a refused packet leaves no session.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fwcore._fragment cimport fragment_find, fragment_store
+from fwcore._gate cimport ask_t, policy_match
+from fwcore._hosts cimport host_find
+from fwcore._layout cimport (
+    CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, END_CLASH, END_KILLED, EXPOSURE_IPS,
+    EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, EXPOSURE_PROXY_TABLE, FORWARD_WAY, GATE_ADMIT,
+    GATE_BYPASS, GATE_DROP, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP,
+    KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, META_FAMILY, MIDSTREAM_ALLOW, MIDSTREAM_DROP,
+    NIL, OBJECT_BYPASS, OBJECT_GRANT, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED, OBJECT_SCANNING,
+    OWNER_SHM, PAGE_BYTES, POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED,
+    REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT,
+    REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW,
+    REASON_NON_IP, REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL,
+    REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY,
+    SESSION_ESTABLISHED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED,
+    STATE_ESTABLISHED, STATE_NONE, STATE_SYN_RECV, STATE_SYN_SENT, STATE_TIME_WAIT,
+    STATE_TIMEOUT, TCP_ILLEGAL, TCP_STEP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_UDP,
+    VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, fw_bucket, fw_drain, fw_likely,
+    fw_t, packet_t, record_t,
+)
+from fwcore._pages cimport pages_release_buffers
+from fwcore._parse cimport key_hash
+from fwcore._session cimport (
+    object_end, object_pages, request_pages, session_arm, session_begin, session_end,
+    session_make_room, session_past, session_set_timeout, session_timeout_cause,
+)
+from fwcore._table cimport table_find
+
+
+cdef inline uint32_t outcome_of(int verdict, int reason) noexcept nogil:
+    """Verdict in the low byte, reason in the next: the two bytes that the digest sees."""
+    return verdict | reason << 8
+
+
+# --- inspection ---------------------------------------------------------------------------------
+
+cdef inline void exposure_count(fw_t *fw, record_t *r, int cause, uint32_t wire) noexcept nogil:
+    """A packet passed without an inspection that its policy asks for."""
+    fw.counters.exposed_packets[cause] += 1
+    fw.counters.exposed_bytes[cause] += wire
+    if not r.exposed:
+        fw.counters.exposed_any += 1
+    if not (r.exposed >> cause) & 1:
+        fw.counters.exposed_sessions[cause] += 1
+        r.exposed |= 1 << cause
+
+
+cdef inline uint32_t session_standing(
+    fw_t *fw, record_t *r, uint32_t wire, int reason,
+) noexcept nogil:
+    """The session's outcome for a packet without payload; exposure is counted."""
+    cdef int cause
+    if r.inspection == 0:
+        return outcome_of(VERDICT_FORWARD, reason)
+    if r.bypass:
+        cause = r.bypass - 1
+    elif r.inspection & 1 and fw.gate.ips_bypass:
+        cause = EXPOSURE_IPS
+    else:
+        return outcome_of(VERDICT_INSPECT, reason)
+    exposure_count(fw, r, cause, wire)
+    if reason == REASON_NEW or reason == REASON_HIT:
+        reason = REASON_BYPASS_CONSERVE + cause
+    return outcome_of(VERDICT_BYPASS, reason)
+
+
+cdef inline void object_pass(fw_t *fw, record_t *r, int cause) noexcept nogil:
+    """The rest of the run goes unscanned; what was buffered is given up."""
+    pages_release_buffers(fw, object_pages(r))
+    r.object_bytes = 0
+    r.object_phase = OBJECT_PASSED
+    r.object_cause = cause
+
+
+cdef inline int object_begin(fw_t *fw, record_t *r, int way) noexcept nogil:
+    """A run of payload begins; 0: the session is to be killed."""
+    if fw.gate.object_start == OBJECT_KILL:
+        return 0
+    fw.counters.objects += 1
+    r.object_way = way
+    r.object_bytes = 0
+    r.object_phase = OBJECT_SCANNING
+    if fw.gate.object_start == OBJECT_BYPASS:
+        fw.counters.objects_bypassed += 1
+        object_pass(fw, r, fw.gate.object_cause)
+    return 1
+
+
+cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcept nogil:
+    """Payload joins the object being scanned; 0: the session is to be killed."""
+    cdef record_t *r = &fw.records[record]
+    cdef uint64_t held = object_pages(r)
+    cdef uint64_t total = <uint64_t>r.object_bytes + payload
+    cdef uint64_t need
+    if total > fw.config.oversize_bytes:
+        fw.counters.objects_oversize += 1
+        object_pass(fw, r, EXPOSURE_OVERSIZE)
+        return 1
+    need = (total + PAGE_BYTES - 1) // PAGE_BYTES - held
+    if need:
+        if fw.gate.page_request == OBJECT_KILL:
+            return 0
+        if not request_pages(fw, OWNER_SHM, need, 0, record):
+            if fw.gate.object_refused == OBJECT_KILL:
+                return 0
+            fw.counters.objects_bypassed += 1
+            object_pass(fw, r, EXPOSURE_NO_MEMORY)
+            return 1
+    r.object_bytes = <uint32_t>total
+    return 1
+
+
+cdef inline int object_step(
+    fw_t *fw, uint32_t record, int way, uint32_t payload,
+) noexcept nogil:
+    """A proxied session's payload; 0: the session is to be killed."""
+    cdef record_t *r = &fw.records[record]
+    if r.object_phase != OBJECT_NONE and r.object_way != way:
+        object_end(fw, r)
+    if r.object_phase == OBJECT_NONE and not object_begin(fw, r, way):
+        return 0
+    if r.object_phase == OBJECT_SCANNING:
+        return object_grow(fw, record, payload)
+    return 1
+
+
+cdef inline void ips_drain(fw_t *fw, int64_t at_ns) noexcept nogil:
+    """Takes out what the engine read since the last look; integers, the rest is carried."""
+    cdef uint64_t drained = fw_drain(
+        <uint64_t>(at_ns - fw.ips_ns), fw.config.ips_throughput_bps, &fw.ips_carry)
+    fw.ips_ns = at_ns
+    if drained >= fw.ips_level:
+        fw.ips_level = 0
+        fw.ips_carry = 0
+    else:
+        fw.ips_level -= drained
+
+
+cdef inline void ips_arm(fw_t *fw) noexcept nogil:
+    """The first moment at which a full buffer will be half empty."""
+    cdef uint64_t bits = (fw.ips_level - fw.config.ips_socket_bytes // 2) * <uint64_t>8000000000
+    fw.ips_due_ns = fw.ips_ns + <int64_t>(
+        (bits - fw.ips_carry + fw.config.ips_throughput_bps - 1) // fw.config.ips_throughput_bps)
+    if fw.ips_due_ns < fw.deadline_ns:
+        fw.deadline_ns = fw.ips_due_ns
+
+
+cdef inline void ips_fill(fw_t *fw, uint32_t payload) noexcept nogil:
+    """Payload of a flow session waits for the IPS engine."""
+    if fw.config.ips_throughput_bps == 0:
+        return
+    ips_drain(fw, fw.now_ns)
+    fw.counters.ips_filled_bytes += payload
+    fw.ips_level += payload
+    if fw.ips_level > fw.config.ips_socket_bytes:
+        fw.ips_level = fw.config.ips_socket_bytes
+    if fw.ips_level == fw.config.ips_socket_bytes and not fw.ips_full:
+        fw.ips_full = 1
+        fw.counters.ips_full_count += 1
+        fw.dirty = 1
+    if fw.ips_full:
+        ips_arm(fw)
+
+
+cdef inline uint32_t verdict_inspected(
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, int reason,
+) noexcept nogil:
+    """A packet of a session whose policy asks for inspection; a legal step."""
+    cdef record_t *r = &fw.records[record]
+    cdef int passed = 0
+    if r.flags & SESSION_PROXIED:
+        if p.payload:
+            if not object_step(fw, record, way, p.payload):
+                session_end(fw, record, END_KILLED)
+                return outcome_of(VERDICT_DROP, REASON_KILLED)
+            passed = r.object_phase == OBJECT_PASSED
+        if p.class_ == CLASS_FIN or p.class_ == CLASS_RST:
+            object_end(fw, r)
+    if p.payload and r.inspection & 1 and not fw.gate.ips_bypass:
+        ips_fill(fw, p.payload)
+    if passed:
+        exposure_count(fw, r, r.object_cause, wire)
+        if reason == REASON_NEW or reason == REASON_HIT:
+            reason = REASON_BYPASS_CONSERVE + r.object_cause
+        return outcome_of(VERDICT_BYPASS, reason)
+    return session_standing(fw, r, wire, reason)
+
+
+# --- a packet of a session ----------------------------------------------------------------------
+
+cdef inline void tcp_move(fw_t *fw, uint32_t record, uint8_t state) noexcept nogil:
+    """The one place that assigns the state of a session that exists."""
+    cdef record_t *r = &fw.records[record]
+    r.state = state
+    if state == STATE_ESTABLISHED:
+        r.flags |= SESSION_ESTABLISHED
+    if r.flags & SESSION_HALF_OPEN and state != STATE_SYN_SENT and state != STATE_SYN_RECV:
+        r.flags &= ~SESSION_HALF_OPEN
+        fw.half_open -= 1
+    session_set_timeout(fw, record, STATE_TIMEOUT[state])
+
+
+cdef inline uint32_t verdict_hit(
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int reason,
+) noexcept nogil:
+    """A packet of a standing session: its step, its counters, its outcome."""
+    cdef record_t *r = &fw.records[record]
+    cdef int way = FORWARD_WAY if p.swapped == (r.flags & SESSION_FROM_B) else REPLY_WAY
+    cdef uint8_t state
+    r.packets[way] += 1
+    r.bytes[way] += wire
+    if r.state != STATE_NONE and reason == REASON_HIT:
+        state = TCP_STEP[r.state][way][p.class_]
+        if state == TCP_ILLEGAL:
+            return session_standing(fw, r, wire, REASON_TCP_INVALID)
+        r.last_seen_ns = fw.now_ns
+        if state != r.state:
+            tcp_move(fw, record, state)
+    else:
+        r.last_seen_ns = fw.now_ns
+        if r.flags & SESSION_HALF_OPEN and r.state == STATE_NONE:
+            r.flags &= ~SESSION_HALF_OPEN
+            fw.half_open -= 1
+    if fw_likely(r.inspection == 0):
+        return outcome_of(VERDICT_FORWARD, reason)
+    return verdict_inspected(fw, record, p, wire, way, reason)
+
+
+# --- a new session ------------------------------------------------------------------------------
+
+cdef struct admission_t:
+    # What session_admit finds out on its way.
+    int from_b            # the initiator is endpoint b
+    uint16_t policy       # index
+    uint8_t action        # POLICY_*
+    uint8_t inspection    # class bits
+    uint8_t state         # the session's first
+    uint8_t half_open
+    uint8_t proxied
+    uint8_t bypass        # 0, or 1 + EXPOSURE_*
+
+
+cdef inline void ask_make(const packet_t *p, int from_b, ask_t *ask) noexcept nogil:
+    ask.source_lo = p.key.b_lo if from_b else p.key.a_lo
+    ask.source_hi = p.key.b_hi if from_b else p.key.a_hi
+    ask.destination_lo = p.key.a_lo if from_b else p.key.b_lo
+    ask.destination_hi = p.key.a_hi if from_b else p.key.b_hi
+    ask.zone = <uint16_t>(p.key.meta >> 32)
+    ask.protocol = p.protocol
+    ask.family = META_FAMILY(p.key.meta)
+    ask.has_ports = p.protocol == 6 or p.protocol == 17 or p.protocol == 132
+    ask.port = 0
+    if ask.has_ports:
+        ask.port = <uint16_t>p.key.meta if from_b else <uint16_t>(p.key.meta >> 16)
+
+
+cdef inline int admit_policy(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
+    """0 when a policy accepts, else the reason."""
+    cdef ask_t ask
+    cdef uint32_t index
+    a.policy = 0
+    a.action = 0
+    a.inspection = 0
+    if fw.policies.count == 0:
+        return 0
+    ask_make(p, a.from_b, &ask)
+    index = policy_match(&fw.policies, &ask)
+    if index == NIL or fw.policies.action[index] == POLICY_DENY:
+        return REASON_DENIED
+    a.policy = <uint16_t>index
+    a.action = fw.policies.action[index]
+    if p.protocol == 6 or p.protocol == 17:
+        a.inspection = fw.policies.inspection[index]
+    return 0
+
+
+cdef inline int admit_gate(fw_t *fw, admission_t *a) noexcept nogil:
+    """0 when the gate row lets the class in (inspected or bypassed), else the reason."""
+    cdef int action = fw.gate.action[a.inspection]
+    a.bypass = 0
+    a.proxied = 0
+    if action == GATE_DROP:
+        return fw.gate.reason[a.inspection]
+    if a.inspection & 2:
+        if action == GATE_BYPASS:
+            a.bypass = 1 + fw.gate.cause[a.inspection]
+        else:
+            a.proxied = 1
+    return 0
+
+
+cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
+    """Half-open limit, sessions per host, proxy session table: 0 or the reason."""
+    cdef uint32_t host
+    if a.half_open and fw.config.half_open_limit and fw.half_open >= fw.config.half_open_limit:
+        return REASON_HALF_OPEN_LIMIT
+    if fw.config.sessions_per_host:
+        host = host_find(
+            fw, p.key.b_lo if a.from_b else p.key.a_lo, p.key.b_hi if a.from_b else p.key.a_hi,
+            META_FAMILY(p.key.meta))
+        if host != NIL and fw.hosts[host].live >= fw.config.sessions_per_host:
+            return REASON_HOST_LIMIT
+    if a.proxied and fw.proxy_sessions >= fw.config.proxy_max_sessions:
+        if fw.gate.full_action != GATE_BYPASS:
+            return fw.gate.full_reason
+        a.proxied = 0
+        a.bypass = 1 + fw.gate.full_cause
+    return 0
+
+
+cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
+    """Everything a miss has to pass, in order; 0 or the reason of the first refusal."""
+    cdef int reason
+    cdef int way = REPLY_WAY if p.class_ == CLASS_SYNACK else FORWARD_WAY
+    a.from_b = p.swapped ^ way
+    a.state = STATE_NONE
+    if p.protocol == 6:
+        if not p.syn and fw.config.midstream != MIDSTREAM_ALLOW:
+            if (fw.config.midstream == MIDSTREAM_DROP
+                    or fw.now_ns - fw.start_ns >= fw.config.midstream_grace_ns):
+                return REASON_NO_SESSION
+        a.state = TCP_STEP[STATE_NONE][way][p.class_]
+    a.half_open = (p.protocol == 17 or a.state == STATE_SYN_SENT or a.state == STATE_SYN_RECV)
+    reason = admit_policy(fw, p, a)
+    if reason == 0:
+        reason = admit_gate(fw, a)
+    if reason == 0:
+        reason = admit_limits(fw, p, a)
+    if reason:
+        return reason
+    if not session_make_room(fw, p.bucket):
+        return REASON_TABLE_FULL
+    if not request_pages(fw, OWNER_SHM, fw.config.proxy_session_pages if a.proxied else 0, 1, NIL):
+        return REASON_NO_MEMORY
+    return 0
+
+
+cdef inline uint8_t timeout_of(const packet_t *p, uint8_t state) noexcept nogil:
+    if state != STATE_NONE:
+        return STATE_TIMEOUT[state]
+    if p.protocol == 17:
+        return TIMEOUT_UDP
+    if p.protocol == (1 if META_FAMILY(p.key.meta) == 4 else 58):
+        return TIMEOUT_ICMP
+    return TIMEOUT_OTHER
+
+
+cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t *a) noexcept nogil:
+    """The session that was let in; its record."""
+    cdef uint32_t flags = SESSION_FROM_B if a.from_b else 0
+    cdef uint32_t record
+    cdef record_t *r
+    if a.action == POLICY_LOCAL and p.protocol == 6:
+        flags |= SESSION_LOCAL
+    if a.state == STATE_ESTABLISHED:
+        flags |= SESSION_ESTABLISHED
+    if a.half_open:
+        flags |= SESSION_HALF_OPEN
+        fw.half_open += 1
+    if a.proxied:
+        flags |= SESSION_PROXIED
+        fw.proxy_sessions += 1
+    record = session_begin(fw, p, flags)
+    r = &fw.records[record]
+    r.state = a.state
+    r.policy = a.policy
+    r.inspection = a.inspection
+    r.bypass = a.bypass
+    r.timeout = timeout_of(p, a.state)
+    session_arm(fw, record)
+    return record
+
+
+cdef inline uint32_t verdict_miss(
+    fw_t *fw, const packet_t *p, uint32_t wire, uint32_t *record,
+) noexcept nogil:
+    """A packet without a session: makes one (*record), or says why not."""
+    cdef admission_t a
+    cdef record_t *r
+    cdef int way = REPLY_WAY if p.class_ == CLASS_SYNACK else FORWARD_WAY
+    cdef int reason = admit_flow(fw, p, &a)
+    if reason:
+        return outcome_of(VERDICT_DROP, reason)
+    record[0] = admit_begin(fw, p, &a)
+    r = &fw.records[record[0]]
+    r.packets[way] = 1
+    r.bytes[way] = wire
+    if a.inspection == 0:
+        return outcome_of(VERDICT_FORWARD, REASON_NEW)
+    return verdict_inspected(fw, record[0], p, wire, way, REASON_NEW)
+
+
+# --- dispatch -----------------------------------------------------------------------------------
+
+cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
+    """The session under the packet's key. One past its deadline, and a closed one that meets a
+    SYN, end here and count as not found."""
+    cdef uint32_t record = table_find(fw, &p.key, p.hash, p.bucket)
+    cdef record_t *r
+    if record == NIL:
+        return NIL
+    r = &fw.records[record]
+    if session_past(fw, r):
+        session_end(fw, record, session_timeout_cause(r))
+        return NIL
+    if p.class_ == CLASS_SYN and r.state >= STATE_TIME_WAIT:
+        session_end(fw, record, END_CLASH)
+        return NIL
+    return record
+
+
+cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
+    """A later fragment follows its first one, to its session or to its verdict."""
+    cdef uint32_t entry = fragment_find(fw, p)
+    cdef uint32_t record
+    if entry != NIL:
+        if not fw.fragments[entry].session:
+            return outcome_of(fw.fragments[entry].verdict, fw.fragments[entry].reason)
+        p.key = fw.fragments[entry].key
+        p.swapped = fw.fragments[entry].swapped
+        p.hash = key_hash(&p.key, fw.config.seeds)
+        p.bucket = fw_bucket(p.hash, fw.config.buckets)
+        record = session_find(fw, p)
+        if record != NIL:
+            return verdict_hit(fw, record, p, wire, REASON_FRAGMENT)
+    return outcome_of(fw.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
+
+
+cdef inline uint32_t verdict_quote(fw_t *fw, const packet_t *p, uint32_t wire) noexcept nogil:
+    """An ICMP error shares the outcome of the session it speaks of, and changes nothing in it."""
+    cdef uint32_t record = session_find(fw, p)
+    if record == NIL:
+        return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
+    return session_standing(fw, &fw.records[record], wire, REASON_RELATED)
+
+
+cdef inline uint32_t verdict_keyed(
+    fw_t *fw, const packet_t *p, uint32_t wire, uint32_t *record,
+) noexcept nogil:
+    record[0] = session_find(fw, p)
+    if fw_likely(record[0] != NIL):
+        return verdict_hit(fw, record[0], p, wire, REASON_HIT)
+    return verdict_miss(fw, p, wire, record)
+
+
+cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
+    """A first fragment: judged like any packet, then remembered for those that follow."""
+    cdef uint32_t record = NIL
+    cdef uint32_t outcome
+    if p.kind == KIND_KEYED:
+        outcome = verdict_keyed(fw, p, wire, &record)
+    elif p.kind == KIND_QUOTE:
+        outcome = verdict_quote(fw, p, wire)
+    else:
+        outcome = outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
+    fragment_store(fw, p, record != NIL and outcome >> 8 != REASON_KILLED,
+                   outcome & 255, outcome >> 8)
+    return outcome
+
+
+cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
+    """Verdict and reason of one packet (outcome_of). => the clock stands at the packet's time."""
+    cdef uint32_t record = NIL
+    if fw_likely(p.kind == KIND_KEYED and not p.fragment):
+        return verdict_keyed(fw, p, wire, &record)
+    if p.kind == KIND_LATER:
+        return verdict_later(fw, p, wire)
+    if p.kind == KIND_MALFORMED:
+        return outcome_of(VERDICT_DROP, REASON_MALFORMED)
+    if p.kind == KIND_TRUNCATED:
+        return outcome_of(fw.config.non_ip_verdict, REASON_TRUNCATED)
+    if p.kind == KIND_NON_IP:
+        return outcome_of(fw.config.non_ip_verdict, REASON_NON_IP)
+    if p.kind == KIND_UNSUPPORTED:
+        return outcome_of(fw.config.non_ip_verdict, REASON_UNSUPPORTED_LINK)
+    if p.fragment:
+        return verdict_fragment(fw, p, wire)
+    if p.kind == KIND_QUOTE:
+        return verdict_quote(fw, p, wire)
+    return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)

@@ -1,0 +1,48 @@
+"""Captures: files, streams and Scapy packets, all as chunks of frames.
+
+    open_capture("x.pcap.gz")  ->  Reader  ->  Chunk, Chunk, ...      then Reader.fault, if any
+
+Natively read, by content and not by name: pcap (both byte orders; micro- and nanoseconds; the
+modified format) and pcapng (sections, interfaces, simple and obsolete packets), plain (mapped),
+gzip, zstd, standard input. Through Scapy: its readers and any iterable of packets. Nothing here
+parses a frame, but for ``filter``.
+"""
+
+from fwcore.capture.chunk import Chunk, Fault
+from fwcore.capture.filter import Filter
+from fwcore.capture.reader import (
+    CHUNK_SIZE,
+    READERS,
+    ChainReader,
+    Reader,
+    load,
+    open_capture,
+    open_captures,
+    open_native,
+)
+from fwcore.capture.writer import PcapWriter
+from fwcore.errors import CaptureError
+
+__all__ = [
+    "CHUNK_SIZE",
+    "READERS",
+    "CaptureError",
+    "ChainReader",
+    "Chunk",
+    "Fault",
+    "Filter",
+    "PcapWriter",
+    "Reader",
+    "from_packets",
+    "load",
+    "open_capture",
+    "open_captures",
+    "open_native",
+]
+
+
+def from_packets(packets, times_ns=None, *, link=None, chunk_size=CHUNK_SIZE):  # type: ignore[no-untyped-def]
+    """Scapy packets or ``bytes`` as a reader; see ``fwcore.capture.scapy.from_packets``."""
+    from fwcore.capture.scapy import from_packets as build
+
+    return build(packets, times_ns, link=link, chunk_size=chunk_size)

@@ -1,0 +1,266 @@
+"""Where the bytes of a capture come from: a mapped file, or a stream that is decompressed.
+
+    regular file      mapped whole; nothing is copied, the chunks keep the map alive
+    .gz, .zst, "-"    blocks of some MiB; what a reader has not consumed is carried over
+
+Both look the same to a reader: ``data`` is what there is, ``base`` the place of its first byte in
+the (decompressed) capture, and ``more(keep)`` forgets all before ``keep`` and adds what comes next.
+What a file is decides its content, never its name. A file that shrinks while it is mapped kills
+the process (SIGBUS), as with every program that maps files: read such a one through "-".
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+from fwcore.capture.chunk import Array
+from fwcore.errors import CaptureError, MissingExtra
+
+BLOCK_BYTES = 4 << 20
+"""Decompressed bytes to gather before a reader sees them: some thousand frames a block."""
+
+READ_BYTES = 256 << 10
+"""Compressed bytes per system call."""
+
+FEED_BYTES = 16 << 10
+"""Compressed bytes per call of the zstd decompressor, which cannot be told where to stop: a
+hostile file can make at most 0.5 GiB of these (128 KiB from each 4 bytes)."""
+
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+Fill = Callable[[], bytes]
+"""Gives the next bytes of a stream, b"" at its end; raises StreamError."""
+
+
+class StreamError(Exception):
+    """A compressed stream is cut or damaged; all that could be decompressed was handed out."""
+
+
+class Source(Protocol):
+    """What a reader reads."""
+
+    data: Array
+    base: int
+    compression: str
+
+    def more(self, keep: int) -> bool:
+        """Forget ``data[:keep]`` and add what comes next; False, and no change, at the end."""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing more comes, "" at a regular end."""
+
+    def compressed_bytes(self) -> int:
+        """Bytes read of a compressed file, for progress; 0 of a plain one."""
+
+    def close(self) -> None:
+        """Let go of the file; chunks that were handed out stay valid."""
+
+
+class MappedSource:
+    """A whole file, mapped read-only."""
+
+    base = 0
+    compression = ""
+    problem = ""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_SEQUENTIAL"):
+            self._map.madvise(mmap.MADV_SEQUENTIAL)
+        self.data: Array = np.frombuffer(self._map, np.uint8)
+
+    def more(self, keep: int) -> bool:
+        return False
+
+    def compressed_bytes(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.data = np.empty(0, np.uint8)
+
+
+class StreamSource:
+    """A stream in blocks; ``fill`` hands out its next bytes."""
+
+    def __init__(self, file: BinaryIO, first: bytes, *, close: bool) -> None:
+        self._file, self._close, self._first = file, close, first
+        self._read_bytes = 0
+        self.data: Array = np.empty(0, np.uint8)
+        self.base = 0
+        self.problem = ""
+        self._ended = False
+        if first.startswith(GZIP_MAGIC):
+            self.compression = "gzip"
+            self._fill: Fill = _Gzip(self._read)
+        elif first.startswith(ZSTD_MAGIC):
+            self.compression = "zstd"
+            self._fill = _Zstd(self._read)
+        else:
+            self.compression = ""
+            self._fill = self._read
+
+    def _read(self) -> bytes:
+        """The next bytes as they are in the file."""
+        if self._first:
+            block, self._first = self._first, b""
+        else:
+            try:
+                block = self._file.read(READ_BYTES)
+            except OSError as error:
+                raise StreamError(f"reading failed ({error.strerror})") from error
+        self._read_bytes += len(block)
+        return block
+
+    def more(self, keep: int) -> bool:
+        parts: list[Any] = [self.data[keep:]]
+        added = 0
+        while added < BLOCK_BYTES and not self._ended:
+            try:
+                part = self._fill()
+            except StreamError as error:
+                part, self.problem = b"", str(error)
+            self._ended = not part
+            added += len(part)
+            parts.append(part)
+        if not added:
+            return False
+        self.base += keep
+        self.data = np.frombuffer(b"".join(parts), np.uint8)
+        return True
+
+    def compressed_bytes(self) -> int:
+        return self._read_bytes
+
+    def close(self) -> None:
+        self.data, self._ended = np.empty(0, np.uint8), True
+        if self._close:
+            self._file.close()
+
+
+class _Gzip:
+    """gzip, of any number of members; zlib checks each member's CRC and length."""
+
+    def __init__(self, read: Fill) -> None:
+        self._read = read
+        self._rest = b""
+        self._member = zlib.decompressobj(wbits=31)
+
+    def __call__(self) -> bytes:
+        while True:
+            if self._member.eof:
+                self._rest = self._member.unused_data.lstrip(b"\0")   # tapes are padded with 0
+                while not self._rest and (block := self._read()):
+                    self._rest = block.lstrip(b"\0")
+                if not self._rest:
+                    return b""
+                self._member = zlib.decompressobj(wbits=31)
+            block = self._rest or self._read()
+            self._rest = b""
+            if not block:
+                raise StreamError("the gzip stream is cut off: its end marker is missing")
+            try:
+                part = self._member.decompress(block, BLOCK_BYTES)
+            except zlib.error as error:
+                raise StreamError(f"the gzip stream is damaged ({error})") from error
+            self._rest = self._member.unconsumed_tail
+            if part:
+                return part
+
+
+class _Zstd:
+    """zstd, of any number of frames; the extra ``zst`` brings the decompressor."""
+
+    def __init__(self, read: Fill) -> None:
+        try:
+            import zstandard
+        except ImportError as error:
+            raise MissingExtra(
+                "a zstd-compressed capture needs the package zstandard: pip install 'fwcore[zst]', "
+                "or pipe it: zstd -dc FILE | fwcore replay -"
+            ) from error
+        self._read = read
+        self._error = zstandard.ZstdError
+        self._context = zstandard.ZstdDecompressor()
+        self._frame: Any = None
+        self._rest = b""
+        self._at = 0
+
+    def _feed(self) -> bytes:
+        """The next few compressed bytes."""
+        if self._at >= len(self._rest):
+            self._rest, self._at = self._read(), 0
+        part = self._rest[self._at : self._at + FEED_BYTES]
+        self._at += len(part)
+        return part
+
+    def __call__(self) -> bytes:
+        while True:
+            block = self._feed()
+            if not block:
+                if self._frame is not None:
+                    raise StreamError("the zstd stream is cut off: its last frame is not whole")
+                return b""
+            if self._frame is None:
+                self._frame = self._context.decompressobj()
+            try:
+                part: bytes = self._frame.decompress(block)
+            except self._error as error:
+                raise StreamError(f"the zstd stream is damaged ({error})") from error
+            if self._frame.eof:
+                self._at -= len(self._frame.unused_data)
+                self._frame = None
+            if part:
+                return part
+
+
+def open_source(path: str) -> Source:
+    """The bytes of a capture file, or of standard input for "-".
+
+    Raises CaptureError for what cannot be read at all, MissingExtra for zstd without its package.
+    """
+    if path == "-":
+        return StreamSource(sys.stdin.buffer, _first_bytes(sys.stdin.buffer), close=False)
+    try:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - the source closes it
+        kind = os.fstat(file.fileno())
+    except FileNotFoundError:
+        raise CaptureError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise CaptureError(f"{path}: is a directory; name the captures in it") from None
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be opened ({error.strerror})") from error
+    try:
+        if not stat.S_ISREG(kind.st_mode):
+            return StreamSource(file, _first_bytes(file), close=True)
+        first = file.read(4)
+        if not first:
+            raise CaptureError(f"{path}: is empty (0 bytes): was the capture ever written?")
+        if first.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
+            return StreamSource(file, first, close=True)
+        source = MappedSource(file)
+        file.close()
+        return source
+    except OSError as error:
+        file.close()
+        raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    except BaseException:
+        file.close()
+        raise
+
+
+def _first_bytes(file: BinaryIO) -> bytes:
+    """At least 4 bytes of a stream, unless it is shorter."""
+    first = b""
+    while len(first) < 4 and (block := file.read(4 - len(first))):
+        first += block
+    return first

@@ -1,0 +1,670 @@
+"""Engine: fast path, machines, gate and events. The class people embed.
+
+    settings -> FastPath          process(chunk): run ... stop ... settle ... run
+                  |  ^
+            stop  |  | gate row, quiet intervals
+                  v  |
+       machines -> latch, IPS, warning -> gate row -> idledrop rounds -> events
+
+The fast path stops when a gauge has left its quiet interval or a round of idledrop is due; ``settle``
+lets the machines decide, to a fixpoint, and applies what follows. Nothing here happens per chunk or
+per call, so that no division of the packets changes a result.
+
+Laws: see ``laws``. An engine belongs to one thread; several share nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fwcore import conserve, failopen, policy
+from fwcore._fastpath import (
+    STOPPED_AT_TICK,
+    STOPPED_BY_PACKET,
+    STOPPED_FOR_LOG,
+    EndCause,
+    Exposure,
+    FastPath,
+    Gauge,
+    Midstream,
+    Reason,
+    TcpState,
+    Verdict,
+    WhenFull,
+    memory_plan,
+)
+from fwcore.classify import lay_out
+from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
+from fwcore.events import Event, EventLog, Transition
+from fwcore.settings import Settings, load
+
+OWNERS = ("base", "sessions", "shm", "cache")
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58, "sctp": 132}
+MODE_NUMBERS = {"off": 0, "on": 1, "extreme": 2}
+OPEN = (-1, 1 << 62)
+EXTREME_FLAP_NS = 60 * 10**9      # an entry this soon after the exit is a flap (semantics 8) [D]
+TABLE_FULL_LEFT_PERCENT = 90      # the table is no longer full below this [D]
+HOSTS_IN_SNAPSHOT = 10
+SNAPSHOTS_WITH_HOSTS = 100        # transitions that keep their top hosts
+# Settings whose figures are memory taken at the start: they change by restart() only.
+FIXED = frozenset((
+    "personality", "ram_bytes", "base_bytes", "accounting", "session_bytes", "max_connections",
+    "licence_connections", "buckets", "when_full", "zone", "sweep_s", "ipsec_max_tunnels",
+    "licence_tunnels", "tunnel_base_bytes", "tunnel_bytes_per_connection", "machine", "seed",
+    "model_bytes", "proxy_session_bytes", "shm_limit_bytes", "fragments_max", "victims_max",
+    "transitions_max", "events_max", "timeline_interval_s", "policies", "pressure", "base_items",
+))
+RESTARTABLE = frozenset(("max_connections", "ipsec_max_tunnels"))
+
+
+def splitmix64(seed: int, count: int) -> list[int]:
+    """The first ``count`` numbers of the splitmix64 stream (Steele, Lea, Flood 2014)."""
+    mask = (1 << 64) - 1
+    numbers = []
+    for _ in range(count):
+        seed = (seed + 0x9E3779B97F4A7C15) & mask
+        z = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        numbers.append(z ^ (z >> 31))
+    return numbers
+
+
+# --- settings to what the fast path reads --------------------------------------------------------
+
+
+def _soft(settings: Settings) -> dict[str, Any]:
+    """What may change while running."""
+    drop, forward = int(Verdict.DROP), int(Verdict.FORWARD)
+    return {
+        "timeout_ns": settings.timeouts.as_ns(),
+        "midstream": int(Midstream[settings.midstream.upper()]),
+        "midstream_grace_ns": settings.midstream_grace_ns,
+        "half_open_limit": settings.half_open_limit,
+        "sessions_per_host": settings.sessions_per_host,
+        "proxy_max_sessions": settings.proxy_max_sessions,
+        "proxy_session_pages": settings.proxy_session_pages,
+        "cache_limit_pages": settings.cache_limit_pages,
+        "oversize_bytes": settings.oversize_bytes,
+        "ips_socket_bytes": settings.ips_socket_bytes,
+        "ips_throughput_bps": settings.ips_throughput_bps,
+        "non_ip_verdict": drop if settings.non_ip == "drop" else forward,
+        "orphan_verdict": drop if settings.orphan_fragments == "drop" else forward,
+    }
+
+
+def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, Any]:
+    """The integers of ``config_t``."""
+    slab = settings.accounting == "slab"
+    return _soft(settings) | {
+        "seeds": splitmix64(seed, 6),
+        "max_connections": settings.max_connections,
+        "buckets": settings.buckets,
+        "sweep_ns": settings.sweep_ns,
+        "timeline_ns": settings.timeline_interval_ns,
+        "total_pages": settings.total_pages,
+        "base_pages": settings.base_pages,
+        "sessions_per_page": settings.sessions_per_page if slab else 0,
+        "pages_per_session": settings.pages_per_session if slab else 0,
+        "preallocated_pages": settings.preallocated_pages,
+        "preallocated": int(not slab),
+        "fragments_max": settings.fragments_max,
+        "victims_max": settings.victims_max,
+        "when_full": int(WhenFull[settings.when_full.upper()]),
+        "zone": int(settings.zone == "vlan"),
+        "log": int(log),
+        "group": group,
+        "fail_nth": [row["fail_nth"] for row in settings.pressure if "fail_nth" in row],
+        "fail_every": [row["fail_every"] for row in settings.pressure if "fail_every" in row],
+    }
+
+
+def _pages(amount: int) -> int:
+    """Pages of a byte amount, rounded away from zero."""
+    return -(-amount // 4096) if amount >= 0 else -(-(-amount) // 4096) * -1
+
+
+def _script(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """Steps (time_ns, owner, pages) by time, and leaks (time_ns, owner, bytes a second)."""
+    owner = {"base": 0, "shm": 2}
+    steps, leaks = [], []
+    for row in settings.pressure:
+        at_ns = round(row.get("at_s", 0) * 10**9)
+        if "add_bytes" in row:
+            steps.append((at_ns, owner[row.get("owner", "base")], _pages(row["add_bytes"])))
+        elif "leak_bytes_per_s" in row:
+            leaks.append((at_ns, owner[row.get("owner", "base")], int(row["leak_bytes_per_s"])))
+    return sorted(steps, key=lambda step: step[0]), leaks
+
+
+def _check_room(config: dict[str, Any]) -> None:
+    """Raises SettingsError when this machine has less memory than the table takes."""
+    need = sum(memory_plan(config).values())
+    try:
+        there = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        there = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    if need > there:
+        raise SettingsError(
+            f"max_connections = {config['max_connections']}: fwcore's own table needs {need} bytes,"
+            f" this machine has {there} available; choose fewer connections or buckets"
+        )
+
+
+class Engine:
+    """One firewall: settings in, packets through, verdicts and events out.
+
+    ``settings``: a ``Settings`` (``fwcore.load``), or None for personality ``plain`` with
+    ``overrides`` as keyword arguments. ``policies``: rows as in a settings file, instead of the
+    settings' own. ``log``: keep every ended session for ``collect_ended``. A seed of None draws a
+    random one: hash flooding needs the secret, and then two runs place sessions differently.
+
+    Raises SettingsError; MemoryError when the table cannot be had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        policies: Sequence[Any] | None = None,
+        log: bool = False,
+        group: int = 32,
+        **overrides: Any,
+    ) -> None:
+        self.settings = load(**overrides) if settings is None else settings
+        if settings is not None and overrides:
+            self.settings = settings.replace(**overrides)
+        rows = self.settings.policies if policies is None else policies
+        self._ruled = bool(rows)
+        self.policies = policy.parse(rows)
+        if len(self.policies) > 65535:
+            raise SettingsError(f"policies: {len(self.policies)}; allowed: 65535")
+        seed = self.settings.seed
+        self.seed = secrets.randbits(64) if seed is None else seed
+        self._log, self._group = log, group
+        self.transitions: EventLog[Transition] = EventLog(self.settings.transitions_max)
+        self.events: EventLog[Event] = EventLog(self.settings.events_max)
+        self.flaps = 0
+        self.mode_ns: dict[str, int] = {"off": 0, "on": 0, "extreme": 0}
+        self.idledrop_hosts: dict[tuple[int, int], int] = {}
+        self.recount = np.zeros(1 << 13, dtype=np.int64)
+        self._begun = False
+        self._ended: list[NDArray[Any]] = []
+        self._carried: dict[str, Any] = {}
+        self._prepare()
+        self._build()
+
+    # --- building ---
+
+    def _prepare(self) -> None:
+        """What follows from settings and policies alone."""
+        self._proxy_policies = policy.has_proxy(self.policies)
+        self.machines = conserve.machines(self.settings, proxy_policies=self._proxy_policies)
+        self.thresholds = {machine.name: machine.thresholds() for machine in self.machines}
+        self.modes = {machine.name: "off" for machine in self.machines}
+        self.latch = False
+        self.ips_fail = False
+        self.low_memory = False
+        self._warning = conserve.LowMemoryWarning() if self.settings.machine == "none" else None
+        self._full_since: int | None = None
+        self._left_extreme_ns: int | None = None
+        self._mode = "off"
+        self._mode_since: int | None = None
+
+    def _build(self) -> None:
+        config = _config(self.settings, self.seed, self._log, self._group)
+        _check_room(config)
+        self.fastpath = FastPath(config, *_script(self.settings))
+        table = policy.compile_policies(self.policies) if self._ruled else None
+        self.fastpath.set_policies(lay_out(table) if table is not None else None)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the table's memory back; figures read before stay valid."""
+        del self.fastpath
+
+    # --- packets ---
+
+    def process(self, chunk: Any, flow: NDArray[np.uint64] | None = None) -> NDArray[np.uint8]:
+        """Judges a chunk of n frames; uint8[n, 2]: Verdict, Reason.
+
+        ``flow``: uint64[n], written: the packet's flow (keyed hash), 0 without a key.
+        """
+        count = len(chunk.offset)
+        outcome = np.zeros(count, dtype=np.uint16)
+        self.fastpath.load(chunk, outcome, flow)
+        if count == 0:
+            return outcome.view(np.uint8).reshape(-1, 2)
+        if not self._begun:
+            self._begun = True
+            self.fastpath.begin(int(chunk.time_ns[0]))
+            self._mode_since = self.fastpath.now_ns
+            self._settle("start", 0)
+        self._drive()
+        self.recount += np.bincount(outcome, minlength=len(self.recount))
+        return outcome.view(np.uint8).reshape(-1, 2)
+
+    def _drive(self) -> None:
+        """Runs the loaded chunk to its end, through every stop."""
+        run = self.fastpath.run
+        while True:
+            stop = run()
+            if self._log:
+                self._collect()
+            if not stop:
+                return
+            if stop & STOPPED_FOR_LOG:
+                continue
+            cause = "packet" if stop & STOPPED_BY_PACKET else "time"
+            self._settle(cause, self.fastpath.packet, tick=bool(stop & STOPPED_AT_TICK))
+
+    def process_frames(
+        self,
+        frames: Sequence[bytes],
+        times_ns: Sequence[int],
+        lengths: Sequence[int] | None = None,
+        link: int = 1,
+    ) -> NDArray[np.uint8]:
+        """Judges frames given as bytes; uint8[n, 2]: Verdict, Reason.
+
+        ``times_ns``: capture times, integers; ``lengths``: on the wire where frames are cut.
+        """
+        from fwcore.capture import Chunk  # noqa: PLC0415 - only who brings frames needs it
+
+        return self.process(Chunk.from_frames(frames, times_ns, lengths=lengths, link=link))
+
+    # --- the control plane ---
+
+    def _snapshot(self, gauges: tuple[int, ...]) -> conserve.Snapshot:
+        return conserve.Snapshot(
+            total_pages=self.settings.total_pages, used_pages=gauges[0], cache_pages=gauges[6],
+            free_pages=gauges[1], shm_pages=gauges[2], proxy_sessions=gauges[3])
+
+    def _settle(self, cause: str, packet: int, tick: bool = False) -> None:
+        """What follows at a stop: machines, latch, IPS, warnings, gate row, idledrop."""
+        left_off = False
+        if tick and self._idledrop_active():
+            self._idledrop_round(cause, packet)
+            left_off = False
+            self._decide(cause, packet)
+        else:
+            left_off = self._decide(cause, packet)
+        if left_off and self._idledrop_active():
+            self._idledrop_round(cause, packet)
+
+    def _decide(self, cause: str, packet: int) -> bool:
+        """Lets the machines decide and applies the gate row; whether one of them left off."""
+        gauges = self.fastpath.gauges()
+        snapshot = self._snapshot(gauges)
+        now_ns = gauges[7]
+        left_off = changed = False
+        for machine in self.machines:
+            mode = self.modes[machine.name]
+            for after in machine.settle(mode, snapshot):
+                self._note_transition(cause, packet, now_ns, machine.name, mode, after, snapshot)
+                if mode == "off":
+                    left_off = True
+                    if failopen.sets_latch(machine.name, self.settings):
+                        self._set_latch(packet, now_ns)
+                mode = after
+                changed = True
+            self.modes[machine.name] = mode
+        if changed:
+            self._note_mode(now_ns)
+        self._note_states(packet, gauges, snapshot)
+        self._apply(gauges, snapshot)
+        if changed:
+            self.fastpath.sample()
+        return left_off
+
+    def _note_transition(
+        self, cause: str, packet: int, now_ns: int, machine: str, before: str, after: str,
+        snapshot: conserve.Snapshot,
+    ) -> None:
+        if after == "extreme":
+            left = self._left_extreme_ns
+            self.flaps += left is not None and now_ns - left < EXTREME_FLAP_NS
+        if before == "extreme":
+            self._left_extreme_ns = now_ns
+        detail = None
+        if len(self.transitions) < SNAPSHOTS_WITH_HOSTS:
+            detail = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
+                      "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
+        transition = Transition(
+            packet, now_ns, cause, machine, before, after, snapshot.used_pages,
+            snapshot.cache_pages, snapshot.free_pages, detail)
+        self.transitions.append(transition)
+        self.events.append(transition.to_event(snapshot))
+
+    def _set_latch(self, packet: int, now_ns: int) -> None:
+        if not self.latch:
+            self.latch = True
+            self.events.append(Event("one_shot_latched", packet, now_ns))
+
+    def _note_mode(self, now_ns: int) -> None:
+        """Time spent in the worst mode of any machine."""
+        since = self._mode_since
+        if since is not None:
+            self.mode_ns[self._mode] += now_ns - since
+        self._mode_since = now_ns
+        self._mode = self.mode
+
+    def _note_states(
+        self, packet: int, gauges: tuple[int, ...], snapshot: conserve.Snapshot,
+    ) -> None:
+        """IPS fail state, low memory warning, full table: events where they change."""
+        now_ns = gauges[7]
+        fail = failopen.ips_fail_state(
+            self.modes, bool(gauges[5]), self.settings, proxy_policies=self._proxy_policies)
+        if fail != self.ips_fail:
+            self.ips_fail = fail
+            kind = "ips_fail_open_entered" if fail else "ips_fail_open_left"
+            self.events.append(Event(kind, packet, now_ns))
+        if self._warning is not None:
+            for low in self._warning.settle(self.low_memory, snapshot):
+                self.low_memory = low
+                kind = "memory_warning" if low else "memory_warning_cleared"
+                self.events.append(Event(
+                    kind, packet, now_ns, figures={"free_pages": snapshot.free_pages},
+                    snapshot=snapshot))
+        limit = self.settings.max_connections
+        if self._full_since is None and gauges[4] >= limit:
+            self._full_since = now_ns
+            self.events.append(Event("table_full", packet, now_ns))
+        elif self._full_since is not None and gauges[4] <= self._full_left():
+            self.events.append(Event(
+                "table_full_ended", packet, now_ns,
+                figures={"duration_ns": now_ns - self._full_since}))
+            self._full_since = None
+
+    def _full_left(self) -> int:
+        return self.settings.max_connections * TABLE_FULL_LEFT_PERCENT // 100
+
+    def _apply(self, gauges: tuple[int, ...], snapshot: conserve.Snapshot) -> None:
+        """The gate row and the quiet intervals that go with the present state."""
+        quiets = [machine.quiet(self.modes[machine.name], snapshot) for machine in self.machines]
+        if self._warning is not None:
+            quiets.append(self._warning.quiet(self.low_memory, snapshot))
+        if self._full_since is None:
+            quiets.append({Gauge.LIVE_SESSIONS: (-1, self.settings.max_connections)})
+        else:
+            quiets.append({Gauge.LIVE_SESSIONS: (self._full_left(), OPEN[1])})
+        quiets.append({Gauge.IPS_FULL: (0, 2) if gauges[5] else (-1, 1)})
+        armed = conserve.intersect(quiets)
+        low = [-1] * len(Gauge)
+        high = [OPEN[1]] * len(Gauge)
+        for gauge, (below, above) in armed.items():
+            low[gauge], high[gauge] = below, above
+        row = failopen.gate_row(
+            self.modes, self.latch, self.ips_fail, self.settings,
+            proxy_policies=self._proxy_policies)
+        self.row = row
+        self.fastpath.apply(row, low, high, self._idledrop_active(), MODE_NUMBERS[self.mode])
+
+    def _idledrop_active(self) -> bool:
+        return failopen.idledrop_active(
+            self.modes, self.settings, proxy_policies=self._proxy_policies)
+
+    def _idledrop_round(self, cause: str, packet: int) -> None:
+        """Ends the sessions of the host that has most, then of the next, until the mode is left.
+
+        Counts are taken once, by one scan; the machines are asked after each host [H].
+        """
+        numbers, rows, protected = self.fastpath.live_sessions()
+        mortal = protected == 0
+        if self.settings.idledrop_variant == "idle":
+            idle_ns = self.fastpath.now_ns - rows["last_seen_ns"]
+            mortal &= idle_ns >= self.settings.idledrop_idle_ns
+        hosts, place = _hosts_of(rows)
+        counts = np.bincount(place, minlength=len(hosts))
+        dropped_hosts = dropped = 0
+        for host in sorted(range(len(hosts)), key=lambda i: (-counts[i], *hosts[i])):
+            records = numbers[(place == host) & mortal]
+            if not len(records):
+                continue
+            self.fastpath.end_sessions(records, int(EndCause.KILLED))
+            if self._log:
+                self._collect()
+            dropped_hosts += 1
+            dropped += len(records)
+            self.idledrop_hosts[hosts[host]] = (
+                self.idledrop_hosts.get(hosts[host], 0) + len(records))
+            self._decide(cause, packet)
+            if not self._idledrop_active():
+                break
+        if dropped:
+            self.events.append(Event(
+                "idledrop", packet, self.fastpath.now_ns,
+                figures={"hosts": dropped_hosts, "sessions": dropped}))
+
+    # --- control while running ---
+
+    def configure(self, **changes: Any) -> Settings:
+        """Changes settings while running; the new settings, validated as a whole.
+
+        Raises ConfigFrozen while a mode is on and ``config_freeze`` is set, SettingsError for
+        figures that are memory taken at the start (``restart`` changes those). A refused change
+        leaves the old settings whole.
+        """
+        frozen = self.settings.config_freeze and self.mode != "off"
+        if frozen:
+            raise ConfigFrozen(
+                f"{', '.join(changes)}: the configuration is frozen in conserve mode"
+                f" (config_freeze of {self.settings.personality}); wait until it is left")
+        fixed = sorted(FIXED & changes.keys())
+        if fixed:
+            raise SettingsError(self._fixed_text(fixed))
+        new = self.settings.replace(**changes)
+        released = self.latch and new.av_failopen != self.settings.av_failopen
+        self.settings = new
+        self.fastpath.set_soft(_soft(new))
+        self.machines = conserve.machines(new, proxy_policies=self._proxy_policies)
+        self.thresholds = {machine.name: machine.thresholds() for machine in self.machines}
+        packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
+        if released:
+            self.latch = False
+            self.events.append(Event("one_shot_released", packet, now_ns))
+        self.events.append(Event("configured", packet, now_ns))
+        if self._begun:
+            self._settle("time", packet)
+        return new
+
+    def _fixed_text(self, names: Sequence[str]) -> str:
+        """Why a change needs a restart, and what that does."""
+        live = self.fastpath.live
+        listed = ", ".join(names)
+        if RESTARTABLE.issuperset(names):
+            return (
+                f"{listed}: memory for connections and tunnels is taken at start; this needs"
+                f" restart({listed}=...), which tears all {live} sessions down: do it out of"
+                " hours or in a maintenance window")
+        return f"{listed}: fixed when an engine is made; make a new Engine with these settings"
+
+    def restart(self, **changes: Any) -> int:
+        """Restarts the firewall with changes: every session is torn down (``cleared``).
+
+        The only way to another ``max_connections`` or ``ipsec_max_tunnels`` [C]. Counters, events
+        and the outcome go on. Returns how many sessions were torn down. Raises SettingsError
+        before anything is done when the new settings are not allowed.
+        """
+        fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
+        if fixed:
+            raise SettingsError(self._fixed_text(fixed))
+        new = self.settings.replace(**changes)
+        _check_room(_config(new, self.seed, self._log, self._group))
+        cleared = self.clear()
+        packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
+        self.settings = new
+        if self.latch:
+            self.latch = False
+            self.events.append(Event("one_shot_released", packet, now_ns))
+        self.fastpath.rebuild(_config(new, self.seed, self._log, self._group))
+        modes = self.modes
+        self.machines = conserve.machines(new, proxy_policies=self._proxy_policies)
+        self.thresholds = {machine.name: machine.thresholds() for machine in self.machines}
+        self.modes = {machine.name: modes.get(machine.name, "off") for machine in self.machines}
+        self.events.append(Event("restarted", packet, now_ns, figures={"sessions": cleared}))
+        if self._begun:
+            self._settle("time", packet)
+        return cleared
+
+    def clear(self) -> int:
+        """Ends every session (``cleared``), oldest first; how many."""
+        numbers, _, _ = self.fastpath.live_sessions()
+        self.fastpath.end_sessions(numbers, int(EndCause.CLEARED))
+        if self._log:
+            self._collect()
+        if self._begun and len(numbers):
+            self._settle("time", self.fastpath.packet)
+        return len(numbers)
+
+    # --- looking in ---
+
+    @property
+    def mode(self) -> str:
+        """The worst mode of any machine: off, on, extreme."""
+        return max(self.modes.values(), key=MODE_NUMBERS.__getitem__, default="off")
+
+    @property
+    def label(self) -> str:
+        """The mode as the device shows it (with ``freeable``)."""
+        snapshot = self._snapshot(self.fastpath.gauges())
+        for machine in self.machines:
+            if machine.name == "unified":
+                return machine.label(self.modes["unified"], snapshot)
+        return self.mode
+
+    def sessions(self) -> NDArray[Any]:
+        """Every live session, in order of creation: a structured array, a copy.
+
+        Fields as ``session_row_t``: addresses uint8[16] in network order (IPv4 in the first
+        four), ports, policy id, state (TcpState), times in ns, packets and bytes (forward, reply).
+        """
+        return self.fastpath.live_sessions()[1]
+
+    def lookup(
+        self, source: str, source_port: int, destination: str, destination_port: int,
+        protocol: str | int = "tcp", zone: int = 0,
+    ) -> Any | None:
+        """The session of a 5-tuple, in either direction, or None. A row of ``sessions``."""
+        return self.fastpath.find(
+            flow_key(source, source_port, destination, destination_port, protocol, zone))
+
+    def victims(self) -> NDArray[Any]:
+        """The victim ledger, oldest first: sessions evicted, taken by tension, or killed."""
+        return self.fastpath.victims()
+
+    def collect_ended(self) -> Iterable[NDArray[Any]]:
+        """Sessions that ended since the last call (``log=True``), in order, by blocks."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _collect(self) -> None:
+        rows = self.fastpath.collect_log()
+        if len(rows):
+            self._ended.append(rows)
+
+    def top_hosts(self, count: int = HOSTS_IN_SNAPSHOT) -> list[dict[str, Any]]:
+        """Initiators with most live sessions: [{host, sessions}]."""
+        addresses, families, live = self.fastpath.hosts()
+        if len(live) > count:
+            keep = np.argpartition(live, len(live) - count)[-count:]
+            floor = live[keep].min()
+            keep = np.flatnonzero(live >= floor)
+            addresses, families, live = addresses[keep], families[keep], live[keep]
+        rows = sorted(
+            (-int(n), int(hi) << 64 | int(lo), int(family))
+            for (hi, lo), family, n in zip(addresses, families, live, strict=True))
+        return [{"host": _address_text(number, family), "sessions": -n}
+                for n, number, family in rows[:count]]
+
+    def counters(self) -> dict[str, Any]:
+        """Every counter by name, integers only: what the outcome is made from."""
+        from fwcore.figures import counters  # noqa: PLC0415 - figures reads an engine
+
+        return counters(self)
+
+    def outcome(self) -> str:
+        """The digest of everything that happened: "1:" and 32 hex digits (semantics 2)."""
+        packets, victims = self.fastpath.digests()
+        story = {
+            "transitions": self.transitions.to_dicts(), "events": self.events.to_dicts(),
+            "counters": self.counters(),
+        }
+        text = json.dumps(story, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.blake2b(packets + victims + text.encode("ascii"), digest_size=16)
+        return "1:" + digest.hexdigest()
+
+    def laws(self) -> dict[str, bool]:
+        """Each law of semantics 12 and whether it holds; two independent sources each."""
+        from fwcore.figures import laws  # noqa: PLC0415 - figures reads an engine
+
+        return laws(self)
+
+    def check_laws(self) -> dict[str, bool]:
+        """The same; raises LawBroken when one does not hold."""
+        found = self.laws()
+        broken = [name for name, holds in found.items() if not holds]
+        if broken:
+            raise LawBroken(f"broken law: {', '.join(broken)}; a defect of fwcore, please report")
+        return found
+
+
+# --- keys and addresses ---------------------------------------------------------------------------
+
+
+def flow_key(
+    source: str, source_port: int, destination: str, destination_port: int,
+    protocol: str | int, zone: int = 0,
+) -> tuple[int, int, int, int, int, int, int]:
+    """A 5-tuple in the form ``FastPath.find`` takes. Raises ValueError for what is no address."""
+    a, b = ip_address(source), ip_address(destination)
+    if a.version != b.version:
+        raise ValueError(f"{source} and {destination} are of different IP versions")
+    number = PROTOCOLS[protocol.lower()] if isinstance(protocol, str) else protocol
+    if protocol == "icmp" and a.version == 6:
+        number = PROTOCOLS["icmp6"]
+    return int(a), int(b), source_port, destination_port, number, zone, a.version
+
+
+def _address_text(number: int, family: int) -> str:
+    return str(ip_address(number.to_bytes(4 if family == 4 else 16, "big")))
+
+
+def _hosts_of(rows: NDArray[Any]) -> tuple[list[tuple[int, int]], NDArray[np.intp]]:
+    """Distinct initiators as (address, family), and the place of each row's among them."""
+    if not len(rows):
+        return [], np.zeros(0, dtype=np.intp)
+    octets = np.ascontiguousarray(rows["initiator"])
+    words = octets.view(">u8").astype(np.uint64).reshape(-1, 2)
+    key = np.column_stack([words, rows["family"].astype(np.uint64)])
+    distinct, place = np.unique(key, axis=0, return_inverse=True)
+    hosts = [(int(hi) >> 32 if family == 4 else int(hi) << 64 | int(lo), int(family))
+             for hi, lo, family in distinct]
+    return hosts, place.reshape(-1)
+
+
+__all__ = ["Engine", "Exposure", "Reason", "TcpState", "Verdict", "flow_key"]

@@ -1,0 +1,184 @@
+"""Figures of an engine: counters for the digest, the body of a result, and the laws.
+
+Everything that leaves an engine as a number is put together here; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fwcore import conserve
+from fwcore._fastpath import EndCause, Exposure, Reason, TcpState, Verdict
+
+OWNERS = ("base", "sessions", "shm", "cache")
+PEAKS = (*OWNERS, "free", "used")
+
+
+def _names(enum: Any) -> list[str]:
+    return [member.name.lower() for member in enum]
+
+
+def _memory(engine: Any, raw: dict[str, Any]) -> dict[str, Any]:
+    used, free = engine.fastpath.gauges()[:2]
+    now = dict(zip(OWNERS, engine.fastpath.owners(), strict=True))
+    return {
+        "total_pages": engine.settings.total_pages,
+        "now": now | {"free": free, "used": used},
+        "peak": dict(zip(PEAKS, raw["peaks"], strict=True)),
+        "script_short_pages": raw["script_short"],
+        "page_requests": raw["page_requests"],
+        "page_failures": raw["page_failures"],
+    }
+
+
+def _stampede(raw: dict[str, Any]) -> dict[str, Any]:
+    split = {
+        name: {"passes": raw["passes_for"][i], "sessions_deleted": raw["deleted"][i]}
+        for i, name in enumerate(("by_page", "by_full_table"))}
+    return {"passes": raw["passes"], "pages_needed": raw["pages_needed"],
+            "sessions_deleted": sum(raw["deleted"])} | split
+
+
+def _exposure(raw: dict[str, Any]) -> dict[str, Any]:
+    by_cause = {
+        name: {"sessions": raw["exposed_sessions"][i], "packets": raw["exposed_packets"][i],
+               "bytes": raw["exposed_bytes"][i]}
+        for i, name in enumerate(_names(Exposure))}
+    return {"sessions": raw["exposed_any"], "packets": sum(raw["exposed_packets"]),
+            "bytes": sum(raw["exposed_bytes"]), "by_cause": by_cause}
+
+
+def _decode(engine: Any, reasons: dict[str, int]) -> dict[str, int]:
+    found = engine.fastpath.decode_counts()
+    for name in ("non_ip", "malformed", "truncated", "unsupported_link"):
+        found[name] = reasons[name]
+    order = ("ipv4", "ipv6", "tcp", "udp", "icmp", "sctp", "other_ip", "non_ip", "fragments",
+             "malformed", "truncated", "offloaded", "unsupported_link")
+    return {name: found[name] for name in order}
+
+
+def counters(engine: Any) -> dict[str, Any]:
+    """Every counter by name, as the digest and the result have them; integers only."""
+    raw = engine.fastpath.counters()
+    counts = engine.fastpath.outcome_counts()
+    reasons = dict(zip(_names(Reason), (int(n) for n in counts.sum(axis=0)), strict=True))
+    verdicts = dict(zip(_names(Verdict), (int(n) for n in counts.sum(axis=1)), strict=True))
+    return {
+        "packets": raw["packets"], "bytes": raw["bytes"], "time_reversed": raw["time_reversed"],
+        "verdicts": verdicts, "reasons": reasons, "decode": _decode(engine, reasons),
+        "sessions": {
+            "created": raw["created"], "live": raw["live"], "peak": raw["peak"],
+            "reborn": raw["reborn"],
+            "ended": dict(zip(_names(EndCause), raw["ended"], strict=True))},
+        "memory_tension": raw["ended"][EndCause.TENSION],
+        "stampede": _stampede(raw), "memory": _memory(engine, raw),
+        "exposure": _exposure(raw),
+        "proxy": {
+            "sessions": raw["proxy_sessions"], "peak": raw["proxy_peak"],
+            "objects": raw["objects"], "objects_bypassed": raw["objects_bypassed"],
+            "objects_oversize": raw["objects_oversize"]},
+        "ips": {"filled_bytes": raw["ips_filled_bytes"], "full_count": raw["ips_full_count"]},
+        "fragments_forgotten": raw["fragments_forgotten"], "flaps": engine.flaps,
+        "transitions_forgotten": engine.transitions.forgotten,
+        "events_forgotten": engine.events.forgotten,
+    }
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+
+def _failure_after_mode(engine: Any, raw: dict[str, Any]) -> bool:
+    """A page failed only after conserve mode was hit, or by crossing both levels at once.
+
+    The fast path kept the least used memory at which an unforced request failed while every
+    machine was off; on those figures some machine has to leave off.
+    """
+    if not engine.machines or not raw["failures_off"]:
+        return True
+    need = raw["failure_need"]
+    snapshot = conserve.Snapshot(
+        engine.settings.total_pages, raw["failure_used"] + need, raw["failure_cache"],
+        max(0, raw["failure_free"] - need), raw["failure_shm"], 0)
+    return any(machine.step("off", snapshot) != "off" for machine in engine.machines)
+
+
+def laws(engine: Any) -> dict[str, bool]:
+    """Each law of semantics 12 and whether it holds; the two sources are independent."""
+    raw = engine.fastpath.counters()
+    scan = engine.fastpath.audit()
+    counts = engine.fastpath.outcome_counts()
+    recount = engine.recount.reshape(-1, 256)[: counts.shape[1], : counts.shape[0]].T
+    used, free = engine.fastpath.gauges()[:2]
+    owners = engine.fastpath.owners()
+    settings = engine.settings
+    bypassed = int(counts[Verdict.BYPASS].sum())
+    return {
+        "verdicts_recounted": bool((recount == counts).all()
+                                   and recount.sum() == raw["packets"]),
+        "live_by_scan": scan["live"] == raw["live"] == scan["hosts_live"]
+        and scan["host_entries_wrong"] == 0 and scan["half_open"] == raw["half_open"],
+        "index_entries": scan["index_entries"] == scan["live"] and scan["misplaced"] == 0,
+        "created_accounted": raw["created"] == raw["live"] + sum(raw["ended"]),
+        "pages_total": sum(owners) + free == settings.total_pages and used == sum(owners[:3]),
+        "session_pages": owners[1] == settings.session_pages(scan["live"]),
+        "buffer_pages": owners[2] == scan["shm_pages"] + raw["script_shm"]
+        and scan["proxied"] == raw["proxy_sessions"],
+        "exposure_ledger": sum(raw["exposed_packets"]) == bypassed,
+        "tension_counted": sum(raw["deleted"]) == raw["ended"][EndCause.TENSION],
+        "page_failure_after_mode": _failure_after_mode(engine, raw),
+    }
+
+
+# --- rows as others read them ---------------------------------------------------------------------
+
+
+def key_text(row: Any) -> str:
+    """``10.0.0.5:4321-203.0.113.9:443/tcp``: the notation of ``fwcore explain --flow``."""
+    from ipaddress import ip_address  # noqa: PLC0415
+
+    size = 4 if row["family"] == 4 else 16
+    ends = []
+    for address, port in (("initiator", "initiator_port"), ("responder", "responder_port")):
+        text = str(ip_address(bytes(row[address][:size])))
+        ends.append(f"[{text}]:{row[port]}" if size == 16 else f"{text}:{row[port]}")
+    names = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
+    protocol = names.get(int(row["protocol"]), str(row["protocol"]))
+    zone = f"@{row['zone']}" if row["zone"] else ""
+    return f"{ends[0]}-{ends[1]}/{protocol}{zone}"
+
+
+def state_name(state: int) -> str:
+    """The state's public name; FIN_WAIT is kept as two."""
+    name = TcpState(state).name
+    return "FIN_WAIT" if name == "FIN_WAIT_REPLY" else name
+
+
+INSPECTIONS = ("none", "flow", "proxy", "flow+proxy")
+
+
+def victim_dict(row: Any) -> dict[str, Any]:
+    """A row of the victim ledger in the contract's form."""
+    return {
+        "packet": int(row["ended_packet"]), "created_packet": int(row["created_packet"]),
+        "key": key_text(row), "cause": EndCause(row["cause"]).name.lower(),
+        "age_ns": int(row["ended_ns"] - row["created_ns"]),
+        "idle_ns": int(row["ended_ns"] - row["last_seen_ns"]),
+        "bytes": int(row["bytes"].sum()), "state": state_name(int(row["state"])),
+        "policy": int(row["policy"]), "inspection": INSPECTIONS[row["inspection"]],
+    }
+
+
+def timeline(engine: Any) -> dict[str, Any]:
+    """The samples as columns: name -> list of int (verdicts and reasons: name -> name -> list)."""
+    rows = engine.fastpath.samples()
+    plain = ("time_ns", "packet", "mode", "live", "created", "ended", "tension", "evicted",
+             "free", "exposed_packets")
+    columns: dict[str, Any] = {name: rows[name].tolist() for name in plain}
+    for i, owner in enumerate(OWNERS):
+        columns[owner] = rows["pages"][:, i].tolist()
+    for field, enum in (("verdicts", Verdict), ("reasons", Reason)):
+        columns[field] = {name: rows[field][:, i].tolist()
+                          for i, name in enumerate(_names(enum)) if np.any(rows[field][:, i])}
+    return columns

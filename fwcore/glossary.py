@@ -1,0 +1,303 @@
+"""The glossary: one entry for every counter of a result, in the order in which it stands there.
+
+An entry's ``name`` is the counter's path in the result, dots between the keys. ``find`` also
+answers for what stands below an entry (``exposure.by_cause.ips.packets``). The documentation and
+``--help`` are made from here, so a counter without an entry does not exist (a test).
+
+``reset`` says when a counter goes back to zero:
+
+    RUN     never within a run: counts from its first packet on
+    NOW     never: it is the present figure, it rises and falls
+    PEAK    never: the highest since the start
+    FIXED   never: set at construction
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+RUN: Final = "never within a run"
+NOW: Final = "never: the present figure"
+PEAK: Final = "never: the highest since the start"
+FIXED: Final = "never: fixed at construction"
+
+
+class Entry(NamedTuple):
+    """What a counter means."""
+
+    name: str           # path in the result
+    meaning: str
+    reset: str = RUN
+    vendor: str = ""    # the vendor's name for it; empty where there is none
+
+
+def _under(prefix: str, *entries: Entry) -> tuple[Entry, ...]:
+    """The same entries with the prefix before each name."""
+    return tuple(entry._replace(name=f"{prefix}.{entry.name}") for entry in entries)
+
+
+TOP: Final = (
+    Entry("packets", "frames processed, whatever their verdict"),
+    Entry("bytes", "length of those frames on the wire"),
+    Entry("duration_ns", "capture time from the first packet to the latest"),
+    Entry("time_reversed", "packets older than one before them; handled at the later time"),
+)
+
+VERDICTS: Final = _under(
+    "verdicts",
+    Entry("forward", "packets forwarded; their policy asks for no inspection"),
+    Entry("inspect", "packets forwarded and inspected as their policy asks"),
+    Entry("bypass", "packets forwarded without an inspection that their policy asks for"),
+    Entry("drop", "packets not forwarded"),
+)
+
+REASONS: Final = _under(
+    "reasons",
+    Entry("new", "first packet of a session that was made"),
+    Entry("hit", "packet of a standing session"),
+    Entry("related", "ICMP error quoting a packet of a standing session; gets its verdict"),
+    Entry("fragment", "later fragment, followed to its session through the fragment table"),
+    Entry("tcp_invalid", "TCP step that the state does not allow; it changes nothing"),
+    Entry("non_ip", "frame that carries no IP (ARP, LLDP, ...)"),
+    Entry("unsupported_link", "frame of a link type that is not read"),
+    Entry("truncated", "header cut off by the capture's snap length"),
+    Entry("fragment_orphan", "later fragment whose first was not seen, or is forgotten"),
+    Entry("bypass_conserve", "forwarded uninspected: conserve mode, av-failopen pass or one-shot"),
+    Entry("bypass_kernel", "forwarded uninspected: kernel conserve mode",
+          vendor="av_break=pass/pass"),
+    Entry("bypass_one_shot", "forwarded uninspected: what one-shot left behind after the mode"),
+    Entry("bypass_proxy_table", "forwarded uninspected: proxy session table full",
+          vendor="av-failopen-session"),
+    Entry("bypass_ips", "forwarded uninspected: IPS in its fail state, fail-open enable"),
+    Entry("bypass_oversize", "forwarded uninspected: rest of an object larger than oversize_bytes"),
+    Entry("bypass_no_memory", "forwarded uninspected: no page for the object"),
+    Entry("malformed", "a header contradicts itself or the frame's length"),
+    Entry("icmp_orphan", "ICMP error that quotes no standing session"),
+    Entry("no_session", "TCP segment without SYN and without a session, refused by midstream"),
+    Entry("denied", "no policy accepts it; counts packets", vendor="policy_deny"),
+    Entry("conserve_block", "new session refused: conserve mode, av-failopen off or idledrop"),
+    Entry("extreme", "new session refused: extreme low memory"),
+    Entry("ips_block", "new session refused: IPS in its fail state, fail-open disable"),
+    Entry("half_open_limit", "new session refused: as many half-open ones as allowed"),
+    Entry("host_limit", "new session refused: as many of its initiator as allowed"),
+    Entry("proxy_table_full", "new session refused: no room in the proxy session table"),
+    Entry("table_full", "new session refused: no record free",
+          vendor="nf_conntrack: table full, dropping packet"),
+    Entry("no_memory", "new session refused: no page, not even after a tension pass"),
+    Entry("killed", "packet at which its session was killed: it asked for memory under off"),
+)
+
+DECODE: Final = _under(
+    "decode",
+    Entry("ipv4", "packets with a whole and valid IPv4 header, outermost"),
+    Entry("ipv6", "packets with a whole and valid IPv6 header, outermost"),
+    Entry("tcp", "TCP packets with a key; later fragments excepted"),
+    Entry("udp", "UDP packets with a key; later fragments excepted"),
+    Entry("icmp", "ICMP and ICMPv6 packets, errors included"),
+    Entry("sctp", "SCTP packets with a key; later fragments excepted"),
+    Entry("other_ip", "packets of other IP protocols"),
+    Entry("non_ip", "frames that carry no IP"),
+    Entry("fragments", "first and later fragments"),
+    Entry("malformed", "frames whose headers contradict themselves"),
+    Entry("truncated", "frames whose headers were cut by the snap length"),
+    Entry("offloaded", "packets with length 0 in the header, as segmentation offload leaves them"),
+    Entry("unsupported_link", "frames of a link type that is not read"),
+)
+
+SESSIONS: Final = _under(
+    "sessions",
+    Entry("created", "sessions inserted into the connection table"),
+    Entry("live", "sessions standing", NOW, "session_count"),
+    Entry("half_open", "TCP before ESTABLISHED, and UDP with one packet; part of live", NOW,
+          "ephemeral"),
+    Entry("peak", "most sessions standing at once", PEAK),
+    Entry("reborn", "sessions made anew after they were evicted, taken by tension or killed"),
+)
+
+ENDED: Final = _under(
+    "sessions.ended",
+    Entry("expired", "sessions idle for their timeout"),
+    Entry("closed", "sessions past their time-wait, or past the wait after a RST"),
+    Entry("clash", "closed sessions replaced by a SYN of the same key", vendor="clash"),
+    Entry("evicted", "sessions that made room in a full table, tension passes excepted",
+          vendor="connection_table_full, replacing_conn"),
+    Entry("tension", "sessions deleted by tension passes", vendor="memory_tension_drop"),
+    Entry("killed", "sessions ended by idledrop, or for asking for memory under off"),
+    Entry("cleared", "sessions ended by the operator or a restart", vendor="flush"),
+)
+
+TENSION: Final = (
+    Entry("memory_tension", "sessions deleted because a page could not be allocated, or no record"
+          " was free: the oldest of every bucket", vendor="memory_tension_drop"),
+    *_under(
+        "stampede",
+        Entry("passes", "scans of the whole table that deleted the oldest of every bucket"),
+        Entry("pages_needed", "pages that were missing when those passes began"),
+        Entry("sessions_deleted", "sessions they deleted; what exceeds the need is the stampede"),
+        Entry("by_page.passes", "passes because a page could not be allocated"),
+        Entry("by_page.sessions_deleted", "sessions deleted for a page"),
+        Entry("by_full_table.passes", "passes because no record was free (when_full tension)"),
+        Entry("by_full_table.sessions_deleted", "sessions deleted for a record"),
+    ),
+)
+
+_OWNERS: Final = (
+    Entry("base", "pages of the system, its daemons, and what a pressure script adds"),
+    Entry("sessions", "pages of the connection table"),
+    Entry("shm", "pages of proxy, logging and quarantine buffers", vendor="shm"),
+    Entry("cache", "released buffers, kept until needed", vendor="freeable; Inactive"),
+    Entry("free", "pages nobody has", vendor="MemFree"),
+    Entry("used", "base + sessions + shm", vendor="memory used"),
+)
+
+MEMORY: Final = (
+    Entry("memory.total_pages", "RAM of the appliance in pages of 4096 bytes", FIXED, "total RAM"),
+    *(owner._replace(name=f"memory.now.{owner.name}", reset=NOW) for owner in _OWNERS),
+    *(owner._replace(name=f"memory.peak.{owner.name}", reset=PEAK, vendor="",
+                     meaning=f"most at once: {owner.meaning}") for owner in _OWNERS),
+    *_under(
+        "memory",
+        Entry("thresholds", "levels of each machine in pages", FIXED,
+              "threshold green, red, extreme; entermargin, exitmargin"),
+        Entry("script_short_pages", "pages the pressure script asked for and still lacks", NOW),
+        Entry("page_requests", "requests for pages, whether met or not"),
+        Entry("page_failures", "requests whose first attempt failed, forced failures included"),
+    ),
+)
+
+CONSERVE: Final = (
+    Entry("flaps", "entries into extreme less than 60 s after the last exit from it"),
+    *_under(
+        "conserve",
+        Entry("flaps", "the same as flaps"),
+        Entry("seconds", "capture time spent in each mode"),
+    ),
+    Entry("transitions_forgotten", "transitions beyond transitions_max: counted, not kept"),
+    Entry("events_forgotten", "events beyond events_max: counted, not kept"),
+    Entry("victims_forgotten", "rows that the victim ledger, a ring of victims_max, had to forget"),
+    Entry("fragments_forgotten", "fragment entries pushed out before their 30 s by newer ones"),
+)
+
+EXPOSURE: Final = _under(
+    "exposure",
+    Entry("sessions", "sessions with a packet that passed without an inspection due to it"),
+    Entry("packets", "packets that did; as many as verdicts.bypass"),
+    Entry("bytes", "length of those packets on the wire"),
+)
+
+EXPOSURE_CAUSES: Final = _under(
+    "exposure.by_cause",
+    Entry("conserve", "conserve mode, av-failopen pass or one-shot", vendor="AV bypass"),
+    Entry("kernel", "kernel conserve mode", vendor="av_break=pass/pass"),
+    Entry("one_shot", "what one-shot left behind after the mode"),
+    Entry("proxy_table", "the proxy session table was full", vendor="av-failopen-session"),
+    Entry("ips", "IPS in its fail state, fail-open enable", vendor="IPS session scan paused"),
+    Entry("oversize", "objects larger than oversize_bytes, from there on"),
+    Entry("no_memory", "objects for which a page could not be had"),
+)
+
+INSPECTION: Final = (
+    Entry("idledrop.hosts", "sessions that idledrop ended, by host (initiator)"),
+    *_under(
+        "proxy",
+        Entry("sessions", "proxied sessions standing", NOW),
+        Entry("peak", "most proxied sessions at once", PEAK),
+        Entry("objects", "objects started, bypassed ones included"),
+        Entry("objects_bypassed", "objects that a mode or want of a page left unscanned"),
+        Entry("objects_oversize", "objects given up at oversize_bytes"),
+    ),
+    *_under(
+        "ips",
+        Entry("filled_bytes", "payload put into the IPS buffer"),
+        Entry("full_count", "times the IPS buffer became full", vendor="IPS session scan paused"),
+    ),
+)
+
+TABLE: Final = _under(
+    "table",
+    Entry("max_connections", "sessions that the connection table can hold", FIXED,
+          "nf_conntrack_max"),
+    Entry("buckets", "chains of the appliance's table; tension takes one session of each", FIXED,
+          "table_size; nf_conntrack_buckets"),
+    Entry("bytes", "memory that fwcore's own table takes, index and timers included", FIXED),
+    Entry("bytes_per_connection", "the same for one connection; not the appliance's figure", FIXED),
+    Entry("max_depth", "most sessions in one bucket", PEAK, "max_depth"),
+)
+
+SPEED: Final = (
+    *_under(
+        "speed",
+        Entry("wall_s", "seconds of real time for the packets; the capture's loading excepted"),
+        Entry("packets_per_s", "packets over wall_s"),
+        Entry("ns_per_packet", "wall_s over packets"),
+        Entry("longest_pause_ns", "longest time that one call of the fast path took"),
+        Entry("load_s", "seconds of real time for reading the capture"),
+    ),
+    *_under(
+        "pace",
+        Entry("late_packets", "packets processed after the moment that the pace asked for"),
+        Entry("max_late_ns", "how late the latest of them was", PEAK),
+    ),
+)
+
+EVENTS: Final = _under(
+    "events",
+    Entry("conserve_entered", "a machine left off", vendor="Memory conserve mode entered"),
+    Entry("conserve_left", "a machine is off again", vendor="Memory conserve mode exited"),
+    Entry("extreme_entered", "used + freeable reached extreme",
+          vendor="Extreme low memory mode entered"),
+    Entry("extreme_left", "back from extreme to on", vendor="Extreme low memory mode exited"),
+    Entry("one_shot_latched", "one-shot: new sessions bypass from here on, after the mode too"),
+    Entry("one_shot_released", "av-failopen was changed or the engine restarted"),
+    Entry("ips_fail_open_entered", "IPS entered its fail state", vendor="IPS session scan paused"),
+    Entry("ips_fail_open_left", "IPS left its fail state", vendor="IPS session scan resumed"),
+    Entry("memory_warning", "no machine, and less than 100 MB (10**6) of RAM free"),
+    Entry("memory_warning_cleared", "110 MB free again"),
+    Entry("table_full", "the connection table holds max_connections",
+          vendor="connection_table_full"),
+    Entry("table_full_ended", "it holds at most 90 % again; duration_ns since table_full",
+          vendor="FortiGate has reached system connection limit for <n> seconds"),
+    Entry("idledrop", "one round that ended sessions: hosts, sessions"),
+    Entry("configured", "settings were changed while running"),
+    Entry("restarted", "the engine was restarted"),
+)
+
+ENTRIES: Final = (
+    *TOP, *VERDICTS, *REASONS, *DECODE, *SESSIONS, *ENDED, *TENSION, *MEMORY, *CONSERVE,
+    *EXPOSURE, *EXPOSURE_CAUSES, *INSPECTION, *TABLE, *SPEED, *EVENTS,
+)
+BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
+
+
+def find(name: str) -> Entry | None:
+    """The entry of a counter, or of the nearest thing above it; None for an unknown name."""
+    while name:
+        if name in BY_NAME:
+            return BY_NAME[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def search(word: str) -> Iterator[Entry]:
+    """Entries with the word in their name, meaning or vendor's name; case does not matter."""
+    wanted = word.lower()
+    return (
+        entry for entry in ENTRIES
+        if wanted in f"{entry.name}\n{entry.meaning}\n{entry.vendor}".lower()
+    )
+
+
+def text(entry: Entry) -> str:
+    """One entry in one line."""
+    vendor = f" [vendor: {entry.vendor}]" if entry.vendor else ""
+    return f"{entry.name}: {entry.meaning}{vendor} (reset: {entry.reset})"
+
+
+def markdown() -> str:
+    """All entries as a Markdown table, for the documentation."""
+    lines = ["| counter | meaning | reset | vendor's name |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {meaning} | {reset} | {vendor} |" for name, meaning, reset, vendor in ENTRIES
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,416 @@
+"""Policies: ordered rules -> the arrays in which the fast path looks a new session up.
+
+    [[policy]] rows  --parse-->  Policy, in order  --compile_policies-->  PolicyTable
+    id, zone, source, destination, protocol, ports  ->  action, inspection
+
+Laws: the first match wins; no match denies; no policies at all are one, id 0, accept, none.
+A policy is looked up once per session, with the responder's address as destination and the
+responder's port as port; one with ports matches only TCP, UDP and SCTP. A policy expands to one
+row per (family, source, destination, port range), rows stand in the order of their policies, so
+that the first row that matches names the first policy that matches.
+
+Inspection is a class of two bits, flow 1 and proxy 2 (semantics 9). Which feature needs which:
+[H] "All of the Security Profiles features use the AV proxy with the exception of IPS,
+application control, DoS as well as flow-based antivirus, DLP, and web filter scanning."
+"""
+
+import difflib
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fwcore._fastpath import PolicyAction
+from fwcore.errors import SettingsError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+FLOW = 1
+PROXY = 2
+ROWS_MAX = 1_000_000
+ANY = -1
+
+INSPECTIONS: Mapping[str, int] = {
+    "none": 0, "flow": FLOW, "proxy": PROXY, "flow+proxy": FLOW | PROXY,
+}
+FEATURES: Mapping[str, int] = {
+    "ips": FLOW,  # [H] these six continue to operate in conserve mode
+    "application-control": FLOW,
+    "dos": FLOW,
+    "flow-antivirus": FLOW,
+    "flow-dlp": FLOW,
+    "flow-webfilter": FLOW,
+    "antivirus": PROXY,
+    "dlp": PROXY,
+    "webfilter": PROXY,
+    "antispam": PROXY,  # other content features: buffered and examined as a whole
+    "emailfilter": PROXY,
+    "file-filter": PROXY,
+    "icap": PROXY,
+    "ssl-inspection": PROXY,
+    "videofilter": PROXY,
+    "waf": PROXY,
+}
+PROTOCOLS: Mapping[str, int] = {
+    "any": ANY, "icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51,
+    "icmpv6": 58, "ospf": 89, "sctp": 132,
+}
+PORT_PROTOCOLS = frozenset({6, 17, 132})
+ACTIONS: Mapping[str, int] = {action.name.lower(): int(action) for action in PolicyAction}
+KEYS = ("id", "zone", "source", "destination", "protocol", "ports", "action", "inspection")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One rule. Empty ``source``, ``destination`` or ``ports`` is any."""
+
+    id: int
+    source: tuple[Network, ...] = ()
+    destination: tuple[Network, ...] = ()
+    protocol: int = ANY  # IP protocol number
+    ports: tuple[tuple[int, int], ...] = ()  # of the responder: (low, high), both included
+    zone: int = ANY  # VLAN id
+    action: int = 0  # PolicyAction
+    inspection: int = 0  # class bits: flow 1, proxy 2
+    features: tuple[str, ...] = ()
+
+    def families(self) -> tuple[int, ...]:
+        """IP versions for which both address lists have something: 4, 6 or both."""
+        return tuple(
+            family for family in (4, 6)
+            if all(_of_family(nets, family) for nets in (self.source, self.destination))
+        )
+
+    def matches(
+        self, zone: int, source: Address, destination: Address, protocol: int, port: int
+    ) -> bool:
+        """Whether this rule takes a session of this initiator, responder and responder's port."""
+        return (
+            self.zone in (ANY, zone)
+            and self.protocol in (ANY, protocol)
+            and (not self.ports or _port_within(self.ports, protocol, port))
+            and _within(self.source, source)
+            and _within(self.destination, destination)
+        )
+
+
+DEFAULT = Policy(id=0)
+
+
+def _of_family(nets: Sequence[Network], family: int) -> list[tuple[int, int]]:
+    """(address, mask) of the networks of a family; any is one with mask 0."""
+    if not nets:
+        return [(0, 0)]
+    return [(int(net.network_address), int(net.netmask)) for net in nets if net.version == family]
+
+
+def _within(nets: Sequence[Network], address: Address) -> bool:
+    return not nets or any(address in net for net in nets)
+
+
+def _port_within(ports: Sequence[tuple[int, int]], protocol: int, port: int) -> bool:
+    return protocol in PORT_PROTOCOLS and any(low <= port <= high for low, high in ports)
+
+
+# ---------------------------------------------------------------- rows -> policies
+
+
+def _near(name: Any, names: Iterable[str]) -> str:
+    found = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.5)
+    return f'; did you mean "{found[0]}"?' if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a row stands. Rows of a settings file bring ``where`` and ``lines`` of their own."""
+
+    row: Mapping[str, Any]
+    fallback: str
+
+    def error(self, key: str, text: str) -> SettingsError:
+        where = getattr(self.row, "where", self.fallback)
+        where = getattr(self.row, "lines", {}).get(key, where)
+        return SettingsError(f"{where}: {text}")
+
+
+def _number(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _networks(place: _Place, key: str) -> tuple[Network, ...]:
+    """``"any"``, one network or a list of them; a single address is a network of one."""
+    value = place.row.get(key, "any")
+    if value == "any":
+        return ()
+    nets: list[Network] = []
+    for text in _listed(value):
+        if not isinstance(text, str):
+            raise place.error(key, f'{key}: {text!r} is not a network such as "10.0.0.0/8"')
+        try:
+            net = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise place.error(
+                key, f'{key}: "{text}" is not an address or network such as "10.0.0.0/8", or "any"'
+            ) from None
+        if "/" in text and ipaddress.ip_interface(text).ip != net.network_address:
+            raise place.error(
+                key, f'{key}: "{text}" has bits beyond its prefix; the network is "{net}"'
+            )
+        nets.append(net)
+    if not nets:
+        raise place.error(key, f'{key} = [] matches nothing; write "any" or leave it out')
+    return tuple(nets)
+
+
+def _protocol(place: _Place) -> int:
+    value = place.row.get("protocol", "any")
+    if isinstance(value, str) and value.lower() in PROTOCOLS:
+        return PROTOCOLS[value.lower()]
+    if _number(value, 0, 255):
+        return int(value)
+    raise place.error(
+        "protocol", f"protocol = {value!r} is unknown{_near(value, PROTOCOLS)}; allowed: "
+        f"{', '.join(PROTOCOLS)}, or a number from 0 to 255"
+    )
+
+
+def _port_range(place: _Place, value: Any) -> tuple[int, int]:
+    """``80``, ``"80"`` or ``"8000-8099"``."""
+    low, dash, high = str(value).partition("-")
+    low, high = low.strip(), high.strip() if dash else low.strip()
+    digits = all(text.isdecimal() and len(text) <= 5 for text in (low, high))
+    if isinstance(value, (int, str)) and digits and int(low) <= int(high) <= 65535:
+        return int(low), int(high)
+    raise place.error(
+        "ports", f"ports: {value!r} is not a port; allowed: 0 to 65535, or a range such as"
+        ' "8000-8099"'
+    )
+
+
+def _ports(place: _Place, protocol: int) -> tuple[tuple[int, int], ...]:
+    value = place.row.get("ports", "any")
+    if value == "any":
+        return ()
+    if protocol != ANY and protocol not in PORT_PROTOCOLS:
+        raise place.error("ports", f"ports: protocol {protocol} has none; tcp, udp and sctp do")
+    ranges = tuple(_port_range(place, each) for each in _listed(value))
+    if not ranges:
+        raise place.error("ports", 'ports = [] matches nothing; write "any" or leave it out')
+    return ranges
+
+
+def _zone(place: _Place) -> int:
+    value = place.row.get("zone", "any")
+    if value == "any":
+        return ANY
+    if _number(value, 0, 4095):
+        return int(value)
+    raise place.error("zone", f'zone = {value!r}: allowed: a VLAN id from 0 to 4095, or "any"')
+
+
+def _action(place: _Place) -> int:
+    value = place.row.get("action", "accept")
+    if isinstance(value, str) and value in ACTIONS:
+        return ACTIONS[value]
+    raise place.error(
+        "action", f"action = {value!r} is unknown{_near(value, ACTIONS)}; allowed: "
+        f"{', '.join(ACTIONS)}"
+    )
+
+
+def _inspection(place: _Place) -> tuple[int, tuple[str, ...]]:
+    """Class bits and the features named."""
+    value = place.row.get("inspection", "none")
+    if isinstance(value, str) and value in INSPECTIONS:
+        return INSPECTIONS[value], ()
+    bits, features = 0, []
+    for name in _listed(value):
+        if not isinstance(name, str) or name not in FEATURES:
+            raise place.error(
+                "inspection", f"inspection: {name!r} is unknown"
+                f"{_near(name, [*FEATURES, *INSPECTIONS])}; allowed: {', '.join(INSPECTIONS)}, or"
+                f" a list of {', '.join(FEATURES)}"
+            )
+        bits |= FEATURES[name]
+        features.append(name)
+    return bits, tuple(features)
+
+
+def _parse_row(place: _Place, number: int) -> Policy:
+    for key in place.row:
+        if key not in KEYS:
+            raise place.error(
+                key, f'unknown key "{key}" in [[policy]]{_near(key, KEYS)}; allowed: '
+                f"{', '.join(KEYS)}"
+            )
+    identity = place.row.get("id", number)
+    if not _number(identity, 0, 2**32 - 1):
+        raise place.error("id", f"id = {identity!r}: allowed: a number from 0 to {2**32 - 1}")
+    protocol, action = _protocol(place), _action(place)
+    inspection, features = _inspection(place)
+    policy = Policy(
+        id=identity,
+        source=_networks(place, "source"),
+        destination=_networks(place, "destination"),
+        protocol=protocol,
+        ports=_ports(place, protocol),
+        zone=_zone(place),
+        action=action,
+        inspection=0 if action == PolicyAction.DENY else inspection,
+        features=features,
+    )
+    if not policy.families():
+        raise place.error(
+            "destination", f"policy {identity} matches nothing: source and destination have no IP"
+            " version in common"
+        )
+    return policy
+
+
+def parse(rows: Sequence[Mapping[str, Any]], where: str = "policy") -> tuple[Policy, ...]:
+    """Policies from ``[[policy]]`` rows, in order; no rows: one, id 0, accept, none.
+
+    Keys: id (default: the row's number), zone, source, destination, protocol, ports (default
+    any), action (accept), inspection (none). A denied session is not inspected, so that a deny
+    policy has class none whatever it names. ``where`` begins the message about a row that does
+    not know its own place. Raises SettingsError.
+    """
+    policies: list[Policy] = []
+    seen: dict[int, int] = {}
+    for number, row in enumerate(rows, 1):
+        place = _Place(row, f"{where} {number}")
+        policy = _parse_row(place, number)
+        if policy.id in seen:
+            raise place.error(
+                "id", f"id = {policy.id} is already the id of policy row {seen[policy.id]};"
+                " every policy has its own"
+            )
+        seen[policy.id] = number
+        policies.append(policy)
+    return tuple(policies) or (DEFAULT,)
+
+
+def has_proxy(policies: Iterable[Policy]) -> bool:
+    """Whether any policy that lets sessions through has a proxy part."""
+    return any(
+        policy.inspection & PROXY and policy.action != PolicyAction.DENY for policy in policies
+    )
+
+
+def first_match(
+    policies: Iterable[Policy], zone: int, source: Address, destination: Address, protocol: int,
+    port: int,
+) -> Policy | None:
+    """The first policy that matches, or None (denied): the plain form of the table."""
+    for policy in policies:
+        if policy.matches(zone, source, destination, protocol, port):
+            return policy
+    return None
+
+
+# ---------------------------------------------------------------- policies -> arrays
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyTable:
+    """What the fast path reads: n rows in order, m policies. All arrays are C-contiguous.
+
+    Addresses and masks are (high, low) 64-bit halves; IPv4 is its 32-bit number in the low half,
+    high half and high mask 0. A row matches when ``(address & mask) == row``.
+    """
+
+    policies: tuple[Policy, ...] = field(repr=False)
+    row_policy: NDArray[np.uint32]  # [n] index into policies
+    row_protocol: NDArray[np.int16]  # [n] -1 any
+    row_zone: NDArray[np.int32]  # [n] -1 any
+    row_port_low: NDArray[np.uint16]  # [n]
+    row_port_high: NDArray[np.uint16]  # [n]
+    row_has_ports: NDArray[np.uint8]  # [n] 0: any port, any protocol
+    row_family: NDArray[np.uint8]  # [n] 4 or 6
+    row_source: NDArray[np.uint64]  # [n, 2]
+    row_source_mask: NDArray[np.uint64]  # [n, 2]
+    row_destination: NDArray[np.uint64]  # [n, 2]
+    row_destination_mask: NDArray[np.uint64]  # [n, 2]
+    policy_id: NDArray[np.uint32]  # [m]
+    policy_action: NDArray[np.uint8]  # [m] PolicyAction
+    policy_inspection: NDArray[np.uint8]  # [m] class bits
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.row_policy)
+
+
+def row_count(policy: Policy) -> int:
+    """Rows a policy expands to: sources x destinations x port ranges, per family."""
+    return sum(
+        len(_of_family(policy.source, family)) * len(_of_family(policy.destination, family))
+        for family in (4, 6)
+    ) * max(1, len(policy.ports))
+
+
+def _check_count(policies: Sequence[Policy]) -> None:
+    counts = [row_count(policy) for policy in policies]
+    if sum(counts) > ROWS_MAX:
+        largest = max(range(len(counts)), key=counts.__getitem__)
+        raise SettingsError(
+            f"policies expand to {sum(counts)} rows (sources x destinations x port ranges);"
+            f" allowed: {ROWS_MAX}; policy {policies[largest].id} alone makes {counts[largest]}"
+        )
+
+
+def _halves(number: int) -> tuple[int, int]:
+    return number >> 64, number & (2**64 - 1)
+
+
+def _rows(policies: Sequence[Policy]) -> list[tuple[Any, ...]]:
+    """One tuple per row, in the order of the arrays."""
+    rows = []
+    for index, policy in enumerate(policies):
+        for family in (4, 6):
+            for source, source_mask in _of_family(policy.source, family):
+                for target, target_mask in _of_family(policy.destination, family):
+                    addresses = (_halves(source), _halves(source_mask), _halves(target),
+                                 _halves(target_mask))
+                    for low, high in policy.ports or ((0, 65535),):
+                        rows.append((index, policy.protocol, policy.zone, low, high,
+                                     bool(policy.ports), family, *addresses))
+    return rows
+
+
+_ROW_TYPES: Mapping[str, type[np.generic]] = {  # in the order of _rows
+    "row_policy": np.uint32, "row_protocol": np.int16, "row_zone": np.int32,
+    "row_port_low": np.uint16, "row_port_high": np.uint16, "row_has_ports": np.uint8,
+    "row_family": np.uint8, "row_source": np.uint64, "row_source_mask": np.uint64,
+    "row_destination": np.uint64, "row_destination_mask": np.uint64,
+}
+
+
+def compile_policies(policies: Sequence[Policy]) -> PolicyTable:
+    """Expand policies to the arrays of ``PolicyTable``.
+
+    Raises SettingsError when they make more than 1 000 000 rows.
+    """
+    _check_count(policies)
+    columns = list(zip(*_rows(policies), strict=True)) or [()] * len(_ROW_TYPES)
+    arrays: dict[str, NDArray[Any]] = {}
+    for (name, dtype), column in zip(_ROW_TYPES.items(), columns, strict=True):
+        array = np.array(column, dtype=dtype)
+        arrays[name] = array.reshape(-1, 2) if dtype is np.uint64 else array
+    return PolicyTable(
+        policies=tuple(policies),
+        policy_id=np.array([policy.id for policy in policies], dtype=np.uint32),
+        policy_action=np.array([policy.action for policy in policies], dtype=np.uint8),
+        policy_inspection=np.array([policy.inspection for policy in policies], dtype=np.uint8),
+        **arrays,
+    )
+
+
+compile = compile_policies  # noqa: A001  (the name of the interface: policy.compile)

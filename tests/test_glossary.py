@@ -1,0 +1,107 @@
+"""Every counter has one entry, every entry says something, and every enum is covered exactly."""
+
+import pytest
+
+from fwcore import glossary
+from fwcore._fastpath import EndCause, Exposure, Reason, Verdict
+from fwcore.events import KINDS
+
+OWNERS = ("base", "sessions", "shm", "cache", "free", "used")
+
+# The counters of the digest, and those the result adds to them.
+COUNTERS = [
+    "packets", "bytes", "time_reversed", "duration_ns", "memory_tension", "flaps",
+    "fragments_forgotten", "transitions_forgotten", "events_forgotten", "victims_forgotten",
+    *(f"decode.{name}" for name in (
+        "ipv4", "ipv6", "tcp", "udp", "icmp", "sctp", "other_ip", "non_ip", "fragments",
+        "malformed", "truncated", "offloaded", "unsupported_link")),
+    *(f"sessions.{name}" for name in ("created", "live", "half_open", "peak", "reborn")),
+    *(f"stampede.{name}" for name in ("passes", "pages_needed", "sessions_deleted")),
+    *(f"stampede.{by}.{name}" for by in ("by_page", "by_full_table")
+      for name in ("passes", "sessions_deleted")),
+    *(f"memory.{when}.{owner}" for when in ("now", "peak") for owner in OWNERS),
+    *(f"memory.{name}" for name in (
+        "total_pages", "thresholds", "script_short_pages", "page_requests", "page_failures")),
+    *(f"exposure.{name}" for name in ("sessions", "packets", "bytes")),
+    *(f"proxy.{name}" for name in (
+        "sessions", "peak", "objects", "objects_bypassed", "objects_oversize")),
+    *(f"ips.{name}" for name in ("filled_bytes", "full_count")),
+    *(f"conserve.{name}" for name in ("flaps", "seconds")),
+    "idledrop.hosts",
+    *(f"table.{name}" for name in (
+        "max_connections", "buckets", "bytes", "bytes_per_connection", "max_depth")),
+    *(f"speed.{name}" for name in (
+        "wall_s", "packets_per_s", "ns_per_packet", "longest_pause_ns", "load_s")),
+    *(f"pace.{name}" for name in ("late_packets", "max_late_ns")),
+]
+ENUMS = {"verdicts": Verdict, "reasons": Reason, "sessions.ended": EndCause,
+         "exposure.by_cause": Exposure}
+
+
+@pytest.mark.parametrize(("prefix", "members"), ENUMS.items())
+def test_enums_are_covered_exactly_and_in_order(prefix, members):
+    depth = prefix.count(".") + 1
+    found = [
+        entry.name for entry in glossary.ENTRIES
+        if entry.name.startswith(f"{prefix}.") and entry.name.count(".") == depth
+    ]
+    assert found == [f"{prefix}.{member.name.lower()}" for member in members]
+
+
+def test_kinds_of_events_are_covered_exactly():
+    assert [entry.name for entry in glossary.EVENTS] == [f"events.{kind}" for kind in KINDS]
+
+
+def test_counters_are_covered_exactly():
+    from_enums = {f"{prefix}.{m.name.lower()}" for prefix, members in ENUMS.items()
+                  for m in members}
+    from_events = {f"events.{kind}" for kind in KINDS}
+    assert set(glossary.BY_NAME) == {*COUNTERS, *from_enums, *from_events}
+
+
+def test_each_counter_has_one_entry():
+    names = [entry.name for entry in glossary.ENTRIES]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("entry", glossary.ENTRIES, ids=lambda entry: entry.name)
+def test_entries_say_something(entry):
+    assert len(entry.meaning) > 8
+    assert not entry.meaning.endswith(".")
+    assert entry.reset in (glossary.RUN, glossary.NOW, glossary.PEAK, glossary.FIXED)
+    assert "|" not in "".join(entry)
+
+
+VENDOR = [
+    ("memory_tension", "memory_tension_drop"), ("sessions.ended.clash", "clash"),
+    ("sessions.half_open", "ephemeral"), ("sessions.live", "session_count"),
+    ("sessions.ended.cleared", "flush"), ("table.max_depth", "max_depth"),
+]
+
+
+@pytest.mark.parametrize(("name", "vendor"), VENDOR)
+def test_vendors_names(name, vendor):
+    assert glossary.BY_NAME[name].vendor == vendor
+
+
+def test_find():
+    assert glossary.find("packets").name == "packets"
+    assert glossary.find("exposure.by_cause.ips.packets").name == "exposure.by_cause.ips"
+    assert glossary.find("memory.thresholds.unified.red").name == "memory.thresholds"
+    assert glossary.find("nothing.of.the.kind") is None
+
+
+def test_search():
+    assert "sessions.half_open" in {entry.name for entry in glossary.search("EPHEMERAL")}
+    assert not list(glossary.search("no such word"))
+
+
+def test_text_and_markdown():
+    line = glossary.text(glossary.BY_NAME["sessions.live"])
+    assert line == (
+        "sessions.live: sessions standing [vendor: session_count]"
+        " (reset: never: the present figure)"
+    )
+    rows = glossary.markdown().splitlines()
+    assert len(rows) == len(glossary.ENTRIES) + 2
+    assert all(row.count("|") == 5 for row in rows)

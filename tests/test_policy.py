@@ -1,0 +1,197 @@
+"""Policies: rows as an engineer writes them, expansion, refusals, array against plain match."""
+
+import ipaddress
+import random
+
+import numpy as np
+import pytest
+
+from fwcore import policy
+from fwcore.errors import SettingsError
+from fwcore.settings import Row
+
+
+def addresses(*texts):
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def refusal(*rows):
+    with pytest.raises(SettingsError) as refused:
+        policy.parse(rows)
+    return str(refused.value)
+
+
+def test_no_rows_are_one_policy():
+    (only,) = policy.parse([])
+    assert (only.id, only.action, only.inspection) == (0, policy.PolicyAction.ACCEPT, 0)
+
+
+def test_the_row_of_the_contract():
+    (row,) = policy.parse([{
+        "id": 1, "source": ["10.0.0.0/8"], "destination": "any", "protocol": "tcp",
+        "ports": [80, "8000-8099"], "action": "accept", "inspection": ["antivirus", "ips"],
+    }])
+    assert row == policy.Policy(
+        1, addresses("10.0.0.0/8"), (), 6, ((80, 80), (8000, 8099)), -1, 0, 3,
+        ("antivirus", "ips"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("inspection", "bits"),
+    [
+        ("none", 0), ("flow", 1), ("proxy", 2), ("flow+proxy", 3), ([], 0), ("ips", 1),
+        (["application-control", "dos", "flow-antivirus", "flow-dlp", "flow-webfilter"], 1),
+        (["antivirus"], 2), (["dlp"], 2), (["webfilter"], 2), (["waf", "ips"], 3),
+    ],
+)
+def test_inspection_classes(inspection, bits):
+    assert policy.parse([{"inspection": inspection}])[0].inspection == bits
+
+
+def test_has_proxy_looks_at_what_passes():
+    assert not policy.has_proxy(policy.parse([{"inspection": "flow"}]))
+    assert not policy.has_proxy(policy.parse([{"inspection": "proxy", "action": "deny"}]))
+    assert policy.has_proxy(policy.parse([{}, {"inspection": ["dlp"], "action": "local"}]))
+
+
+@pytest.mark.parametrize(
+    ("row", "part"),
+    [
+        ({"inspection": ["antivirsu"]}, 'did you mean "antivirus"'),
+        ({"inspection": "flow-proxy"}, "allowed: none, flow"),
+        ({"inspection": [3]}, "3 is unknown"),
+        ({"action": "allow"}, "accept, deny, local"),
+        ({"action": ["deny"]}, "is unknown"),
+        ({"inspection": [{}]}, "is unknown"),
+        ({"action": "denny"}, 'did you mean "deny"'),
+        ({"protocol": "tpc"}, 'did you mean "tcp"'),
+        ({"protocol": 256}, "0 to 255"),
+        ({"protocol": True}, "True is unknown"),
+        ({"source": "10.0.0.1/8"}, 'the network is "10.0.0.0/8"'),
+        ({"source": ["10.0.0.0/33"]}, "not an address or network"),
+        ({"source": [10]}, "10 is not a network"),
+        ({"destination": []}, "matches nothing"),
+        ({"source": "10.0.0.0/8", "destination": "2001:db8::/32"}, "no IP version in common"),
+        ({"ports": [65536]}, "0 to 65535"),
+        ({"ports": ["9-8"]}, "'9-8' is not a port"),
+        ({"ports": [True]}, "is not a port"),
+        ({"ports": ["-5"]}, "is not a port"),
+        ({"ports": [80], "protocol": "icmp"}, "protocol 1 has none"),
+        ({"zone": 4096}, "0 to 4095"),
+        ({"id": -1}, "allowed: a number"),
+        ({"id": "1"}, "allowed: a number"),
+        ({"sources": "any"}, 'did you mean "source"'),
+    ],
+)
+def test_refused(row, part):
+    message = refusal({"id": 7}, row)
+    assert message.startswith("policy 2: ") and part in message
+
+
+def test_duplicate_ids():
+    assert "already the id of policy row 1" in refusal({"id": 5}, {"id": 5})
+
+
+def test_rows_that_know_their_place():
+    row = Row({"id": 1, "action": "x"}, "f.toml:3", {"id": "f.toml:4", "action": "f.toml:5"})
+    assert refusal(row).startswith("f.toml:5: ")
+    assert refusal(Row({"id": 1}, "f.toml:1"), Row({"id": 1}, "f.toml:9")).startswith("f.toml:9: ")
+
+
+def test_expansion():
+    rows = [
+        {"id": 1, "source": ["10.0.0.0/8", "2001:db8::/32"], "ports": [80, 443]},
+        {"id": 2, "zone": 7, "protocol": "udp", "action": "local"},
+        {"id": 3, "destination": "192.0.2.1", "action": "deny", "inspection": "proxy"},
+    ]
+    table = policy.compile(policy.parse(rows))
+    assert len(table) == 4 + 2 + 1
+    assert table.row_policy.tolist() == [0, 0, 0, 0, 1, 1, 2]
+    assert table.row_family.tolist() == [4, 4, 6, 6, 4, 6, 4]
+    assert table.row_port_low.tolist() == [80, 443, 80, 443, 0, 0, 0]
+    assert table.row_has_ports.tolist() == [1, 1, 1, 1, 0, 0, 0]
+    assert table.row_protocol.tolist() == [-1, -1, -1, -1, 17, 17, -1]
+    assert table.row_zone.tolist() == [-1] * 4 + [7, 7, -1]
+    assert table.row_source[0].tolist() == [0, 0x0A000000]
+    assert table.row_source_mask[0].tolist() == [0, 0xFF000000]
+    assert table.row_source[2].tolist() == [0x20010DB8 << 32, 0]
+    assert table.row_source_mask[2].tolist() == [0xFFFFFFFF << 32, 0]
+    assert table.row_destination[6].tolist() == [0, 0xC0000201]
+    assert table.row_destination_mask[6].tolist() == [0, 0xFFFFFFFF]
+    assert table.policy_id.tolist() == [1, 2, 3]
+    assert table.policy_action.tolist() == [0, 2, 1]
+    assert table.policy_inspection.tolist() == [0, 0, 0]
+
+
+def test_array_types():
+    table = policy.compile(policy.parse([]))
+    types = {
+        "row_policy": np.uint32, "row_protocol": np.int16, "row_zone": np.int32,
+        "row_port_low": np.uint16, "row_port_high": np.uint16, "row_has_ports": np.uint8,
+        "row_family": np.uint8, "row_source": np.uint64, "row_source_mask": np.uint64,
+        "row_destination": np.uint64, "row_destination_mask": np.uint64, "policy_id": np.uint32,
+        "policy_action": np.uint8, "policy_inspection": np.uint8,
+    }
+    for name, dtype in types.items():
+        array = getattr(table, name)
+        assert array.dtype == dtype and array.flags.c_contiguous, name
+        wide = dtype == np.uint64
+        assert array.shape == ((2, 2) if wide else (1,) if name[0] == "p" else (2,)), name
+    assert len(policy.compile(())) == 0 and policy.compile(()).row_source.shape == (0, 2)
+
+
+def test_expansion_is_bounded_before_it_is_made():
+    nets = [f"10.{a}.{b}.0/24" for a in range(4) for b in range(256)]
+    rows = [{"id": 9, "source": nets, "destination": nets}]  # 1024 x 1024
+    with pytest.raises(SettingsError, match="1048576 rows.*policy 9"):
+        policy.compile(policy.parse(rows))
+
+
+def look_up(table, zone, source, destination, protocol, port):
+    """The fast path's look-up over the arrays: index of the first policy that matches, or None."""
+
+    def inside(address, net, mask):
+        number = int(address)
+        halves = np.array([number >> 64, number & (2**64 - 1)], dtype=np.uint64)
+        return ((halves & mask) == net).all(axis=1)
+
+    found = (
+        (table.row_family == source.version)
+        & ((table.row_zone == -1) | (table.row_zone == zone))
+        & ((table.row_protocol == -1) | (table.row_protocol == protocol))
+        & inside(source, table.row_source, table.row_source_mask)
+        & inside(destination, table.row_destination, table.row_destination_mask)
+        & ((table.row_has_ports == 0) | (
+            (protocol in (6, 17, 132)) & (table.row_port_low <= port)
+            & (port <= table.row_port_high)))
+    )
+    rows = np.flatnonzero(found)
+    return table.policies[table.row_policy[rows[0]]] if rows.size else None
+
+
+def random_row(rng):
+    row = {}
+    nets = ["10.0.0.0/30", "10.0.0.2", "10.0.0.0/31", "2001:db8::/126", "2001:db8::1"]
+    for key in ("source", "destination"):
+        if rng.random() < 0.6:
+            row[key] = rng.sample(nets, rng.randint(3, 5))
+    if rng.random() < 0.5:
+        row["zone"] = rng.randint(0, 2)
+    if rng.random() < 0.5:
+        row["protocol"] = rng.choice(["tcp", 17, "sctp"])
+    if rng.random() < 0.5:
+        row["ports"] = [rng.randint(0, 5), f"{rng.randint(0, 3)}-{rng.randint(3, 5)}"]
+    return row
+
+
+def test_arrays_and_plain_match_agree():
+    rng = random.Random(1)
+    for _ in range(60):
+        policies = policy.parse([random_row(rng) for _ in range(rng.randint(1, 5))])
+        table = policy.compile(policies)
+        for _ in range(40):
+            base = ipaddress.ip_address(rng.choice(["10.0.0.0", "2001:db8::"]))
+            ends = (base + rng.randint(0, 4), base + rng.randint(0, 4))
+            asked = (rng.randint(0, 2), *ends, rng.choice([1, 6, 17, 58, 132]), rng.randint(0, 6))
+            assert look_up(table, *asked) is policy.first_match(policies, *asked)
