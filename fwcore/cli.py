@@ -153,14 +153,22 @@ def _pressure(text: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals:
             raise FwcoreError(f"--pressure {text!r}: {part!r} is not KEY=VALUE")
-        try:
-            row[key] = int(value)
-        except ValueError:
-            try:
-                row[key] = float(value)
-            except ValueError:
-                row[key] = value
+        row[key] = _number(value)
     return row
+
+
+def _number(value: str) -> int | float | str:
+    """A number, also '-8MiB'; text stays text (settings judge it)."""
+    for unit, factor in (("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)):
+        if value.endswith(unit):
+            try:
+                return int(value.removesuffix(unit)) * factor
+            except ValueError:
+                continue
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _warn(settings: Any) -> None:
@@ -208,13 +216,9 @@ class _Group(click.Group):
 
 def _version(ctx: click.Context, _option: Any, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib import metadata
+        from fwcore import __version__
 
-        try:
-            version = metadata.version("fwcore")
-        except metadata.PackageNotFoundError:
-            version = "(not installed: run from a checkout)"
-        click.echo(f"fwcore {version}")
+        click.echo(f"fwcore {__version__}")
         ctx.exit()
 
 
@@ -445,18 +449,23 @@ def explain(captures: tuple[str, ...], flow: str, **given: Any) -> int:
 
 def _chunks(captures: Sequence[str], given: dict[str, Any]) -> Any:
     """The captures' packets as the replay would feed them: filter, timing and limit applied."""
-    from fwcore import replay as module
+    from fwcore.capture import open_captures
+    from fwcore.replay import Timing, Turns
 
-    return module.chunks(
-        list(captures), reader=given["reader"], filter=given["filter_"], timing=given["timing"],
-        limit=given["limit"], chunk_size=given["chunk_size"],
-    )  # fmt: skip
+    def readers() -> Any:
+        options = {"reader": given["reader"], "chunk_size": given["chunk_size"]}
+        return open_captures(list(captures), filter=given["filter_"], **options)
+
+    if given["loop"] > 1:
+        raise FwcoreError("explain follows one turn of a capture: --loop has no meaning here")
+    timing = Timing.parse(given["timing"])
+    return (timing.retime(chunk) for _, chunk in Turns(readers, 1, given["limit"]))
 
 
 def _engine(settings: Any) -> Any:
     from fwcore.engine import Engine
 
-    return Engine(settings)
+    return Engine(settings, log=True)
 
 
 @app.command()

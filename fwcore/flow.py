@@ -2,7 +2,8 @@
 
 ``10.0.0.5:4321-203.0.113.9:443/tcp``, ``[2001:db8::1]:4321-[2001:db8::9]:53/udp``.
 The first endpoint is meant as the initiator, but both orders name the same flow. ICMP echo has its
-identifier where ports stand; other protocols have no port: ``10.0.0.1-10.0.0.2/gre``.
+identifier where ports stand; other protocols have no port: ``10.0.0.1-10.0.0.2/47``. With zones,
+the VLAN follows: ``.../tcp@12``.
 """
 
 from __future__ import annotations
@@ -12,11 +13,8 @@ from typing import NamedTuple
 
 from fwcore.errors import FwcoreError
 
-PROTOCOLS = {
-    "icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58,
-    "ospf": 89, "sctp": 132,
-}  # fmt: skip
-NAMES = {number: name for name, number in PROTOCOLS.items()}
+NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}  # as `fwcore.figures` writes
+PROTOCOLS = {**{name: number for number, name in NAMES.items()}, "icmpv6": 58, "gre": 47, "esp": 50}
 WITH_PORTS = (6, 17, 132)
 EXAMPLE = "10.0.0.5:4321-203.0.113.9:443/tcp"
 
@@ -35,15 +33,17 @@ class Endpoint(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """A 5-tuple: initiator, responder, protocol number."""
+    """A 5-tuple: initiator, responder, protocol number; and the zone, 0 without."""
 
     initiator: Endpoint
     responder: Endpoint
     protocol: int
+    zone: int = 0
 
     def __str__(self) -> str:
         name = NAMES.get(self.protocol, str(self.protocol))
-        return f"{self.initiator}-{self.responder}/{name}"
+        zone = f"@{self.zone}" if self.zone else ""
+        return f"{self.initiator}-{self.responder}/{name}{zone}"
 
     @property
     def key(self) -> tuple[Endpoint, Endpoint, int]:
@@ -58,8 +58,12 @@ def parse(text: str) -> Flow:
     first, dash, second = ends.partition("-")
     if not slash or not dash:
         raise FwcoreError(f"flow {text!r}: write it like {EXAMPLE}")
+    protocol, _, zone = protocol.partition("@")
     number = _protocol(protocol, text)
-    flow = Flow(_endpoint(first, number, text), _endpoint(second, number, text), number)
+    if zone and not zone.isdecimal():
+        raise FwcoreError(f"flow {text!r}: zone {zone!r} is no number")
+    ends_found = _endpoint(first, number, text), _endpoint(second, number, text)
+    flow = Flow(*ends_found, number, int(zone or 0))
     if flow.initiator.address.version != flow.responder.address.version:
         raise FwcoreError(f"flow {text!r}: one address is IPv4, the other IPv6")
     return flow

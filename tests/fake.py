@@ -37,7 +37,7 @@ def _timeline(samples: int, packets: int, duration_ns: int, ends: str) -> dict[s
     line: dict[str, Any] = {
         key: []
         for key in "time_ns packet mode live created ended tension evicted base sessions shm "
-        "cache free exposure_packets".split()
+        "cache free exposed_packets".split()
     }
     verdicts: dict[str, list[int]] = {name: [] for name in ("forward", "inspect", "bypass", "drop")}
     reasons: dict[str, list[int]] = {name: [] for name in REASONS}
@@ -162,7 +162,7 @@ def make(
     last["used"] = last["base"] + last["sessions"] + last["shm"]
     peak = {name: max(line[name]) for name in ("base", "sessions", "shm", "cache", "free")}
     peak["used"] = max(row["used_pages"] for row in transitions) if transitions else last["used"]
-    bypassed, tension = line["exposure_packets"][-1], line["tension"][-1]
+    bypassed, tension = line["exposed_packets"][-1], line["tension"][-1]
     none = {"sessions": 0, "packets": 0, "bytes": 0}
     exposed = {"sessions": bypassed // 11, "packets": bypassed, "bytes": bypassed * 640}
     created, live = line["created"][-1], line["live"][-1]

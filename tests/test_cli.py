@@ -152,6 +152,7 @@ def test_a_variant_may_name_a_file_and_values_with_commas(played, tmp_path):
 def test_pressure_as_text():
     assert cli._pressure("at_s=1.5 owner=base add_bytes=-4096") == {
         "at_s": 1.5, "owner": "base", "add_bytes": -4096}  # fmt: skip
+    assert cli._pressure("at_s=0, add_bytes=-8MiB") == {"at_s": 0, "add_bytes": -(8 << 20)}
     assert cli._pressure("fail_every=3") == {"fail_every": 3}
     with pytest.raises(FwcoreError, match="is not KEY=VALUE"):
         cli._pressure("fail_every")

@@ -14,7 +14,8 @@ TCP = "10.0.0.5:4321-203.0.113.9:443/tcp"
 @pytest.mark.parametrize(
     "written",
     [TCP, "[2001:db8::5]:4321-[2001:db8::9]:53/udp", "10.0.0.1:7-10.0.0.2:7/icmp",
-     "10.0.0.1:0-10.0.0.2:0/gre", "10.0.0.1:1-10.0.0.2:2/sctp", "10.0.0.1:0-10.0.0.2:0/254"],
+     "10.0.0.1:0-10.0.0.2:0/47", "10.0.0.1:1-10.0.0.2:2/sctp", "10.0.0.1:0-10.0.0.2:0/254",
+     "10.0.0.1:1-10.0.0.2:2/tcp@12"],
 )  # fmt: skip
 def test_flows_read_as_they_are_written(written):
     assert str(flow.parse(written)) == written
@@ -63,26 +64,29 @@ class Part:
 class Scripted:
     """An engine that plays back: packet n -> (session after it, verdict, reason, mode)."""
 
-    def __init__(self, script, victims=()):
-        self.script, self.taken, self.done = script, victims, 0
+    def __init__(self, script, ended=(), moved=()):
+        self.script, self.ended, self.moved, self.done = script, ended, moved, 0
 
     def process(self, chunk):
         self.done = chunk.steps[-1]
         return [self.script[step][1:3] for step in chunk.steps]
 
-    def session(self, _flow):
+    def session(self):
         made = self.script.get(self.done, (None,))[0]
         return made and {"created_packet": made[0], "state": made[1]}
 
     def state(self):
         mode = self.script.get(self.done, (None, "", "", "off"))[3]
-        gate = "proxy BYPASS" if mode == "on" else "all INSPECT"
+        gate = "proxy bypass" if mode == "on" else "all inspect"
         used = 90 if mode == "on" else 50
         return {"mode": mode, "used_pages": used, "freeable_pages": 2, "total_pages": 100,
                 "gate": gate}  # fmt: skip
 
-    def victims(self):
-        return self.taken
+    def moved_before(self, packet):
+        return packet in self.moved
+
+    def ends(self):
+        return self.ended
 
 
 SCRIPT = {
@@ -92,24 +96,22 @@ SCRIPT = {
     4: (None, "FORWARD", "NEW", "on"),  # another flow's packet: its pass took the session
     5: ((5, "ESTABLISHED"), "BYPASS", "BYPASS_CONSERVE", "on"),
 }
+TAKEN = ({"created_packet": 2, "packet": 4, "time_ns": 4 * 10**9, "cause": "tension"},)
 
 
-def match(chunk, _flow):
+def match(chunk):
     for index, step in enumerate(chunk.steps):
         if step in (2, 3, 5):
             yield explain.Seen(index, "reply" if step == 3 else "forward", "S", 60)
 
 
-TAKEN = ({"created_packet": 2, "packet": 4, "cause": "tension"},)
-
-
-def life(chunk_size=5, script=SCRIPT, victims=TAKEN):
-    steps = sorted(script)
+def life(chunk_size=5, ended=TAKEN, moved=()):
+    steps = sorted(SCRIPT)
     chunks = [
         Part(steps[at : at + chunk_size], [step * 10**9 for step in steps[at : at + chunk_size]])
         for at in range(0, len(steps), chunk_size)
     ]
-    return explain.follow(Scripted(script, victims), chunks, flow.parse(TCP), match)
+    return explain.follow(Scripted(SCRIPT, ended, moved), chunks, flow.parse(TCP), match)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 5])
@@ -119,39 +121,36 @@ def test_follow_tells_who_ended_it(chunk_size):
     assert [row["state"] for row in made["rows"]] == ["SYN_SENT", "SYN_RECV", "ESTABLISHED"]
     assert [row["mode"] for row in made["rows"]] == ["off", "off", "on"]
     taken, standing = made["sessions"]
-    assert (taken["packet"], taken["cause"], taken["last_packet"]) == (4, "tension", 3)
-    assert standing["cause"] == "stands"
+    assert (taken["packet"], taken["cause"]) == (4, "tension")
+    assert (standing["packet"], standing["cause"]) == (None, "stands")
+
+
+def test_a_mode_that_changed_by_time_is_the_one_the_packet_met():
+    steps = [1, 2]
+    script = {1: (None, "FORWARD", "NEW", "off"), 2: ((2, "SYN_SENT"), "BYPASS", "NEW", "on")}
+    for moved, mode in (((), "off"), ((2,), "on")):
+        made = explain.follow(Scripted(script, (), moved), [Part(steps, [0, 1])], flow.parse(TCP),
+                              match)  # fmt: skip
+        assert made["rows"][0]["mode"] == mode
 
 
 def test_the_life_on_a_terminal():
     written = explain.render_text(life(), text.Style(unicode=True))
-    assert "The session of packet 2 was ended by packet 4: tension." in written
+    assert "The session of packet 2 was ended by packet 4 at 3.000 s: tension." in written
+    assert "The session of packet 5 stands at the end of the capture." in written
     assert "session of packet 2 was gone" in written
-    assert "gate: proxy BYPASS" in written and "bypass_conserve" in written
+    assert "gate: proxy bypass" in written and "bypass_conserve" in written
     assert max(map(len, written.splitlines())) <= 80
 
 
-@pytest.mark.parametrize(
-    ("state", "following", "cause", "packet"),
-    [("ESTABLISHED", None, "expired", None), ("CLOSED", None, "closed", None),
-     ("TIME_WAIT", ((3, "SYN_SENT"), "FORWARD", "NEW", "off"), "clash", 3)],
-)  # fmt: skip
-def test_endings_without_a_victim(state, following, cause, packet):
-    script = {1: (None, "FORWARD", "NEW", "off"), 2: ((2, state), "FORWARD", "HIT", "off")}
-    script[3] = following or (None, "FORWARD", "NEW", "off")
-    if following is None:
-        script[4] = script[3]
-
-    made = explain.follow(
-        Scripted(script), [Part(sorted(script), [0] * len(script))], flow.parse(TCP),
-        lambda chunk, _: [explain.Seen(1, "forward", "", 60)]
-        + ([explain.Seen(2, "forward", "S", 60)] if following else []),
-    )  # fmt: skip
-    assert (made["sessions"][0]["cause"], made["sessions"][0]["packet"]) == (cause, packet)
+def test_an_end_that_nobody_forced():
+    ended = ({"created_packet": 2, "packet": 5, "time_ns": 4 * 10**9, "cause": "expired"},)
+    written = explain.render_text(life(ended=ended))
+    assert "The session of packet 2 ended at 3.000 s, as packet 5 came: expired." in written
 
 
 def test_a_flow_that_is_not_there():
-    made = explain.follow(Scripted(SCRIPT), [Part([1], [0])], flow.parse(TCP), lambda *_: [])
+    made = explain.follow(Scripted(SCRIPT), [Part([1], [0])], flow.parse(TCP), lambda _: [])
     assert "No packet of this flow among 1 packet." in explain.render_text(made)
 
 
@@ -199,6 +198,6 @@ def test_the_matcher_finds_both_directions_fragments_and_quotes():
     ])  # fmt: skip
     wanted = flow.parse("10.0.0.5:4321-203.0.113.9:53/udp")
     found = [(seen.index, seen.direction, seen.flags)
-             for seen in explain.Matcher(wanted)(frames, wanted)]  # fmt: skip
+             for seen in explain.Matcher(wanted)(frames)]  # fmt: skip
     assert found == [(0, "forward", ""), (2, "reply", "first"), (3, "reply", "later"),
                      (5, "reply", "")]  # fmt: skip

@@ -83,7 +83,7 @@ def make(result: Result, *, x_range: Any = None, prefix: str = "") -> dict[str, 
         charts["reasons"] = _lines(
             "reasons", ends, rates, [f"reason_{name}" for name in reasons], x_range, "packets/s"
         )
-    if columns.get("exposure_packets", np.zeros(1))[-1]:
+    if columns.get("exposed_packets", np.zeros(1))[-1]:
         charts["exposure"] = _exposure(columns, x_range)
     for name, chart in charts.items():
         chart.name = f"{prefix}{name}"
@@ -276,7 +276,7 @@ def _stack(
 
 def _exposure(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
     chart = _figure("exposure", x_range, 180, "packets, so far")
-    source = ColumnDataSource({"second": columns["second"], "packets": columns["exposure_packets"]})
+    source = ColumnDataSource({"second": columns["second"], "packets": columns["exposed_packets"]})
     colour = COLOURS["bypass"]
     chart.varea("second", 0, "packets", source=source, fill_color=colour, fill_alpha=0.30)
     edge = chart.line("second", "packets", source=source, line_color=colour, line_width=2)

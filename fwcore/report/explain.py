@@ -2,7 +2,7 @@
 
 `follow` drives an engine through a capture and stops around the packets of the flow; nothing it
 does changes the outcome, for results do not depend on how packets are cut into chunks. What it
-writes down is a plain dictionary; `render_text` and `render_html` read only that.
+writes down is a plain dictionary; `render_text` reads only that.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from fwcore.flow import NAMES, Flow
+import numpy as np
+
+from fwcore.flow import Flow
 from fwcore.report import facts, figures, text
 
-TCP = 6
 SHOWN = 200  # rows on a terminal; the JSON has all
 TAKEN = ("evicted", "tension", "killed")
 VERDICT_TONES = {"FORWARD": "", "INSPECT": "info", "BYPASS": "warn", "DROP": "bad"}
@@ -29,23 +30,26 @@ class Seen(NamedTuple):
 
 
 class Watch(Protocol):
-    """What `follow` needs of an engine; `fwcore.replay.watch` makes one."""
+    """What `follow` needs of an engine; `EngineWatch` is one."""
 
     def process(self, chunk: Any) -> Any:
         """Judges a chunk; rows of (verdict name, reason name)."""
 
-    def session(self, flow: Flow) -> Mapping[str, Any] | None:
-        """The flow's session now: {created_packet, state, packets, bytes, policy}, or None."""
+    def session(self) -> Mapping[str, Any] | None:
+        """The flow's session now: {created_packet, state}, or None."""
 
     def state(self) -> Mapping[str, Any]:
         """{mode, used_pages, freeable_pages, total_pages, gate}; gate is a line of text."""
 
-    def victims(self) -> Iterable[Mapping[str, Any]]:
-        """The victim ledger's rows."""
+    def moved_before(self, packet: int) -> bool:
+        """Whether a mode changed at a moment that was due before this packet was judged."""
+
+    def ends(self) -> Iterable[Mapping[str, Any]]:
+        """Every session of the flow that ended: {created_packet, packet, time_ns, cause}."""
 
 
 def follow(
-    watch: Watch, chunks: Iterable[Any], flow: Flow, match: Callable[[Any, Flow], Iterable[Seen]]
+    watch: Watch, chunks: Iterable[Any], flow: Flow, match: Callable[[Any], Iterable[Seen]]
 ) -> dict[str, Any]:
     """Runs the whole capture; the flow's life as a dictionary of plain values."""
     rows: list[dict[str, Any]] = []
@@ -54,23 +58,28 @@ def follow(
         position = 0
         if start_ns is None and len(chunk):
             start_ns = int(chunk.time_ns[0])
-        for seen in match(chunk, flow):
+        for seen in match(chunk):
             if seen.index > position:
                 watch.process(chunk.slice(position, seen.index))
             packet = done + seen.index + 1
-            rows.append(_one(watch, chunk.slice(seen.index, seen.index + 1), flow, seen, packet))
+            rows.append(_one(watch, chunk.slice(seen.index, seen.index + 1), seen, packet))
             position = seen.index + 1
         if position < len(chunk):
             watch.process(chunk.slice(position, len(chunk)))
         done += len(chunk)
-    return _life(flow, rows, watch, start_ns or 0, done)
+    return {
+        "schema": 1, "flow": str(flow), "start_ns": start_ns or 0, "capture_packets": done,
+        "rows": rows, "sessions": _sessions(rows, watch),
+    }  # fmt: skip
 
 
-def _one(watch: Watch, chunk: Any, flow: Flow, seen: Seen, packet: int) -> dict[str, Any]:
+def _one(watch: Watch, chunk: Any, seen: Seen, packet: int) -> dict[str, Any]:
     """One packet of the flow: the firewall as it met it, and what came of it."""
-    before, met = watch.session(flow), watch.state()
+    before, met = watch.session(), watch.state()
     ((verdict, reason),) = watch.process(chunk)
-    after = watch.session(flow)
+    after = watch.session()
+    if watch.moved_before(packet):  # the packet already saw what its time brought about
+        met = watch.state()
     return {
         "packet": packet, "time_ns": int(chunk.time_ns[0]), "direction": seen.direction,
         "flags": seen.flags, "length": seen.length,
@@ -80,36 +89,16 @@ def _one(watch: Watch, chunk: Any, flow: Flow, seen: Seen, packet: int) -> dict[
     }  # fmt: skip
 
 
-def _life(
-    flow: Flow, rows: list[dict[str, Any]], watch: Watch, start_ns: int, packets: int
-) -> dict[str, Any]:
-    """Rows, and how each session of the flow ended."""
-    sessions = sorted({row["session"] for row in rows if row["session"] is not None})
-    victims = {row["created_packet"]: row for row in watch.victims()}
-    standing = watch.session(flow)
-    ends = [_end(created, rows, victims.get(created), standing) for created in sessions]
-    return {
-        "schema": 1, "flow": str(flow), "start_ns": start_ns, "capture_packets": packets,
-        "rows": rows, "sessions": ends,
-    }  # fmt: skip
-
-
-def _end(
-    created: int, rows: list[dict[str, Any]], victim: Mapping[str, Any] | None, standing: Any
-) -> dict[str, Any]:
-    """How one session ended: taken (the ledger names the packet), by itself, or not at all."""
-    own = [row for row in rows if row["session"] == created or row["was"] == created]
-    end: dict[str, Any] = {"created_packet": created, "last_packet": own[-1]["packet"]}
-    if victim is not None:
-        return {**end, "cause": str(victim["cause"]).lower(), "packet": int(victim["packet"])}
-    if standing is not None and standing["created_packet"] == created:
-        return {**end, "cause": "stands", "packet": None}
-    last = [row for row in own if row["session"] == created][-1]
-    following = next((row for row in rows if row["packet"] > last["packet"]), None)
-    closed = last["state"] in ("TIME_WAIT", "CLOSED")
-    if closed and following is not None and following["was"] == created:
-        return {**end, "cause": "clash", "packet": following["packet"]}
-    return {**end, "cause": "closed" if closed else "expired", "packet": None}
+def _sessions(rows: list[dict[str, Any]], watch: Watch) -> list[dict[str, Any]]:
+    """Each session of the flow and how it ended; `packet` None while it stands."""
+    ended = {end["created_packet"]: dict(end) for end in watch.ends()}
+    made = {row[name] for row in rows for name in ("session", "was")} - {None}
+    return [
+        ended.get(
+            created, {"created_packet": created, "packet": None, "time_ns": None, "cause": "stands"}
+        )
+        for created in sorted(made | set(ended))
+    ]
 
 
 # -- finding the flow's packets ------------------------------------------------------------------
@@ -132,10 +121,11 @@ class Matcher:
         self._key = (low.address.version, flow.protocol, int(low.address), low.port,
                      int(high.address), high.port)  # fmt: skip
         self._initiator = int(flow.initiator.address), flow.initiator.port
-        self._vlan_zone = vlan_zone
+        self._vlan_zone, self._zone = vlan_zone, flow.zone
         self._fragments: dict[tuple[int, ...], bool] = {}
 
-    def __call__(self, chunk: Any, _flow: Flow) -> Iterator[Seen]:
+    def __call__(self, chunk: Any) -> Iterator[Seen]:
+        """The flow's packets of a chunk, in order; the chunk itself is not changed."""
         low, high = self._needles
         for index in range(len(chunk)):
             frame = chunk.frame(index)
@@ -167,7 +157,7 @@ class Matcher:
 
     def _same(self, key: Any) -> bool:
         found = (key.family, key.protocol, key.address_a, key.port_a, key.address_b, key.port_b)
-        return found == self._key
+        return found == self._key and key.zone == self._zone
 
 
 # -- the engine, as `follow` wants it -------------------------------------------------------------
@@ -176,46 +166,83 @@ CLASSES = ("none", "flow", "proxy", "flow+proxy")
 
 
 class EngineWatch:
-    """A `Watch` over an engine: process(chunk), lookup(flow), snapshot(), victims()."""
+    """A `Watch` over an engine made with ``log=True``, so that it tells how sessions ended."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, flow: Flow) -> None:
         self._engine = engine
+        first, second = flow.initiator, flow.responder
+        self._tuple = (str(first.address), first.port, str(second.address), second.port,
+                       flow.protocol, flow.zone)  # fmt: skip
+        self._ends = {_end_bytes(first), _end_bytes(second)}
+        self._flow = flow
+        self._ended: list[dict[str, Any]] = []
 
     def process(self, chunk: Any) -> list[tuple[str, str]]:
-        """Verdict and reason of each packet by name."""
+        """Verdict and reason of each packet by name; keeps the flow's sessions that ended."""
         from fwcore._fastpath import Reason, Verdict
 
-        return [
-            (Verdict(int(verdict)).name, Reason(int(reason)).name)
-            for verdict, reason in self._engine.process(chunk)
-        ]
+        outcome = self._engine.process(chunk)
+        for rows in self._engine.collect_ended():
+            self._keep(rows)
+        if len(chunk) > 1:
+            return []  # nobody asks about the packets in between
+        return [(Verdict(int(a)).name, Reason(int(b)).name) for a, b in outcome]
 
-    def session(self, flow: Flow) -> Mapping[str, Any] | None:
+    def _keep(self, rows: Any) -> None:
+        from fwcore._fastpath import EndCause
+
+        ports = {self._flow.initiator.port, self._flow.responder.port}
+        wanted = (rows["protocol"] == self._flow.protocol) & (rows["zone"] == self._flow.zone)
+        for side in ("initiator_port", "responder_port"):
+            wanted &= np.isin(rows[side], list(ports))
+        for row in rows[wanted]:
+            ends = {
+                (bytes(row[side]), int(row[f"{side}_port"])) for side in ("initiator", "responder")
+            }
+            if ends == self._ends:
+                self._ended.append({
+                    "created_packet": int(row["created_packet"]),
+                    "packet": int(row["ended_packet"]), "time_ns": int(row["ended_ns"]),
+                    "cause": EndCause(int(row["cause"])).name.lower(),
+                })  # fmt: skip
+
+    def session(self) -> Mapping[str, Any] | None:
         """created_packet and the state by name of the flow's session."""
-        from fwcore._fastpath import TcpState
+        from fwcore.figures import state_name
 
-        found = self._engine.lookup(flow)
+        found = self._engine.lookup(*self._tuple)
         if found is None:
             return None
-        state = found["state"]
-        name = state if isinstance(state, str) else TcpState(int(state)).name
-        name = "FIN_WAIT" if name == "FIN_WAIT_REPLY" else name
-        if flow.protocol != TCP:
-            name = NAMES.get(flow.protocol, str(flow.protocol))
+        name = state_name(int(found["state"]))
+        if name == "NONE":
+            name = "STANDS"
         return {"created_packet": int(found["created_packet"]), "state": name}
 
     def state(self) -> Mapping[str, Any]:
         """Mode, pages and the gate row, as they stand between two packets."""
-        now = self._engine.snapshot()
+        gauges = self._engine.fastpath.gauges()
+        row = getattr(self._engine, "row", None)  # none before the first packet
         return {
-            "mode": facts.worst(now["modes"]), "used_pages": int(now["used_pages"]),
-            "freeable_pages": int(now["cache_pages"]), "total_pages": int(now["total_pages"]),
-            "gate": gate_text(now["gate"]),
+            "mode": self._engine.mode, "used_pages": gauges[0], "freeable_pages": gauges[6],
+            "total_pages": self._engine.settings.total_pages,
+            "gate": gate_text(row) if row is not None else "not asked yet",
         }  # fmt: skip
 
-    def victims(self) -> Iterable[Mapping[str, Any]]:
-        """The ledger's rows, causes by name."""
-        return self._engine.victims()
+    def moved_before(self, packet: int) -> bool:
+        """A transition at this packet whose cause is time or start; before packet 1 always."""
+        found = reversed(self._engine.transitions.to_dicts()[-8:])
+        return packet == 1 or any(
+            row["packet"] == packet and row["cause"] != "packet" for row in found
+        )
+
+    def ends(self) -> Iterable[Mapping[str, Any]]:
+        """The flow's sessions that ended, in order."""
+        return self._ended
+
+
+def _end_bytes(end: Any) -> tuple[bytes, int]:
+    """An endpoint as a session's row holds it: 16 bytes, IPv4 in the first four."""
+    return end.address.packed.ljust(16, b"\0"), end.port
 
 
 def gate_text(row: Any) -> str:
@@ -244,7 +271,7 @@ def run(
     chunks: Iterable[Any], engine: Any, flow: Flow, *, vlan_zone: bool = False
 ) -> dict[str, Any]:
     """Follows a flow through an engine that has seen nothing yet."""
-    return follow(EngineWatch(engine), chunks, flow, Matcher(flow, vlan_zone=vlan_zone))
+    return follow(EngineWatch(engine, flow), chunks, flow, Matcher(flow, vlan_zone=vlan_zone))
 
 
 # -- rendering ----------------------------------------------------------------------------------
@@ -304,12 +331,13 @@ def ending(life: Mapping[str, Any], style: text.Style) -> Iterator[str]:
         yield "  No session was ever made for this flow."
     for end in life["sessions"]:
         made = f"  The session of packet {figures.count(end['created_packet'])}"
-        if end["cause"] == "stands":
+        if end["packet"] is None:
             yield f"{made} stands at the end of the capture."
-        elif end["packet"] is not None:
-            tone = "bad" if end["cause"] in TAKEN else ""
-            at = f"packet {figures.count(end['packet'])}"
-            yield style.paint(f"{made} was ended by {at}: {end['cause']}.", tone)
+            continue
+        when = figures.since(end["time_ns"], life["start_ns"])
+        packet = figures.count(end["packet"])
+        if end["cause"] in TAKEN:
+            ended = f"{made} was ended by packet {packet} at {when}: {end['cause']}."
+            yield style.paint(ended, "bad")
         else:
-            after = f"after packet {figures.count(end['last_packet'])}, its last"
-            yield f"{made} ended {after}: {end['cause']}."
+            yield f"{made} ended at {when}, as packet {packet} came: {end['cause']}."

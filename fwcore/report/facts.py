@@ -20,7 +20,8 @@ MODES = ("off", "on", "extreme")
 TONES = {"forward": "good", "inspect": "info", "bypass": "warn", "drop": "bad"}
 MODE_TONES = {"off": "dim", "on": "warn", "extreme": "bad"}
 NORMAL_REASONS = ("new", "hit")
-FINDINGS = ("tension", "evicted", "killed")
+HARMS = {"taken": "bad", "dropped": "bad", "bypassed": "warn"}
+HIT_COLUMNS = ("sessions", "packets", "bytes", *HARMS)
 
 
 class Line(NamedTuple):
@@ -168,6 +169,15 @@ def top_reasons(result: Result, number: int = 6, *, unusual: bool = True) -> lis
         if packets and not (unusual and name in NORMAL_REASONS)
     ]
     return sorted(rows, key=lambda row: (-row[1], row[0]))[:number]
+
+
+def hit(result: Result, kind: str) -> tuple[list[str], list[list[Any]]]:
+    """Who was hit: (columns, rows) of the result's top hosts or policies; harmed ones only."""
+    name = {"hosts": "host", "policies": "id"}[kind]
+    found = result.data.get("top", {}).get(kind, [])
+    harmed = [row for row in found if any(row.get(column) for column in HARMS)]
+    columns = [column for column in HIT_COLUMNS if any(column in row for row in harmed)]
+    return columns, [[row[name], *(row.get(column, 0) for column in columns)] for row in harmed]
 
 
 def setting(result: Result, name: str) -> Any:

@@ -250,18 +250,21 @@ def _exposure(result: Result, divs: dict[str, str]) -> str:
 
 
 def _hit(result: Result) -> str:
-    top = result.data.get("top", {})
     made = []
-    for key, name, title in (("hosts", "host", "Hosts"), ("policies", "id", "Policies")):
-        rows = [
-            (row[name], *(figures.count(row.get(part, 0)) for part in ("sessions", "packets")),
-             (figures.count(row["dropped"]), "bad" if row["dropped"] else "dim"),
-             (figures.count(row["bypassed"]), "warn" if row["bypassed"] else "dim"))
-            for row in top.get(key, ())
-        ]  # fmt: skip
+    for kind, title in (("hosts", "Hosts hit"), ("policies", "Policies hit")):
+        names, found = facts.hit(result, kind)
+        rows = []
+        for name, *values in found:
+            cells: list[Any] = [name]
+            for column, value in zip(names, values, strict=True):
+                shown = figures.size(value) if column == "bytes" else figures.count(value)
+                tone = facts.HARMS.get(column, "") if value else "dim"
+                cells.append((shown, tone))
+            rows.append(cells)
         if rows:
-            head = (name, "sessions", "packets", "dropped", "unscanned")
-            made.append(section(title, table(head, rows, (1, 2, 3, 4))))
+            numbers = tuple(range(1, len(names) + 1))
+            head = ("initiator" if kind == "hosts" else "policy", *names)
+            made.append(section(title, table(head, rows, numbers)))
     return f'<div class="pair">{"".join(made)}</div>' if made else ""
 
 

@@ -277,22 +277,23 @@ def _sessions(result: Result, style: Style) -> Iterator[str]:
 
 
 def _victims(result: Result, style: Style) -> Iterator[str]:
-    top = result.data.get("top", {})
     gap = False
-    for key, title, name in (("hosts", "hosts hit", "host"), ("policies", "policies", "id")):
-        found = [row for row in top.get(key, ()) if row["dropped"] or row["bypassed"]][:5]
+    for kind, title in (("hosts", "hosts hit"), ("policies", "policies")):
+        names, found = facts.hit(result, kind)
         if not found:
             continue
-        figure = ("sessions", "packets", "dropped", "bypassed")
-        rows = [["initiator" if key == "hosts" else "policy", *figure]]
-        rows += [
-            [str(row[name])[:24], *(figures.count(row.get(column, 0)) for column in figure)]
-            for row in found
-        ]
+        rows = [["initiator" if kind == "hosts" else "policy", *names]]
+        for name, *values in found[:5]:
+            shown = (
+                figures.size(value) if column == "bytes" else figures.count(value)
+                for column, value in zip(names, values, strict=True)
+            )
+            rows.append([str(name)[:24], *shown])
         if gap:
             yield ""
         gap = True
-        yield from section(title, columns(rows, ["", "", "", "bad", "warn"], style), style)
+        tones = ["", *(facts.HARMS.get(column, "") for column in names)]
+        yield from section(title, columns(rows, tones, style), style)
 
 
 def _exposure(result: Result, style: Style) -> Iterator[str]:
@@ -324,7 +325,7 @@ def _speed(result: Result, style: Style) -> Iterator[str]:
             f"{speed['ns_per_packet']:.3g} ns a packet",
             f"{figures.seconds(speed['wall_s'])} in all",
             f"longest pause {figures.nanoseconds(speed['longest_pause_ns'])}",
-            *([f"loading {figures.seconds(speed['load_s'])}"] if speed.get("load_s") else []),
+            *([f"reading, starting {figures.seconds(speed['load_s'])}"] if speed.get("load_s") else []),
         ],
         style,
     )
