@@ -384,6 +384,7 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
         raise click.UsageError("compare needs --with at least twice")
     if len(set(variants)) < len(variants):
         raise click.UsageError("compare: the same --with was given twice")
+    given["assignments"] = (f"victims_max={module.VICTIMS}", *given["assignments"])
     named = {variant: _variant(variant, given) for variant in variants}
 
     def run(paths: Sequence[str], settings: Any, **more: Any) -> Any:

@@ -266,3 +266,76 @@ def test_the_shell_can_ask_for_completions():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           env={**os.environ, **asked})  # fmt: skip
     assert "explain" in done.stdout
+
+
+# -- with the real engine -----------------------------------------------------------------------
+
+PRESSED = (
+    "--personality", "fortios-7", "--set", "ram_bytes=96MiB", "--set", "max_connections=1500",
+    "--set", "timeline_interval_s=0.01", "--pressure", "at_s=0.05 add_bytes=40MiB",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    pytest.importorskip("fwcore.engine")
+    from fwcore.capture import synth
+
+    path = tmp_path_factory.mktemp("c") / "web.pcap"
+    synth.to_pcap(path, synth.make("web", packets=20_000, rate_pps=200_000, sessions=200))
+    return str(path)
+
+
+def test_replay_for_real(run, capture, tmp_path):
+    state, digest = str(tmp_path / "s"), None
+    code, out, _ = run("replay", capture, *PRESSED, "--state", state, "--json", str(tmp_path / "j"))
+    assert code == 0 and "off → on" in out and "all " in out
+    assert max(map(len, out.splitlines())) <= 80
+    result = Result.load(state)
+    digest = result.outcome
+    assert result.packets == 20_000 and len(result.array("sessions")) == result.sessions.live
+    assert run("report", state)[1] == out == run("report", str(tmp_path / "j"))[1]
+    assert run("replay", capture, *PRESSED, "-q", "--expect-outcome", digest)[0] == 0
+    other = (*PRESSED, "--timing", "speed:2")
+    assert run("replay", capture, *other, "-q", "--expect-outcome", digest)[0] == 4
+
+
+def test_a_page_for_real(run, capture, tmp_path):
+    pytest.importorskip("bokeh")
+    page = tmp_path / "r.html"
+    assert run("replay", capture, *PRESSED, "-q", "--html", str(page))[0] == 0
+    assert 'id="banner"' in page.read_text() and "enters memory conserve mode" in page.read_text()
+
+
+def test_compare_for_real(run, capture, tmp_path):
+    code, _, _ = run("compare", capture, *PRESSED, "--with", "av_failopen=pass", "--with",
+                     "extreme_scope=inspected", "--json", str(tmp_path / "c"), "-q")  # fmt: skip
+    made = json.loads((tmp_path / "c").read_text())
+    assert code == 0 and sum(row["flows"] for row in made["groups"]) == made["flows"] > 0
+    for row, result in zip(made["harm"], made["results"], strict=True):
+        assert row["dropped_packets"] == result["verdicts"]["drop"]
+        assert row["uninspected_packets"] == result["verdicts"]["bypass"]
+        assert row["outcome"] == result["outcome"]
+
+
+@pytest.mark.parametrize("chunk_size", ["64", "4096"])
+def test_explain_for_real(run, capture, tmp_path, chunk_size):
+    run("replay", capture, *PRESSED, "-q", "--verdicts", str(tmp_path / "v.csv"), "--sessions",
+        str(tmp_path / "s.csv"))  # fmt: skip
+    import csv
+
+    with open(tmp_path / "v.csv") as file:
+        verdicts = list(csv.DictReader(file))
+    with open(tmp_path / "s.csv") as file:
+        session = next(row for row in csv.DictReader(file) if row["cause"] == "tension")
+    code, out, _ = run("explain", capture, *PRESSED, "--flow", session["key"], "--chunk-size",
+                       chunk_size, "--json", str(tmp_path / "e"))  # fmt: skip
+    made = json.loads((tmp_path / "e").read_text())
+    own = [row for row in verdicts if row["flow"] == session["flow"]]
+    assert code == 0
+    assert [(str(row["packet"]), row["verdict"].lower(), row["reason"].lower())
+            for row in made["rows"]] == [
+        (row["packet"], row["verdict"], row["reason"]) for row in own]  # fmt: skip
+    end = next(end for end in made["sessions"] if end["cause"] == "tension")
+    assert str(end["packet"]) == session["ended_packet"]
+    assert f"was ended by packet {end['packet']:,}".replace(",", " ") in out

@@ -18,12 +18,12 @@ from fwcore.result import Result
 try:
     from bokeh.embed import components
     from bokeh.models import (
+        BasicTickFormatter,
         ColumnDataSource,
         HoverTool,
         Label,
         Legend,
         NumeralTickFormatter,
-        PrintfTickFormatter,
         Range1d,
         Span,
     )
@@ -36,6 +36,7 @@ SAMPLES = 1500  # rows of the timeline that a page holds; more than a screen has
 BINS = 300  # equal stretches of time for figures per second
 MAX_BANDS = 2000
 LABELLED_BANDS = 12  # with more than these, names over the bands would cover one another
+NARROW = 20  # a band below this part of the capture has no name over it
 LONG_S = 300  # a longer capture's axis reads in hours, minutes and seconds
 MIB_PAGES = 256
 FONT = "system-ui, sans-serif"
@@ -112,18 +113,18 @@ def _figure(name: str, x_range: Any, height: int, unit: str, **options: Any) -> 
     chart.toolbar.logo = None
     chart.toolbar.autohide = True
     chart.yaxis.axis_label = unit
-    chart.yaxis.axis_label_text_font_style = "normal"
-    chart.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+    chart.axis.axis_label_text_font_style = "normal"
+    chart.yaxis.formatter = NumeralTickFormatter(format="0.[00]a")
     chart.yaxis.ticker.desired_num_ticks = 5
     chart.axis.axis_label_text_font = chart.axis.major_label_text_font = FONT
     chart.xgrid.grid_line_color = None
-    chart.min_border_left = 76
+    chart.min_border_left = 80
     chart.axis.axis_line_color = None
     chart.axis.minor_tick_line_color = None
     if x_range.end > LONG_S:
         chart.xaxis.formatter = NumeralTickFormatter(format="00:00:00")
     else:
-        chart.xaxis.formatter = PrintfTickFormatter(format="%g s")
+        chart.xaxis.formatter = BasicTickFormatter(use_scientific=False)
     return chart
 
 
@@ -150,6 +151,8 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
     """Pages by owner over time, thresholds as lines, modes as bands."""
     total = result.data["memory"]["total_pages"] / MIB_PAGES
     chart = _figure("memory", x_range, 380, "MiB", y_range=Range1d(0, total * 1.08))
+    chart.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+    chart.xaxis.axis_label = "seconds since the first packet"
     _bands(chart, result, total * 1.08)
     stack, top = {}, np.zeros(len(columns["second"]))
     for owner in facts.OWNERS:
@@ -187,7 +190,7 @@ def _bands(chart: Any, result: Result, top: float) -> None:
         "left": [(band.start_ns - start) / 1e9 for band in found],
         "right": [(band.end_ns - start) / 1e9 for band in found],
         "colour": [COLOURS["extreme" if band.mode == "extreme" else "on"] for band in found],
-        "name": [f" {band.mode}" for band in found],
+        "name": [f" {band.mode}" if _wide(result, band) else "" for band in found],
     })  # fmt: skip
     chart.quad(
         "left", "right", top, 0, source=source, fill_color="colour", fill_alpha=0.22,
@@ -201,6 +204,12 @@ def _bands(chart: Any, result: Result, top: float) -> None:
             text_font_size="11px", text_font_style="bold", text_font={"value": FONT},
             text_baseline="middle",
         )  # fmt: skip
+
+
+def _wide(result: Result, band: facts.Band) -> bool:
+    """Whether a band is wide enough for its name."""
+    start, end = facts.span(result)
+    return (band.end_ns - band.start_ns) * NARROW > end - start
 
 
 def _thresholds(chart: Any, result: Result) -> None:

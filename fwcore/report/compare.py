@@ -29,6 +29,8 @@ from fwcore.result import Result
 OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
 BYPASS, DROP = 2, 3
 EXAMPLES = 5
+SHOWN = 12  # groups on a terminal
+VICTIMS = 100_000  # kept in each run: a victim that was forgotten could not be joined
 LONGEST_NAME = 14  # of a setting on a terminal; beyond it becomes A, B, C
 MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
 SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted")
@@ -188,11 +190,14 @@ class Comparison:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything above as plain values, with each run's whole result."""
+        """Everything above as plain values, with each run's result but its victims."""
         return {
             "schema": 1, "flows": len(self.flows[0]), "settings": list(self.names),
             "harm": self.harm(), "net": self.net(), "groups": self.groups(),
-            "results": [dict(result.data) for result in self.results],
+            "results": [
+                {name: value for name, value in result.data.items() if name != "victims"}
+                for result in self.results
+            ],
         }  # fmt: skip
 
 
@@ -254,7 +259,8 @@ def _short_names(names: Sequence[str]) -> list[str]:
 def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> list[str]:
     rows = []
     short = dict(zip(comparison.names, names, strict=True))
-    for group in comparison.groups()[:12]:
+    found = comparison.groups()
+    for group in found[:SHOWN]:
         kinds = {short[name]: kind for name, kind in group["outcomes"].items()}
         worst = max(OUTCOMES.index(kind) for kind in kinds.values())
         words = sentence(names, kinds)
@@ -266,6 +272,9 @@ def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> 
         if words.split()[-1] not in ("both", "all"):
             packets = ", ".join(map(str, group["first_packets"][:3]))
             rows.append(style.paint(f"{'':21}first seen at packet {packets}", "dim"))
+    if len(found) > SHOWN:
+        rest = sum(group["flows"] for group in found[SHOWN:])
+        rows.append(f"{figures.count(rest):>9} in {len(found) - SHOWN} smaller groups: --json")
     return rows
 
 

@@ -284,7 +284,10 @@ def render_text(life: Mapping[str, Any], style: text.Style | None = None) -> str
     if not life["rows"]:
         checked = figures.plural(life["capture_packets"], "packet")
         return f"{lines[0]}\n\n  No packet of this flow among {checked}.\n"
-    head = f"{'packet':>11} {'time':>11}    {'flags':<5} {'state':<11} {'verdict':<8} reason"
+    head = (
+        f"{'packet':>11} {'time':>11}    {'flags':<5} "
+        f"{'state':<11} {'used':>6} {'verdict':<7} reason"
+    )
     lines.append(style.paint(head, "dim"))
     previous: Mapping[str, Any] | None = None
     for row in life["rows"][:SHOWN]:
@@ -302,10 +305,11 @@ def _line(row: Mapping[str, Any], start_ns: int, style: text.Style) -> str:
     arrows = ("→", "←") if style.unicode else (">", "<")
     arrow = arrows[row["direction"] == "reply"]
     state = row["state"] or "none"
-    verdict = style.paint(f"{row['verdict']:<8}", VERDICT_TONES.get(row["verdict"], ""))
+    used = f"{100 * row['used_pages'] / row['total_pages']:.1f}%"
+    verdict = style.paint(f"{row['verdict']:<7}", VERDICT_TONES.get(row["verdict"], ""))
     return (
         f"{figures.count(row['packet']):>11} {figures.since(row['time_ns'], start_ns):>11} "
-        f"{arrow}  {row['flags']:<5} {state:<11} {verdict} {row['reason'].lower()}"
+        f"{arrow}  {row['flags']:<5} {state:<11} {used:>6} {verdict} {row['reason'].lower()}"
     )
 
 

@@ -50,7 +50,7 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     start, _ = facts.span(result)
     for band in facts.bands(result)[:500]:
         left, right = ((moment - start) / 1e9 for moment in (band.start_ns, band.end_ns))
-        axes.axvspan(left, right, color=BANDS[band.mode], alpha=0.18, linewidth=0)
+        axes.axvspan(left, right, color=BANDS[band.mode], alpha=0.25, linewidth=0, zorder=0)
     for line in facts.lines(result):
         level, colour = line.pages / MIB_PAGES, TONES[line.tone]
         axes.axhline(level, color=colour, linestyle="--", linewidth=1.1)

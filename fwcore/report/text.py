@@ -325,7 +325,11 @@ def _speed(result: Result, style: Style) -> Iterator[str]:
             f"{speed['ns_per_packet']:.3g} ns a packet",
             f"{figures.seconds(speed['wall_s'])} in all",
             f"longest pause {figures.nanoseconds(speed['longest_pause_ns'])}",
-            *([f"reading, starting {figures.seconds(speed['load_s'])}"] if speed.get("load_s") else []),
+            *(
+                [f"reading, starting {figures.seconds(speed['load_s'])}"]
+                if speed.get("load_s")
+                else []
+            ),
         ],
         style,
     )
