@@ -182,3 +182,14 @@ def test_picture_without_matplotlib(result, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r"fwcore\[report\]"):
         plot.write(result, tmp_path / "m.png")
+
+
+def test_what_came_after_the_last_sample_is_shown_too():
+    data = fake.make(samples=1, ends="on", duration_s=3)
+    data["packets"], data["verdicts"]["drop"] = 900, 300
+    data["timeline"]["packet"] = [0]
+    del data["timeline"]["verdicts"]["drop"]
+    columns = facts.timeline(Result(data))
+    assert columns["second"].tolist() == [0, 3] and columns["packet"].tolist() == [0, 900]
+    assert columns["verdict_drop"].tolist() == [0, 300]
+    assert columns["used"][-1] == data["memory"]["now"]["used"]

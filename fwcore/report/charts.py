@@ -36,6 +36,7 @@ SAMPLES = 1500  # rows of the timeline that a page holds; more than a screen has
 BINS = 300  # equal stretches of time for figures per second
 MAX_BANDS = 2000
 LABELLED_BANDS = 12  # with more than these, names over the bands would cover one another
+CLOSE = 0.045  # of RAM: nearer thresholds have their names side by side
 NARROW = 20  # a band below this part of the capture has no name over it
 LONG_S = 300  # a longer capture's axis reads in hours, minutes and seconds
 MIB_PAGES = 256
@@ -163,7 +164,13 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
     used = (columns["used"] / MIB_PAGES).astype(np.float32)
     mode = [facts.MODES[at] for at in columns["mode"]]
     source = ColumnDataSource(
-        {**stack, "used": used, "mode": mode, **{key: columns[key] for key in ("second", "packet")}}
+        {
+            **stack,
+            "used": used,
+            "mode": mode,
+            "second": columns["second"],
+            "packet": columns["packet"],
+        }  # fmt: skip
     )
     areas = [
         (owner, [chart.varea(
@@ -213,17 +220,22 @@ def _wide(result: Result, band: facts.Band) -> bool:
 
 
 def _thresholds(chart: Any, result: Result) -> None:
+    room = result.data["memory"]["total_pages"] / MIB_PAGES * CLOSE
+    slot, below = 0, -room
     for line in facts.lines(result):
         level = line.pages / MIB_PAGES
         colour = COLOURS[line.tone]
+        slot = (slot + 1) % 4 if level - below < room else 0  # beside one it would cover
+        below = level
         chart.add_layout(
             Span(location=level, dimension="width", line_color=colour, line_dash="dashed",
                  line_width=1.4, level="overlay")
         )  # fmt: skip
         text = line.text + (" (used + freeable)" if line.on_cache else "")
         chart.add_layout(
-            Label(x=6, y=level, x_units="screen", text=text, text_color=colour, y_offset=1,
-                  text_font_size="11px", text_font_style="bold", text_font=FONT, name="threshold")
+            Label(x=6 + slot * 220, y=level, x_units="screen", text=text, text_color=colour,
+                  y_offset=1, text_font_size="11px", text_font_style="bold", text_font=FONT,
+                  name="threshold")
         )  # fmt: skip
 
 

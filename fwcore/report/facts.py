@@ -133,11 +133,36 @@ def timeline(result: Result, limit: int = 10**9) -> dict[str, np.ndarray]:
     columns = timeline_columns(result.data.get("timeline", {}))
     if not columns or not len(columns.get("time_ns", ())):
         return {}
+    columns = _with_end(result, columns)
     chosen = samples(columns, limit)
     thinned = {name: column[chosen] for name, column in columns.items()}
     thinned["second"] = (thinned["time_ns"] - columns["time_ns"][0]) / 1e9
     thinned["used"] = thinned["base"] + thinned["sessions"] + thinned["shm"]
     return thinned
+
+
+def _with_end(result: Result, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The samples and, when packets came after the last of them, the result's own figures."""
+    data = result.data
+    if int(columns["packet"][-1]) >= data.get("packets", 0) > 0 or "memory" not in data:
+        return dict(columns)
+    sessions, ended = data["sessions"], data["sessions"]["ended"]
+    last = {
+        "time_ns": span(result)[1], "packet": data["packets"],
+        "mode": _severity(mode_at_end(result)), "live": sessions["live"],
+        "created": sessions["created"], "ended": sum(ended.values()),
+        "tension": ended["tension"], "evicted": ended["evicted"],
+        "exposed_packets": data["exposure"]["packets"],
+        **{name: data["memory"]["now"][name] for name in (*OWNERS, "free")},
+    }  # fmt: skip
+    for group in ("verdicts", "reasons"):  # one that came up only after the last sample is new
+        last |= {f"{group[:-1]}_{name}": value for name, value in data[group].items() if value}
+    none = np.zeros(len(columns["time_ns"]), dtype=np.int64)
+    names = dict.fromkeys([*columns, *last])
+    return {
+        name: np.append(column := columns.get(name, none), last.get(name, column[-1]))
+        for name in names
+    }
 
 
 def rate(cumulative: np.ndarray, second: np.ndarray) -> np.ndarray:

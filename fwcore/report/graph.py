@@ -93,7 +93,7 @@ def _label(
                 f"{100 * floor / total:.0f}%" if row == 0 else ""), ""  # fmt: skip
     if len(here) == 1:
         return here[0].text, here[0].tone
-    return "/".join(line.name for line in here), here[-1].tone
+    return ", ".join(line.text.split()[0] for line in here), here[-1].tone
 
 
 def _cell(used: int, top: int, floor: float, ceiling: float, line_tone: str, unicode: bool) -> Cell:
