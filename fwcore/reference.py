@@ -1024,9 +1024,10 @@ def gate_row(
     elif governor == "failopen" and action == "idledrop":
         gate.proxy = ("drop", "conserve_block")
     elif governor == "failopen":
-        gate.proxy, gate.object_start = ("bypass", "conserve"), "conserve"
-    elif latch:
-        gate.proxy, gate.object_start = ("bypass", "one_shot"), "one_shot"
+        cause = "kernel" if modes.get("kernel", "off") != "off" else "conserve"
+        gate.proxy, gate.object_start = ("bypass", cause), cause
+    elif latch:  # "will force new sessions to bypass": what is proxied already is scanned [H]
+        gate.proxy = ("bypass", "one_shot")
     if action in ("off", "idledrop"):
         gate.object_refused = "kill"
     elif config.av_failopen_session and config.machine != "fortios-5":
@@ -1187,7 +1188,8 @@ class Firewall:
         """What follows from settings that may change while running."""
         config = self.config
         self.policies = [policy_parse(row) for row in config.policies] or [ACCEPT_ALL]
-        self.proxy_policies = any(policy.inspection & PROXY for policy in self.policies)
+        self.proxy_policies = any(
+            policy.inspection & PROXY and policy.action != "deny" for policy in self.policies)
         self.machines = make_machines(config, self.memory.total, self.proxy_policies)
         self.modes = {m.name: self.modes.get(m.name, "off") for m in self.machines}
         self.timeouts = {
