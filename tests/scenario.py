@@ -22,7 +22,8 @@ A file has an `about` text, presets (`[preset.NAME]`, settings by name) and `[[s
                  ! configure NAME=VALUE   the operator; `-> refused TEXT` where it must not work
                  ! restart NAME=VALUE -> cleared N
     transitions  PACKET CAUSE TIME MACHINE FROM > TO USED/CACHE/FREE (pages)
-    victims      CREATED ENDED CAUSE   packets that made and ended the session
+    victims      CREATED ENDED CAUSE   packets that made and ended the session; FIRST-LAST for
+                 several that one packet ended
     events       PACKET TIME KIND FIGURE VALUE ...   without those that transitions are
     expect       counters at the end, by path
     thresholds   MACHINE.LEVEL = pages
@@ -471,7 +472,8 @@ def run_twin(scenario: Scenario, reference: Any) -> Story | None:
             firewall.configure(**step.changes)
     story.transitions = [transition_text(t) for t in firewall.transitions]
     story.events = events_text(firewall.events)
-    story.victims = [f"{v['created_packet']} {v['packet']} {v['cause']}" for v in firewall.victims]
+    story.victims = [f"{v['created_packet']} {v['ended_packet']} {v['cause']}"
+                     for v in firewall.victims]
     story.counters, story.outcome = firewall.counters(), firewall.outcome()
     return story
 
@@ -492,13 +494,23 @@ def differences(scenario: Scenario, story: Story, buckets: int) -> list[str]:
         if expected != was:
             found.append(f"check {n}: expected {expected}, was {was}")
     for name in ("transitions", "victims", "events"):
-        expected, was = scenario.text(name), getattr(story, name)
+        expected, was = list(unrolled(scenario.text(name))), getattr(story, name)
         if expected != was:
             found.append(f"{name}: expected {expected}, was {was}")
     for path, value in scenario.row.get("expect", {}).items():
         if (was := by_path(story.counters, path)) != value:
             found.append(f"{path}: expected {value}, was {was}")
     return found
+
+
+def unrolled(lines: Iterable[str]) -> Iterator[str]:
+    """``1-3 9 tension`` as three lines."""
+    for line in lines:
+        span = re.match(r"(\d+)-(\d+) (.*)", line)
+        if span:
+            yield from (f"{n} {span[3]}" for n in range(int(span[1]), int(span[2]) + 1))
+        else:
+            yield line
 
 
 def deeds_differences(scenario: Scenario, story: Story, buckets: int) -> list[str]:
