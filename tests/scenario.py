@@ -25,6 +25,7 @@ A file has an `about` text, presets (`[preset.NAME]`, settings by name) and `[[s
     victims      CREATED ENDED CAUSE   packets that made and ended the session; FIRST-LAST for
                  several that one packet ended
     events       PACKET TIME KIND FIGURE VALUE ...   without those that transitions are
+    kinds        the kinds of all events in order, those of transitions too
     expect       counters at the end, by path
     thresholds   MACHINE.LEVEL = pages
     refused      text of the SettingsError: there is no run
@@ -316,7 +317,7 @@ class Scenario:
 
 KEYS = {"id", "source", "says", "preset", "personality", "settings", "policies", "pressure",
         "base_items", "flows", "packets", "transitions", "victims", "events", "expect",
-        "thresholds", "refused", "why"}
+        "thresholds", "refused", "why", "kinds"}
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[Scenario]]:
@@ -349,6 +350,7 @@ class Story:
     transitions: list[str] = field(default_factory=list)
     victims: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=dict)
     thresholds: dict[str, Any] = field(default_factory=dict)
     laws: dict[str, bool] = field(default_factory=dict)
@@ -390,8 +392,9 @@ def figures_of(counters: Mapping[str, Any], modes: Mapping[str, str]) -> dict[st
 
 def run_engine(scenario: Scenario, *, one_call: bool = False) -> Story:
     """Through fwcore.Engine: packet by packet, or in as few calls as checks allow."""
-    import fwcore
     from fwcore._fastpath import EndCause, Reason, Verdict
+
+    import fwcore
 
     engine = fwcore.Engine(fwcore.load(**scenario.overrides()))
     story = Story()
@@ -420,6 +423,7 @@ def run_engine(scenario: Scenario, *, one_call: bool = False) -> Story:
     flush(waiting)
     story.transitions = [transition_text(t.to_dict()) for t in engine.transitions]
     story.events = events_text(event.to_dict() for event in engine.events)
+    story.kinds = [event.kind for event in engine.events]
     story.victims = [f"{v['created_packet']} {v['ended_packet']} {EndCause(v['cause']).name.lower()}"
                      for v in engine.victims()]
     story.counters, story.thresholds = engine.counters(), engine.thresholds
@@ -472,6 +476,7 @@ def run_twin(scenario: Scenario, reference: Any) -> Story | None:
             firewall.configure(**step.changes)
     story.transitions = [transition_text(t) for t in firewall.transitions]
     story.events = events_text(firewall.events)
+    story.kinds = [event["kind"] for event in firewall.events]
     story.victims = [f"{v['created_packet']} {v['ended_packet']} {v['cause']}"
                      for v in firewall.victims]
     story.counters, story.outcome = firewall.counters(), firewall.outcome()
@@ -497,6 +502,8 @@ def differences(scenario: Scenario, story: Story, buckets: int) -> list[str]:
         expected, was = list(unrolled(scenario.text(name))), getattr(story, name)
         if expected != was:
             found.append(f"{name}: expected {expected}, was {was}")
+    if "kinds" in scenario.row and (kinds := scenario.row["kinds"].split()) != story.kinds:
+        found.append(f"kinds: expected {kinds}, was {story.kinds}")
     for path, value in scenario.row.get("expect", {}).items():
         if (was := by_path(story.counters, path)) != value:
             found.append(f"{path}: expected {value}, was {was}")
@@ -578,7 +585,8 @@ def _section(scenario: Scenario) -> list[str]:
         if key in row:
             lines += [f"{title}: " + "; ".join(_table(each) for each in row[key]), ""]
     for title, key in (("Flows", "flows"), ("Packets", "packets"), ("Transitions", "transitions"),
-                       ("Victims", "victims"), ("Events", "events")):
+                       ("Victims", "victims"), ("Events", "events"),
+                       ("Events by kind, in order", "kinds")):
         lines += _block(title, row.get(key, ""))
     for title, key in (("Thresholds", "thresholds"), ("At the end", "expect")):
         if key in row:
