@@ -3,7 +3,8 @@
     tests/scenarios/*.toml  -->  Scenario  -->  steps (packets, checks, operator)
                                     |               |
                                     |               +--> run_engine, run_twin --> Story
-                                    +--> compare(expected, Story)      render() --> docs/scenarios.md
+                                    +--> differences(scenario, Story)
+    render() --> docs/scenarios.md
 
 A file has an `about` text, presets (`[preset.NAME]`, settings by name) and `[[scenario]]` rows:
 
@@ -104,7 +105,7 @@ class Flow:
         (source, sport), (destination, dport) = ends if forward else reversed(ends)
         layer4 = self._transport(forward, sport, dport, flags)
         header = self._network(source, destination, len(layer4) + payload)
-        frame = bytes(12) + header[:2] + header[2:] + layer4
+        frame = bytes(12) + header + layer4
         return frame, len(frame) + payload
 
     def _transport(self, forward: bool, sport: int, dport: int, flags: int) -> bytes:
@@ -424,8 +425,9 @@ def run_engine(scenario: Scenario, *, one_call: bool = False) -> Story:
     story.transitions = [transition_text(t.to_dict()) for t in engine.transitions]
     story.events = events_text(event.to_dict() for event in engine.events)
     story.kinds = [event.kind for event in engine.events]
-    story.victims = [f"{v['created_packet']} {v['ended_packet']} {EndCause(v['cause']).name.lower()}"
-                     for v in engine.victims()]
+    story.victims = [
+        f"{v['created_packet']} {v['ended_packet']} {EndCause(v['cause']).name.lower()}"
+        for v in engine.victims()]
     story.counters, story.thresholds = engine.counters(), engine.thresholds
     story.laws, story.outcome = engine.laws(), engine.outcome()
     return story

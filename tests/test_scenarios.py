@@ -48,6 +48,29 @@ def test_the_twin_does_what_the_scenario_says(row):
     assert story.outcome == notation.run_engine(row).outcome
 
 
+@pytest.mark.parametrize(("name", "told", "other"), [
+    ("packets", "forward new", "drop denied"), ("packets", "used 87", "used 86"),
+    ("transitions", "3 packet 5", "3 time 5"), ("transitions", "88/0/12", "88/0/13")])
+def test_another_expectation_is_a_difference(name, told, other):
+    (found,) = (row for row in ALL if row.id == "time-reversed")
+    row = notation.Scenario(found.file, dict(found.row), found.preset)
+    story = notation.run_engine(row)
+    row.row[name] = row.row[name].replace(told, other)
+    assert notation.differences(row, story, 1)
+    for missing in ("transitions", "victims", "events"):
+        row.row[missing] = "1 1 invented"
+        assert [line for line in notation.differences(row, story, 1) if missing in line]
+
+
+@pytest.mark.parametrize("line", [
+    "3 0 s > S -> forward new", "1 0 s > S", "1 0 t > S -> forward new", "1 0 s > Q -> forward new",
+    "1-3 0 s[1..2] > S -> forward new", "1 0.0000000001 s > S -> forward new"])
+def test_a_line_that_is_no_packet_is_refused(line):
+    row = notation.Scenario("", {"flows": "s 10.0.0.1:1 > 10.0.0.2:2 tcp", "packets": line})
+    with pytest.raises((AssertionError, KeyError)):
+        list(notation.steps_of(row, 1))
+
+
 @pytest.mark.parametrize("row", LEVELS)
 def test_thresholds_are_those_worked_out(row):
     engine = fwcore.Engine(fwcore.load(**row.overrides()))
