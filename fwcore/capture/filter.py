@@ -219,7 +219,8 @@ class Filter:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._tokens = [(m.group(), m.start()) for m in re.finditer(r"[()!]|&&|\|\||[^\s()!]+", text)]
+        words = re.finditer(r"[()!]|&&|\|\||[^\s()!]+", text)
+        self._tokens = [(m.group(), m.start()) for m in words]
         self._i = 0
         self._test = self._chain()
         if self._i < len(self._tokens):

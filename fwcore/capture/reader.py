@@ -41,10 +41,12 @@ class Reader(Protocol):
     format: str
     packets: int
     """Yielded so far."""
-    fault: Fault | None
-    """Set when the capture ends within a record or is damaged: all before it was yielded."""
     size_bytes: int
     """Of the file, 0 when not known."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """Set when the capture ends within a record or is damaged: all before it was yielded."""
 
     @property
     def position_bytes(self) -> int:
@@ -66,7 +68,7 @@ def open_capture(
     *,
     reader: str = "native",
     chunk_size: int = CHUNK_SIZE,
-    filter: str | Filter | None = None,
+    filter: str | Filter | None = None,  # noqa: A002 - the option's name
 ) -> Reader:
     """Open one capture: a file (pcap, pcapng; gzip, zstd), or "-" for standard input.
 
@@ -86,7 +88,9 @@ def open_capture(
         opened = ScapyReader(path, "RawPcapReader" if reader == "scapy" else reader, chunk_size)
     else:
         raise CaptureError(f"unknown reader {reader!r}; there are {', '.join(READERS)}")
-    return opened if chosen is None else FilteredReader(opened, chosen)
+    if chosen is not None:
+        opened = FilteredReader(opened, chosen)
+    return opened
 
 
 def open_native(path: str, chunk_size: int = CHUNK_SIZE) -> NativeReader:
@@ -176,7 +180,7 @@ def open_captures(
     *,
     reader: str = "native",
     chunk_size: int = CHUNK_SIZE,
-    filter: str | Filter | None = None,
+    filter: str | Filter | None = None,  # noqa: A002 - the option's name
 ) -> ChainReader:
     """Open captures to be read in a row; errors as of ``open_capture``, before any is read.
 

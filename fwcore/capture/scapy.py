@@ -270,7 +270,8 @@ def _pcap_records(raw: Any) -> Iterator[Record]:
         except EOFError as error:
             why = _damaged(error)
             if why or raw.f.tell() > position:
-                raise _Stop(position, why or "the file ends within the header of a record") from None
+                why = why or "the file ends within the header of a record"
+                raise _Stop(position, why) from None
             return
         if captured > limit:
             raise _Stop(position, f"a record claims {captured} captured bytes, and at most {limit} "
@@ -316,7 +317,8 @@ class _Blocks:
         self._kinds[1](block, size)
         raw = self.raw
         if raw._read_options(block[8:]).get(OPTION_TSOFFSET, b"").strip(b"\0"):
-            raise _Stop(self.start, f"an interface has an if_tsoffset, which Scapy ignores: {NATIVE}")
+            raise _Stop(
+                self.start, f"an interface has an if_tsoffset, which Scapy ignores: {NATIVE}")
         link, snaplen, found = raw.interfaces[-1]
         raw.interfaces[-1] = (link, snaplen or NO_LIMIT, found)
 

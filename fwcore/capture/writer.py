@@ -71,7 +71,7 @@ class PcapWriter:
                 self._begun = True
                 link = 1 if self.link is None else self.link
                 self._file.write(struct.pack("=IHHIIII", MAGIC_NS, 2, 4, 0, 0, SNAPLEN, link))
-            self._file.write(data)
+            self._file.write(data)  # type: ignore[arg-type]
         except OSError as error:
             raise CaptureError(f"{self.path}: writing failed ({error.strerror})") from error
 
