@@ -16,6 +16,15 @@ from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FWCORE_DEBUG", "") not in ("", "0")
 STAMP = Path("build", "flags.txt")
+# Here and not in _fastpath.pyx, for from there they do not reach the .pxd files.
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "embedsignature": True,
+}
 
 macros = []
 flags = ["-std=gnu11", "-fno-strict-aliasing", "-O1" if DEBUG else "-O3"]
@@ -44,14 +53,6 @@ setup(
     ext_modules=cythonize(
         [extension],
         force=force,
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "embedsignature": True,
-            "linetrace": DEBUG,
-        },
+        compiler_directives=DIRECTIVES | {"linetrace": DEBUG},
     ),
 )
