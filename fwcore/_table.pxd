@@ -61,9 +61,14 @@ cdef inline void table_link(
     line.count += 1
 
 
-cdef inline void table_close_gap(fw_t *fw, line_t *line, uint32_t way) noexcept nogil:
-    """Moves every younger entry of the chain one place up, over the one at (line, way)."""
-    cdef line_t *before = NULL
+cdef inline void table_close_gap(
+    fw_t *fw, line_t *before, line_t *line, uint32_t way,
+) noexcept nogil:
+    """Moves every younger entry of the chain one place up, over the one at (line, way).
+
+    `before`: the line that leads to `line`, NULL for a bucket's own. An overflow line that is
+    empty then is given back.
+    """
     cdef line_t *after
     cdef uint32_t i
     while True:  # bounded by the chain
@@ -87,14 +92,16 @@ cdef inline void table_close_gap(fw_t *fw, line_t *line, uint32_t way) noexcept 
 
 cdef inline void table_unlink(fw_t *fw, uint32_t bucket, uint32_t record) noexcept nogil:
     """=> the record stands in the bucket. Age order is kept."""
+    cdef line_t *before = NULL
     cdef line_t *line = &fw.lines[bucket]
     cdef uint32_t way
     while True:  # bounded by the chain
         for way in range(line.count):
             if line.record[way] & RECORD_MASK == record:
-                table_close_gap(fw, line, way)
+                table_close_gap(fw, before, line, way)
                 return
         FW_ASSERT(line.next != NIL)
+        before = line
         line = &fw.lines[line.next]
 
 

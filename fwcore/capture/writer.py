@@ -30,7 +30,8 @@ class PcapWriter:
         self.packets = 0
         self._begun = False
         try:
-            self._file: BinaryIO = sys.stdout.buffer if path == "-" else open(path, "wb")  # noqa: SIM115
+            self._file: BinaryIO = (
+                sys.stdout.buffer if path == "-" else open(path, "wb"))  # noqa: SIM115
         except OSError as error:
             raise CaptureError(f"{path}: cannot be written ({error.strerror})") from error
 
