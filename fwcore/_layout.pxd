@@ -259,6 +259,9 @@ cdef extern from "_layout.h" nogil:
 
 cdef extern from "_platform.h" nogil:
     void FW_ASSERT(int condition)
+    enum:
+        FW_REDZONE
+    void fw_poison(void *p, size_t bytes)
     void fw_prefetch(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)

@@ -19,9 +19,9 @@ from fwcore._layout cimport (
 
 # What stays the same for every frame of a call.
 cdef struct parser_t:
-    uint32_t shift        # address shift of a looped replay
-    uint8_t zone          # 1: the VLAN id is part of the key
-    const uint64_t *seeds # six, of the keyed hash
+    uint32_t shift         # address shift of a looped replay
+    uint8_t zone           # 1: the VLAN id is part of the key
+    const uint64_t *seeds  # six, of the keyed hash
 
 # The frame, and how far its present layer reaches. Offsets count from the first byte.
 cdef struct frame_t:
@@ -58,8 +58,8 @@ cdef inline uint64_t parse_shift6(uint64_t lo, uint32_t shift) noexcept nogil:
 
 cdef inline int parse_labels(frame_t *f, int shims) noexcept nogil:
     """MPLS labels down to the bottom of the stack; then 4, 6 or a kind."""
-    cdef int status, bottom
-    for shims in range(shims, SHIMS_MAX):
+    cdef int status, bottom, _turn
+    for _turn in range(shims, SHIMS_MAX):
         status = parse_need(f, 4)
         if status:
             return status
@@ -515,7 +515,9 @@ cdef inline int parse_transport(frame_t *f, packet_t *p, const parser_t *parser)
     return KIND_KEYED
 
 
-cdef inline void parse_fragment(const frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+cdef inline void parse_fragment(
+    const frame_t *f, packet_t *p, const parser_t *parser,
+) noexcept nogil:
     """The key under which fragments of one packet find each other; not canonical."""
     p.fragment = 1
     p.fragment_meta = <uint64_t>f.fragment_protocol << 48 | <uint64_t>f.family << 56
@@ -528,7 +530,9 @@ cdef inline void parse_fragment(const frame_t *f, packet_t *p, const parser_t *p
     p.fragment_id = f.fragment_id
 
 
-cdef inline int parse_ip(frame_t *f, packet_t *p, int version, const parser_t *parser) noexcept nogil:
+cdef inline int parse_ip(
+    frame_t *f, packet_t *p, int version, const parser_t *parser,
+) noexcept nogil:
     cdef int status
     if version == 4:
         status = parse_ipv4(f, p, parser)
