@@ -7,7 +7,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FWCORE_DEBUG", "") not in ("", "0")
-HEADERS = ["fwcore/_layout.h", "fwcore/_platform.h"]
+HEADERS = ["fwcore/_layout.h", "fwcore/_platform.h", "fwcore/_bare.h"]
 
 macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 flags = ["-std=gnu11", "-fno-strict-aliasing", "-O1" if DEBUG else "-O3"]
