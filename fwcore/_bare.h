@@ -1,6 +1,6 @@
 /* The bare loop: the least that a program could do for each packet, as the yardstick of the
- * benchmarks. It walks the records of a mapped pcap, reads the frame, computes the symmetric key, finds the session and bumps its two
- * counters. No validation, no policy, no time, no states, no verdict.
+ * benchmarks. It walks the records of a mapped pcap, reads the frame, computes the symmetric key,
+ * finds the session and bumps its two counters. No validation, policy, time, state or verdict.
  *
  * What a noisy machine cannot spoil is the ratio of fwcore's speed to this one, measured in the
  * same minute on the same packets. The loop is written to be hard to beat: one cache line a packet
