@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore._layout cimport (
-    END_EVICTED, END_TENSION, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES,
+    END_EVICTED, END_TENSION, FW_ASSERT, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES,
     REASON_COUNT, STOP_NONE, STOP_TICK, STOP_TIME, VERDICT_COUNT, fw_muldiv, fw_prefetch, fw_t,
     leak_t, record_t, sample_t, step_t,
 )
@@ -251,6 +251,7 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t packet_ns) noexcept 
     cdef int tick = (at_ns - fw.start_ns) % fw.config.sweep_ns == 0 and at_ns > fw.start_ns
     cdef int idledrop = tick and fw.gate.idledrop and fw.live
     cdef int64_t quiet_until
+    FW_ASSERT(at_ns >= fw.now_ns)
     fw.now_ns = at_ns
     if tick and script_may_retry(fw):
         script_retry(fw, at_ns)

@@ -227,7 +227,7 @@ cdef extern from "_layout.h" nogil:
         config_t config
         gate_t gate
         pages_t pages
-        int64_t now_ns, start_ns, deadline_ns
+        int64_t now_ns, start_ns, wheel_until_ns, deadline_ns
         uint64_t packet, live, half_open, proxy_sessions
         uint32_t dirty, shift
         line_t *lines

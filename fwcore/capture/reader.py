@@ -39,12 +39,18 @@ class Reader(Protocol):
     reader: str
     """"native", or the class of Scapy that read it."""
     format: str
-    packets: int
-    """Yielded so far."""
-    fault: Fault | None
-    """Set when the capture ends within a record or is damaged: all before it was yielded."""
-    size_bytes: int
-    """Of the file, 0 when not known."""
+
+    @property
+    def packets(self) -> int:
+        """Yielded so far."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """Set when the capture ends within a record or is damaged: all before it was yielded."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, 0 when not known."""
 
     @property
     def position_bytes(self) -> int:
