@@ -52,7 +52,8 @@ PLAIN_CONNECTIONS = 262_144
 MILLION = 1_000_000
 SLOW_PPS = 10_000
 GIB = 1 << 30
-WIDE = {"ram_bytes": 256 * GIB, "proxy_max_sessions": 1 << 24}  # pages for every proxied session
+# pages for every proxied session
+WIDE: dict[str, Any] = {"ram_bytes": 256 * GIB, "proxy_max_sessions": 1 << 24}
 
 
 class Setup(NamedTuple):
@@ -168,7 +169,7 @@ def write_part(path: Path, workload: synth.Workload, first: int, last: int) -> P
         file.write(synth.PCAP_HEADER)
         for begin in range(first, last, synth.BLOCK):
             frames, _ = workload.frames(begin, min(begin + synth.BLOCK, last), RECORD_BYTES)
-            file.write(frames.data)
+            file.write(memoryview(frames.data))
     return path
 
 
@@ -211,18 +212,18 @@ def bare_time(bare: BareLoop, count: int) -> int:
 
 
 class Turns(NamedTuple):
-    """Nanoseconds of each slice, by who did it."""
+    """Nanoseconds of each slice, by who did it; ``packets`` in a slice."""
 
     bare: list[int]
     others: list[list[int]]
-    count: int              # packets of a slice
+    packets: int
 
     def each_ns(self, which: int = 0) -> float:
-        return statistics.median(self.others[which]) / self.count
+        return statistics.median(self.others[which]) / self.packets
 
     @property
     def bare_ns(self) -> float:
-        return statistics.median(self.bare) / self.count
+        return statistics.median(self.bare) / self.packets
 
 
 def alternate(
@@ -382,18 +383,27 @@ def measure_expiring(setup: Setup) -> Measured:
     return measure_everything(setup, rate_pps=SLOW_PPS, settings={"udp_s": udp_s})
 
 
+def mix_file(setup: Setup, packets: int, engines: Sequence[Engine]) -> Path:
+    """The mix capture from where all its sessions are open; the engines have seen what is before.
+
+    Its rate lets a session live for some 20 s, so that those that linger are as many again.
+    """
+    mix = synth.Mix(sessions=setup.sessions, packets=1 << 40, snap_bytes=96,
+                    rate_pps=max(1, setup.sessions * 4 // 5))
+    warm = mix.rounds.open_sessions * (mix.course.steps - 1) // 2
+    for begin in range(0, warm, synth.BLOCK):
+        chunk = mix.part(begin, min(begin + synth.BLOCK, warm))
+        for engine in engines:
+            engine.process(chunk)
+    return write_part(Path(setup.directory) / "mix.pcap", mix, warm, warm + packets)
+
+
 def measure_mix(setup: Setup) -> Measured:
     """A busy day: sessions open and close all the time; the table holds those that linger, too."""
-    sessions = setup.sessions
-    packets = whole_slices(setup.packets)
-    mix = synth.make("mix", sessions=sessions, packets=1 << 40, snap_bytes=96,
-                     rate_pps=max(1, sessions * 4 // 5))
-    warm = mix.rounds.open_sessions * (mix.course.steps - 1) // 2
-    path = write_part(Path(setup.directory) / "mix.pcap", mix, warm, warm + packets)
+    sessions, packets = setup.sessions, whole_slices(setup.packets)
     engine = Engine(load("plain", seed=1, max_connections=max(PLAIN_CONNECTIONS, 3 * sessions),
                          **WIDE), policies=synth.MIX_POLICIES)
-    for begin in range(0, warm, synth.BLOCK):
-        engine.process(mix.part(begin, min(begin + synth.BLOCK, warm)))
+    path = mix_file(setup, packets, [engine])
     created = engine.fastpath.counters()["created"]
     turns = along_file(path, packets, sessions, engine.process, known=packets)
     made = engine.fastpath.counters()["created"] - created
@@ -531,21 +541,15 @@ def measure_share(setup: Setup) -> Measured:
     switched off and is in both: what it takes for two bytes a packet is measured alone and added.
     """
     sessions, packets = setup.sessions, whole_slices(setup.packets)
-    mix = synth.make("mix", sessions=sessions, packets=1 << 40, snap_bytes=96,
-                     rate_pps=max(1, sessions * 4 // 5))
-    warm = mix.rounds.open_sessions * (mix.course.steps - 1) // 2
-    path = write_part(Path(setup.directory) / "mix.pcap", mix, warm, warm + packets)
-    common = {"seed": 1, "max_connections": max(PLAIN_CONNECTIONS, 3 * sessions),
-              "base_bytes": 0, "midstream": "allow", **WIDE}
+    common: dict[str, Any] = {
+        "seed": 1, "max_connections": max(PLAIN_CONNECTIONS, 3 * sessions), "base_bytes": 0,
+        "midstream": "allow", **WIDE}
     bare_rows = [{**row, "inspection": "none"} for row in synth.MIX_POLICIES]
     engines = [
         Engine(load("fortios-7", **common), policies=synth.MIX_POLICIES),
         Engine(load("fortios-7", accounting="preallocated", machine="none", **common),
                policies=bare_rows)]
-    for begin in range(0, warm, synth.BLOCK):
-        chunk = mix.part(begin, min(begin + synth.BLOCK, warm))
-        for engine in engines:
-            engine.process(chunk)
+    path = mix_file(setup, packets, engines)
     per_slice = packets // SLICES // CHUNK_SIZE
     readers = [open_capture(str(path)) for _ in engines]
     turns = alternate(bare_loop(path, packets), packets, [
