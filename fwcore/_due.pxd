@@ -71,6 +71,17 @@ cdef inline int script_may_retry(const fw_t *fw) noexcept nogil:
     return fw.pages.free + fw.pages.owner[OWNER_CACHE] > 0 or fw.live > 0
 
 
+cdef inline int script_tick_due(const fw_t *fw) noexcept nogil:
+    """Whether the next tick has work: a retry, or a leak that may go on."""
+    cdef uint32_t i
+    if script_may_retry(fw):
+        return 1
+    for i in range(fw.config.leaks):
+        if fw.leaks[i].stalled and fw.pages.short_[fw.leaks[i].owner] == 0:
+            return 1
+    return 0
+
+
 cdef inline void leak_arm(leak_t *leak) noexcept nogil:
     """When the next page is due: anchor + ceil(k * 4096 s / rate)."""
     cdef uint64_t wait = fw_muldiv(
@@ -231,7 +242,7 @@ cdef inline int64_t due_work_ns(const fw_t *fw) noexcept nogil:
         at = fw.start_ns + <int64_t>tick * fw.config.sweep_ns
         if at < due:
             due = at
-    if script_may_retry(fw) or (fw.gate.idledrop and fw.live):
+    if script_tick_due(fw) or (fw.gate.idledrop and fw.live):
         at = due_tick_ns(fw)
         if at < due:
             due = at
@@ -253,7 +264,7 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t packet_ns) noexcept 
     cdef int64_t quiet_until
     FW_ASSERT(at_ns >= fw.now_ns)
     fw.now_ns = at_ns
-    if tick and script_may_retry(fw):
+    if tick and script_tick_due(fw):
         script_retry(fw, at_ns)
     script_steps(fw, at_ns)
     script_leaks(fw, at_ns)

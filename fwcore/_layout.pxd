@@ -265,6 +265,7 @@ cdef extern from "_platform.h" nogil:
     uint16_t fw_be16(const uint8_t *p)
     uint32_t fw_be32(const uint8_t *p)
     uint64_t fw_be64(const uint8_t *p)
+    uint32_t fw_le32(const uint8_t *p)
     uint64_t fw_le64(const uint8_t *p)
     void fw_put64(uint8_t *p, uint64_t v)
     void fw_put32(uint8_t *p, uint32_t v)
