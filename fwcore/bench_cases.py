@@ -620,7 +620,7 @@ def measure_memory(setup: Setup) -> Measured:
         filling = resident_bytes() - before
         assert engine.fastpath.live == size
         engine.close()
-    table = ("records", "index", "overflow")
+    table = ("records", "index", "overflow", "timers")
     more = sizes[1] - sizes[0]
     apart = {name: (plans[1][name] - plans[0][name]) / more for name in plans[0]
              if name not in table}
