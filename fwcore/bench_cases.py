@@ -290,7 +290,6 @@ def finished(turns: Turns, setup: Setup, engine: Engine | None, packets: int,
     """The usual end: nanoseconds a packet against the bare loop's."""
     sessions = setup.sessions
     if engine is not None:
-        engine.recount[:] = 0  # slices went past it
         sessions = engine.fastpath.live
         detail["bytes_of_table"] = sum(engine.fastpath.memory.values())
     return Measured(turns.each_ns(), turns.bare_ns, turns.each_ns(), packets, sessions, detail)
