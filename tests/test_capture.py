@@ -13,8 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fwcore._fastpath import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures
@@ -266,7 +265,7 @@ def test_compressed_stream_cut_anywhere(capture, name):
         try:
             reader = open_capture(path)
         except CaptureError as error:
-            assert "cut off" in str(error)
+            assert "cut off" in str(error)  # noqa: PT017 - some cuts leave no header
             continue
         found = rows(reader)
         assert found == whole[: len(found)]
@@ -468,7 +467,8 @@ def test_several_in_a_row(capture, tmp_path):
 
 @pytest.mark.parametrize(("data", "words"), [
     (b"", "is empty"), (b"ab", "too short"), (b"abcdefgh" * 9, "not a capture"),
-    (pcap([])[:23], "within the 24 bytes"), (gzip.compress(b"", mtime=0), "empty once decompressed"),
+    (pcap([])[:23], "within the 24 bytes"),
+    (gzip.compress(b"", mtime=0), "empty once decompressed"),
     (gzip.compress(gzip.compress(pcap([]), mtime=0), mtime=0),
      "gzip within gzip"),
     (gzip.compress(b"some text", mtime=0), "not a capture"), (b"BZh91AY&SY", "bzip2"),
