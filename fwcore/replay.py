@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import heapq
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -556,9 +557,11 @@ def _readers_of(
     source: Any, reader: str, chunk_size: int, filter_: str | None,
 ) -> Callable[[], Any]:
     """What opens the captures for a turn."""
-    if hasattr(source, "open"):
+    if isinstance(source, (str, os.PathLike)):
+        source = [source]
+    elif hasattr(source, "open"):
         return lambda: source.open(chunk_size)
-    if isinstance(source, (str, bytes)) or not isinstance(source, Iterable):
+    elif isinstance(source, Chunk) or not isinstance(source, Iterable):
         source = [source]
     items = list(source)
     if items and all(isinstance(item, Chunk) for item in items):
