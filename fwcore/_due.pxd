@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore._layout cimport (
-    END_EVICTED, END_TENSION, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES,
+    END_EVICTED, END_TENSION, FW_ASSERT, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES,
     REASON_COUNT, STOP_NONE, STOP_TICK, STOP_TIME, VERDICT_COUNT, fw_muldiv, fw_prefetch, fw_t,
     leak_t, record_t, sample_t, step_t,
 )
@@ -69,6 +69,17 @@ cdef inline int script_may_retry(const fw_t *fw) noexcept nogil:
     if fw.pages.short_[OWNER_BASE] == 0 and fw.pages.short_[OWNER_SHM] == 0:
         return 0
     return fw.pages.free + fw.pages.owner[OWNER_CACHE] > 0 or fw.live > 0
+
+
+cdef inline int script_tick_due(const fw_t *fw) noexcept nogil:
+    """Whether the next tick has work: a retry, or a leak that may go on."""
+    cdef uint32_t i
+    if script_may_retry(fw):
+        return 1
+    for i in range(fw.config.leaks):
+        if fw.leaks[i].stalled and fw.pages.short_[fw.leaks[i].owner] == 0:
+            return 1
+    return 0
 
 
 cdef inline void leak_arm(leak_t *leak) noexcept nogil:
@@ -231,7 +242,7 @@ cdef inline int64_t due_work_ns(const fw_t *fw) noexcept nogil:
         at = fw.start_ns + <int64_t>tick * fw.config.sweep_ns
         if at < due:
             due = at
-    if script_may_retry(fw) or (fw.gate.idledrop and fw.live):
+    if script_tick_due(fw) or (fw.gate.idledrop and fw.live):
         at = due_tick_ns(fw)
         if at < due:
             due = at
@@ -251,8 +262,9 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t packet_ns) noexcept 
     cdef int tick = (at_ns - fw.start_ns) % fw.config.sweep_ns == 0 and at_ns > fw.start_ns
     cdef int idledrop = tick and fw.gate.idledrop and fw.live
     cdef int64_t quiet_until
+    FW_ASSERT(at_ns >= fw.now_ns)
     fw.now_ns = at_ns
-    if tick and script_may_retry(fw):
+    if tick and script_tick_due(fw):
         script_retry(fw, at_ns)
     script_steps(fw, at_ns)
     script_leaks(fw, at_ns)

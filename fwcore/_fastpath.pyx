@@ -18,8 +18,10 @@ from enum import IntEnum
 
 import numpy as np
 
+from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from posix.unistd cimport _SC_PAGESIZE, sysconf
 
 from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
@@ -999,6 +1001,10 @@ def blake2b16(parts):
 # --- captures ---
 # Thin ways into _scan.pxd for fwcore.capture: check the arrays, then one `with nogil`.
 
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void *address, size_t size, int advice)
+
+
 ScanStatus = IntEnum("ScanStatus", {
     "ROOM": SCAN_ROOM, "END": SCAN_END, "CUT": SCAN_CUT, "LONG": SCAN_LONG,
     "LENGTH": SCAN_LENGTH, "TRAILER": SCAN_TRAILER, "SPACE": SCAN_SPACE,
@@ -1087,6 +1093,27 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
     return frames.count, position, status, section.last_ns
 
 
+def capture_populate(const uint8_t[::1] data, uint64_t begin, uint64_t end):
+    """Map ``data[begin:end]`` of a mapped file now, without the GIL, and not at each first touch.
+
+    Widened to whole pages. Returns 0, or the errno of madvise: a system before Linux 5.14 does not
+    know MADV_POPULATE_READ, and nothing is lost then. Raises ValueError.
+    """
+    cdef uint64_t page, first, last
+    cdef int code = 0
+    _check_span(data.shape[0], begin, end)
+    if begin == end:
+        return 0
+    page = <uint64_t>sysconf(_SC_PAGESIZE)
+    with nogil:
+        first = <uint64_t>&data[0] + begin
+        last = <uint64_t>&data[0] + end
+        first -= first % page
+        if madvise(<void *>first, last - first, 22):     # MADV_POPULATE_READ
+            code = errno
+    return code
+
+
 def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
                  const uint32_t[::1] captured, const uint32_t[::1] length,
                  const int64_t[::1] time_ns, const int64_t[::1] chosen, uint8_t[::1] out):
@@ -1112,3 +1139,91 @@ def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
     if written < 0:
         raise ValueError(f"frame {chosen[-1 - written]} cannot be written as a pcap record")
     return written
+
+
+# --- the bare loop ---
+# What fwcore.bench holds the fast path against (see _bare.h), and parsing alone for its staircase.
+
+cdef extern from "_bare.h":
+    ctypedef struct bare_slot_t:
+        uint64_t packets
+    ctypedef struct bare_t:
+        bare_slot_t *slots
+        uint64_t mask
+        uint64_t used
+    uint64_t bare_run(bare_t *t, const uint8_t *data, uint64_t size, uint64_t *at,
+                      uint64_t count) noexcept nogil
+
+
+cdef class BareLoop:
+    """The bare loop over a pcap in memory (little-endian), with room for ``sessions`` keys.
+
+    ``data``: uint8[size], the whole file. Raises MemoryError when the table cannot be had.
+    """
+
+    cdef bare_t bare
+    cdef _Arena arena
+    cdef const uint8_t[::1] data
+    cdef readonly uint64_t position
+
+    def __cinit__(self, uint64_t sessions, data):
+        cdef uint64_t slots = _power_of_two(2 * sessions + 2)
+        self.arena = _Arena(slots * sizeof(bare_slot_t) + 64)
+        self.bare.slots = <bare_slot_t *>self.arena.take(slots * sizeof(bare_slot_t))
+        self.bare.mask = slots - 1
+        self.bare.used = 0
+        self.rewind(data)
+
+    @property
+    def sessions(self):
+        """Keys seen so far."""
+        return self.bare.used
+
+    def rewind(self, data):
+        """To the first record of ``data``; the sessions stay."""
+        self.data = data
+        self.position = 24
+
+    def run(self, uint64_t count):
+        """The next ``count`` records, or all that are left; how many found their session."""
+        cdef uint64_t found, size = self.data.shape[0]
+        if size == 0:
+            return 0
+        with nogil:
+            found = bare_run(&self.bare, &self.data[0], size, &self.position, count)
+        return found
+
+
+def bench_parse(chunk):
+    """Parses every frame of a chunk as the fast path does, and nothing else; xor of the hashes.
+
+    Raises ValueError when a frame reaches past the data.
+    """
+    cdef const uint8_t[::1] data = chunk.data
+    cdef const uint64_t[::1] offset = chunk.offset
+    cdef const uint32_t[::1] captured = chunk.captured
+    cdef const uint32_t[::1] length = chunk.length
+    cdef const uint16_t[::1] link = chunk.link
+    cdef uint64_t i, checksum = 0, count = offset.shape[0], size = data.shape[0]
+    cdef uint64_t seeds[6]
+    cdef parser_t parser
+    cdef packet_t p
+    if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
+        raise ValueError("chunk: its arrays differ in length")
+    if count == 0 or size == 0:
+        return 0
+    memset(&parser, 0, sizeof(parser_t))
+    memset(&p, 0, sizeof(packet_t))
+    for i in range(6):
+        seeds[i] = i + 1
+    parser.seeds = seeds
+    with nogil:
+        for i in range(count):
+            if offset[i] > size or size - offset[i] < captured[i]:
+                with gil:
+                    raise ValueError(f"chunk: frame {i} reaches past the data")
+            if i + 24 < count:
+                fw_prefetch(&data[0] + offset[i + 24])
+            parse_frame(&data[0] + offset[i], captured[i], length[i], link[i], &parser, &p)
+            checksum ^= p.hash + p.kind
+    return checksum

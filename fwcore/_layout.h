@@ -464,6 +464,7 @@ typedef struct {
     gate_t gate;
     pages_t pages;
     int64_t now_ns, start_ns;
+    int64_t wheel_until_ns;          /* wheel.now is the present tick before this */
     int64_t deadline_ns;             /* the next moment at which something may be due */
     uint64_t packet;                 /* number of the packet being judged */
     uint64_t live, half_open, proxy_sessions;

@@ -227,7 +227,7 @@ cdef extern from "_layout.h" nogil:
         config_t config
         gate_t gate
         pages_t pages
-        int64_t now_ns, start_ns, deadline_ns
+        int64_t now_ns, start_ns, wheel_until_ns, deadline_ns
         uint64_t packet, live, half_open, proxy_sessions
         uint32_t dirty, shift
         line_t *lines
@@ -268,6 +268,7 @@ cdef extern from "_platform.h" nogil:
     uint16_t fw_be16(const uint8_t *p)
     uint32_t fw_be32(const uint8_t *p)
     uint64_t fw_be64(const uint8_t *p)
+    uint32_t fw_le32(const uint8_t *p)
     uint64_t fw_le64(const uint8_t *p)
     void fw_put64(uint8_t *p, uint64_t v)
     void fw_put32(uint8_t *p, uint32_t v)

@@ -98,9 +98,16 @@ cdef inline uint64_t session_due_tick(const fw_t *fw, const record_t *r) noexcep
 
 
 cdef inline void session_arm(fw_t *fw, uint32_t record) noexcept nogil:
-    """Into the wheel; the deadline comes nearer when this is now the next thing due."""
+    """Into the wheel; the deadline comes nearer when this is now the next thing due.
+
+    The wheel first comes up to the present tick: nothing stands in it that was due by then, and a
+    slot reckoned from a tick long past could lie in the past itself.
+    """
     cdef uint64_t tick = session_due_tick(fw, &fw.records[record])
     cdef int64_t due
+    if fw.now_ns >= fw.wheel_until_ns:
+        fw.wheel.now = <uint64_t>(fw.now_ns - fw.start_ns) // <uint64_t>fw.config.sweep_ns
+        fw.wheel_until_ns = fw.start_ns + <int64_t>(fw.wheel.now + 1) * fw.config.sweep_ns
     wheel_arm(fw, record, tick)
     due = fw.start_ns + <int64_t>wheel_next(&fw.wheel) * fw.config.sweep_ns
     if due < fw.deadline_ns:

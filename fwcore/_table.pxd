@@ -62,19 +62,20 @@ cdef inline void table_link(
 
 
 cdef inline void table_close_gap(
-    fw_t *fw, line_t *before, line_t *line, uint32_t way,
+    fw_t *fw, line_t *line, uint32_t way, line_t *before,
 ) noexcept nogil:
     """Moves every younger entry of the chain one place up, over the one at (line, way).
 
-    `before`: the line that leads to `line`, NULL for a bucket's own. An overflow line that is
-    empty then is given back.
+    ``before``: the line in front of this one, NULL for a bucket's first. An overflow line that
+    becomes empty is given back.
     """
     cdef line_t *after
     cdef uint32_t i
+    FW_ASSERT(line.count > way)
     while True:  # bounded by the chain
-        for i in range(way, line.count - 1):
-            line.tag[i] = line.tag[i + 1]
-            line.record[i] = line.record[i + 1]
+        for i in range(way + 1, line.count):
+            line.tag[i - 1] = line.tag[i]
+            line.record[i - 1] = line.record[i]
         if line.next == NIL:
             break
         after = &fw.lines[line.next]
@@ -92,13 +93,13 @@ cdef inline void table_close_gap(
 
 cdef inline void table_unlink(fw_t *fw, uint32_t bucket, uint32_t record) noexcept nogil:
     """=> the record stands in the bucket. Age order is kept."""
-    cdef line_t *before = NULL
     cdef line_t *line = &fw.lines[bucket]
+    cdef line_t *before = NULL
     cdef uint32_t way
     while True:  # bounded by the chain
         for way in range(line.count):
             if line.record[way] & RECORD_MASK == record:
-                table_close_gap(fw, before, line, way)
+                table_close_gap(fw, line, way, before)
                 return
         FW_ASSERT(line.next != NIL)
         before = line

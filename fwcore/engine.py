@@ -320,18 +320,20 @@ class Engine:
         gauges = self.fastpath.gauges()
         snapshot = self._snapshot(gauges)
         now_ns = gauges[7]
-        left_off = changed = False
+        left_off = latched = changed = False
         for machine in self.machines:
             mode = self.modes[machine.name]
             for after in machine.settle(mode, snapshot):
                 self._note_transition(cause, packet, now_ns, machine.name, mode, after, snapshot)
                 if mode == "off":
                     left_off = True
-                    if failopen.sets_latch(machine.name, self.settings):
-                        self._set_latch(packet, now_ns)
+                    latched |= failopen.sets_latch(machine.name, self.settings)
                 mode = after
                 changed = True
             self.modes[machine.name] = mode
+        if latched and not self.latch:
+            self.latch = True
+            self.events.append(Event("one_shot_latched", packet, now_ns))
         if changed:
             self._note_mode(now_ns)
         self._note_states(packet, gauges, snapshot)
@@ -359,11 +361,6 @@ class Engine:
         self.transitions.append(transition)
         self.events.append(transition.to_event(snapshot))
 
-    def _set_latch(self, packet: int, now_ns: int) -> None:
-        if not self.latch:
-            self.latch = True
-            self.events.append(Event("one_shot_latched", packet, now_ns))
-
     def _note_mode(self, now_ns: int) -> None:
         """Time spent in the worst mode of any machine."""
         since = self._mode_since
@@ -387,9 +384,7 @@ class Engine:
             for low in self._warning.settle(self.low_memory, snapshot):
                 self.low_memory = low
                 kind = "memory_warning" if low else "memory_warning_cleared"
-                self.events.append(Event(
-                    kind, packet, now_ns, figures={"free_pages": snapshot.free_pages},
-                    snapshot=snapshot))
+                self.events.append(Event(kind, packet, now_ns, snapshot=snapshot))
         limit = self.settings.max_connections
         if self._full_since is None and gauges[4] >= limit:
             self._full_since = now_ns

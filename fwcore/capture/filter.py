@@ -41,6 +41,7 @@ RAW_LINKS = (12, 14, 101, 228, 229)
 NULL_LINKS = (0, 108)
 TYPED_LINKS = {1: (12, 14), 113: (14, 16), 276: (0, 20)}
 """Link type -> where its ethertype stands, and where what follows begins."""
+TOKEN = re.compile(r"[()!]|&&|\|\||[^\s()!&|]+|[&|]")
 SHIMS_MAX = 16
 EXTENSIONS_MAX = 8
 EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
@@ -103,7 +104,8 @@ class Fields:
     def _by_version(self, which: Array, at: Array) -> Array:
         """Ethertype by the first four bits of an IP header."""
         version = self.read(which, at, 1)[0] >> np.uint64(4)
-        return np.where(version == 4, IPV4, np.where(version == 6, IPV6, 0))
+        kind: Array = np.where(version == 4, IPV4, np.where(version == 6, IPV6, 0))
+        return kind
 
     def _after_shim(self, which: Array, kind: Array, at: Array) -> tuple[Array, Array]:
         """Ethertype and position behind one VLAN tag, MPLS label or PPPoE header each."""
@@ -158,12 +160,13 @@ class Fields:
 def _protocol(number: int, kind: int | None = None) -> Test:
     """Frames of an IP protocol, of one IP version if ``kind`` names it."""
     def test(fields: Fields) -> Array:
-        found = fields.transport[0] == number
+        found: Array = fields.transport[0] == number
         return found if kind is None else found & (fields.network[0] == kind)
     return test
 
 
 def _network(kind: int) -> Test:
+    """Frames of an ethertype."""
     return lambda fields: fields.network[0] == kind
 
 
@@ -219,8 +222,7 @@ class Filter:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        words = re.finditer(r"[()!]|&&|\|\||[^\s()!]+", text)
-        self._tokens = [(m.group(), m.start()) for m in words]
+        self._tokens = [(found.group(), found.start()) for found in TOKEN.finditer(text)]
         self._i = 0
         self._test = self._chain()
         if self._i < len(self._tokens):

@@ -108,6 +108,7 @@ class NativeReader(ABC):
         """The next frames, None at the end or a fault."""
         while self.fault is None:
             data = source.data
+            source.passed(self._position)
             left = len(data) - self._position
             room = Room(min(self.chunk_size, max(left // 16, 1), ROOM_GROWTH))
             count, status = self._scan(data, room)

@@ -39,14 +39,18 @@ class Reader(Protocol):
     reader: str
     """"native", or the class of Scapy that read it."""
     format: str
-    packets: int
-    """Yielded so far."""
-    size_bytes: int
-    """Of the file, 0 when not known."""
+
+    @property
+    def packets(self) -> int:
+        """Yielded so far."""
 
     @property
     def fault(self) -> Fault | None:
         """Set when the capture ends within a record or is damaged: all before it was yielded."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, 0 when not known."""
 
     @property
     def position_bytes(self) -> int:
@@ -68,7 +72,7 @@ def open_capture(
     *,
     reader: str = "native",
     chunk_size: int = CHUNK_SIZE,
-    filter: str | Filter | None = None,  # noqa: A002 - the option's name
+    filter: str | Filter | None = None,
 ) -> Reader:
     """Open one capture: a file (pcap, pcapng; gzip, zstd), or "-" for standard input.
 
@@ -88,9 +92,7 @@ def open_capture(
         opened = ScapyReader(path, "RawPcapReader" if reader == "scapy" else reader, chunk_size)
     else:
         raise CaptureError(f"unknown reader {reader!r}; there are {', '.join(READERS)}")
-    if chosen is not None:
-        opened = FilteredReader(opened, chosen)
-    return opened
+    return opened if chosen is None else FilteredReader(opened, chosen)
 
 
 def open_native(path: str, chunk_size: int = CHUNK_SIZE) -> NativeReader:
@@ -180,7 +182,7 @@ def open_captures(
     *,
     reader: str = "native",
     chunk_size: int = CHUNK_SIZE,
-    filter: str | Filter | None = None,  # noqa: A002 - the option's name
+    filter: str | Filter | None = None,
 ) -> ChainReader:
     """Open captures to be read in a row; errors as of ``open_capture``, before any is read.
 

@@ -25,6 +25,8 @@ from fwcore.errors import CaptureError
 WHOLE = 1 << 30
 """Frame bytes to ask Scapy for: it cuts frames at 65 535 unless told otherwise."""
 
+OPEN_READERS = ("RawPcapReader", "PcapReader", "RawPcapNgReader", "PcapNgReader")
+
 NATIVE = "read it with --reader native"
 
 
@@ -96,6 +98,8 @@ class ScapyReader:
             # A dissected packet no longer knows its link type, nor whether it was cut, nor that
             # it had no time: a raw reader beside it does.
             with self._open() as packets:
+                if self.format == "pcapng":
+                    _Blocks(packets)
                 for record in records:
                     packet = packets.read_packet(WHOLE)
                     take(record._replace(data=bytes(packet.original)))
@@ -127,11 +131,9 @@ class ScapyReader:
 class PacketsReader:
     """Frames that are in memory already, as a reader; made by ``from_packets``."""
 
-    path = "(packets)"
-    format = "packets"
-    fault: Fault | None = None
-
     def __init__(self, chunk: Chunk, reader: str, chunk_size: int, load_s: float) -> None:
+        self.path, self.format = "(packets)", "packets"
+        self.fault: Fault | None = None
         self._chunk, self.reader, self.chunk_size = chunk, reader, chunk_size
         self.packets = 0
         self.load_s = load_s
@@ -175,9 +177,13 @@ def from_packets(
     A dissected packet gives its ``original`` bytes, its ``wirelen`` and its ``time``; a crafted
     one is built, and needs its time in ``times_ns`` (what Scapy calls its time is when it was
     made). ``bytes`` without ``times_ns`` are all at 0. ``link`` is the LINKTYPE; None takes it
-    from the packet's first layer, Ethernet for bytes. Raises CaptureError, naming the packet.
+    from the packet's first layer, Ethernet for bytes. An open reader of Scapy (RawPcapReader,
+    PcapReader) is read to its end; its fault, if any, is that of the result. Raises CaptureError,
+    naming the packet.
     """
     begin = time.perf_counter()
+    if type(packets).__module__ == "scapy.utils" and type(packets).__name__ in OPEN_READERS:
+        return _from_reader(packets, chunk_size, begin)
     times = iter(times_ns) if times_ns is not None else None
     records: list[Record] = []
     kind = ""
@@ -190,6 +196,23 @@ def from_packets(
     reader = type(packets).__name__ if hasattr(packets, "read_packet") else f"list of {kind}"
     chunk = pack(records)
     return PacketsReader(chunk, reader, chunk_size, time.perf_counter() - begin)
+
+
+def _from_reader(raw: Any, chunk_size: int, begin: float) -> PacketsReader:
+    """What an open reader of Scapy still has; its offsets are right if it is at its first packet.
+
+    Dissecting would change nothing but lose what a packet does not know: see ``_read``.
+    """
+    records: list[Record] = []
+    fault = None
+    try:
+        records.extend(_pcapng_records(raw) if hasattr(raw, "interfaces") else _pcap_records(raw))
+    except _Stop as stop:
+        fault = Fault(str(raw.filename), stop.byte_offset, len(records), str(stop))
+    reader = PacketsReader(pack(records), type(raw).__name__, chunk_size,
+                           time.perf_counter() - begin)
+    reader.fault = fault
+    return reader
 
 
 def _record(packet: Any, number: int, time_ns: int | None, link: int | None) -> Record:
@@ -317,8 +340,7 @@ class _Blocks:
         self._kinds[1](block, size)
         raw = self.raw
         if raw._read_options(block[8:]).get(OPTION_TSOFFSET, b"").strip(b"\0"):
-            raise _Stop(
-                self.start, f"an interface has an if_tsoffset, which Scapy ignores: {NATIVE}")
+            raise _Stop(self.start, f"an if_tsoffset, which Scapy ignores: {NATIVE}")
         link, snaplen, found = raw.interfaces[-1]
         raw.interfaces[-1] = (link, snaplen or NO_LIMIT, found)
 
@@ -349,8 +371,8 @@ def _pcapng_records(raw: Any) -> Iterator[Record]:
         except EOFError as error:
             why = _damaged(error)
             if why or raw.f.tell() > watch.start:
-                raise _Stop(watch.start, why or "the file ends within a block, or it is damaged"
-                            ) from None
+                why = why or "the file ends within a block, or the block is damaged"
+                raise _Stop(watch.start, why) from None
             return
         if len(data) > packet_limit(meta.linktype):
             raise _Stop(watch.start, f"a packet of {len(data)} bytes: longer than any can be")

@@ -62,11 +62,11 @@ class PcapWriter:
             raise CaptureError(
                 f"{self.path}: {error}: its time is after 2106 or its bytes are not there"
             ) from error
-        self._write(out[:size])
+        self._write(out[:size].data)
         self.packets += len(chosen)
         return len(chosen)
 
-    def _write(self, data: Array | bytes) -> None:
+    def _write(self, data: memoryview | bytes) -> None:
         try:
             if not self._begun:
                 self._begun = True

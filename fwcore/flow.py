@@ -1,0 +1,101 @@
+"""A flow as people write it.
+
+``10.0.0.5:4321-203.0.113.9:443/tcp``, ``[2001:db8::1]:4321-[2001:db8::9]:53/udp``.
+The first endpoint is meant as the initiator, but both orders name the same flow. ICMP echo has its
+identifier where ports stand; other protocols have no port: ``10.0.0.1-10.0.0.2/47``. With zones,
+the VLAN follows: ``.../tcp@12``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+from fwcore.errors import FwcoreError
+
+NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}  # as `fwcore.figures` writes
+PROTOCOLS = {**{name: number for number, name in NAMES.items()}, "icmpv6": 58, "gre": 47, "esp": 50}
+WITH_PORTS = (6, 17, 132)
+EXAMPLE = "10.0.0.5:4321-203.0.113.9:443/tcp"
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Endpoint(NamedTuple):
+    """An address and its port (0 without ports)."""
+
+    address: Address
+    port: int
+
+    def __str__(self) -> str:
+        name = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{name}:{self.port}"
+
+
+class Flow(NamedTuple):
+    """A 5-tuple: initiator, responder, protocol number; and the zone, 0 without."""
+
+    initiator: Endpoint
+    responder: Endpoint
+    protocol: int
+    zone: int = 0
+
+    def __str__(self) -> str:
+        name = NAMES.get(self.protocol, str(self.protocol))
+        zone = f"@{self.zone}" if self.zone else ""
+        return f"{self.initiator}-{self.responder}/{name}{zone}"
+
+    @property
+    def key(self) -> tuple[Endpoint, Endpoint, int]:
+        """The same for both directions: the lower endpoint first."""
+        low, high = sorted((self.initiator, self.responder), key=lambda end: (int(end[0]), end[1]))
+        return low, high, self.protocol
+
+
+def parse(text: str) -> Flow:
+    """The flow a text names; FwcoreError says what is wrong with it."""
+    ends, slash, protocol = text.strip().partition("/")
+    first, dash, second = ends.partition("-")
+    if not slash or not dash:
+        raise FwcoreError(f"flow {text!r}: write it like {EXAMPLE}")
+    protocol, _, zone = protocol.partition("@")
+    number = _protocol(protocol, text)
+    if zone and not zone.isdecimal():
+        raise FwcoreError(f"flow {text!r}: zone {zone!r} is no number")
+    ends_found = _endpoint(first, number, text), _endpoint(second, number, text)
+    flow = Flow(*ends_found, number, int(zone or 0))
+    if flow.initiator.address.version != flow.responder.address.version:
+        raise FwcoreError(f"flow {text!r}: one address is IPv4, the other IPv6")
+    return flow
+
+
+def _protocol(name: str, text: str) -> int:
+    name = name.strip().lower()
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    if name.isdecimal() and int(name) < 256:
+        return int(name)
+    raise FwcoreError(
+        f"flow {text!r}: protocol {name!r} is neither {', '.join(PROTOCOLS)} nor 0-255"
+    )
+
+
+def _endpoint(part: str, protocol: int, text: str) -> Endpoint:
+    part = part.strip()
+    if part.startswith("["):
+        name, _, rest = part[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif part.count(":") > 1:
+        name, port = part, ""
+    else:
+        name, _, port = part.partition(":")
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        hint = " (an IPv6 address with a port stands in brackets)" * (":" in name)
+        raise FwcoreError(f"flow {text!r}: {name!r} is no address{hint}") from None
+    if not port and protocol in WITH_PORTS:
+        raise FwcoreError(f"flow {text!r}: {name} lacks its port, like {EXAMPLE}")
+    if port and not (port.isdecimal() and int(port) < 65536):
+        raise FwcoreError(f"flow {text!r}: port {port!r} is not 0-65535")
+    return Endpoint(address, int(port or 0))

@@ -1,0 +1,306 @@
+"""The charts of a page, made with Bokeh, whose own script (1.3 MB) goes into the page.
+
+Every chart of a page shares one time axis: zooming one zooms all. Colours are Bokeh's business
+only where they carry meaning; text, grid and background follow the page's theme (page.js).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fwcore.errors import MissingExtra
+from fwcore.report import facts
+from fwcore.result import Result
+
+try:
+    from bokeh.embed import components
+    from bokeh.models import (
+        BasicTickFormatter,
+        ColumnDataSource,
+        HoverTool,
+        Label,
+        Legend,
+        NumeralTickFormatter,
+        Range1d,
+        Span,
+    )
+    from bokeh.plotting import figure
+    from bokeh.resources import INLINE
+except ImportError:
+    raise MissingExtra("the page needs bokeh: pip install 'fwcore[report]'") from None
+
+SAMPLES = 1500  # rows of the timeline that a page holds; more than a screen has columns
+BINS = 300  # equal stretches of time for figures per second
+MAX_BANDS = 2000
+LABELLED_BANDS = 12  # with more than these, names over the bands would cover one another
+CLOSE = 0.045  # of RAM: nearer thresholds have their names side by side
+NARROW = 20  # a band below this part of the capture has no name over it
+LONG_S = 300  # a longer capture's axis reads in hours, minutes and seconds
+MIB_PAGES = 256
+FONT = "system-ui, sans-serif"
+COLOURS = {
+    "base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "cache": "#94a3b8",
+    "forward": "#22a06b", "inspect": "#2f9fd0", "bypass": "#e0a106", "drop": "#d64545",
+    "good": "#22a06b", "bad": "#d64545", "extreme": "#a21caf", "on": "#e0a106",
+    "created": "#22a06b", "ended": "#64748b", "tension": "#d64545", "evicted": "#e07a2f",
+}  # fmt: skip
+REASON_COLOURS = (
+    "#d64545", "#e0a106", "#3b82f6", "#8b5cf6", "#22a06b", "#e07a2f", "#2f9fd0", "#a21caf",
+)  # fmt: skip
+
+
+def script() -> str:
+    """Bokeh's own script, minified: the part without widgets and tables."""
+    resources = INLINE.clone()
+    resources.components = ["bokeh"]
+    return "\n".join(resources.js_raw)
+
+
+def embed(charts: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """(one script element, name -> div) for charts that share a document."""
+    made, divs = components(dict(charts))
+    return made, divs
+
+
+def make(result: Result, *, x_range: Any = None, prefix: str = "") -> dict[str, Any]:
+    """The charts of one result by name; empty without a timeline."""
+    columns = facts.timeline(result, SAMPLES)
+    if not columns:
+        return {}
+    x_range = x_range or time_range(columns)
+    ends, rates = facts.rebin(columns, _rate_names(columns), BINS)
+    charts = {
+        "memory": memory(result, columns, x_range),
+        "sessions": _live(columns, x_range),
+        "setups": _lines(
+            "setups", ends, rates, ("created", "ended", "tension", "evicted"), x_range, "sessions/s"
+        ),
+        "verdicts": _stack("verdicts", ends, rates, "verdict_", facts.VERDICTS, x_range),
+    }
+    reasons = [name for name, _ in facts.top_reasons(result, 8)]
+    if reasons:
+        charts["reasons"] = _lines(
+            "reasons", ends, rates, [f"reason_{name}" for name in reasons], x_range, "packets/s"
+        )
+    if columns.get("exposed_packets", np.zeros(1))[-1]:
+        charts["exposure"] = _exposure(columns, x_range)
+    for name, chart in charts.items():
+        chart.name = f"{prefix}{name}"
+    return charts
+
+
+def time_range(columns: Mapping[str, np.ndarray]) -> Any:
+    """The shared axis of time: seconds since the first packet."""
+    end = float(columns["second"][-1]) or 1.0
+    return Range1d(0.0, end, bounds=(0.0, end), name="time")
+
+
+def _rate_names(columns: Mapping[str, np.ndarray]) -> list[str]:
+    counted = ("created", "ended", "tension", "evicted")
+    prefixed = [name for name in columns if name.startswith(("verdict_", "reason_"))]
+    return [name for name in counted if name in columns] + prefixed
+
+
+def _figure(name: str, x_range: Any, height: int, unit: str, **options: Any) -> Any:
+    chart = figure(
+        name=name, x_range=x_range, height=height, sizing_mode="stretch_width",
+        tools="xpan,xbox_zoom,xwheel_zoom,reset,save", active_drag="xbox_zoom",
+        active_scroll=None, toolbar_location="right", background_fill_color=None,
+        border_fill_color=None, outline_line_color=None, **options,
+    )  # fmt: skip
+    chart.toolbar.logo = None
+    chart.toolbar.autohide = True
+    chart.yaxis.axis_label = unit
+    chart.axis.axis_label_text_font_style = "normal"
+    chart.yaxis.formatter = NumeralTickFormatter(format="0.[00]a")
+    chart.yaxis.ticker.desired_num_ticks = 5
+    chart.axis.axis_label_text_font = chart.axis.major_label_text_font = FONT
+    chart.xgrid.grid_line_color = None
+    chart.min_border_left = 80
+    chart.axis.axis_line_color = None
+    chart.axis.minor_tick_line_color = None
+    if x_range.end > LONG_S:
+        chart.xaxis.formatter = NumeralTickFormatter(format="00:00:00")
+    else:
+        chart.xaxis.formatter = BasicTickFormatter(use_scientific=False)
+    return chart
+
+
+def _legend(chart: Any, items: Sequence[tuple[str, list[Any]]]) -> None:
+    legend = Legend(
+        items=list(items), orientation="horizontal", click_policy="hide", border_line_color=None,
+        background_fill_color=None, spacing=14, padding=0, margin=4, glyph_width=14,
+        glyph_height=14, label_text_font_size="12px", label_text_font=FONT, ncols=8,
+        location="top_left",
+    )  # fmt: skip
+    chart.add_layout(legend, "above")
+
+
+def _hover(chart: Any, renderer: Any, rows: Sequence[tuple[str, str]]) -> None:
+    chart.add_tools(
+        HoverTool(
+            renderers=[renderer], mode="vline", tooltips=list(rows), line_policy="nearest",
+            point_policy="follow_mouse",
+        )
+    )  # fmt: skip
+
+
+def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
+    """Pages by owner over time, thresholds as lines, modes as bands."""
+    total = result.data["memory"]["total_pages"] / MIB_PAGES
+    chart = _figure("memory", x_range, 380, "MiB", y_range=Range1d(0, total * 1.08))
+    chart.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+    chart.xaxis.axis_label = "seconds since the first packet"
+    _bands(chart, result, total * 1.08)
+    stack, top = {}, np.zeros(len(columns["second"]))
+    for owner in facts.OWNERS:
+        stack[f"{owner}_low"] = top.astype(np.float32)
+        top = top + columns[owner] / MIB_PAGES
+        stack[f"{owner}_top"] = top.astype(np.float32)
+        stack[owner] = (columns[owner] / MIB_PAGES).astype(np.float32)
+    used = (columns["used"] / MIB_PAGES).astype(np.float32)
+    mode = [facts.MODES[at] for at in columns["mode"]]
+    source = ColumnDataSource(
+        {
+            **stack,
+            "used": used,
+            "mode": mode,
+            "second": columns["second"],
+            "packet": columns["packet"],
+        }  # fmt: skip
+    )
+    areas = [
+        (owner, [chart.varea(
+            "second", f"{owner}_low", f"{owner}_top", source=source, fill_color=COLOURS[owner],
+            fill_alpha=0.30 if owner == "cache" else 0.72,
+        )])
+        for owner in facts.OWNERS
+    ]  # fmt: skip
+    edge = chart.line("second", "used", source=source, line_color="#4c8dff", line_width=1.6)
+    _legend(chart, [*areas, ("used", [edge])])
+    rows = [(owner, f"@{owner}{{0,0.0}} MiB") for owner in facts.OWNERS]
+    _hover(chart, edge, [("time", "@second{0.000} s"), ("packet", "@packet{0,0}"),
+                         ("mode", "@mode"), ("used", "@used{0,0.0} MiB"), *rows])  # fmt: skip
+    _thresholds(chart, result)
+    return chart
+
+
+def _bands(chart: Any, result: Result, top: float) -> None:
+    """Modes as bands over the whole height: one glyph, however many there are."""
+    start, _ = facts.span(result)
+    found = facts.bands(result)
+    found = found[:: len(found) // MAX_BANDS + 1]
+    source = ColumnDataSource({
+        "left": [(band.start_ns - start) / 1e9 for band in found],
+        "right": [(band.end_ns - start) / 1e9 for band in found],
+        "colour": [COLOURS["extreme" if band.mode == "extreme" else "on"] for band in found],
+        "name": [f" {band.mode}" if _wide(result, band) else "" for band in found],
+    })  # fmt: skip
+    chart.quad(
+        "left", "right", top, 0, source=source, fill_color="colour", fill_alpha=0.22,
+        line_color=None, name="bands", level="underlay",
+    )  # fmt: skip
+    edge = top / 1.06
+    chart.quad("left", "right", top, edge, source=source, fill_color="colour", line_color=None)
+    if len(found) <= LABELLED_BANDS:
+        chart.text(
+            "left", (top + edge) / 2, "name", source=source, text_color="#ffffff",
+            text_font_size="11px", text_font_style="bold", text_font={"value": FONT},
+            text_baseline="middle",
+        )  # fmt: skip
+
+
+def _wide(result: Result, band: facts.Band) -> bool:
+    """Whether a band is wide enough for its name."""
+    start, end = facts.span(result)
+    return (band.end_ns - band.start_ns) * NARROW > end - start
+
+
+def _thresholds(chart: Any, result: Result) -> None:
+    room = result.data["memory"]["total_pages"] / MIB_PAGES * CLOSE
+    slot, below = 0, -room
+    for line in facts.lines(result):
+        level = line.pages / MIB_PAGES
+        colour = COLOURS[line.tone]
+        slot = (slot + 1) % 4 if level - below < room else 0  # beside one it would cover
+        below = level
+        chart.add_layout(
+            Span(location=level, dimension="width", line_color=colour, line_dash="dashed",
+                 line_width=1.4, level="overlay")
+        )  # fmt: skip
+        text = line.text + (" (used + freeable)" if line.on_cache else "")
+        chart.add_layout(
+            Label(x=6 + slot * 220, y=level, x_units="screen", text=text, text_color=colour,
+                  y_offset=1, text_font_size="11px", text_font_style="bold", text_font=FONT,
+                  name="threshold")
+        )  # fmt: skip
+
+
+def _live(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
+    chart = _figure("sessions", x_range, 200, "sessions")
+    source = ColumnDataSource({"second": columns["second"], "live": columns["live"]})
+    chart.varea("second", 0, "live", source=source, fill_color=COLOURS["sessions"], fill_alpha=0.25)
+    edge = chart.line("second", "live", source=source, line_color=COLOURS["sessions"], line_width=2)
+    _legend(chart, [("live", [edge])])
+    _hover(chart, edge, [("time", "@second{0.000} s"), ("live", "@live{0,0}")])
+    return chart
+
+
+def _lines(
+    name: str, ends: np.ndarray, rates: Mapping[str, np.ndarray], names: Sequence[str],
+    x_range: Any, unit: str,
+) -> Any:  # fmt: skip
+    chart = _figure(name, x_range, 220, unit)
+    names = [series for series in names if series in rates]
+    data = {series: rates[series].astype(np.float32) for series in names}
+    source = ColumnDataSource({"second": ends, **data})
+    items, rows = [], [("time", "@second{0.000} s")]
+    for at, series in enumerate(names):
+        label = series.removeprefix("reason_")
+        colour = COLOURS.get(label, REASON_COLOURS[at % len(REASON_COLOURS)])
+        edge = chart.line("second", series, source=source, line_color=colour, line_width=1.8)
+        items.append((label, [edge]))
+        rows.append((label, f"@{{{series}}}{{0,0.[0]}}"))
+    _legend(chart, items)
+    if items:
+        _hover(chart, items[0][1][0], rows)
+    return chart
+
+
+def _stack(
+    name: str, ends: np.ndarray, rates: Mapping[str, np.ndarray], prefix: str,
+    parts: Sequence[str], x_range: Any,
+) -> Any:  # fmt: skip
+    chart = _figure(name, x_range, 220, "packets/s")
+    data: dict[str, np.ndarray] = {"second": ends}
+    top = np.zeros(len(ends))
+    for part in parts:
+        data[f"{part}_low"] = top.astype(np.float32)
+        top = top + rates.get(prefix + part, 0)
+        data[f"{part}_top"] = top.astype(np.float32)
+        data[part] = rates.get(prefix + part, np.zeros(len(ends))).astype(np.float32)
+    source = ColumnDataSource(data)
+    items = [
+        (part, [chart.varea("second", f"{part}_low", f"{part}_top", source=source,
+                            fill_color=COLOURS[part], fill_alpha=0.75)])
+        for part in parts
+    ]  # fmt: skip
+    edge = chart.line("second", f"{parts[-1]}_top", source=source, line_alpha=0.0)
+    _legend(chart, items)
+    rows = [(part, f"@{part}{{0,0.[0]}}") for part in parts]
+    _hover(chart, edge, [("time", "@second{0.000} s"), *rows])
+    return chart
+
+
+def _exposure(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
+    chart = _figure("exposure", x_range, 180, "packets, so far")
+    source = ColumnDataSource({"second": columns["second"], "packets": columns["exposed_packets"]})
+    colour = COLOURS["bypass"]
+    chart.varea("second", 0, "packets", source=source, fill_color=colour, fill_alpha=0.30)
+    edge = chart.line("second", "packets", source=source, line_color=colour, line_width=2)
+    _legend(chart, [("passed unscanned", [edge])])
+    _hover(chart, edge, [("time", "@second{0.000} s"), ("unscanned", "@packets{0,0}")])
+    return chart

@@ -1,0 +1,393 @@
+"""The same traffic under several settings, joined flow by flow.
+
+A *flow* is a 5-tuple of the capture, whether or not a session was ever made for it: a refused flow
+has packets and verdicts too. Each run gives, for every packet, its flow's number, its verdict and
+its reason; both runs see the same packets, so flows are joined by number.
+
+    lived        every packet passed, inspected where its policy asks for it
+    uninspected  every packet passed, some without an inspection that its policy asks for
+    dropped      some packets were dropped, and no session of it was taken
+    evicted      a session of it was taken (evicted, tension, killed)
+    refused      every packet was dropped
+
+A flow has the worst of these that is true of it. What all settings refuse alike (a policy's deny,
+malformed packets) is in the table too, and cancels in the differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fwcore.errors import FwcoreError
+from fwcore.report import facts, figures, text
+from fwcore.result import Result
+
+OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
+BYPASS, DROP = 2, 3
+EXAMPLES = 5
+SHOWN = 12  # groups on a terminal
+VICTIMS = 100_000  # kept in each run: a victim that was forgotten could not be joined
+LONGEST_NAME = 14  # of a setting on a terminal; beyond it becomes A, B, C
+MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
+SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted")
+FLOW_DTYPE = np.dtype([("flow", "u8"), ("first_packet", "u8"), *((name, "i8") for name in SUMS)])
+
+
+class FlowLedger:
+    """Sums per flow, from the packets of one run; hand `packets` to the replay as its collector."""
+
+    def __init__(self, *, keep_packets: bool = True) -> None:
+        self._parts: list[np.ndarray] = []
+        self._flows: list[np.ndarray] = []
+        self._keep = keep_packets
+        self.seen = 0
+
+    def __call__(self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray) -> None:
+        """One chunk: flow uint64[n] (0: none), outcome uint8[n, 2] (verdict, reason), length[n]."""
+        flow = np.asarray(flow, dtype=np.uint64)
+        if not len(flow) == len(outcome) == len(length):
+            raise ValueError("flow, outcome and length must have one row a packet")
+        if self._keep:
+            self._flows.append(flow.copy())
+        part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), self.seen)
+        self.seen += len(flow)
+        self._parts.append(part)
+        if len(self._parts) >= MERGE_EVERY:
+            self._parts = [merge(self._parts)]
+
+    def share(self, other: FlowLedger) -> None:
+        """Takes the packets' flows from a ledger of the same capture."""
+        self._flows, self._keep = other._flows, True
+
+    def table(self, victims: Iterable[Mapping[str, Any]] = ()) -> np.ndarray:
+        """FLOW_DTYPE[m], sorted by flow; a victim counts for its first packet's flow."""
+        flows = merge(self._parts)
+        created = np.array([row["created_packet"] for row in victims], dtype=np.int64)
+        if not len(created):
+            return flows
+        if not self._keep:
+            raise ValueError("victims need the packets' flows: keep_packets=True")
+        made = np.concatenate(self._flows)[created - 1]
+        at = np.searchsorted(flows["flow"], made)
+        known = (made != 0) & (at < len(flows))
+        np.add.at(flows["evicted"], at[known], 1)
+        return flows
+
+
+def _sum_chunk(
+    flow: np.ndarray, verdict: np.ndarray, length: np.ndarray, before: int
+) -> np.ndarray:
+    """FLOW_DTYPE[m] of one chunk whose first packet is number before + 1."""
+    ids, first, slot = np.unique(flow, return_index=True, return_inverse=True)
+    part = np.zeros(len(ids), dtype=FLOW_DTYPE)
+    part["flow"], part["first_packet"] = ids, first + before + 1
+    weights = {"": None, "dropped": verdict == DROP, "bypassed": verdict == BYPASS}
+    for name, weight in weights.items():
+        counted = np.ones(len(flow)) if weight is None else weight.astype(np.float64)
+        part[name or "packets"] = np.bincount(slot, counted, len(ids))
+        part[f"{name}_bytes".lstrip("_")] = np.bincount(slot, counted * length, len(ids))
+    return part[ids != 0]
+
+
+def merge(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Several FLOW_DTYPE tables as one: sums added, the lowest first packet, sorted by flow."""
+    rows = np.concatenate(parts) if parts else np.zeros(0, dtype=FLOW_DTYPE)
+    ids, slot = np.unique(rows["flow"], return_inverse=True)
+    whole = np.zeros(len(ids), dtype=FLOW_DTYPE)
+    whole["flow"] = ids
+    whole["first_packet"] = np.iinfo(np.uint64).max
+    np.minimum.at(whole["first_packet"], slot, rows["first_packet"])
+    for name in SUMS:
+        np.add.at(whole[name], slot, rows[name])
+    return whole
+
+
+def outcomes(flows: np.ndarray) -> np.ndarray:
+    """Index into OUTCOMES for each row of a FLOW_DTYPE table, uint8[m]."""
+    found = np.zeros(len(flows), dtype=np.uint8)
+    for name, holds in (
+        ("uninspected", flows["bypassed"] > 0),
+        ("dropped", flows["dropped"] > 0),
+        ("evicted", flows["evicted"] > 0),
+        ("refused", flows["dropped"] == flows["packets"]),
+    ):
+        found[holds] = OUTCOMES.index(name)
+    return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results of the same capture under named settings, and what became of every flow."""
+
+    names: tuple[str, ...]
+    results: tuple[Result, ...]
+    flows: tuple[np.ndarray, ...]  # FLOW_DTYPE[m] each, the same flows in the same order
+
+    def __post_init__(self) -> None:
+        first = self.flows[0]["flow"]
+        for name, table in zip(self.names, self.flows, strict=True):
+            if not np.array_equal(table["flow"], first):
+                raise FwcoreError(f"{name} saw other flows than {self.names[0]}: not one capture")
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Flows by what became of them under each setting, most bytes first (lived by all last)."""
+        found = np.stack([outcomes(table) for table in self.flows])
+        kinds, slot = np.unique(found, axis=1, return_inverse=True)
+        slot = slot.reshape(-1)
+        rows = []
+        for at in range(kinds.shape[1]):
+            members = np.flatnonzero(slot == at)
+            first = np.sort(self.flows[0]["first_packet"][members])
+            first = np.sort(self.flows[0]["first_packet"][members])
+            rows.append({
+                "outcomes": {name: OUTCOMES[kinds[run, at]] for run, name in enumerate(self.names)},
+                "flows": len(members),
+                "packets": int(self.flows[0]["packets"][members].sum()),
+                "bytes": int(self.flows[0]["bytes"][members].sum()),
+                "first_packets": first[:EXAMPLES].tolist(),
+            })  # fmt: skip
+        return sorted(
+            rows, key=lambda row: (set(row["outcomes"].values()) == {"lived"}, -row["bytes"])
+        )
+
+    def harm(self) -> list[dict[str, Any]]:
+        """For each setting: flows by outcome, and what was lost or passed unscanned in bytes."""
+        rows = []
+        for name, table, result in zip(self.names, self.flows, self.results, strict=True):
+            number = np.bincount(outcomes(table), minlength=len(OUTCOMES))
+            rows.append({
+                "name": name, "personality": result.data["personality"],
+                "flows": {kind: int(number[at]) for at, kind in enumerate(OUTCOMES)},
+                "harmed": int(len(table) - number[0]),
+                "dropped_packets": int(table["dropped"].sum()),
+                "dropped_bytes": int(table["dropped_bytes"].sum()),
+                "uninspected_packets": int(table["bypassed"].sum()),
+                "uninspected_bytes": int(table["bypassed_bytes"].sum()),
+                "sessions_taken": int(table["evicted"].sum()),
+                "victims_forgotten": int(result.data.get("victims_forgotten", 0)),
+                "transitions": len(result.data["conserve"]["transitions"]),
+                "conserve_seconds": dict(result.data["conserve"]["seconds"]),
+                "peak_used_pages": int(result.data["memory"]["peak"]["used"]),
+                "outcome": result.data["outcome"],
+            })  # fmt: skip
+        return rows
+
+    def net(self) -> list[dict[str, Any]]:
+        """What each later setting does more (+) or less (-) than the first."""
+        rows = self.harm()
+        keys = ("harmed", "dropped_bytes", "uninspected_bytes", "sessions_taken")
+        return [
+            {
+                "name": row["name"],
+                "against": rows[0]["name"],
+                **{key: row[key] - rows[0][key] for key in keys},
+            }
+            for row in rows[1:]
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything above as plain values, with each run's result but its victims."""
+        return {
+            "schema": 1, "flows": len(self.flows[0]), "settings": list(self.names),
+            "harm": self.harm(), "net": self.net(), "groups": self.groups(),
+            "results": [
+                {name: value for name, value in result.data.items() if name != "victims"}
+                for result in self.results
+            ],
+        }  # fmt: skip
+
+
+def sentence(names: Sequence[str], kinds: Mapping[str, str]) -> str:
+    """A group in words: 'lived under all', 'evicted only under A', 'A dropped, B uninspected'."""
+    different = set(kinds.values())
+    if len(different) == 1:
+        return f"{different.pop()} under {'both' if len(names) == 2 else 'all'}"
+    harmed = [name for name in names if kinds[name] != "lived"]
+    if len(harmed) == 1:
+        return f"{kinds[harmed[0]]} only under {harmed[0]}"
+    return ", ".join(f"{kinds[name]} under {name}" for name in names)
+
+
+# -- on a terminal ------------------------------------------------------------------------------
+
+
+def render_text(comparison: Comparison, style: text.Style | None = None) -> str:
+    """The comparison at 80 columns."""
+    style = style or text.Style()
+    names, harm = _short_names(comparison.names), comparison.harm()
+    rows = [["", *names]]
+    for kind in OUTCOMES:
+        rows.append([kind, *(figures.count(row["flows"][kind]) for row in harm)])
+    for key, label in (
+        ("sessions_taken", "sessions taken"), ("dropped_bytes", "bytes dropped"),
+        ("uninspected_bytes", "bytes unscanned"), ("transitions", "transitions"),
+    ):  # fmt: skip
+        plain = key in ("sessions_taken", "transitions")
+        rows.append(
+            [label, *((figures.count if plain else figures.size)(row[key]) for row in harm)]
+        )
+    total = figures.plural(len(comparison.flows[0]), "flow")
+    head = f"{style.paint('fwcore compare', 'strong')}{style.dot}{total}"
+    keys = [
+        f"{short} = {name}"
+        for short, name in zip(names, comparison.names, strict=True)
+        if short != name
+    ]
+    blocks = [
+        "\n".join([head, *(f"  {key}" for key in keys)]),
+        "\n".join(text.section("flows", text.columns(rows, [""] * len(rows[0]), style), style)),
+        "\n".join(text.section("joined", _joined(comparison, names, style), style)),
+        "\n".join(text.section("net", _net(comparison, names), style)),
+    ]
+    warned = [row["name"] for row in harm if row["victims_forgotten"]]
+    if warned:
+        blocks.append(f"  Victims were forgotten under {', '.join(warned)}: raise victims_max.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """Names that fit a column; letters when one is too long."""
+    if max(map(len, names)) <= LONGEST_NAME:
+        return list(names)
+    return [chr(ord("A") + at) for at in range(len(names))]
+
+
+def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> list[str]:
+    rows = []
+    short = dict(zip(comparison.names, names, strict=True))
+    found = comparison.groups()
+    for group in found[:SHOWN]:
+        kinds = {short[name]: kind for name, kind in group["outcomes"].items()}
+        worst = max(OUTCOMES.index(kind) for kind in kinds.values())
+        words = sentence(names, kinds)
+        tone = ("good", "warn", "warn", "bad", "bad")[worst]
+        rows.append(
+            f"{figures.count(group['flows']):>9} {figures.size(group['bytes']):>9}  "
+            + style.paint(words, tone)
+        )
+        if words.split()[-1] not in ("both", "all"):
+            packets = ", ".join(map(str, group["first_packets"][:3]))
+            rows.append(style.paint(f"{'':21}first seen at packet {packets}", "dim"))
+    if len(found) > SHOWN:
+        rest = sum(group["flows"] for group in found[SHOWN:])
+        rows.append(f"{figures.count(rest):>9} in {len(found) - SHOWN} smaller groups: --json")
+    return rows
+
+
+def _net(comparison: Comparison, names: Sequence[str]) -> list[str]:
+    rows = []
+    for row, name in zip(comparison.net(), names[1:], strict=True):
+        rows += text.wrap(
+            [
+                f"{name} against {names[0]}: {figures.signed(row['harmed'])} flows harmed",
+                f"{_signed_size(row['dropped_bytes'])} dropped",
+                f"{_signed_size(row['uninspected_bytes'])} unscanned",
+            ],
+            text.Style(unicode=False),
+        )
+    return rows
+
+
+def _signed_size(number: int) -> str:
+    return ("+" if number > 0 else "") + figures.size(number)
+
+
+# -- as a page ----------------------------------------------------------------------------------
+
+
+def render_html(comparison: Comparison) -> str:
+    """The comparison as a page, timelines under one another on one axis of time."""
+    from fwcore.report import charts, html
+
+    made, shared = {}, None
+    for at, result in enumerate(comparison.results):
+        columns = facts.timeline(result, charts.SAMPLES)
+        if not columns:
+            continue
+        shared = shared or charts.time_range(columns)
+        for name, chart in charts.make(result, x_range=shared, prefix=f"{at}-").items():
+            if name in ("memory", "verdicts"):
+                made[f"{name}_{at}"] = chart
+    script, divs = charts.embed(made) if made else ("", {})
+    start, end = facts.span(comparison.results[0])
+    body = [_groups_html(comparison), _harm_html(comparison)]
+    for kind, title in (("memory", "Memory"), ("verdicts", "Verdicts")):
+        for at, name in enumerate(comparison.names):
+            if f"{kind}_{at}" in divs:
+                chart = f'<div class="chart">{divs[f"{kind}_{at}"]}</div>'
+                body.append(html.section(f"{title}: {name}", chart))
+    return html.assemble(
+        title="The same traffic, " + " against ".join(comparison.names),
+        subtitle=f"{figures.plural(len(comparison.flows[0]), 'flow')}, joined packet by packet",
+        banner="", body="\n".join(body), footer="", chart_script=script,
+        data={"end": (end - start) / 1e9, "charts": len(made), "victims": {"causes": []}},
+    )  # fmt: skip
+
+
+def _groups_html(comparison: Comparison) -> str:
+    from fwcore.report import html
+
+    rows = [
+        (sentence(comparison.names, group["outcomes"]), figures.count(group["flows"]),
+         figures.count(group["packets"]), figures.size(group["bytes"]),
+         ", ".join(map(figures.count, group["first_packets"])))
+        for group in comparison.groups()
+    ]  # fmt: skip
+    head = ("what became of them", "flows", "packets", "bytes", "first seen at packet")
+    return html.section("Joined", html.table(head, rows, (1, 2, 3)))
+
+
+def _harm_html(comparison: Comparison) -> str:
+    from fwcore.report import html
+
+    rows = [
+        (row["name"], *(figures.count(row["flows"][kind]) for kind in OUTCOMES),
+         figures.count(row["sessions_taken"]), figures.size(row["dropped_bytes"]),
+         figures.size(row["uninspected_bytes"]), figures.count(row["transitions"]))
+        for row in comparison.harm()
+    ]  # fmt: skip
+    head = (
+        "setting",
+        *OUTCOMES,
+        "sessions taken",
+        "bytes dropped",
+        "bytes unscanned",
+        "transitions",
+    )
+    net = [
+        (f"{row['name']} against {row['against']}", figures.signed(row["harmed"]),
+         _signed_size(row["dropped_bytes"]), _signed_size(row["uninspected_bytes"]))
+        for row in comparison.net()
+    ]  # fmt: skip
+    return html.section(
+        "Harm, setting by setting",
+        html.table(head, rows, tuple(range(1, 10))),
+        html.table(("net", "flows harmed", "dropped", "unscanned"), net, (1, 2, 3)),
+    )
+
+
+# -- running it ---------------------------------------------------------------------------------
+
+
+def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: Any) -> Comparison:
+    """Replays the capture once for each setting; `replay` is `fwcore.replay.replay`.
+
+    Only the first run keeps the packets' flow numbers (8 bytes a packet): they are the same in
+    every run, and a victim's flow is that of the packet that created it.
+    """
+    results, ledgers = [], []
+    for settings in named.values():
+        ledger = FlowLedger(keep_packets=not ledgers)
+        results.append(replay(paths, settings, flows=ledger, **options))
+        ledgers.append(ledger)
+        if ledgers[0] is not ledger:
+            ledger.share(ledgers[0])
+    flows = [
+        ledger.table(result.data.get("victims", ()))
+        for ledger, result in zip(ledgers, results, strict=True)
+    ]
+    return Comparison(tuple(named), tuple(results), tuple(flows))

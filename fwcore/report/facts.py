@@ -1,0 +1,215 @@
+"""What several views need to know about a result, worked out once: lines, bands, series, rates.
+
+thresholds   each machine's levels as lines in one picture, whatever it measures
+bands        when which mode was on, from the transitions (exact, not sampled)
+samples      which rows of the timeline a picture shows: all, or the extremes of each stretch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fwcore.result import Result, timeline_columns
+
+OWNERS = ("base", "sessions", "shm", "cache")
+VERDICTS = ("forward", "inspect", "bypass", "drop")
+MODES = ("off", "on", "extreme")
+TONES = {"forward": "good", "inspect": "info", "bypass": "warn", "drop": "bad"}
+MODE_TONES = {"off": "dim", "on": "warn", "extreme": "bad"}
+NORMAL_REASONS = ("new", "hit")
+HARMS = {"taken": "bad", "dropped": "bad", "bypassed": "warn"}
+HIT_COLUMNS = ("sessions", "packets", "bytes", *HARMS)
+
+
+class Line(NamedTuple):
+    """A threshold: drawn at `pages` on the stack of used pages, or of used and cache."""
+
+    name: str
+    pages: int
+    on_cache: bool  # the level counts used + freeable (extreme; everything measured on free)
+    tone: str
+    text: str
+
+
+class Band(NamedTuple):
+    """A stretch of capture time in one mode, the worst of all machines."""
+
+    start_ns: int
+    end_ns: int
+    mode: str
+
+
+def span(result: Result) -> tuple[int, int]:
+    """First and last moment of the capture in ns; (0, duration) when nothing was sampled."""
+    times = result.data.get("timeline", {}).get("time_ns") or [0]
+    start = int(times[0])
+    return start, max(start + int(result.data.get("duration_ns", 0)), int(times[-1]))
+
+
+def lines(result: Result) -> list[Line]:
+    """The thresholds of every machine, lowest first."""
+    memory = result.data.get("memory", {})
+    total = memory.get("total_pages", 0)
+    found = []
+    for machine, levels in memory.get("thresholds", {}).items():
+        for name, level in (levels or {}).items():
+            if not isinstance(level, int) or name not in (
+                "green",
+                "red",
+                "extreme",
+                "enter",
+                "leave",
+            ):
+                continue
+            if machine == "unified":
+                tone = {"green": "good", "red": "bad", "extreme": "extreme"}[name]
+                pages, on_cache, label = level, name == "extreme", name
+            else:  # measured on free pages: what is left of the total
+                pages, on_cache, label = total - level, True, f"{machine} {name}"
+                tone = "bad" if name == "enter" else "good"
+            percent = f"{100 * pages / total:.0f}%" if total else ""
+            found.append(Line(name, pages, on_cache, tone, f"{label} {percent}"))
+    return sorted(found, key=lambda line: line.pages)
+
+
+def worst(modes: Mapping[str, str]) -> str:
+    """The most serious of the machines' modes."""
+    return max(modes.values(), key=_severity, default="off")
+
+
+def _severity(mode: str) -> int:
+    return MODES.index(mode) if mode in MODES else 1
+
+
+def bands(result: Result) -> list[Band]:
+    """Every stretch in which a mode other than off was on, in time order."""
+    start, end = span(result)
+    modes: dict[str, str] = {}
+    found: list[Band] = []
+    since, mode = start, "off"
+    for row in result.data.get("conserve", {}).get("transitions", ()):
+        modes[row["machine"]] = row["to"]
+        now = worst(modes)
+        if now == mode:
+            continue
+        if mode != "off" and row["time_ns"] > since:
+            found.append(Band(since, row["time_ns"], mode))
+        since, mode = row["time_ns"], now
+    if mode != "off":
+        found.append(Band(since, max(end, since), mode))
+    return found
+
+
+def mode_at_end(result: Result) -> str:
+    """The mode when the capture ended: off, on or extreme."""
+    conserve = result.data.get("conserve", {})
+    mode = conserve.get("mode", "off")
+    if isinstance(mode, Mapping):  # a mode for each machine
+        return worst(mode)
+    return mode if mode in MODES else "on"
+
+
+def samples(columns: Mapping[str, np.ndarray], limit: int) -> np.ndarray:
+    """Indices (m,) of at most about `limit` timeline rows, extremes and mode changes kept."""
+    length = min((len(column) for column in columns.values()), default=0)
+    if length <= limit:
+        return np.arange(length)
+    used = columns["base"] + columns["sessions"] + columns["shm"]
+    edges = np.linspace(0, length, limit // 4 + 1).astype(np.int64)
+    starts = edges[:-1]
+    kept = [starts, np.array([length - 1])]
+    for pick in (np.argmin, np.argmax):
+        kept.append(np.array([a + pick(used[a:b]) for a, b in zip(starts, edges[1:], strict=True)]))
+    changes = np.flatnonzero(np.diff(columns["mode"])) + 1
+    kept.append(changes[:: len(changes) // (limit // 4) + 1])
+    return np.unique(np.concatenate(kept))
+
+
+def timeline(result: Result, limit: int = 10**9) -> dict[str, np.ndarray]:
+    """The timeline's columns (m,), thinned to about `limit` rows, plus `second` and `used`."""
+    columns = timeline_columns(result.data.get("timeline", {}))
+    if not columns or not len(columns.get("time_ns", ())):
+        return {}
+    columns = _with_end(result, columns)
+    chosen = samples(columns, limit)
+    thinned = {name: column[chosen] for name, column in columns.items()}
+    thinned["second"] = (thinned["time_ns"] - columns["time_ns"][0]) / 1e9
+    thinned["used"] = thinned["base"] + thinned["sessions"] + thinned["shm"]
+    return thinned
+
+
+def _with_end(result: Result, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The samples and, when packets came after the last of them, the result's own figures."""
+    data = result.data
+    if int(columns["packet"][-1]) >= data.get("packets", 0) > 0 or "memory" not in data:
+        return dict(columns)
+    sessions, ended = data["sessions"], data["sessions"]["ended"]
+    last = {
+        "time_ns": span(result)[1], "packet": data["packets"],
+        "mode": _severity(mode_at_end(result)), "live": sessions["live"],
+        "created": sessions["created"], "ended": sum(ended.values()),
+        "tension": ended["tension"], "evicted": ended["evicted"],
+        "exposed_packets": data["exposure"]["packets"],
+        **{name: data["memory"]["now"][name] for name in (*OWNERS, "free")},
+    }  # fmt: skip
+    for group in ("verdicts", "reasons"):  # one that came up only after the last sample is new
+        last |= {f"{group[:-1]}_{name}": value for name, value in data[group].items() if value}
+    none = np.zeros(len(columns["time_ns"]), dtype=np.int64)
+    names = dict.fromkeys([*columns, *last])
+    return {
+        name: np.append(column := columns.get(name, none), last.get(name, column[-1]))
+        for name in names
+    }
+
+
+def rate(cumulative: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Per second between a sample and the one before it (m,); the first repeats the second."""
+    step, rise = np.diff(second), np.diff(cumulative.astype(np.float64))
+    found = np.divide(rise, step, out=np.zeros(len(step)), where=step > 0)
+    return np.concatenate([found[:1], found]) if len(found) else np.zeros(len(second))
+
+
+def rebin(
+    columns: Mapping[str, np.ndarray], names: Sequence[str], bins: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Rates over `bins` equal stretches of time: (their ends in seconds, name -> per second).
+
+    Samples taken at transitions lie close together; equal stretches keep a rate from
+    exploding between two samples a microsecond apart.
+    """
+    second = columns["second"]
+    ends = np.linspace(second[0], second[-1], min(bins, max(2, len(second))))
+    grown = {name: np.interp(ends, second, columns[name].astype(np.float64)) for name in names}
+    return ends, {name: rate(column, ends) for name, column in grown.items()}
+
+
+def top_reasons(result: Result, number: int = 6, *, unusual: bool = True) -> list[tuple[str, int]]:
+    """Reasons by packets, most first; without `new` and `hit` when only the unusual count."""
+    rows = [
+        (name, packets)
+        for name, packets in result.data.get("reasons", {}).items()
+        if packets and not (unusual and name in NORMAL_REASONS)
+    ]
+    return sorted(rows, key=lambda row: (-row[1], row[0]))[:number]
+
+
+def hit(result: Result, kind: str) -> tuple[list[str], list[list[Any]]]:
+    """Who was hit: (columns, rows) of the result's top hosts or policies; harmed ones only."""
+    name = {"hosts": "host", "policies": "id"}[kind]
+    found = result.data.get("top", {}).get(kind, [])
+    harmed = [row for row in found if any(row.get(column) for column in HARMS)]
+    columns = [column for column in HIT_COLUMNS if any(column in row for row in harmed)]
+    return columns, [[row[name], *(row.get(column, 0) for column in columns)] for row in harmed]
+
+
+def setting(result: Result, name: str) -> Any:
+    """A setting's effective value, None when the result does not have it."""
+    return result.data.get("settings", {}).get(name, {}).get("value")
+
+
+def broken_laws(result: Result) -> list[str]:
+    """Names of the laws that do not hold."""
+    return [name for name, holds in result.data.get("laws", {}).items() if not holds]

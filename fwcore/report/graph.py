@@ -1,0 +1,126 @@
+"""Memory against its thresholds as a small graph of characters.
+
+    95% extreme ┈┈┈┈┈┈┈┈┈┈┈┈▂▄▃┈┈┈┈┈
+    88% red     ┈┈┈┈┈┈┈┈▄▇██████▅┈┈┈
+    82% green   ┈┈┈▂▄▆███████████▆▃┈
+                ▄▆██████████████████
+    mode        ········▒▒▒▒██▒▒▒▒▒·
+
+A column is a stretch of time and shows the highest use within it; an eighth of a character is the
+unit of height. Freeable pages stand lighter on top. Under ASCII, '#' and ':' take their places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fwcore.report import facts
+from fwcore.result import Result
+
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+MODE_MARKS = {"off": "·", "on": "▒", "extreme": "█"}
+ASCII_MODE_MARKS = {"off": ".", "on": "o", "extreme": "X"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One character and its tone."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Rows of cells, each row with the text on its left and that text's tone."""
+
+    rows: tuple[tuple[Cell, tuple[Cell, ...]], ...]
+
+
+def memory(result: Result, *, width: int, height: int = 9, unicode: bool = True) -> Graph | None:
+    """The graph of memory and modes, `width` columns of time; None without a timeline."""
+    columns = facts.timeline(result)
+    total = result.data.get("memory", {}).get("total_pages", 0)
+    if not columns or not total:
+        return None
+    used, top = _columns_of_time(columns, width)
+    low, high = _scale(used, top, facts.lines(result), total)
+    rows = []
+    for row in range(height - 1, -1, -1):
+        floor = low + (high - low) * row / height
+        ceiling = low + (high - low) * (row + 1) / height
+        label, line_tone = _label(result, floor, ceiling, total, row, height)
+        cells = tuple(
+            _cell(used[at], top[at], floor, ceiling, line_tone, unicode) for at in range(width)
+        )
+        rows.append((Cell(label, line_tone or "dim"), cells))
+    rows.append((Cell("mode", "dim"), _mode_row(result, width, unicode)))
+    return Graph(tuple(rows))
+
+
+def _columns_of_time(columns: dict, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Highest used and used + cache in each of `width` equal stretches of time."""
+    second, used = columns["second"], columns["used"]
+    top = used + columns["cache"]
+    length = second[-1] - second[0]
+    slot = np.minimum((second - second[0]) / (length or 1) * width, width - 1).astype(np.int64)
+    centres = second[0] + (np.arange(width) + 0.5) * (length or 1) / width
+    found = []
+    for series in (used, top):
+        column = np.interp(centres, second, series).astype(np.int64)
+        np.maximum.at(column, slot, series)
+        found.append(column)
+    return found[0], found[1]
+
+
+def _scale(used: np.ndarray, top: np.ndarray, lines: list, total: int) -> tuple[float, float]:
+    """Lowest and highest page count shown: everything that happened and every threshold."""
+    low = min([int(used.min()), *(line.pages for line in lines)])
+    high = max([int(top.max()), *(line.pages for line in lines)])
+    margin = max(1.0, 0.08 * (high - low), 0.02 * total)
+    return max(0.0, low - margin), min(float(total), high + margin / 2)
+
+
+def _label(
+    result: Result, floor: float, ceiling: float, total: int, row: int, height: int
+) -> tuple[str, str]:
+    """Text left of a row, and the tone of the line through it ('' when there is none)."""
+    here = [line for line in facts.lines(result) if floor <= line.pages < ceiling]
+    if not here:
+        return (f"{100 * ceiling / total:.0f}%" if row == height - 1 else
+                f"{100 * floor / total:.0f}%" if row == 0 else ""), ""  # fmt: skip
+    if len(here) == 1:
+        return here[0].text, here[0].tone
+    return ", ".join(line.text.split()[0] for line in here), here[-1].tone
+
+
+def _cell(used: int, top: int, floor: float, ceiling: float, line_tone: str, unicode: bool) -> Cell:
+    """What stands in one row of one column: used, freeable, a line, or nothing."""
+    part = (used - floor) / (ceiling - floor)
+    if part >= 1:
+        return Cell("█" if unicode else "#", "fill")
+    if unicode and part >= 1 / 8:
+        return Cell(EIGHTHS[int(part * 8)], "fill")
+    if not unicode and part >= 0.5:
+        return Cell("#", "fill")
+    if (top - floor) / (ceiling - floor) >= 0.5:
+        return Cell("░" if unicode else ":", "dim")
+    if line_tone:
+        return Cell("┈" if unicode else "-", line_tone)
+    return Cell(" ", "")
+
+
+def _mode_row(result: Result, width: int, unicode: bool) -> tuple[Cell, ...]:
+    """The worst mode of each stretch of time."""
+    marks = MODE_MARKS if unicode else ASCII_MODE_MARKS
+    start, end = facts.span(result)
+    length = max(1, end - start)
+    modes = ["off"] * width
+    for band in facts.bands(result):
+        first = min(width - 1, (band.start_ns - start) * width // length)
+        last = min(width - 1, max(first, (band.end_ns - 1 - start) * width // length))
+        for at in range(first, last + 1):
+            modes[at] = facts.worst({"before": modes[at], "band": band.mode})
+    return tuple(Cell(marks.get(mode, marks["on"]), facts.MODE_TONES[mode]) for mode in modes)

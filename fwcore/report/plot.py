@@ -1,0 +1,73 @@
+"""The main picture alone - memory by owner, thresholds, modes - as PNG or SVG, with Matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fwcore.errors import FwcoreError, MissingExtra
+from fwcore.report import facts, figures
+from fwcore.result import Result
+
+ENDINGS = (".png", ".svg")
+SAMPLES = 3000
+MIB_PAGES = 256
+COLOURS = {"base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "cache": "#cbd5e1"}
+TONES = {"good": "#1b8a5a", "bad": "#c53030", "extreme": "#86198f"}
+BANDS = {"on": "#e0a106", "extreme": "#a21caf"}
+
+
+def write(result: Result, path: str | Path) -> None:
+    """Writes the picture; the file's ending says which kind."""
+    if Path(path).suffix.lower() not in ENDINGS:
+        raise FwcoreError(f"{path}: a picture is written as .png or .svg")
+    try:
+        import matplotlib
+    except ImportError:
+        raise MissingExtra(
+            f"{path}: a picture needs matplotlib: pip install 'fwcore[report]'"
+        ) from None
+    from matplotlib.figure import Figure
+
+    columns = facts.timeline(result, SAMPLES)
+    if not columns:
+        raise FwcoreError(f"{path}: the result has no timeline to draw")
+    with matplotlib.rc_context({"svg.hashsalt": "fwcore", "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(11, 5), layout="constrained")
+        _draw(figure.add_subplot(), result, columns)
+        metadata = {"Date": None} if str(path).lower().endswith(".svg") else None
+        figure.savefig(path, dpi=150, metadata=metadata)
+
+
+def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
+    second = columns["second"]
+    parts = [columns[owner] / MIB_PAGES for owner in facts.OWNERS]
+    colours = [COLOURS[owner] for owner in facts.OWNERS]
+    axes.stackplot(second, *parts, labels=facts.OWNERS, colors=colours, alpha=0.8, linewidth=0)
+    axes.plot(second, columns["used"] / MIB_PAGES, color="#1e40af", linewidth=1.4, label="used")
+    start, _ = facts.span(result)
+    for band in facts.bands(result)[:500]:
+        left, right = ((moment - start) / 1e9 for moment in (band.start_ns, band.end_ns))
+        axes.axvspan(left, right, color=BANDS[band.mode], alpha=0.25, linewidth=0, zorder=0)
+    for line in facts.lines(result):
+        level, colour = line.pages / MIB_PAGES, TONES[line.tone]
+        axes.axhline(level, color=colour, linestyle="--", linewidth=1.1)
+        axes.annotate(line.text, (1.005, level), xycoords=("axes fraction", "data"),
+                      color=colour, va="center", fontsize=9)  # fmt: skip
+    axes.set_xlim(second[0], second[-1] if second[-1] > second[0] else second[0] + 1)
+    axes.set_ylim(0, result.data["memory"]["total_pages"] / MIB_PAGES * 1.02)
+    axes.set(xlabel="seconds since the first packet", ylabel="MiB")
+    axes.set_title(_title(result), loc="left", fontsize=11)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=6, frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _title(result: Result) -> str:
+    names = ", ".join(Path(str(row["path"])).name for row in result.data.get("inputs", ()))
+    mode = facts.mode_at_end(result)
+    packets = figures.count(result.data["packets"])
+    end = "" if mode == "off" else f" - conserve mode {mode} at the end"
+    return f"{names} - {result.data['personality']} - {packets} packets{end}"

@@ -1,0 +1,341 @@
+"""The summary of a replay on a terminal of 80 columns.
+
+What came in; what happened and why; memory against its thresholds; transitions; who was hit; what
+passed unscanned; whether the laws hold; how fast it was. Sections with nothing to say are left out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fwcore.report import facts, figures, graph
+from fwcore.result import Result
+
+WIDTH = 80
+INDENT = 12  # where a section's lines begin; its title stands before
+BAR = 24
+SHOWN_TRANSITIONS = 8
+
+ANSI = {
+    "good": "32", "info": "36", "warn": "33", "bad": "31", "extreme": "35", "dim": "2",
+    "strong": "1", "fill": "34", "alarm": "1;97;41",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Style:
+    """How to write: with colours or without, with block characters or in ASCII."""
+
+    colour: bool = False
+    unicode: bool = True
+
+    def paint(self, text: str, tone: str) -> str:
+        """`text` in a tone; itself without colours."""
+        if not self.colour or tone not in ANSI or not text:
+            return text
+        return f"\x1b[{ANSI[tone]}m{text}\x1b[0m"
+
+    def bar(self, part: float, whole: float, width: int = BAR) -> str:
+        """A horizontal bar; anything above zero shows at least a sliver."""
+        if not whole or part <= 0:
+            return ""
+        if not self.unicode:
+            return "#" * max(1, round(part / whole * width))
+        eighths = max(1, round(part / whole * width * 8))
+        return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+    @property
+    def arrow(self) -> str:
+        """Between two modes."""
+        return "→" if self.unicode else "->"
+
+    @property
+    def dot(self) -> str:
+        """Between figures of one line."""
+        return " · " if self.unicode else ", "
+
+
+def summary(result: Result, style: Style | None = None) -> str:
+    """The whole summary, ending in a newline; no line is longer than 80 columns."""
+    style = style or Style()
+    parts = [
+        _head, _input, _verdicts, _reasons, _memory, _transitions, _sessions, _victims,
+        _exposure, _laws, _speed,
+    ]  # fmt: skip
+    blocks = []
+    for part in parts:
+        rows = list(part(result, style))
+        if rows:
+            blocks.append("\n".join(rows))
+    return "\n\n".join(blocks) + "\n"
+
+
+def section(title: str, rows: Sequence[str], style: Style) -> Iterator[str]:
+    """Rows with the title before the first one."""
+    for number, row in enumerate(rows):
+        name = title if number == 0 else ""
+        yield (style.paint(f"  {name:<{INDENT - 2}}", "strong") + row).rstrip()
+
+
+def wrap(parts: Sequence[str], style: Style, width: int = WIDTH - INDENT) -> list[str]:
+    """Figures joined by dots, broken between figures."""
+    rows: list[str] = []
+    for part in parts:
+        if rows and len(rows[-1]) + len(style.dot) + len(part) <= width:
+            rows[-1] += style.dot + part
+        else:
+            rows.append(part)
+    return rows
+
+
+def columns(
+    rows: Sequence[Sequence[str]], tones: Sequence[str], style: Style, *, left: int = 1
+) -> list[str]:
+    """A small table: the first `left` columns to the left, others right; row 0 is its head."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    written = []
+    for number, row in enumerate(rows):
+        cells = []
+        for at, cell in enumerate(row):
+            padded = f"{cell:<{widths[at]}}" if at < left else f"{cell:>{widths[at]}}"
+            cells.append(style.paint(padded, "dim" if number == 0 else tones[at]))
+        written.append("  ".join(cells).rstrip())
+    return written
+
+
+# -- sections -----------------------------------------------------------------------------------
+
+
+def _head(result: Result, style: Style) -> Iterator[str]:
+    data = result.data
+    name = style.paint(f"fwcore {data.get('fwcore', '')}", "strong")
+    yield name + style.dot + str(data.get("personality", ""))
+    mode = facts.mode_at_end(result)
+    if mode != "off":
+        yield style.paint(f"  {banner(result)}  ", "alarm")
+    if data.get("interrupted"):
+        yield style.paint("  Interrupted: this is what was done until then.  ", "warn")
+
+
+def banner(result: Result) -> str:
+    """The device's own words while a mode is on."""
+    machines = {row["machine"]: row["to"] for row in result.data["conserve"].get("transitions", ())}
+    if facts.mode_at_end(result) == "extreme":
+        return "Kernel enters extreme low memory mode"
+    if machines.get("kernel") == "on":
+        return "The system has entered system conserve mode"
+    return "The system has entered conserve mode"
+
+
+def _input(result: Result, style: Style) -> Iterator[str]:
+    data = result.data
+    rows = []
+    for row in data.get("inputs", ()):
+        path, rest = str(row["path"]), f" ({row['format']}, {row['reader']})"
+        room = WIDTH - INDENT - len(rest)
+        rows.append((path if len(path) <= room else "..." + path[-room + 3 :]) + rest)
+        if row.get("fault"):
+            rows += [style.paint(text, "bad") for text in fold(f"fault: {_fault(row['fault'])}")]
+    figure = [
+        f"{figures.count(data['packets'])} packets",
+        figures.size(data["bytes"]),
+        f"{figures.nanoseconds(data['duration_ns'])} of capture",
+    ]
+    if data.get("time_reversed"):
+        figure.append(f"{figures.count(data['time_reversed'])} back in time")
+    decoded = [f"{name} {figures.short(part)}" for name, part in data["decode"].items() if part]
+    yield from section("in", [*rows, *wrap(figure, style), *wrap(decoded, style)], style)
+
+
+def _fault(fault: object) -> str:
+    if isinstance(fault, dict):
+        where = f" at byte {fault['byte_offset']}" if "byte_offset" in fault else ""
+        return f"{fault.get('message', 'damaged')}{where}"
+    return str(fault)
+
+
+def fold(text: str, width: int = WIDTH - INDENT) -> list[str]:
+    """`text` in lines of at most `width`, at least one."""
+    return textwrap.wrap(text, width) or [""]
+
+
+def _verdicts(result: Result, style: Style) -> Iterator[str]:
+    packets = result.data["packets"]
+    rows = []
+    for name in facts.VERDICTS:
+        number = result.data["verdicts"].get(name, 0)
+        if not number and name in ("bypass", "inspect"):
+            continue
+        tone = facts.TONES[name]
+        figure = f"{name:<8} {figures.count(number):>14} {figures.share(number, packets):>8}  "
+        rows.append(figure + style.paint(style.bar(number, packets), tone))
+    yield from section("verdicts", rows, style)
+
+
+def _reasons(result: Result, style: Style) -> Iterator[str]:
+    packets = result.data["packets"]
+    rows = [
+        f"{name:<20} {figures.count(number):>14} {figures.share(number, packets):>8}"
+        for name, number in facts.top_reasons(result)
+    ]
+    yield from section("why", rows, style)
+
+
+def _memory(result: Result, style: Style) -> Iterator[str]:
+    memory = result.data["memory"]
+    total = memory["total_pages"]
+    now, peak = memory["now"], memory["peak"]
+    rows = wrap(
+        [
+            f"{figures.pages_size(total)} of RAM",
+            f"used {figures.pages_size(now['used'])} ({figures.share(now['used'], total)})",
+            f"peak {figures.pages_size(peak['used'])} ({figures.share(peak['used'], total)})",
+        ],
+        style,
+    )
+    rows += wrap(
+        [f"{name} {figures.pages_size(now[name])}" for name in (*facts.OWNERS, "free")], style
+    )
+    yield from section("memory", rows, style)
+    picture = graph.memory(result, width=WIDTH - INDENT - 6, unicode=style.unicode)
+    if picture and (facts.lines(result) or peak["used"] != now["used"]):
+        yield ""
+        yield from _picture(result, picture, style)
+
+
+def _picture(result: Result, picture: graph.Graph, style: Style) -> Iterator[str]:
+    side = 16
+    for label, cells in picture.rows:
+        text = style.paint(f"{label.text[:side]:>{side}} ", label.tone)
+        yield (text + "".join(style.paint(run, tone) for run, tone in _runs(cells))).rstrip()
+    width = len(picture.rows[0][1])
+    start, end = facts.span(result)
+    length = figures.nanoseconds(end - start)
+    yield style.paint(f"{'':>{side}} 0{length:>{width - 1}}", "dim")
+
+
+def _runs(cells: Sequence[graph.Cell]) -> Iterator[tuple[str, str]]:
+    """Neighbours of one tone together, so that a colour is written once a run."""
+    text, tone = "", ""
+    for cell in cells:
+        if cell.tone != tone and text:
+            yield text, tone
+            text = ""
+        text, tone = text + cell.text, cell.tone
+    yield text, tone
+
+
+def _transitions(result: Result, style: Style) -> Iterator[str]:
+    conserve = result.data["conserve"]
+    found = conserve.get("transitions", [])
+    start, _ = facts.span(result)
+    rows = []
+    half = SHOWN_TRANSITIONS // 2
+    shown = found if len(found) <= SHOWN_TRANSITIONS else [*found[:half], None, *found[-half:]]
+    for row in shown:
+        if row is None:
+            rows.append(f"... {figures.count(len(found) - 2 * half)} more, see --html or --json")
+            continue
+        change = style.paint(
+            f"{row['from']:>7} {style.arrow} {row['to']:<7}",
+            facts.MODE_TONES.get(row["to"], "warn"),
+        )
+        used = figures.share(row["used_pages"], result.data["memory"]["total_pages"])
+        rows.append(
+            f"{row['machine']:<9}{change} packet {figures.count(row['packet']):>12} "
+            f"{figures.since(row['time_ns'], start):>11} {used:>7}"
+        )
+    if found:
+        times = [f"{mode} {figures.seconds(value)}" for mode, value in conserve["seconds"].items()]
+        if conserve.get("flaps"):
+            times.append(figures.plural(conserve["flaps"], "flap") + " into extreme")
+        rows += wrap(times, style)
+    yield from section("modes", rows, style)
+
+
+def _sessions(result: Result, style: Style) -> Iterator[str]:
+    sessions, table = result.data["sessions"], result.data["table"]
+    first = [
+        f"{figures.count(sessions['created'])} created",
+        f"peak {figures.count(sessions['peak'])} of {figures.count(table['max_connections'])}",
+        f"{figures.count(sessions['live'])} stand",
+    ]
+    ended = [f"{cause} {figures.count(part)}" for cause, part in sessions["ended"].items() if part]
+    rows = wrap(first, style) + wrap(["ended: " + ended[0], *ended[1:]] if ended else [], style)
+    if sessions.get("reborn"):
+        rows.append(f"{figures.count(sessions['reborn'])} came back after they had been taken")
+    stampede = result.data["stampede"]
+    if stampede["passes"]:
+        rows += fold(
+            f"memory tension: {figures.plural(stampede['passes'], 'pass', 'passes')} took "
+            f"{figures.plural(stampede['sessions_deleted'], 'session')} for "
+            f"{figures.plural(stampede['pages_needed'], 'page')}"
+        )
+    yield from section("sessions", rows, style)
+
+
+def _victims(result: Result, style: Style) -> Iterator[str]:
+    gap = False
+    for kind, title in (("hosts", "hosts hit"), ("policies", "policies")):
+        names, found = facts.hit(result, kind)
+        if not found:
+            continue
+        rows = [["initiator" if kind == "hosts" else "policy", *names]]
+        for name, *values in found[:5]:
+            shown = (
+                figures.size(value) if column == "bytes" else figures.count(value)
+                for column, value in zip(names, values, strict=True)
+            )
+            rows.append([str(name)[:24], *shown])
+        if gap:
+            yield ""
+        gap = True
+        tones = ["", *(facts.HARMS.get(column, "") for column in names)]
+        yield from section(title, columns(rows, tones, style), style)
+
+
+def _exposure(result: Result, style: Style) -> Iterator[str]:
+    exposure = result.data["exposure"]
+    if not exposure["packets"]:
+        return
+    rows = [["unscanned", "sessions", "packets", "bytes"]]
+    causes = [(name, row) for name, row in exposure["by_cause"].items() if row["packets"]]
+    for name, row in [*causes, ("all", exposure)] if len(causes) != 1 else causes:
+        packets, sessions = figures.count(row["packets"]), figures.count(row["sessions"])
+        rows.append([name, sessions, packets, figures.size(row["bytes"])])
+    yield from section("exposure", columns(rows, ["warn", "", "", ""], style), style)
+
+
+def _laws(result: Result, style: Style) -> Iterator[str]:
+    laws, broken = result.data["laws"], facts.broken_laws(result)
+    if broken:
+        rows = [style.paint(text, "bad") for text in fold("broken: " + ", ".join(broken))]
+    else:
+        rows = [style.paint(f"all {len(laws)} hold", "good")]
+    yield from section("laws", [*rows, f"outcome {result.data['outcome']}"], style)
+
+
+def _speed(result: Result, style: Style) -> Iterator[str]:
+    speed, pace = result.data["speed"], result.data.get("pace", {})
+    rows = wrap(
+        [
+            f"{figures.short(speed['packets_per_s'])} packets/s",
+            f"{speed['ns_per_packet']:.3g} ns a packet",
+            f"{figures.seconds(speed['wall_s'])} in all",
+            f"longest pause {figures.nanoseconds(speed['longest_pause_ns'])}",
+            *(
+                [f"reading, starting {figures.seconds(speed['load_s'])}"]
+                if speed.get("load_s")
+                else []
+            ),
+        ],
+        style,
+    )
+    if pace.get("late_packets"):
+        rows.append(
+            f"{figures.count(pace['late_packets'])} packets late, at most "
+            f"{figures.nanoseconds(pace['max_late_ns'])}"
+        )
+    yield from section("speed", rows, style)

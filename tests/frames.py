@@ -1,0 +1,53 @@
+"""Frames by hand, for tests: Ethernet, IPv4 and IPv6, TCP, UDP, ICMP, fragments. No checksums."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import ip_address
+
+FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
+
+
+def flag_bits(letters: str) -> int:
+    """``"SA"`` to the bits of a TCP header."""
+    return sum(FLAGS[letter] for letter in letters)
+
+
+def tcp(source_port: int, destination_port: int, flags: str = "A", payload: int = 0) -> bytes:
+    head = struct.pack("!HHIIBBHHH", source_port, destination_port, 1, 1, 5 << 4,
+                       flag_bits(flags), 1024, 0, 0)
+    return head + bytes(payload)
+
+
+def udp(source_port: int, destination_port: int, payload: int = 0) -> bytes:
+    return struct.pack("!HHHH", source_port, destination_port, 8 + payload, 0) + bytes(payload)
+
+
+def echo(identifier: int, reply: bool = False, family: int = 4) -> bytes:
+    kind = (0 if reply else 8) if family == 4 else (129 if reply else 128)
+    return struct.pack("!BBHHH", kind, 0, 0, identifier, 1)
+
+
+def icmp_error(quoted: bytes, kind: int = 3) -> bytes:
+    """An ICMP error that quotes an IP packet (as many bytes as given)."""
+    return struct.pack("!BBHI", kind, 1, 0, 0) + quoted
+
+
+def ip(source: str, destination: str, protocol: int, body: bytes, *, fragment: int = 0,
+       more: bool = False, identifier: int = 1) -> bytes:
+    """An IP packet; ``fragment``: offset in units of 8 bytes (IPv6: with a fragment header)."""
+    a, b = ip_address(source), ip_address(destination)
+    if a.version == 4:
+        word = (more << 13) | fragment
+        return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), identifier & 0xFFFF, word, 64,
+                           protocol, 0, a.packed, b.packed) + body
+    if fragment or more:
+        body = struct.pack("!BBHI", protocol, 0, fragment << 3 | more, identifier) + body
+        protocol = 44
+    return struct.pack("!IHBB16s16s", 6 << 28, len(body), protocol, 64, a.packed, b.packed) + body
+
+
+def ethernet(packet: bytes, *, vlan: int | None = None) -> bytes:
+    kind = b"\x08\x00" if packet[:1] and packet[0] >> 4 == 4 else b"\x86\xdd"
+    tag = b"" if vlan is None else struct.pack("!HH", 0x8100, vlan)
+    return bytes(12) + tag + kind + packet

@@ -1,0 +1,341 @@
+"""The command line: words, files, exit codes. The replay is played back from a made-up result."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import click
+import fake
+import numpy as np
+import pytest
+
+from fwcore import cli, terminal
+from fwcore.errors import FwcoreError
+from fwcore.result import Result
+
+
+class Settings:
+    """Enough of Settings for the command line."""
+
+    warnings = ("the table fills before red",)
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Replaces settings and replay; yields a dict whose `data` is the result to be returned."""
+    box = {"data": fake.make(), "asked": []}
+
+    def replay(paths, settings, given, **more):
+        box["asked"].append((list(paths), settings, given, more))
+        if "flows" in more:
+            more["flows"](np.array([1], np.uint64), np.array([[0, 1]]), np.array([60]))
+        return Result(box["data"])
+
+    def settings(given, more=(), **overrides):
+        made = Settings()
+        made.given, made.more, made.overrides = given, list(more), overrides
+        return made
+
+    monkeypatch.setattr(cli, "_settings", settings)
+    monkeypatch.setattr(cli, "_replay", replay)
+    return box
+
+
+@pytest.fixture
+def run(capfd):
+    def call(*argv):
+        code = cli.main(argv)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_summary_on_standard_output(run, played):
+    code, out, err = run("replay", "web.pcap")
+    assert code == 0 and "verdicts" in out and "\x1b" not in out
+    assert err == "fwcore: note: the table fills before red\n"
+
+
+def test_quiet_is_quiet(run, played):
+    assert run("replay", "web.pcap", "-q") == (0, "", "")
+
+
+def test_json_instead_of_the_summary(run, played):
+    code, out, _ = run("replay", "web.pcap", "--json", "-")
+    assert code == 0 and json.loads(out) == played["data"]
+
+
+def test_files(run, played, tmp_path):
+    names = {"--json": "r.json", "--victims": "v.csv", "--timeline": "t.csv", "--plot": "m.svg",
+             "--html": "r.html"}  # fmt: skip
+    pytest.importorskip("bokeh")
+    pytest.importorskip("matplotlib")
+    argv = [part for option, name in names.items() for part in (option, str(tmp_path / name))]
+    assert run("replay", "web.pcap", "-q", *argv)[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == set(names.values())
+
+
+def test_a_saved_result_shows_the_same(run, played, tmp_path):
+    Result(played["data"]).save_state(tmp_path / "s")
+    Result(played["data"]).to_json(tmp_path / "j")
+    fresh = run("replay", "web.pcap")[1]
+    assert run("report", str(tmp_path / "s"))[1] == run("report", str(tmp_path / "j"))[1] == fresh
+
+
+@pytest.mark.parametrize(
+    ("change", "argv", "code", "said"),
+    [
+        ({}, ("--expect-outcome", fake.make()["outcome"]), 0, ""),
+        ({}, ("--expect-outcome", "1:00"), 4, "expected 1:00"),
+        ({"interrupted": True}, (), 130, "interrupted after packet 1204331"),
+        ({"laws": {"pages": False}}, (), 5, "broken laws: pages"),
+        ({"inputs": [{"path": "x.pcap", "format": "pcap", "reader": "native", "packets": 3,
+                      "fault": {"message": "ends within a record", "byte_offset": 77}}]}, (), 3,
+         "x.pcap: ends within a record at byte 77; everything before"),
+    ],
+)  # fmt: skip
+def test_exit_codes(run, played, change, argv, code, said):
+    played["data"].update(change)
+    got, out, err = run("replay", "web.pcap", *argv)
+    assert got == code and said in err and out.startswith("fwcore ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("replay",), "Missing argument"), (("replya", "x"), "did you mean replay?"),
+        (("replay", "x", "--personalty", "y"), "--personality"),
+        (("replay", "x", "--loop", "0"), "--loop"),
+        (("compare", "x", "--with", "a"), "at least twice"),
+        (("compare", "x", "--with", "a", "--with", "a"), "given twice"),
+        (("explain", "x", "--flow", "nonsense"), "write it like"),
+        (("report", "/nowhere"), "No such file"), (("report", "/tmp"), "Is a directory"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_line(run, argv, said):
+    code, out, err = run(*argv)
+    assert code == 2 and out == "" and said in err
+    assert err.startswith("fwcore: ") and err.count("\n") == 1
+
+
+def test_errors_carry_their_exit_code(run, played, monkeypatch):
+    def fail(*_args, **_more):
+        raise FwcoreError("setting x\nis wrong")
+
+    monkeypatch.setattr(cli, "_settings", fail)
+    assert run("replay", "x") == (2, "", "fwcore: setting x is wrong\n")
+
+
+def test_compare(run, played, tmp_path):
+    played["data"]["victims"] = []
+    code, out, _ = run("compare", "c.pcap", "--with", "fortios-7", "--with", "av_failopen=off",
+                       "--json", str(tmp_path / "c.json"))  # fmt: skip
+    assert code == 0 and "lived under both" in out
+    assert json.loads((tmp_path / "c.json").read_text())["settings"] == [
+        "fortios-7",
+        "av_failopen=off",
+    ]
+    first, second = (asked[1] for asked in played["asked"])
+    assert first.overrides == {"personality": "fortios-7"} and second.more == ["av_failopen=off"]
+
+
+def test_a_variant_may_name_a_file_and_values_with_commas(played, tmp_path):
+    made = cli._variant("my.toml,ips_trigger=conserve,buffer,av_failopen=off", {})
+    assert made.overrides == {"file": "my.toml"}
+    assert made.more == ["ips_trigger=conserve,buffer", "av_failopen=off"]
+
+
+def test_pressure_as_text():
+    assert cli._pressure("at_s=1.5 owner=base add_bytes=-4096") == {
+        "at_s": 1.5, "owner": "base", "add_bytes": -4096}  # fmt: skip
+    assert cli._pressure("at_s=0, add_bytes=-8MiB") == {"at_s": 0, "add_bytes": -(8 << 20)}
+    assert cli._pressure("fail_every=3") == {"fail_every": 3}
+    with pytest.raises(FwcoreError, match="is not KEY=VALUE"):
+        cli._pressure("fail_every")
+
+
+def every_command():
+    def walk(command, path):
+        yield path, command
+        for name, child in getattr(command, "commands", {}).items():
+            yield from walk(child, (*path, name))
+
+    return list(walk(cli.app, ()))
+
+
+@pytest.mark.parametrize(("path", "command"), every_command(), ids=str)
+def test_every_command_has_help_and_json(run, path, command):
+    code, out, _ = run(*path, "--help")
+    assert code == 0 and out.startswith("Usage: fwcore")
+    assert max(map(len, out.splitlines())) <= 80
+    if not isinstance(command, click.Group) and path != ("completion",):
+        assert "--json" in out
+
+
+def test_examples_in_the_help_name_options_that_exist():
+    for path, command in every_command():
+        known = {name for other, child in every_command() for param in child.params
+                 for name in param.opts if other == path}  # fmt: skip
+        for line in (command.help or "").splitlines():
+            if path and line.strip().startswith("fwcore " + " ".join(path)):
+                used = {word for word in line.split("|")[0].split() if word.startswith("--")}
+                assert used <= known | {"--help"}, (path, line)
+
+
+def test_help_is_quick():
+    """Under 0.2 s, the best of five on a busy machine; nothing heavy is imported."""
+    best = 9.0
+    for _ in range(5):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "fwcore", "--help"], capture_output=True)
+        best = min(best, time.perf_counter() - start)
+        assert done.returncode == 0
+    assert best < 0.2
+    code = "import sys, fwcore.cli; print({'numpy', 'scapy', 'bokeh'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
+def test_colours_only_on_a_terminal(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    _master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as stream, open(os.devnull, "w") as pipe:
+        assert terminal.colours(stream) and not terminal.colours(pipe)
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert not terminal.colours(stream)
+
+
+def test_progress_on_a_terminal_and_nothing_in_a_pipe(monkeypatch):
+    monkeypatch.setattr(terminal, "REDRAW_S", 0)
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w", encoding="utf-8") as stream:
+        progress = terminal.Progress(stream=stream)
+        assert progress(500_000, 25, 100) is False
+        progress.close()
+        written = os.read(master, 4096).decode()
+    assert "25%" in written and "500 k packets" in written and "left" in written
+    with open(os.devnull, "w") as pipe:
+        assert not terminal.Progress(stream=pipe)._shown
+
+
+def test_the_first_ctrl_c_asks_the_second_stops():
+    import signal
+
+    with terminal.Progress(quiet=True).interruptible() as progress:
+        assert progress(1) is False
+        signal.raise_signal(signal.SIGINT)
+        assert progress(2) is True
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(run, shell):
+    code, out, _ = run("completion", shell)
+    assert code == 0 and f"{shell}_source" in out
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert code == 0 and out.startswith("fwcore ")
+
+
+def test_a_defect_is_one_line_too(run, played, monkeypatch):
+    def fail(*_args, **_more):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(cli, "_replay", fail)
+    monkeypatch.delenv("FWCORE_DEBUG", raising=False)
+    code, out, err = run("replay", "x", "-q")
+    assert (code, out) == (1, "") and err.startswith(
+        "fwcore: ZeroDivisionError: by zero - a defect"
+    )
+    monkeypatch.setenv("FWCORE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["replay", "x", "-q"])
+
+
+def test_the_shell_can_ask_for_completions():
+    asked = {"_FWCORE_COMPLETE": "bash_complete", "COMP_WORDS": "fwcore exp", "COMP_CWORD": "1"}
+    code = "import sys; from fwcore.cli import main; sys.exit(main([]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, **asked})  # fmt: skip
+    assert "explain" in done.stdout
+
+
+# -- with the real engine -----------------------------------------------------------------------
+
+PRESSED = (
+    "--personality", "fortios-7", "--set", "ram_bytes=96MiB", "--set", "max_connections=1500",
+    "--set", "timeline_interval_s=0.01", "--pressure", "at_s=0.05 add_bytes=40MiB",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    pytest.importorskip("fwcore.engine")
+    from fwcore.capture import synth
+
+    path = tmp_path_factory.mktemp("c") / "web.pcap"
+    synth.to_pcap(path, synth.make("web", packets=20_000, rate_pps=200_000, sessions=200))
+    return str(path)
+
+
+def test_replay_for_real(run, capture, tmp_path):
+    state, digest = str(tmp_path / "s"), None
+    code, out, _ = run("replay", capture, *PRESSED, "--state", state, "--json", str(tmp_path / "j"))
+    assert code == 0 and "off → on" in out and "all " in out
+    assert max(map(len, out.splitlines())) <= 80
+    result = Result.load(state)
+    digest = result.outcome
+    assert result.packets == 20_000 and len(result.array("sessions")) == result.sessions.live
+    assert run("report", state)[1] == out == run("report", str(tmp_path / "j"))[1]
+    assert run("replay", capture, *PRESSED, "-q", "--expect-outcome", digest)[0] == 0
+    other = (*PRESSED, "--timing", "speed:2")
+    assert run("replay", capture, *other, "-q", "--expect-outcome", digest)[0] == 4
+
+
+def test_a_page_for_real(run, capture, tmp_path):
+    pytest.importorskip("bokeh")
+    page = tmp_path / "r.html"
+    assert run("replay", capture, *PRESSED, "-q", "--html", str(page))[0] == 0
+    assert 'id="banner"' in page.read_text() and "enters memory conserve mode" in page.read_text()
+
+
+def test_compare_for_real(run, capture, tmp_path):
+    code, _, _ = run("compare", capture, *PRESSED, "--with", "av_failopen=pass", "--with",
+                     "extreme_scope=inspected", "--json", str(tmp_path / "c"), "-q")  # fmt: skip
+    made = json.loads((tmp_path / "c").read_text())
+    assert code == 0 and sum(row["flows"] for row in made["groups"]) == made["flows"] > 0
+    for row, result in zip(made["harm"], made["results"], strict=True):
+        assert row["dropped_packets"] == result["verdicts"]["drop"]
+        assert row["uninspected_packets"] == result["verdicts"]["bypass"]
+        assert row["outcome"] == result["outcome"]
+
+
+@pytest.mark.parametrize("chunk_size", ["64", "4096"])
+def test_explain_for_real(run, capture, tmp_path, chunk_size):
+    run("replay", capture, *PRESSED, "-q", "--verdicts", str(tmp_path / "v.csv"), "--sessions",
+        str(tmp_path / "s.csv"))  # fmt: skip
+    import csv
+
+    with open(tmp_path / "v.csv") as file:
+        verdicts = list(csv.DictReader(file))
+    with open(tmp_path / "s.csv") as file:
+        session = next(row for row in csv.DictReader(file) if row["cause"] == "tension")
+    code, out, _ = run("explain", capture, *PRESSED, "--flow", session["key"], "--chunk-size",
+                       chunk_size, "--json", str(tmp_path / "e"))  # fmt: skip
+    made = json.loads((tmp_path / "e").read_text())
+    own = [row for row in verdicts if row["flow"] == session["flow"]]
+    assert code == 0
+    assert [(str(row["packet"]), row["verdict"].lower(), row["reason"].lower())
+            for row in made["rows"]] == [
+        (row["packet"], row["verdict"], row["reason"]) for row in own]  # fmt: skip
+    end = next(end for end in made["sessions"] if end["cause"] == "tension")
+    assert str(end["packet"]) == session["ended_packet"]
+    assert f"was ended by packet {end['packet']:,}".replace(",", " ") in out

@@ -1,0 +1,132 @@
+"""The join of several runs: sums per flow, outcomes, groups, differences."""
+
+import fake
+import numpy as np
+import pytest
+
+from fwcore.errors import FwcoreError
+from fwcore.report import compare, text
+from fwcore.result import Result
+
+F, I, B, D = 0, 1, 2, 3  # forward, inspect, bypass, drop  # noqa: E741
+
+
+def ledger(flow, verdict, length=None, chunk=3, **options):
+    made = compare.FlowLedger(**options)
+    outcome = np.zeros((len(flow), 2), np.uint8)
+    outcome[:, 0] = verdict
+    length = np.full(len(flow), 100) if length is None else np.array(length)
+    for at in range(0, len(flow), chunk):
+        part = slice(at, at + chunk)
+        made(np.array(flow[part], np.uint64), outcome[part], length[part])
+    return made
+
+
+def by_flow(table, name):
+    return dict(zip(table["flow"].tolist(), table[name].tolist(), strict=True))
+
+
+def test_sums_per_flow_by_hand():
+    #          packet  1  2  3  4  5  6  7
+    made = ledger([9, 5, 0, 9, 5, 5, 9], [F, D, F, B, F, D, I], [10, 20, 30, 40, 50, 60, 70])
+    table = made.table()
+    assert table["flow"].tolist() == [5, 9]
+    assert by_flow(table, "first_packet") == {9: 1, 5: 2}
+    assert by_flow(table, "packets") == {9: 3, 5: 3}
+    assert by_flow(table, "bytes") == {9: 120, 5: 130}
+    assert by_flow(table, "dropped") == {9: 0, 5: 2}
+    assert by_flow(table, "dropped_bytes") == {9: 0, 5: 80}
+    assert by_flow(table, "bypassed_bytes") == {9: 40, 5: 0}
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 4096])
+def test_chunks_do_not_matter(chunk):
+    random = np.random.default_rng(4)
+    flow, verdict = random.integers(0, 40, 900), random.integers(0, 4, 900)
+    length = random.integers(60, 1500, 900)
+    made = ledger(flow, verdict, length, chunk).table()
+    assert made.tolist() == ledger(flow, verdict, length, 900).table().tolist()
+    for row in made:
+        own = flow == row["flow"]
+        assert row["packets"] == own.sum()
+        assert row["dropped_bytes"] == length[own & (verdict == D)].sum()
+        assert row["first_packet"] == np.flatnonzero(own)[0] + 1
+
+
+def test_a_victim_counts_for_the_flow_of_its_first_packet():
+    made = ledger([7, 8, 7, 0], [F, F, F, F])
+    table = made.table([{"created_packet": 3}, {"created_packet": 2}, {"created_packet": 3},
+                        {"created_packet": 4}])  # fmt: skip
+    assert by_flow(table, "evicted") == {7: 2, 8: 1}
+
+
+def test_the_worst_outcome_wins():
+    #  flow 1 lived, 2 uninspected, 3 dropped in part, 4 evicted and dropped, 5 refused
+    made = ledger([1, 1, 2, 2, 3, 3, 4, 4, 5, 5], [F, I, F, B, B, D, F, D, D, D])
+    found = compare.outcomes(made.table([{"created_packet": 7}]))
+    assert [compare.OUTCOMES[at] for at in found] == [
+        "lived", "uninspected", "dropped", "evicted", "refused"]  # fmt: skip
+
+
+def comparison():
+    data = [fake.make(victims=0) for _ in range(2)]
+    flow = [1, 1, 2, 2, 3, 3, 4, 4]
+    tables = (
+        ledger(flow, [F, F, D, D, F, F, F, D]).table(),
+        ledger(flow, [F, F, B, B, F, B, D, D]).table(),
+    )
+    return compare.Comparison(("off", "pass"), tuple(map(Result, data)), tables)
+
+
+def test_groups_harm_and_net_by_hand():
+    made = comparison()
+    groups = {compare.sentence(made.names, row["outcomes"]): row for row in made.groups()}
+    assert set(groups) == {
+        "lived under both", "refused under off, uninspected under pass",
+        "uninspected only under pass", "dropped under off, refused under pass"}  # fmt: skip
+    assert groups["uninspected only under pass"]["first_packets"] == [5]
+    assert groups["lived under both"]["bytes"] == 200
+    off, passed = made.harm()
+    assert off["flows"] == {"lived": 2, "uninspected": 0, "dropped": 1, "evicted": 0, "refused": 1}
+    assert (off["dropped_bytes"], passed["dropped_bytes"]) == (300, 200)
+    (net,) = made.net()
+    assert (net["harmed"], net["dropped_bytes"], net["uninspected_bytes"]) == (1, -100, 300)
+
+
+def test_runs_of_other_traffic_are_refused():
+    data = Result(fake.make())
+    with pytest.raises(FwcoreError, match="not one capture"):
+        compare.Comparison(("a", "b"), (data, data),
+                           (ledger([1], [F]).table(), ledger([2], [F]).table()))  # fmt: skip
+
+
+def test_on_a_terminal():
+    written = compare.render_text(comparison(), text.Style(unicode=False))
+    assert "4 flows" in written and "refused under off, uninspected under pass" in written
+    assert "pass against off: +1 flows harmed" in written
+    assert max(map(len, written.splitlines())) <= 80
+
+
+def test_long_names_become_letters():
+    made = comparison()
+    names = ("fortios-7,memory_use_threshold_red=80", "fortios-7,memory_use_threshold_red=90")
+    written = compare.render_text(compare.Comparison(names, made.results, made.flows))
+    assert f"A = {names[0]}" in written and "uninspected only under B" in written
+    assert max(map(len, written.splitlines())) <= 80
+
+
+def test_run_replays_once_for_each_setting():
+    asked = []
+
+    def replay(paths, settings, flows):
+        asked.append((paths, settings))
+        flows(np.array([1, 2], np.uint64), np.array([[F, 0], [settings, 0]]), np.array([10, 20]))
+        data = fake.make(victims=0)
+        if settings == D:
+            data["victims"] = [{"created_packet": 2}]
+        return Result(data)
+
+    made = compare.run(["x"], {"a": B, "b": D}, replay)
+    assert asked == [(["x"], B), (["x"], D)]
+    assert [row["sessions_taken"] for row in made.harm()] == [0, 1]
+    assert len(made.to_dict()["results"]) == 2

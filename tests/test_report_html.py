@@ -1,0 +1,197 @@
+"""The page: what is in it, how large it is, and how it behaves in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import fake
+import pytest
+
+pytest.importorskip("bokeh", reason="the page needs bokeh: pip install 'fwcore[report]'")
+
+from fwcore.report import compare, html
+from fwcore.result import Result
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --enable-logging=stderr "
+    "--virtual-time-budget=4000 --dump-dom"
+).split()  # fmt: skip
+
+
+def open_page(page, folder, *, fragment="", script="", flags=()):
+    """(dom after the script, what went wrong) of a page opened in headless Chromium."""
+    if script:
+        page = page.replace("</body>", f"<script>{WHEN_READY % script}</script></body>")
+    path = Path(folder) / "page.html"
+    path.write_text(page, encoding="utf-8")
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={folder}/profile", path.as_uri() + fragment],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    wrong = [
+        line
+        for line in done.stderr.splitlines()
+        if "CONSOLE" in line and re.search("error|uncaught|refused|violates", line, re.I)
+    ]
+    return done.stdout, wrong
+
+
+WHEN_READY = """
+(function wait() {
+  if (document.documentElement.dataset.ready !== "yes") return setTimeout(wait, 20);
+  %s
+})();
+"""
+
+
+def root(dom):
+    """Attributes of the html element."""
+    return dict(re.findall(r'data-([a-z]+)="([^"]*)"', re.search("<html[^>]*>", dom)[0]))
+
+
+@pytest.fixture(scope="module")
+def page():
+    return html.render(Result(fake.make()))
+
+
+@pytest.fixture(scope="module")
+def page_on():
+    return html.render(Result(fake.make(ends="on")))
+
+
+def test_the_page_asks_nobody_for_anything(page):
+    skeleton = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert not re.search(r'(src|href)="', skeleton)
+    assert "default-src 'none'" in skeleton
+
+
+def test_every_part_is_there(page):
+    for title in ("Memory", "Sessions", "Verdicts and reasons", "Exposure", "Hosts", "Policies",
+                  "Conserve mode", "device's words", "Victims", "Settings", "Laws"):  # fmt: skip
+        assert title in page.replace("&#x27;", "'")
+    assert "Kernel enters memory conserve mode" in page and fake.make()["outcome"] in page
+    assert "file my.toml:4" in page
+
+
+def test_the_banner_shows_when_it_should(page, page_on):
+    assert 'id="banner"' not in page
+    assert '<div id="banner" class="extreme"' in page_on
+    on = fake.make(ends="on")
+    on["conserve"]["mode"] = "on"
+    made = html.render(Result(on))
+    assert 'class="on"' in made and "The system has entered conserve mode" in made
+
+
+def test_strings_of_the_capture_cannot_leave_their_place():
+    data = fake.make(victims=1)
+    evil = "</script><script>document.title='owned'</script>"
+    data["inputs"][0]["path"] = data["victims"][0]["key"] = data["events"][0]["text"] = evil
+    assert evil not in html.render(Result(data))
+
+
+def test_ten_million_packets_stay_under_5_mb():
+    data = fake.make(packets=10_000_000, samples=20_000, victims=10_000, duration_s=9000)
+    data["conserve"]["transitions"] *= 2500
+    data["events"] *= 2500
+    assert len(html.render(Result(data)).encode()) < 5_000_000
+
+
+def test_a_result_without_samples_has_a_page_without_charts():
+    data = fake.make(victims=0)
+    data["timeline"] = {}
+    data["conserve"]["transitions"] = []
+    made = html.render(Result(data))
+    assert "Every verdict" in made and len(made) < 100_000
+
+
+def test_without_bokeh_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bokeh.embed", None)
+    monkeypatch.delitem(sys.modules, "fwcore.report.charts")
+    with pytest.raises(Exception, match=r"fwcore\[report\]"):
+        __import__("fwcore.report.charts")
+
+
+@browser
+def test_it_opens_without_a_script_error(page, tmp_path):
+    dom, wrong = open_page(page, tmp_path)
+    assert wrong == []
+    assert root(dom)["ready"] == "yes" and root(dom)["range"] == "0.000-60.250"
+    assert "400 of 400, the first 200 shown" in dom
+
+
+@browser
+def test_an_address_zooms_the_charts(page, tmp_path):
+    dom, wrong = open_page(page, tmp_path, fragment="#t=10-20")
+    assert wrong == [] and root(dom)["range"] == "10.000-20.000"
+
+
+@browser
+def test_a_click_on_a_transition_zooms_and_the_button_goes_back(page, tmp_path):
+    click = 'document.querySelector("#transitions tr[data-second]").click();'
+    dom, wrong = open_page(page, tmp_path, script=click)
+    first = fake.make()["conserve"]["transitions"][0]
+    second = (first["time_ns"] - fake.START_NS) / 1e9
+    low, high = map(float, root(dom)["range"].split("-"))
+    assert wrong == [] and low < second < high and high - low < 10
+    back = click + 'document.getElementById("whole").click();'
+    dom, _ = open_page(page, tmp_path, script=back)
+    assert root(dom)["range"] == "0.000-60.250"
+
+
+@browser
+def test_search_finds_victims(page, tmp_path):
+    script = """
+      document.getElementById("search").value = "10.3.0.10:";
+      document.getElementById("search").dispatchEvent(new Event("input"));
+    """
+    dom, wrong = open_page(page, tmp_path, script=script)
+    wanted = [row for row in fake.make()["victims"] if "10.3.0.10:" in row["key"]]
+    assert wrong == [] and f"{len(wanted)} of 400" in dom
+    body = re.search(r'<tbody id="victims">(.*?)</tbody>', dom, re.S)[1]
+    assert body.count("<tr>") == len(wanted) == 1 and wanted[0]["key"] in body
+
+
+@browser
+def test_themes_follow_the_system_and_the_button(page, tmp_path):
+    dark = "--blink-settings=preferredColorScheme=0"
+    dom, _ = open_page(page, tmp_path, flags=(dark,))
+    assert root(dom)["theme"] == "dark"
+    script = """
+      document.getElementById("theme").click();
+      const grid = Bokeh.documents[0].roots()[0].above.find((part) => part.type === "Legend");
+      document.documentElement.dataset.ink = grid.label_text_color;
+    """
+    dom, wrong = open_page(page, tmp_path, script=script, flags=(dark,))
+    assert wrong == [] and root(dom)["theme"] == "light" and root(dom)["ink"] == "#1b2430"
+
+
+@browser
+def test_the_banner_in_a_browser(page_on, tmp_path):
+    dom, wrong = open_page(page_on, tmp_path)
+    assert wrong == [] and "Kernel enters extreme low memory mode" in dom
+
+
+@browser
+def test_the_comparison_opens_with_timelines_on_one_axis(tmp_path):
+    import numpy as np
+
+    ledger = compare.FlowLedger()
+    ledger(np.array([1, 2], np.uint64), np.array([[0, 0], [3, 0]]), np.array([60, 60]))
+    table = ledger.table()
+    results = (Result(fake.make(victims=0)), Result(fake.make(victims=0, ends="on")))
+    made = compare.render_html(compare.Comparison(("pass", "off"), results, (table, table)))
+    script = """
+      const plots = Bokeh.documents.flatMap((doc) => doc.roots());
+      plots[0].x_range.setv({start: 5, end: 6});
+      document.documentElement.dataset.starts =
+        JSON.stringify(plots.map((plot) => plot.x_range.start));
+    """
+    dom, wrong = open_page(made, tmp_path, script=script)
+    assert wrong == []
+    assert json.loads(root(dom)["starts"]) == [5, 5, 5, 5]

@@ -1,0 +1,122 @@
+"""The result object: items, attributes, tables, files."""
+
+import json
+import sys
+
+import fake
+import numpy as np
+import pytest
+
+from fwcore.errors import FwcoreError, MissingExtra
+from fwcore.result import Result, plain, rows_to_array
+
+SESSIONS = np.zeros(3, dtype=[("created_packet", "u8"), ("bytes", "u8")])
+SESSIONS["created_packet"] = 1, 5, 9
+
+
+@pytest.fixture
+def result():
+    return Result(fake.make(), {"sessions": SESSIONS})
+
+
+def test_items_attributes_and_paths_agree(result):
+    peak = result.data["sessions"]["peak"]
+    assert result.sessions.peak == result["sessions"]["peak"] == result["sessions.peak"] == peak
+    assert result["memory.peak.used"] == result.memory.peak.used
+    assert set(result) == set(result.data)
+
+
+def test_an_unknown_name_says_what_there_is(result):
+    with pytest.raises(AttributeError, match="created, live, peak"):
+        result.sessions.crated  # noqa: B018
+    with pytest.raises(KeyError, match="no 'sessions.crated'"):
+        result["sessions.crated"]
+
+
+def test_repr_tells_the_story_in_one_line(result):
+    text = repr(result)
+    assert "1,204,331 packets" in text and "4 transitions" in text and result.outcome in text
+    assert "\n" not in text and repr(result.sessions).startswith("<result.sessions: created=")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({}, 0),
+        ({"inputs": [{"path": "x", "fault": {"message": "cut", "byte_offset": 9}}]}, 3),
+        ({"interrupted": True}, 130),
+        ({"laws": {"pages": False}, "interrupted": True}, 5),
+    ],
+)
+def test_exit_code(change, code):
+    assert Result({**fake.make(), **change}).exit_code == code
+
+
+def test_tables_are_copies_with_named_columns(result):
+    victims = result.array("victims")
+    assert victims.shape == (400,)
+    assert victims["key"][0] == "10.0.0.0:1024-203.0.113.0:443/tcp"
+    timeline = result.array("timeline")
+    assert timeline["verdict_drop"][-1] == result.verdicts.drop
+    assert timeline["reason_hit"][-1] == result.reasons.hit
+    sessions = result.array("sessions")
+    sessions["bytes"] = 7
+    assert result.array("sessions")["bytes"].sum() == 0
+    assert [int(row["created_packet"]) for row in result.iter_sessions()] == [1, 5, 9]
+    with pytest.raises(KeyError, match="there are victims"):
+        result.array("victim")
+
+
+def test_rows_of_uneven_keys_and_none():
+    table = rows_to_array([{"a": 1, "b": "x", "n": {"no": 1}}, {"a": None, "c": 2}])
+    assert table.dtype.names == ("a", "b", "c")
+    assert table.tolist() == [(1, "x", 0), (0, "", 2)]
+    assert len(rows_to_array([])) == 0
+
+
+def test_json_round_trip(result, tmp_path):
+    path = tmp_path / "r.json"
+    text = result.to_json(path)
+    assert Result.load(path).data == json.loads(text) == result.data
+
+
+def test_state_round_trip_keeps_the_tables(result, tmp_path):
+    path = tmp_path / "r.state"
+    result.save_state(path)
+    again = Result.load(path)
+    assert again.data == result.data
+    assert again.array("sessions").tolist() == SESSIONS.tolist()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 no", b"[]", b"{}", b'{"schema": 9}', b"\xff"]
+)
+def test_other_files_are_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with pytest.raises(FwcoreError, match="neither a result") as caught:
+        Result.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file():
+    with pytest.raises(FwcoreError, match="No such file"):
+        Result.load("/nowhere/r.json")
+
+
+def test_plain_knows_numpy_and_refuses_the_rest():
+    assert json.dumps([np.int64(3), np.arange(2)], default=plain) == "[3, [0, 1]]"
+    with pytest.raises(TypeError, match="set has no place"):
+        json.dumps({1}, default=plain)
+
+
+def test_pandas(result):
+    pandas = pytest.importorskip("pandas")
+    frame = result.to_pandas("timeline")
+    assert isinstance(frame, pandas.DataFrame) and str(frame["time"].iloc[0])[:10] == "2022-11-02"
+
+
+def test_without_pandas_the_error_names_the_extra(result, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtra, match=r"fwcore\[pandas\]"):
+        result.to_pandas("victims")

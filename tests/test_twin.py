@@ -1,0 +1,182 @@
+"""The engine against its plain twin, verdict by verdict, on random traffic and random settings."""
+
+from __future__ import annotations
+
+import os
+
+from frames import echo, ethernet, icmp_error, ip, tcp, udp
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
+from twin import assert_same
+
+from fwcore.capture import Chunk
+from fwcore.settings import load
+
+EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
+PAGE = 4096
+HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.1.3", "192.0.2.9")
+HOSTS6 = ("2001:db8::1", "2001:db8::2", "2001:db8:1::3", "2001:db8:9::9")
+STEPS_NS = (0, 1, 1000, 10**6, 4 * 10**8, 10**9, 3 * 10**9, 12 * 10**9, 70 * 10**9, -5 * 10**8)
+TCP_FLAGS = ("S", "SA", "A", "PA", "FA", "R", "RA", "F", "", "SF", "SR")
+PAYLOADS = (0, 1, 100, 1400, 4096, 9000)
+KINDS = ("tcp", "tcp", "tcp", "tcp", "udp", "udp", "udp", "echo", "gre", "error", "first", "later")
+
+rows = st.tuples(
+    st.sampled_from(STEPS_NS), st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 3),
+    st.integers(0, 3), st.integers(0, 2), st.booleans(), st.sampled_from(TCP_FLAGS),
+    st.sampled_from(PAYLOADS), st.booleans())
+
+
+def frame_of(row) -> bytes:
+    """One row of a table of packets as a frame."""
+    _, kind, a, b, port, service, reply, flags, payload, six = row
+    hosts = HOSTS6 if six else HOSTS
+    ends = (hosts[a], hosts[b])
+    ports = (1000 + port, (80, 443, 53)[service])
+    if reply:
+        ends, ports = ends[::-1], ports[::-1]
+    if kind == "tcp":
+        return ethernet(ip(*ends, 6, tcp(*ports, flags, payload)))
+    if kind == "udp":
+        return ethernet(ip(*ends, 17, udp(*ports, payload)), vlan=port if service == 2 else None)
+    if kind == "echo":
+        return ethernet(ip(*ends, 58 if six else 1, echo(port, reply, 6 if six else 4)))
+    if kind == "gre":
+        return ethernet(ip(*ends, 47, bytes(payload % 50)))
+    if kind == "error":
+        quoted = ip(*ends, 6 if flags == "S" else 17, udp(*ports))
+        return ethernet(ip(ends[1], ends[0], 58 if six else 1,
+                           icmp_error(quoted, 1 if six else 3)))
+    if kind == "first":
+        return ethernet(ip(*ends, 17, udp(*ports, 16), more=True, identifier=service))
+    return ethernet(ip(*ends, 17, bytes(24), fragment=3, identifier=service))
+
+
+def chunk_of(table) -> Chunk:
+    """The table's packets, times added up from a fixed start."""
+    now, times = 10**18, []
+    for row in table:
+        now += row[0]
+        times.append(now)
+    return Chunk.from_frames([frame_of(row) for row in table], times)
+
+
+policy = st.fixed_dictionaries({
+    "source": st.sampled_from(["any", ["10.0.0.0/24"], ["10.0.0.1/32", "2001:db8::/64"]]),
+    "destination": st.sampled_from(["any", ["192.0.2.0/24", "2001:db8:9::/48"]]),
+    "protocol": st.sampled_from(["any", "tcp", "udp", 47]),
+    "action": st.sampled_from(["accept", "accept", "accept", "accept", "deny", "local"]),
+    "inspection": st.sampled_from(["none", "flow", "proxy", "flow+proxy", ["antivirus", "ips"]]),
+})
+policies = st.lists(st.tuples(policy, st.sampled_from([None, [80], ["50-500"]])), max_size=4).map(
+    lambda rules: [
+        {**rule, "id": i + 1, **({"ports": ports} if ports and rule["protocol"] != 47 else {})}
+        for i, (rule, ports) in enumerate(rules)])
+
+pressure = st.lists(st.one_of(
+    st.fixed_dictionaries({
+        "at_s": st.sampled_from([0.0, 0.4, 1.0, 2.5, 12.0]),
+        "owner": st.sampled_from(["base", "shm"]),
+        "add_bytes": st.integers(-30, 60).filter(bool).map(lambda pages: pages * PAGE)}),
+    st.fixed_dictionaries({
+        "at_s": st.sampled_from([0.0, 1.5]), "owner": st.sampled_from(["base", "shm"]),
+        "leak_bytes_per_s": st.sampled_from([1000, 4096, 50_000])}),
+    st.fixed_dictionaries({"fail_every": st.integers(1, 5)}),
+    st.fixed_dictionaries({"fail_nth": st.integers(1, 9)}),
+), max_size=4)
+
+table_settings = st.fixed_dictionaries({
+    "max_connections": st.integers(4, 16), "buckets": st.integers(1, 8),
+    "when_full": st.sampled_from(["refuse", "bucket", "tension", "replace_oldest", "early_drop"]),
+    "midstream": st.sampled_from(["allow", "allow", "drop", "grace"]),
+    "midstream_grace_s": st.just(2), "seed": st.integers(0, 3),
+    "half_open_limit": st.sampled_from([0, 0, 2]), "sessions_per_host": st.sampled_from([0, 0, 3]),
+    "zone": st.sampled_from(["none", "vlan"]), "non_ip": st.sampled_from(["forward", "drop"]),
+    "orphan_fragments": st.sampled_from(["forward", "drop"]),
+    "fragments_max": st.sampled_from([1, 2, 1024]), "udp_s": st.sampled_from([3, 180]),
+    "tcp_halfopen_s": st.just(10), "tcp_timewait_s": st.just(1), "tcp_rst_s": st.just(5),
+    "tcp_halfclose_s": st.sampled_from([2, 120]), "tcp_s": st.just(3600),
+})
+
+memory_settings = st.fixed_dictionaries({
+    "ram_bytes": st.integers(60, 120).map(lambda pages: pages * PAGE),
+    "base_bytes": st.integers(10, 50).map(lambda pages: pages * PAGE),
+    "accounting": st.sampled_from(["slab", "slab", "preallocated"]),
+    "session_bytes": st.sampled_from([100, 1024, 2000, 4096, 9000]),
+    "machine": st.sampled_from(["unified", "unified", "fortios-5", "kernel+proxy", "none"]),
+    "memory_use_threshold_green": st.integers(70, 80),
+    "memory_use_threshold_red": st.integers(81, 88),
+    "memory_use_threshold_extreme": st.integers(89, 97),
+    "av_failopen": st.sampled_from(["pass", "off", "one-shot", "idledrop"]),
+    "av_failopen_session": st.booleans(), "ips_fail_open": st.booleans(),
+    "ips_trigger": st.sampled_from([["conserve", "buffer"], ["buffer"], ["conserve"]]),
+    "ips_socket_bytes": st.sampled_from([2000, 10_000, 64 << 20]),
+    "ips_throughput_bps": st.sampled_from([0, 8000, 1_000_003]),
+    "extreme_scope": st.sampled_from(["all", "inspected"]),
+    "idledrop_variant": st.sampled_from(["host", "idle"]), "idledrop_idle_s": st.just(2),
+    "kernel_mode": st.sampled_from(["bypass", "av-failopen"]),
+    "model_bytes": st.sampled_from([512 << 20, 1 << 30]),
+    "sip_alg": st.booleans(), "shm_limit_bytes": st.sampled_from([4 * PAGE, 12 * PAGE, 40 * PAGE]),
+    "proxy_max_sessions": st.sampled_from([1, 2, 50]),
+    "proxy_session_bytes": st.sampled_from([PAGE, 16384]),
+    "oversize_bytes": st.sampled_from([5000, 10 << 20]),
+    "cache_limit_bytes": st.sampled_from([0, 3 * PAGE, 10 * PAGE]),
+})
+
+HYPOTHESIS = hypothesis_settings(
+    max_examples=EXAMPLES, deadline=None, report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
+                           HealthCheck.large_base_example])
+
+
+groups = st.sampled_from([1, 2, 32])
+cuts = st.sampled_from([1, 3, 1000])
+
+
+def pieces(table, cut):
+    """The table as chunks of ``cut`` packets: no result may depend on it."""
+    whole = chunk_of(table)
+    return [whole.slice(at, min(at + cut, len(whole))) for at in range(0, len(whole), cut)]
+
+
+@HYPOTHESIS
+@given(st.lists(rows, min_size=1, max_size=40), table_settings, groups, cuts)
+def test_tables_alone(table, chosen, group, cut):
+    """Table, TCP, timeouts, limits, fragments and ICMP errors, without memory."""
+    assert_same(load("plain", **chosen), pieces(table, cut), group=group)
+
+
+def fitting(memory, table, rules, script):
+    """Settings that pass validation: a legacy machine refuses a cache that would latch it."""
+    chosen = {**table, **memory, "policies": rules, "pressure": script}
+    if chosen["accounting"] == "preallocated":
+        chosen["session_bytes"] = 100
+    if chosen["machine"] != "unified":
+        chosen["cache_limit_bytes"] = 0
+    return load("plain", **chosen)
+
+
+@HYPOTHESIS
+@given(st.lists(rows, min_size=1, max_size=50), memory_settings, table_settings, policies, pressure,
+       groups, cuts)
+def test_memory_and_modes(table, memory, chosen, rules, script, group, cut):
+    """Everything: pages, machines, gate, objects, IPS, pressure, under little RAM."""
+    assert_same(fitting(memory, chosen, rules, script), pieces(table, cut), group=group)
+
+
+def at_thresholds(low, high):
+    """A script that moves base about the thresholds of 512 MiB and more (pages of change)."""
+    change = st.integers(low, high).filter(bool).map(lambda pages: pages * PAGE)
+    return st.lists(st.fixed_dictionaries({
+        "at_s": st.sampled_from([0.0, 0.4, 1.0, 2.5, 12.0]), "owner": st.just("base"),
+        "add_bytes": change}), max_size=4)
+
+
+@HYPOTHESIS
+@given(st.lists(rows, min_size=1, max_size=40), memory_settings, table_settings, policies,
+       at_thresholds(-20_000, 20_000), st.sampled_from([512 << 20, 1 << 30]), st.booleans())
+def test_kernel_and_proxy_side_by_side(table, memory, chosen, rules, script, ram, lowmem):
+    """FortiOS 4 at sizes for which the KB has rows: base begins between enter and leave."""
+    free = 260 << 20 if ram == 1 << 30 else ram // 4
+    memory = {**memory, "machine": "kernel+proxy", "ram_bytes": ram, "base_bytes": ram - free,
+              "lowmem": lowmem, "session_bytes": 4 << 20, "accounting": "slab"}
+    assert_same(fitting(memory, chosen, rules, script), [chunk_of(table)])

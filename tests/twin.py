@@ -1,0 +1,84 @@
+"""Holds the engine and its plain twin together: the same packets through both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fwcore import reference
+from fwcore.capture import Chunk
+from fwcore.engine import Engine
+from fwcore.settings import Settings, Timeouts
+
+
+def config_of(settings: Settings) -> reference.Config:
+    """The twin's settings: the same names, resolved to numbers."""
+    given: dict[str, Any] = {}
+    for field in dataclasses.fields(reference.Config):
+        if field.name in Timeouts.names():
+            given[field.name] = getattr(settings.timeouts, field.name)
+        elif hasattr(settings, field.name):
+            given[field.name] = getattr(settings, field.name)
+    given["base_bytes"] = settings.base_pages * 4096
+    given["policies"] = [dict(row) for row in settings.policies]
+    given["pressure"] = [dict(row) for row in settings.pressure]
+    return reference.Config(**given)
+
+
+def run_engine(settings: Settings, chunks: Iterable[Chunk], **options: Any):
+    """(outcomes uint8[n, 2], engine) of an engine over chunks."""
+    engine = Engine(settings, **options)
+    parts = [engine.process(chunk) for chunk in chunks]
+    return np.concatenate(parts) if parts else np.zeros((0, 2), np.uint8), engine
+
+
+def run_twin(settings: Settings, chunks: Iterable[Chunk]):
+    """(list of (verdict, reason), firewall) of the twin over the same chunks."""
+    firewall = reference.Firewall(config_of(settings))
+    judged = []
+    for chunk in chunks:
+        for i in range(len(chunk)):
+            judged.append(tuple(map(int, firewall.packet(
+                chunk.frame(i), int(chunk.time_ns[i]), int(chunk.length[i]),
+                int(chunk.link[i])))))
+    return judged, firewall
+
+
+def victims_of(engine: Engine) -> list[tuple[int, int, int]]:
+    """(created, ended, cause) of the engine's ledger."""
+    return [(int(r["created_packet"]), int(r["ended_packet"]), int(r["cause"]))
+            for r in engine.victims()]
+
+
+def assert_same(settings: Settings, chunks: list[Chunk], **options: Any) -> Engine:
+    """Engine and twin agree in every verdict, reason, transition, event, counter and the outcome;
+    and every law holds."""
+    found, engine = run_engine(settings, chunks, **options)
+    wanted, twin = run_twin(settings, chunks)
+    for number, (got, want) in enumerate(zip(found.tolist(), wanted, strict=True), 1):
+        assert tuple(got) == want, f"packet {number}: engine {got}, twin {want}"
+    assert_equal_tree(engine.transitions.to_dicts(), twin.transitions, "transitions")
+    assert_equal_tree(engine.events.to_dicts(), twin.events, "events")
+    assert_equal_tree(engine.counters(), twin.counters())
+    if len(found):
+        assert engine.outcome() == twin.outcome()
+    laws = engine.laws()
+    assert all(laws.values()), [name for name, holds in laws.items() if not holds]
+    return engine
+
+
+def assert_equal_tree(got: Any, want: Any, path: str = "counters") -> None:
+    """Equality that names the place of the first difference."""
+    if isinstance(want, dict):
+        assert set(got) == set(want), f"{path}: keys {set(got) ^ set(want)}"
+        for key in want:
+            assert_equal_tree(got[key], want[key], f"{path}.{key}")
+    elif isinstance(want, list):
+        for i, (one, other) in enumerate(zip(got, want, strict=False)):
+            assert_equal_tree(one, other, f"{path}[{i}]")
+        assert len(got) == len(want), f"{path}: engine {len(got)} rows, twin {len(want)}"
+    else:
+        assert got == want, f"{path}: engine {got}, twin {want}"
