@@ -435,8 +435,7 @@ def explain(captures: tuple[str, ...], flow: str, **given: Any) -> int:
     fwcore explain web.pcap --flow 10.0.0.5:4321-203.0.113.9:443/tcp
     fwcore explain web.pcap --flow '[2001:db8::5]:4321-[2001:db8::9]:53/udp'
     """
-    from fwcore import flow as flows
-    from fwcore import terminal
+    from fwcore import flow as flows, terminal
     from fwcore.report import explain as module
 
     wanted = flows.parse(flow)

@@ -13,8 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fwcore._fastpath import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures
@@ -266,7 +265,7 @@ def test_compressed_stream_cut_anywhere(capture, name):
         try:
             reader = open_capture(path)
         except CaptureError as error:
-            assert "cut off" in str(error)
+            assert "cut off" in str(error)  # noqa: PT017 - it need not be raised
             continue
         found = rows(reader)
         assert found == whole[: len(found)]
