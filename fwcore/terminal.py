@@ -25,7 +25,7 @@ def colours(stream: IO[str]) -> bool:
     return stream.isatty()
 
 
-def writes_blocks(stream: IO[str]) -> bool:
+def writes_blocks(stream: Any) -> bool:
     """Whether the stream's encoding has block characters."""
     try:
         "█▁░┈→·".encode(stream.encoding or "ascii")

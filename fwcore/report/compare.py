@@ -379,7 +379,8 @@ def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: 
     Only the first run keeps the packets' flow numbers (8 bytes a packet): they are the same in
     every run, and a victim's flow is that of the packet that created it.
     """
-    results, ledgers = [], []
+    results: list[Result] = []
+    ledgers: list[FlowLedger] = []
     for settings in named.values():
         ledger = FlowLedger(keep_packets=not ledgers)
         results.append(replay(paths, settings, flows=ledger, **options))

@@ -23,7 +23,7 @@ VERDICT_TONES = {"FORWARD": "", "INSPECT": "info", "BYPASS": "warn", "DROP": "ba
 class Seen(NamedTuple):
     """A packet of the flow within a chunk."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index is not missed
     direction: str  # "forward" or "reply", as the flow was written
     flags: str  # TCP flags as letters, "" for others
     length: int
