@@ -13,7 +13,7 @@ import heapq
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace as replaced
 from fractions import Fraction
@@ -148,7 +148,7 @@ class Turns:
         self.opened = self.readers()
         return self.opened
 
-    def __iter__(self) -> Iterator[tuple[int, Chunk]]:
+    def __iter__(self) -> Generator[tuple[int, Chunk], None, None]:
         """(turn, chunk), at most ``limit`` packets in all."""
         offset = 0
         for turn in range(self.loop):
