@@ -384,6 +384,9 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
         raise click.UsageError("compare needs --with at least twice")
     if len(set(variants)) < len(variants):
         raise click.UsageError("compare: the same --with was given twice")
+    if "-" in captures:
+        raise click.UsageError("compare reads captures once for each --with, and standard input"
+                               " can be read once: save it to a file")
     given["assignments"] = (f"victims_max={module.VICTIMS}", *given["assignments"])
     named = {variant: _variant(variant, given) for variant in variants}
 

@@ -341,3 +341,22 @@ def test_explain_for_real(run, capture, tmp_path, chunk_size):
     end = next(end for end in made["sessions"] if end["cause"] == "tension")
     assert str(end["packet"]) == session["ended_packet"]
     assert f"was ended by packet {end['packet']:,}".replace(",", " ") in out
+
+
+def test_bench_passes_its_options_on(run, monkeypatch):
+    from fwcore import bench
+
+    asked = []
+    monkeypatch.setattr(bench, "run", lambda **given: asked.append(given) or 4)
+    assert run("bench", "--quick", "--only", "parse", "--repeat", "2", "--baseline", "b.jsonl",
+               "--fail-over", "20%", "--json", "-") == (4, "", "")
+    assert run("bench") == (4, "", "")
+    assert asked[0] == {"quick": True, "only": ("parse",), "repeat": 2, "baseline": "b.jsonl",
+                        "fail_over": "20%", "json_file": "-"}
+    assert asked[1]["quick"] is False
+
+
+def test_standard_input_is_not_compared(run, played):
+    code, out, err = run("compare", "-", "--with", "plain", "--with", "fortios-7")
+    assert (code, out) == (2, "")
+    assert "standard input can be read once" in err
