@@ -460,7 +460,8 @@ class Engine:
 
         Raises ConfigFrozen while a mode is on and ``config_freeze`` is set, SettingsError for
         figures that are memory taken at the start (``restart`` changes those). A refused change
-        leaves the old settings whole.
+        leaves the old settings whole. What the machines make of it is noted with the last packet
+        and cause ``packet``: the next one sees the new gate.
         """
         frozen = self.settings.config_freeze and self.mode != "off"
         if frozen:
@@ -482,7 +483,7 @@ class Engine:
             self.events.append(Event("one_shot_released", packet, now_ns))
         self.events.append(Event("configured", packet, now_ns))
         if self._begun:
-            self._settle("time", packet)
+            self._settle("packet", packet)
         return new
 
     def _fixed_text(self, names: Sequence[str]) -> str:
@@ -521,7 +522,7 @@ class Engine:
         self.modes = {machine.name: modes.get(machine.name, "off") for machine in self.machines}
         self.events.append(Event("restarted", packet, now_ns, figures={"sessions": cleared}))
         if self._begun:
-            self._settle("time", packet)
+            self._settle("packet", packet)
         return cleared
 
     def clear(self) -> int:
@@ -531,7 +532,7 @@ class Engine:
         if self._log:
             self._collect()
         if self._begun and len(numbers):
-            self._settle("time", self.fastpath.packet)
+            self._settle("packet", self.fastpath.packet)
         return len(numbers)
 
     # --- looking in ---
