@@ -17,7 +17,7 @@ _HOME = {
     "Verdict": "fwcore._fastpath", "Reason": "fwcore._fastpath",
     "FwcoreError": "fwcore.errors",
 }
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - strings all the same
 
 
 def __getattr__(name: str) -> Any:

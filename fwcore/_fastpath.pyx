@@ -18,28 +18,34 @@ from enum import IntEnum
 
 import numpy as np
 
-cimport cython
+from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from posix.unistd cimport _SC_PAGESIZE, sysconf
 
 from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
 from fwcore._hosts cimport host_slot
 from fwcore._layout cimport (
-    DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_CLEARED,
-    END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, GATE_COUNT, GATE_NAMES,
+    DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT,
+    END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES,
     GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER,
-    NIL, OBJECT_COUNT, OBJECT_NAMES, OBJECT_SCANNING, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS,
-    OWNER_SHM, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES,
-    RECORD_MASK, SESSION_FROM_B, SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES,
-    STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, TIMEOUT_COUNT, TIMEOUT_NAMES,
-    VERDICT_COUNT, VERDICT_DROP, VERDICT_FORWARD, VERDICT_NAMES, WHEEL_LEVELS, WHEEL_SLOTS,
-    WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new,
-    fw_bucket, fw_ctz32, fw_key_t, fw_prefetch, fw_t, fw_tags, fw_unlikely, guard_t, host_t, leak_t,
-    line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
+    NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM,
+    POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK,
+    SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG, STOP_NONE, STOP_PACKET,
+    STOP_TICK, STOP_TIME, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT, VERDICT_NAMES,
+    WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t, counters_t, digest_t,
+    fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32, fw_key_t, fw_poison,
+    fw_prefetch, fw_t, fw_tags, fw_unlikely, guard_t, host_t, leak_t, line_t, packet_t,
+    policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore._parse cimport key_hash, parse_frame, parser_t
+from fwcore._scan cimport (
+    INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_LENGTH, SCAN_LONG,
+    SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap, scan_pcap_t,
+    scan_pcapng, scan_pcapng_t,
+)
 from fwcore._session cimport (
     object_pages, session_arm, session_end, session_hash, session_row,
 )
@@ -121,7 +127,9 @@ cdef inline void group_parse(
         fw_prefetch(&fw.lines[p.bucket])
 
 
-cdef inline void group_fetch(const fw_t *fw, const packet_t *packets, uint32_t count) noexcept nogil:
+cdef inline void group_fetch(
+    const fw_t *fw, const packet_t *packets, uint32_t count,
+) noexcept nogil:
     """Pass two: tags to records, which are on their way. Changes nothing, and nobody trusts it."""
     cdef const packet_t *p
     cdef const line_t *line
@@ -233,7 +241,7 @@ cdef void fastpath_chain(fw_t *fw) noexcept nogil:
     for i in range(fw.config.max_connections):
         fw.records[i].age_next = <uint32_t>i + 1 if i + 1 < fw.config.max_connections else NIL
         fw.hosts[i].next = fw.records[i].age_next
-    fw.free_record = fw.free_host = 0
+    fw.free_record = fw.free_host = fw.hosts_high = 0
     fw.oldest = fw.newest = NIL
     for i in range(<uint64_t>fw.host_mask + 1):
         fw.host_heads[i] = NIL
@@ -303,11 +311,13 @@ cdef class _Arena:
         if self.mapped != NULL:
             fw_arena_free(self.mapped, self.mapped_bytes)
 
-    cdef void *take(self, size_t bytes):
-        cdef void *part = self.memory + self.used
-        self.used += (bytes + 63) & ~<size_t>63
+    cdef void *take(self, size_t bytes) except NULL:
+        cdef uint8_t *part = self.memory + self.used
+        cdef size_t end = ((bytes + 63) & ~<size_t>63) + FW_REDZONE
+        self.used += end
         if self.used > self.bytes:
             raise MemoryError("the arena was planned too small")
+        fw_poison(part + bytes, end - bytes)
         return part
 
 
@@ -650,7 +660,7 @@ cdef class FastPath:
         self._allocate()
         memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
         memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
-        before = None
+        before = None  # no-cython-lint
         fw.pages.owner[OWNER_BASE] += extra
         fw.pages.free -= held
         fw.dirty = 1
@@ -910,7 +920,7 @@ cdef class FastPath:
         cdef line_t *line
         cdef record_t *r
         cdef uint64_t bucket, entries = 0, proxied = 0, shm = 0, misplaced = 0, depth
-        cdef uint64_t deepest = 0, half_open = 0, live = 0, hosts_live = 0, last
+        cdef uint64_t deepest = 0, half_open = 0, hosts_live = 0, last
         cdef uint32_t way, i
         counted = np.zeros(max(1, fw.hosts_high), dtype=np.uint32)
         cdef uint32_t[::1] hosts = counted
@@ -991,18 +1001,9 @@ def blake2b16(parts):
 # --- captures ---
 # Thin ways into _scan.pxd for fwcore.capture: check the arrays, then one `with nogil`.
 
-from libc.errno cimport errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from posix.unistd cimport _SC_PAGESIZE, sysconf
-
-from fwcore._scan cimport (
-    INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_LENGTH, SCAN_LONG,
-    SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap, scan_pcap_t,
-    scan_pcapng, scan_pcapng_t,
-)
-
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void *address, size_t size, int advice)
+
 
 ScanStatus = IntEnum("ScanStatus", {
     "ROOM": SCAN_ROOM, "END": SCAN_END, "CUT": SCAN_CUT, "LONG": SCAN_LONG,
@@ -1138,3 +1139,91 @@ def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
     if written < 0:
         raise ValueError(f"frame {chosen[-1 - written]} cannot be written as a pcap record")
     return written
+
+
+# --- the bare loop ---
+# What fwcore.bench holds the fast path against (see _bare.h), and parsing alone for its staircase.
+
+cdef extern from "_bare.h":
+    ctypedef struct bare_slot_t:
+        uint64_t packets
+    ctypedef struct bare_t:
+        bare_slot_t *slots
+        uint64_t mask
+        uint64_t used
+    uint64_t bare_run(bare_t *t, const uint8_t *data, uint64_t size, uint64_t *at,
+                      uint64_t count) noexcept nogil
+
+
+cdef class BareLoop:
+    """The bare loop over a pcap in memory (little-endian), with room for ``sessions`` keys.
+
+    ``data``: uint8[size], the whole file. Raises MemoryError when the table cannot be had.
+    """
+
+    cdef bare_t bare
+    cdef _Arena arena
+    cdef const uint8_t[::1] data
+    cdef readonly uint64_t position
+
+    def __cinit__(self, uint64_t sessions, data):
+        cdef uint64_t slots = _power_of_two(2 * sessions + 2)
+        self.arena = _Arena(slots * sizeof(bare_slot_t) + 64)
+        self.bare.slots = <bare_slot_t *>self.arena.take(slots * sizeof(bare_slot_t))
+        self.bare.mask = slots - 1
+        self.bare.used = 0
+        self.rewind(data)
+
+    @property
+    def sessions(self):
+        """Keys seen so far."""
+        return self.bare.used
+
+    def rewind(self, data):
+        """To the first record of ``data``; the sessions stay."""
+        self.data = data
+        self.position = 24
+
+    def run(self, uint64_t count):
+        """The next ``count`` records, or all that are left; how many found their session."""
+        cdef uint64_t found, size = self.data.shape[0]
+        if size == 0:
+            return 0
+        with nogil:
+            found = bare_run(&self.bare, &self.data[0], size, &self.position, count)
+        return found
+
+
+def bench_parse(chunk):
+    """Parses every frame of a chunk as the fast path does, and nothing else; xor of the hashes.
+
+    Raises ValueError when a frame reaches past the data.
+    """
+    cdef const uint8_t[::1] data = chunk.data
+    cdef const uint64_t[::1] offset = chunk.offset
+    cdef const uint32_t[::1] captured = chunk.captured
+    cdef const uint32_t[::1] length = chunk.length
+    cdef const uint16_t[::1] link = chunk.link
+    cdef uint64_t i, checksum = 0, count = offset.shape[0], size = data.shape[0]
+    cdef uint64_t seeds[6]
+    cdef parser_t parser
+    cdef packet_t p
+    if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
+        raise ValueError("chunk: its arrays differ in length")
+    if count == 0 or size == 0:
+        return 0
+    memset(&parser, 0, sizeof(parser_t))
+    memset(&p, 0, sizeof(packet_t))
+    for i in range(6):
+        seeds[i] = i + 1
+    parser.seeds = seeds
+    with nogil:
+        for i in range(count):
+            if offset[i] > size or size - offset[i] < captured[i]:
+                with gil:
+                    raise ValueError(f"chunk: frame {i} reaches past the data")
+            if i + 24 < count:
+                fw_prefetch(&data[0] + offset[i + 24])
+            parse_frame(&data[0] + offset[i], captured[i], length[i], link[i], &parser, &p)
+            checksum ^= p.hash + p.kind
+    return checksum

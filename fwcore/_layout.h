@@ -33,7 +33,8 @@
     X(p, NONE) X(p, SYN_SENT) X(p, SYN_RECV) X(p, ESTABLISHED) X(p, FIN_WAIT)                   \
     X(p, FIN_WAIT_REPLY) X(p, TIME_WAIT) X(p, CLOSED)
 
-#define FW_WHEN_FULLS(X, p) X(p, REFUSE) X(p, BUCKET) X(p, TENSION) X(p, REPLACE_OLDEST) X(p, EARLY_DROP)
+#define FW_WHEN_FULLS(X, p)                                                                     \
+    X(p, REFUSE) X(p, BUCKET) X(p, TENSION) X(p, REPLACE_OLDEST) X(p, EARLY_DROP)
 #define FW_MIDSTREAMS(X, p) X(p, ALLOW) X(p, DROP) X(p, GRACE)
 #define FW_GATE_ACTIONS(X, p) X(p, ADMIT) X(p, BYPASS) X(p, DROP)
 #define FW_OBJECT_ACTIONS(X, p) X(p, GRANT) X(p, BYPASS) X(p, KILL)

@@ -259,12 +259,16 @@ cdef extern from "_layout.h" nogil:
 
 cdef extern from "_platform.h" nogil:
     void FW_ASSERT(int condition)
+    enum:
+        FW_REDZONE
+    void fw_poison(void *p, size_t bytes)
     void fw_prefetch(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)
     uint16_t fw_be16(const uint8_t *p)
     uint32_t fw_be32(const uint8_t *p)
     uint64_t fw_be64(const uint8_t *p)
+    uint32_t fw_le32(const uint8_t *p)
     uint64_t fw_le64(const uint8_t *p)
     void fw_put64(uint8_t *p, uint64_t v)
     void fw_put32(uint8_t *p, uint32_t v)

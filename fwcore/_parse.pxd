@@ -14,14 +14,14 @@ from fwcore._layout cimport (
     CLASS_NONE, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, EXTENSIONS_MAX,
     FLAG_CLASS, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
     KIND_TRUNCATED, KIND_UNSUPPORTED, L4_ICMP, L4_OTHER, L4_SCTP, L4_TCP, L4_UDP, SHIMS_MAX,
-    fw_be16, fw_be32, fw_be64, fw_key_t, fw_mum, packet_t,
+    fw_be16, fw_be32, fw_be64, fw_key_t, fw_le32, fw_mum, packet_t,
 )
 
 # What stays the same for every frame of a call.
 cdef struct parser_t:
-    uint32_t shift        # address shift of a looped replay
-    uint8_t zone          # 1: the VLAN id is part of the key
-    const uint64_t *seeds # six, of the keyed hash
+    uint32_t shift         # address shift of a looped replay
+    uint8_t zone           # 1: the VLAN id is part of the key
+    const uint64_t *seeds  # six, of the keyed hash
 
 # The frame, and how far its present layer reaches. Offsets count from the first byte.
 cdef struct frame_t:
@@ -58,8 +58,8 @@ cdef inline uint64_t parse_shift6(uint64_t lo, uint32_t shift) noexcept nogil:
 
 cdef inline int parse_labels(frame_t *f, int shims) noexcept nogil:
     """MPLS labels down to the bottom of the stack; then 4, 6 or a kind."""
-    cdef int status, bottom
-    for shims in range(shims, SHIMS_MAX):
+    cdef int status, bottom, _turn
+    for _turn in range(shims, SHIMS_MAX):
         status = parse_need(f, 4)
         if status:
             return status
@@ -117,33 +117,38 @@ cdef inline int parse_ethertype(frame_t *f, uint32_t ethertype) noexcept nogil:
 
 
 cdef inline int parse_raw(frame_t *f, uint32_t link) noexcept nogil:
-    cdef int status = parse_need(f, 1)
+    """Raw IP: the link type says the version, or its first four bits do."""
+    cdef int status
     cdef int version
-    if status:
-        return status
     if link == 228:
         return 4
     if link == 229:
         return 6
+    status = parse_need(f, 1)
+    if status:
+        return status
     version = f.data[f.at] >> 4
     return version if version == 4 or version == 6 else KIND_MALFORMED
+
+
+cdef inline int loopback_version(uint32_t family) noexcept nogil:
+    """4 or 6 of an address family as Linux, the BSDs and macOS number them; 0: another."""
+    if family == 2:
+        return 4
+    return 6 if family == 24 or family == 28 or family == 30 or family == 10 else 0
 
 
 cdef inline int parse_loopback(frame_t *f) noexcept nogil:
     """NULL and LOOP: an address family in either byte order."""
     cdef int status = parse_need(f, 4)
-    cdef uint32_t value
+    cdef int version
     if status:
         return status
-    value = fw_be32(f.data)
-    if value > 0xFFFF:
-        value = (value >> 24) | ((value >> 8) & 0xFF00)
     f.at = 4
-    if value == 2:
-        return 4
-    if value == 24 or value == 28 or value == 30 or value == 10:
-        return 6
-    return KIND_NON_IP
+    version = loopback_version(fw_be32(f.data))
+    if version == 0:
+        version = loopback_version(fw_le32(f.data))
+    return version if version else KIND_NON_IP
 
 
 cdef inline int parse_link(frame_t *f, uint32_t link) noexcept nogil:
@@ -188,10 +193,8 @@ cdef inline int parse_ipv4(frame_t *f, packet_t *p, const parser_t *parser) noex
         total = room
         p.decode |= DECODE_OFFLOADED
     if total < header or total > room:
-        p.decode = 0
         return KIND_MALFORMED
     if f.captured < f.at + header:
-        p.decode = 0
         return KIND_TRUNCATED
     p.decode |= DECODE_IPV4
     word = fw_be16(h + 6)
@@ -293,7 +296,6 @@ cdef inline int parse_ipv6(frame_t *f, packet_t *p, const parser_t *parser) noex
             payload = room
             p.decode |= DECODE_OFFLOADED
     if payload > room:
-        p.decode = 0
         return KIND_MALFORMED
     p.decode |= DECODE_IPV6
     f.family = 6
@@ -513,7 +515,9 @@ cdef inline int parse_transport(frame_t *f, packet_t *p, const parser_t *parser)
     return KIND_KEYED
 
 
-cdef inline void parse_fragment(const frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
+cdef inline void parse_fragment(
+    const frame_t *f, packet_t *p, const parser_t *parser,
+) noexcept nogil:
     """The key under which fragments of one packet find each other; not canonical."""
     p.fragment = 1
     p.fragment_meta = <uint64_t>f.fragment_protocol << 48 | <uint64_t>f.family << 56
@@ -526,7 +530,9 @@ cdef inline void parse_fragment(const frame_t *f, packet_t *p, const parser_t *p
     p.fragment_id = f.fragment_id
 
 
-cdef inline int parse_ip(frame_t *f, packet_t *p, int version, const parser_t *parser) noexcept nogil:
+cdef inline int parse_ip(
+    frame_t *f, packet_t *p, int version, const parser_t *parser,
+) noexcept nogil:
     cdef int status
     if version == 4:
         status = parse_ipv4(f, p, parser)

@@ -56,6 +56,11 @@ static inline void fw_put32(uint8_t *p, uint32_t v) {
     v = __builtin_bswap32(v);
     memcpy(p, &v, 4);
 }
+static inline uint32_t fw_le32(const uint8_t *p) {
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
 static inline uint64_t fw_le64(const uint8_t *p) {
     uint64_t v;
     memcpy(&v, p, 8);
@@ -128,6 +133,18 @@ static inline uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const ui
 #endif
 }
 
+/* Under AddressSanitizer the parts of an arena stand apart, and what lies between is forbidden. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+enum { FW_REDZONE = 64 };
+#define fw_poison(p, bytes) ASAN_POISON_MEMORY_REGION((p), (bytes))
+#define fw_unpoison(p, bytes) ASAN_UNPOISON_MEMORY_REGION((p), (bytes))
+#else
+enum { FW_REDZONE = 0 };
+#define fw_poison(p, bytes) ((void)(p), (void)(bytes))
+#define fw_unpoison(p, bytes) ((void)(p), (void)(bytes))
+#endif
+
 /* Zeroed memory in large pages where the kernel offers them, touched. *mapped is what to free. */
 #define FW_HUGE ((size_t)2 << 20)
 static inline void *fw_arena_new(size_t bytes, void **mapped, size_t *mapped_bytes) {
@@ -145,6 +162,9 @@ static inline void *fw_arena_new(size_t bytes, void **mapped, size_t *mapped_byt
     *mapped_bytes = total;
     return memory;
 }
-static inline void fw_arena_free(void *mapped, size_t mapped_bytes) { munmap(mapped, mapped_bytes); }
+static inline void fw_arena_free(void *mapped, size_t mapped_bytes) {
+    fw_unpoison(mapped, mapped_bytes);
+    munmap(mapped, mapped_bytes);
+}
 
 #endif

@@ -350,9 +350,9 @@ cdef inline int evict_early_drop(fw_t *fw, uint32_t bucket) noexcept nogil:
 
 cdef inline void evict_from_bucket(fw_t *fw, uint32_t bucket) noexcept nogil:
     """The oldest of this bucket; of the next one that holds any when it is empty."""
-    cdef uint64_t step
+    cdef uint64_t _step
     cdef uint32_t record
-    for step in range(fw.config.buckets):
+    for _step in range(fw.config.buckets):
         record = table_oldest(fw, bucket)
         if record != NIL:
             session_end(fw, record, END_EVICTED)
@@ -380,7 +380,9 @@ cdef inline int session_make_room(fw_t *fw, uint32_t bucket) noexcept nogil:
 
 # --- the beginning ------------------------------------------------------------------------------
 
-cdef inline uint32_t session_begin(fw_t *fw, const packet_t *p, uint32_t entry_flags) noexcept nogil:
+cdef inline uint32_t session_begin(
+    fw_t *fw, const packet_t *p, uint32_t entry_flags,
+) noexcept nogil:
     """A record for the packet's key; => a record is free, pages were granted.
 
     entry_flags: SESSION_FROM_B, SESSION_LOCAL. State, timeout, policy and inspection are the

@@ -6,9 +6,9 @@
                   v  |
        machines -> latch, IPS, warning -> gate row -> idledrop rounds -> events
 
-The fast path stops when a gauge has left its quiet interval or a round of idledrop is due; ``settle``
-lets the machines decide, to a fixpoint, and applies what follows. Nothing here happens per chunk or
-per call, so that no division of the packets changes a result.
+The fast path stops when a gauge has left its quiet interval or a round of idledrop is due;
+``settle`` lets the machines decide, to a fixpoint, and applies what follows. Nothing here happens
+per chunk or per call, so that no division of the packets changes a result.
 
 Laws: see ``laws``. An engine belongs to one thread; several share nothing.
 """
@@ -130,7 +130,7 @@ def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, A
 
 def _pages(amount: int) -> int:
     """Pages of a byte amount, rounded away from zero."""
-    return -(-amount // 4096) if amount >= 0 else -(-(-amount) // 4096) * -1
+    return -(-amount // 4096) if amount >= 0 else amount // 4096
 
 
 def _script(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
@@ -292,7 +292,7 @@ class Engine:
 
         ``times_ns``: capture times, integers; ``lengths``: on the wire where frames are cut.
         """
-        from fwcore.capture import Chunk  # noqa: PLC0415 - only who brings frames needs it
+        from fwcore.capture import Chunk  # only who brings frames needs it
 
         return self.process(Chunk.from_frames(frames, times_ns, lengths=lengths, link=link))
 
@@ -598,7 +598,7 @@ class Engine:
 
     def counters(self) -> dict[str, Any]:
         """Every counter by name, integers only: what the outcome is made from."""
-        from fwcore.figures import counters  # noqa: PLC0415 - figures reads an engine
+        from fwcore.figures import counters  # figures reads an engine
 
         return counters(self)
 
@@ -615,7 +615,7 @@ class Engine:
 
     def laws(self) -> dict[str, bool]:
         """Each law of semantics 12 and whether it holds; two independent sources each."""
-        from fwcore.figures import laws  # noqa: PLC0415 - figures reads an engine
+        from fwcore.figures import laws  # figures reads an engine
 
         return laws(self)
 

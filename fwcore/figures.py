@@ -136,7 +136,7 @@ def laws(engine: Any) -> dict[str, bool]:
 
 def key_text(row: Any) -> str:
     """``10.0.0.5:4321-203.0.113.9:443/tcp``: the notation of ``fwcore explain --flow``."""
-    from ipaddress import ip_address  # noqa: PLC0415
+    from ipaddress import ip_address
 
     size = 4 if row["family"] == 4 else 16
     ends = []

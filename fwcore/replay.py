@@ -90,6 +90,7 @@ class Timing:
         return replaced(chunk, time_ns=np.ascontiguousarray(times, dtype=np.int64))
 
     def _scaled(self, time_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        assert self.first_ns is not None  # retime sets it with the first chunk
         since = time_ns - self.first_ns
         return _muldiv(since, self.number.denominator, self.number.numerator) + self.first_ns
 
@@ -255,14 +256,15 @@ class RowFile:
         self._file: Any = None
         if self.path.endswith(".parquet"):
             try:
-                import pyarrow.parquet  # noqa: F401, PLC0415 - heavy, and an extra
+                import pyarrow.parquet  # noqa: F401 - heavy, and an extra
             except ImportError:
                 raise MissingExtra(
                     f"{path}: Parquet needs pyarrow: pip install 'fwcore[parquet]', or write .csv"
                 ) from None
         try:
-            self._file = open(self.path, "wb" if self._is_parquet else "w", newline=None
-                              if self._is_parquet else "")
+            self._file = open(  # noqa: SIM115 - close() closes it
+                self.path, "wb" if self._is_parquet else "w",
+                newline=None if self._is_parquet else "")
         except OSError as error:
             raise FwcoreError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -273,8 +275,8 @@ class RowFile:
     def write(self, columns: dict[str, Any]) -> None:
         """One block: name -> array or list, all of one length."""
         if self._is_parquet:
-            import pyarrow as pa  # noqa: PLC0415
-            from pyarrow import parquet  # noqa: PLC0415
+            import pyarrow as pa
+            from pyarrow import parquet
 
             table = pa.table({name: pa.array(values) for name, values in columns.items()})
             if self._parquet is None:
@@ -383,7 +385,7 @@ def result_body(engine: Engine) -> dict[str, Any]:
     parts = engine.fastpath.memory
     connection = sum(parts[name] for name in ("records", "index", "overflow"))
     hosts = sorted(engine.idledrop_hosts.items(), key=lambda item: (-item[1], item[0]))
-    from fwcore.engine import _address_text  # noqa: PLC0415
+    from fwcore.engine import _address_text
 
     return {
         "schema": 1, "fwcore": __version__, "personality": settings.personality,
@@ -449,7 +451,7 @@ class _Run:
             self.first_ns = int(chunk.time_ns[0])
         self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
-        if self.flows is not None:
+        if self.flows is not None and flow is not None:
             self.flows(flow, outcome, chunk.length)
         if "write" in self.files:
             self.files["write"].write(chunk, outcome[:, 0] != Verdict.DROP)
@@ -564,7 +566,7 @@ def replay(
 def _open_files(
     stack: ExitStack, write: str | None, verdicts: str | None, sessions: str | None,
 ) -> dict[str, Any]:
-    from fwcore.capture import PcapWriter  # noqa: PLC0415
+    from fwcore.capture import PcapWriter
 
     files: dict[str, Any] = {}
     if write:

@@ -182,7 +182,8 @@ class Result(Section):
         """Writes the state file: this result and its tables."""
         text = np.frombuffer(self.to_json(indent=0).encode(), dtype=np.uint8)
         with open(path, "wb") as file:
-            np.savez_compressed(file, **{JSON_MEMBER: text}, **self._tables)
+            tables: dict[str, Any] = {JSON_MEMBER: text, **self._tables}
+            np.savez_compressed(file, **tables)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:

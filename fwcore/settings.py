@@ -1236,7 +1236,7 @@ def load(
     document = None if file is None else _read(file)
     chosen, origin = _choose(personality, document, assignments)
     given: dict[str, Given] = {}
-    rows: dict[str, tuple[Row, ...]] = {kind: () for kind in ROW_KINDS}
+    rows: dict[str, tuple[Row, ...]] = dict.fromkeys(ROW_KINDS, ())
     if document is not None:
         _take_document(document, chosen.kilo, given, rows)
     if policy_file is not None:

@@ -144,7 +144,7 @@ def test_array_types():
 def test_expansion_is_bounded_before_it_is_made():
     nets = [f"10.{a}.{b}.0/24" for a in range(4) for b in range(256)]
     rows = [{"id": 9, "source": nets, "destination": nets}]  # 1024 x 1024
-    with pytest.raises(SettingsError, match="1048576 rows.*policy 9"):
+    with pytest.raises(SettingsError, match=r"1048576 rows.*policy 9"):
         policy.compile(policy.parse(rows))
 
 

@@ -148,7 +148,7 @@ def test_sessions_run_from_handshake_to_close_in_order(name):
     """Every TCP session begins with a SYN, its numbers add up, both sides close it."""
     sessions = collections.defaultdict(list)
     for frame in frames_of(small(name, 6000, sessions=100)):
-        key, reply, packet, l4 = key_of(frame)
+        key, reply, _, l4 = key_of(frame)
         sessions[key].append((reply, l4))
     closed = 0
     for key, packets in sessions.items():

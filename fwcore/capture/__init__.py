@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-def from_packets(packets, times_ns=None, *, link=None, chunk_size=CHUNK_SIZE):  # type: ignore[no-untyped-def]
+def from_packets(packets, times_ns=None, *, link=None, chunk_size=CHUNK_SIZE):
     """Scapy packets or ``bytes`` as a reader; see ``fwcore.capture.scapy.from_packets``."""
     from fwcore.capture.scapy import from_packets as build
 

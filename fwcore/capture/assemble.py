@@ -163,11 +163,12 @@ def assemble(layouts: tuple[Layout, ...], columns: Columns, time_ns: np.ndarray,
         captured = np.full(count, layout.captured_bytes, np.uint32)
         length = np.full(count, layout.wire_bytes, np.uint32)
         return Frames(data.reshape(-1), offset, captured, length)
+    assert columns.layout is not None  # several layouts: each packet says which
     captured = np.array([x.captured_bytes for x in layouts], np.uint32)[columns.layout]
     length = np.array([x.wire_bytes for x in layouts], np.uint32)[columns.layout]
     end = np.cumsum(captured + np.uint32(room), dtype=np.uint64)
     start = end - captured - room
-    data = np.empty(int(end[-1]) if count else 0, np.uint8)
+    data = np.empty((int(end[-1]) if count else 0,), np.uint8)
     order = np.argsort(columns.layout.astype(np.uint8), kind="stable")
     bounds = np.searchsorted(columns.layout[order], np.arange(len(layouts) + 1))
     for number, layout in enumerate(layouts):

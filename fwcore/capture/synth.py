@@ -35,7 +35,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -624,9 +624,9 @@ class Elephants(Scripted):
             server=np.uint64(SERVER_NET + 1) + below(random, 64),
             server_port=np.where(mouse, np.uint64(8080), np.uint64(443)))
         sent = np.where(mouse, np.uint64(0), again * np.uint64(2 * 1460))
-        seq, ack = columns.seq, columns.ack
-        np.copyto(seq, (seq + sent) & np.uint64(0xFFFFFFFF), where=columns.reply)
-        np.copyto(ack, (ack + sent) & np.uint64(0xFFFFFFFF), where=~columns.reply & (turn > 0))
+        seq, ack, reply = map(np.asarray, (columns.seq, columns.ack, columns.reply))
+        np.copyto(seq, (seq + sent) & np.uint64(0xFFFFFFFF), where=reply)
+        np.copyto(ack, (ack + sent) & np.uint64(0xFFFFFFFF), where=~reply & (turn > 0))
         return columns
 
 
@@ -702,7 +702,7 @@ WORKLOADS: dict[str, type[Workload]] = {
 def parameters(name: str) -> dict[str, int | bool]:
     """Parameters of a workload and their defaults; ``duration_s`` is accepted by ``make`` too."""
     kind = _kind(name)
-    values = {f.name: f.default for f in dataclasses.fields(kind)}
+    values: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(kind)}
     return {**values, **kind.defaults}
 
 

@@ -30,7 +30,8 @@ class PcapWriter:
         self.packets = 0
         self._begun = False
         try:
-            self._file: BinaryIO = sys.stdout.buffer if path == "-" else open(path, "wb")  # noqa: SIM115
+            self._file: BinaryIO = (
+                sys.stdout.buffer if path == "-" else open(path, "wb"))  # noqa: SIM115
         except OSError as error:
             raise CaptureError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -71,7 +72,7 @@ class PcapWriter:
                 self._begun = True
                 link = 1 if self.link is None else self.link
                 self._file.write(struct.pack("=IHHIIII", MAGIC_NS, 2, 4, 0, 0, SNAPLEN, link))
-            self._file.write(data)
+            self._file.write(data)  # type: ignore[arg-type]
         except OSError as error:
             raise CaptureError(f"{self.path}: writing failed ({error.strerror})") from error
 

@@ -1,0 +1,76 @@
+# What can be done with a checkout. Needs Python 3.11 or later, make and a C compiler; everything
+# else goes into .venv. A second call does only what has changed.
+#
+#   make demo       replay a capture into conserve mode and out again; the report is out/report.html
+#   make test       the tests, side by side          TESTS=tests/test_plan.py  JOBS=2
+#   make bench      the benchmarks                   BENCHMARKS=benchmarks/...
+#   make lint       ruff, mypy, cython-lint
+#   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
+#   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
+#   make docs       the documentation's site
+#   make clean      back to a fresh checkout
+
+PYTHON ?= python3
+JOBS ?= 2
+TESTS ?=
+BENCHMARKS ?= benchmarks
+MUTANTS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+FASTPATH := $(wildcard fwcore/*.pyx fwcore/*.pxd fwcore/*.h)
+BUILD := $(VENV)/made pyproject.toml setup.py $(FASTPATH)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test bench lint sanitize mutants docs clean
+
+demo: $(VENV)/demo
+	mkdir -p out
+	$(BIN)/fwcore replay pcaps/conserve.pcap --settings pcaps/conserve.toml --html out/report.html
+	@echo "The report: $(CURDIR)/out/report.html"
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -q -n $(JOBS) --benchmark-disable $(TESTS)
+
+bench: $(VENV)/test
+	$(BIN)/python -m pytest -q -p no:xdist --benchmark-enable $(BENCHMARKS)
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint fwcore
+
+sanitize: $(VENV)/test
+	$(BIN)/python tools/sanitize.py
+
+mutants: $(VENV)/test
+	$(BIN)/python tools/mutants.py --jobs $(JOBS) $(MUTANTS)
+
+docs: $(VENV)/docs
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist out site *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+	    .hypothesis .benchmarks fwcore/_fastpath.c fwcore/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: the environment, and the package in it (editable) with what each purpose needs.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "fwcore needs Python 3.11 or later; $(PYTHON) is" \
+	        "$$($(PYTHON) --version 2>&1 || echo missing). Say which: make PYTHON=python3.12" >&2; \
+	    exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo: $(BUILD)
+	$(INSTALL) --editable '.[report]'
+	touch $@
+
+$(VENV)/test: $(BUILD)
+	$(INSTALL) --editable '.[lint,test]'
+	touch $(VENV)/demo $@
+
+$(VENV)/docs: $(BUILD)
+	$(INSTALL) --editable '.[docs]'
+	touch $@

@@ -1,0 +1,239 @@
+"""Types of the compiled module; a test holds the enums here against the module's own."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Verdict(IntEnum):
+    FORWARD = 0
+    INSPECT = 1
+    BYPASS = 2
+    DROP = 3
+
+class Reason(IntEnum):
+    NEW = 0
+    HIT = 1
+    RELATED = 2
+    FRAGMENT = 3
+    TCP_INVALID = 4
+    NON_IP = 5
+    UNSUPPORTED_LINK = 6
+    TRUNCATED = 7
+    FRAGMENT_ORPHAN = 8
+    BYPASS_CONSERVE = 9
+    BYPASS_KERNEL = 10
+    BYPASS_ONE_SHOT = 11
+    BYPASS_PROXY_TABLE = 12
+    BYPASS_IPS = 13
+    BYPASS_OVERSIZE = 14
+    BYPASS_NO_MEMORY = 15
+    MALFORMED = 16
+    ICMP_ORPHAN = 17
+    NO_SESSION = 18
+    DENIED = 19
+    CONSERVE_BLOCK = 20
+    EXTREME = 21
+    IPS_BLOCK = 22
+    HALF_OPEN_LIMIT = 23
+    HOST_LIMIT = 24
+    PROXY_TABLE_FULL = 25
+    TABLE_FULL = 26
+    NO_MEMORY = 27
+    KILLED = 28
+
+class Exposure(IntEnum):
+    CONSERVE = 0
+    KERNEL = 1
+    ONE_SHOT = 2
+    PROXY_TABLE = 3
+    IPS = 4
+    OVERSIZE = 5
+    NO_MEMORY = 6
+
+class EndCause(IntEnum):
+    EXPIRED = 0
+    CLOSED = 1
+    CLASH = 2
+    EVICTED = 3
+    TENSION = 4
+    KILLED = 5
+    CLEARED = 6
+
+class TcpState(IntEnum):
+    NONE = 0
+    SYN_SENT = 1
+    SYN_RECV = 2
+    ESTABLISHED = 3
+    FIN_WAIT = 4
+    FIN_WAIT_REPLY = 5
+    TIME_WAIT = 6
+    CLOSED = 7
+
+class WhenFull(IntEnum):
+    REFUSE = 0
+    BUCKET = 1
+    TENSION = 2
+    REPLACE_OLDEST = 3
+    EARLY_DROP = 4
+
+class Midstream(IntEnum):
+    ALLOW = 0
+    DROP = 1
+    GRACE = 2
+
+class GateAction(IntEnum):
+    ADMIT = 0
+    BYPASS = 1
+    DROP = 2
+
+class ObjectAction(IntEnum):
+    GRANT = 0
+    BYPASS = 1
+    KILL = 2
+
+class PolicyAction(IntEnum):
+    ACCEPT = 0
+    DENY = 1
+    LOCAL = 2
+
+class Gauge(IntEnum):
+    USED_PAGES = 0
+    FREE_PAGES = 1
+    SHM_PAGES = 2
+    PROXY_SESSIONS = 3
+    LIVE_SESSIONS = 4
+    IPS_FULL = 5
+
+class ScanStatus(IntEnum):
+    ROOM = 0
+    END = 1
+    CUT = 2
+    LONG = 3
+    LENGTH = 4
+    TRAILER = 5
+    SPACE = 6
+    INTERFACE = 7
+    CONTROL = 8
+
+TIMEOUTS: Final[tuple[str, ...]]
+STOPPED_BY_PACKET: Final[int]
+STOPPED_BY_TIME: Final[int]
+STOPPED_AT_TICK: Final[int]
+STOPPED_FOR_LOG: Final[int]
+LATEST_NS: Final[int]
+LOG_SLACK: Final[int]
+SAMPLES: Final[int]
+REBORN_MAX: Final[int]
+SESSION_DTYPE: Final[np.dtype[Any]]
+SAMPLE_DTYPE: Final[np.dtype[Any]]
+
+def memory_plan(config: Mapping[str, Any]) -> dict[str, int]: ...
+
+class FastPath:
+    position: int
+    shift: int
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        steps: Sequence[tuple[int, int, int]] = (),
+        leaks: Sequence[tuple[int, int, int]] = (),
+    ) -> None: ...
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def buckets(self) -> int: ...
+    @property
+    def fragments_max(self) -> int: ...
+    @property
+    def victims_max(self) -> int: ...
+    @property
+    def memory(self) -> dict[str, int]: ...
+    @property
+    def live(self) -> int: ...
+    @property
+    def packet(self) -> int: ...
+    @property
+    def now_ns(self) -> int: ...
+    def set_soft(self, config: Mapping[str, Any]) -> None: ...
+    def begin(self, time_ns: int) -> None: ...
+    def load(
+        self, chunk: Any, outcome: NDArray[np.uint16], flow: NDArray[np.uint64] | None = None
+    ) -> None: ...
+    def run(self) -> int: ...
+    def apply(
+        self,
+        row: Sequence[Any],
+        low: Sequence[int],
+        high: Sequence[int],
+        idledrop: bool,
+        mode: int,
+    ) -> None: ...
+    def gauges(self) -> tuple[int, ...]: ...
+    def owners(self) -> tuple[int, int, int, int]: ...
+    def end_sessions(self, records: NDArray[np.uint32], cause: int) -> None: ...
+    def rebuild(self, config: Mapping[str, Any]) -> None: ...
+    def sample(self) -> None: ...
+    def set_policies(self, compiled: Any) -> None: ...
+    def live_sessions(
+        self,
+    ) -> tuple[NDArray[np.uint32], NDArray[Any], NDArray[np.uint8]]: ...
+    def find(self, key: tuple[int, ...]) -> Any: ...
+    def flow_of(self, key: tuple[int, ...]) -> int: ...
+    def bucket_of(self, key: tuple[int, ...]) -> int: ...
+    def hosts(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]]: ...
+    def victims(self) -> NDArray[Any]: ...
+    def collect_log(self) -> NDArray[Any]: ...
+    def samples(self) -> NDArray[Any]: ...
+    def digests(self) -> tuple[bytes, bytes]: ...
+    def outcome_counts(self) -> NDArray[np.uint64]: ...
+    def decode_counts(self) -> dict[str, int]: ...
+    def counters(self) -> dict[str, Any]: ...
+    def audit(self) -> dict[str, int]: ...
+
+def parse(
+    frame: Any,
+    length: int | None = None,
+    link: int = 1,
+    zone: bool = False,
+    seeds: Sequence[int] = (0, 0, 0, 0, 0, 0),
+    shift: int = 0,
+) -> dict[str, Any]: ...
+def blake2b16(parts: Iterable[bytes]) -> bytes: ...
+def capture_scan_pcap(
+    data: NDArray[np.uint8],
+    begin: int,
+    end: int,
+    swapped: bool,
+    header_bytes: int,
+    unit_ns: int,
+    limit: int,
+    offset: NDArray[np.uint64],
+    captured: NDArray[np.uint32],
+    length: NDArray[np.uint32],
+    time_ns: NDArray[np.int64],
+) -> tuple[int, int, int]: ...
+def capture_scan_pcapng(
+    data: NDArray[np.uint8],
+    begin: int,
+    end: int,
+    swapped: bool,
+    interfaces: NDArray[np.uint64],
+    last_ns: int,
+    offset: NDArray[np.uint64],
+    captured: NDArray[np.uint32],
+    length: NDArray[np.uint32],
+    time_ns: NDArray[np.int64],
+    link: NDArray[np.uint16],
+) -> tuple[int, int, int, int]: ...
+def capture_pack(
+    data: NDArray[np.uint8],
+    offset: NDArray[np.uint64],
+    captured: NDArray[np.uint32],
+    length: NDArray[np.uint32],
+    time_ns: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> int: ...

@@ -1,0 +1,159 @@
+"""The package as others get it: metadata, stubs, what sdist and wheel contain, a run elsewhere."""
+
+import ast
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from enum import IntEnum
+from pathlib import Path
+
+import pytest
+
+import fwcore
+from fwcore import _fastpath
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+STUB = ast.parse((ROOT / "fwcore" / "_fastpath.pyi").read_text())
+
+TRY = """
+import sys
+import fwcore, fwcore.replay
+from fwcore.capture import synth
+assert "site-packages" in fwcore.__file__, fwcore.__file__
+settings = fwcore.load("fortios-7", assignments=["max_connections=1000"])
+result = fwcore.replay.replay(sys.argv[1], settings)
+assert result["packets"] > 0 and all(result["laws"].values()), result["laws"]
+print(result["packets"])
+"""
+
+
+def test_there_is_one_version():
+    assert fwcore.__version__ == PROJECT["project"]["version"]
+    assert f"## {fwcore.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_importing_fwcore_imports_nothing_heavy():
+    code = "import sys, fwcore; print(*{'numpy', 'scapy', 'fwcore._fastpath'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, check=True,
+                         capture_output=True)
+    assert out.stdout.strip() == ""
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(fwcore, name) is not None for name in fwcore.__all__)
+
+
+# --- stubs --------------------------------------------------------------------------------------
+
+
+def stub_enums():
+    """Enum -> {member: number} as the stub says."""
+    return {
+        node.name: {item.targets[0].id: item.value.value for item in node.body
+                    if isinstance(item, ast.Assign)}
+        for node in STUB.body
+        if isinstance(node, ast.ClassDef) and [ast.unparse(b) for b in node.bases] == ["IntEnum"]
+    }
+
+
+def test_the_stub_has_the_modules_enums():
+    enums = {name: {member.name: member.value for member in value}
+             for name, value in vars(_fastpath).items()
+             if isinstance(value, type) and issubclass(value, IntEnum) and value is not IntEnum}
+    assert stub_enums() == enums
+
+
+def _public(names):
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_the_stub_has_the_modules_names():
+    stubbed = {node.name for node in STUB.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    stubbed |= {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssign)}
+    assert stubbed == _public(vars(_fastpath)) - {"IntEnum", "np"}
+
+
+def test_the_stub_has_the_methods_of_fastpath():
+    body = next(node.body for node in STUB.body if getattr(node, "name", "") == "FastPath")
+    stubbed = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    stubbed |= {node.target.id for node in body if isinstance(node, ast.AnnAssign)}
+    assert stubbed - {"__init__"} == _public(vars(_fastpath.FastPath))
+
+
+# --- sdist and wheel ----------------------------------------------------------------------------
+
+
+def run(*command, **options):
+    done = subprocess.run(
+        [str(part) for part in command], text=True, capture_output=True, check=False, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """The source distribution, built by the build backend that pyproject.toml names."""
+    folder = tmp_path_factory.mktemp("sdist")
+    code = ("import sys, setuptools.build_meta as backend;"
+            "print(backend.build_sdist(sys.argv[1]))")
+    env = os.environ | {"FWCORE_CFLAGS": "", "FWCORE_LDFLAGS": "", "FWCORE_DEBUG": ""}
+    clone = tmp_path_factory.mktemp("tree")
+    run("git", "-C", ROOT, "ls-files")  # fails outside of a checkout
+    names = run("git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in names.splitlines():
+        if (ROOT / name).exists():
+            target = clone / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    name = run(sys.executable, "-c", code, folder, cwd=clone, env=env).splitlines()[-1]
+    return folder / name
+
+
+@pytest.mark.slow
+def test_the_sdist_has_what_a_build_and_the_tests_need(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tree = {str(path.relative_to(ROOT)) for pattern in (
+        "fwcore/*.py*", "fwcore/*.pxd", "fwcore/*.h", "fwcore/capture/*.py", "fwcore/py.typed",
+        "fwcore/personalities/*.toml", "pcaps/*.pcap*", "pcaps/*.toml", "tests/*.py",
+        "tests/*.toml", "tools/*.py", "LICENSE", "README.md", "CHANGELOG.md", "Makefile",
+    ) for path in ROOT.glob(pattern)}
+    assert tree - names == set()
+    assert [name for name in names if name.endswith((".c", ".so", ".pyc"))] == []
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_in_an_empty_environment(sdist, tmp_path):
+    """sdist -> wheel (build isolation) -> a new environment, with nothing of the checkout."""
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    pip = (python, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    run(*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, sdist, cwd=tmp_path)
+    wheel = next(tmp_path.glob("fwcore-*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {"fwcore/py.typed", "fwcore/_fastpath.pyi", "fwcore/personalities/plain.toml"} <= set(
+        names)
+    assert [name for name in names if name.endswith((".c", ".h", ".pxd")) or "test" in name] == []
+    run(*pip, "install", wheel, cwd=tmp_path)
+    packets = run(python, "-c", TRY, ROOT / "pcaps" / "web.pcap", cwd=tmp_path)
+    assert int(packets) > 0
+
+
+def test_metadata_names_what_the_classifiers_say():
+    minimum = PROJECT["project"]["requires-python"].removeprefix(">=")
+    listed = [text.rpartition(" ")[2] for text in PROJECT["project"]["classifiers"]
+              if text.startswith("Programming Language :: Python :: 3.")]
+    assert listed[0] == minimum
+    assert listed == sorted(listed, key=lambda text: int(text.partition(".")[2]))
+    try:
+        found = importlib.metadata.metadata("fwcore")
+    except importlib.metadata.PackageNotFoundError:
+        return  # a checkout with the extension built in place
+    assert found["License-Expression"] == "BSD-3-Clause"

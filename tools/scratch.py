@@ -1,0 +1,32 @@
+"""A copy of the project in a folder of its own, built with flags of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = shutil.ignore_patterns(
+    ".*", "build", "dist", "out", "site", "__pycache__", "*.egg-info", "*.so", "_fastpath.c")
+
+
+def copy_to(folder: Path) -> Path:
+    """Copies the checkout, without what was built, into a new folder."""
+    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    return folder
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The environment in which ``import fwcore`` means the copy."""
+    return os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"} | more
+
+
+def build(folder: Path, cflags: str, ldflags: str = "") -> subprocess.CompletedProcess[str]:
+    """Builds the copy's extension in place; the caller looks at the return code."""
+    return subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=folder,
+        env=environment(folder, FWCORE_CFLAGS=cflags, FWCORE_LDFLAGS=ldflags),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
