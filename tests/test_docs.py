@@ -1,10 +1,11 @@
 """The documentation tells the truth: its commands run, its Python runs, its pages can be built.
 
-A fenced ``console`` block is a dialogue: a line ``$ command`` (one that ends with a backslash goes
-on) and what it prints, in order; ``...`` stands for anything, a line without it must be there as it
-is. A command ends with 0 unless ``$ echo $?`` and its answer follow. ``python`` blocks of a page run
-one after the other in one name space. A ``toml`` block that begins with ``# name.toml`` is written
-to that file. Everything happens in an empty directory with ``capture.pcap`` and ``pcaps/``.
+A fenced ``console`` block is a dialogue: a line ``$ command`` (one that ends with a backslash
+goes on) and what it prints, in order; ``...`` stands for anything, a line without it must be there
+as it is. A command ends with 0 unless ``$ echo $?`` and its answer follow. ``python`` blocks of a
+page run one after the other in one name space. A ``toml`` block that begins with ``# name.toml`` is
+written to that file. Everything happens in an empty directory with ``capture.pcap``, ``pcaps/`` and
+``docs/``.
 """
 
 import importlib.util

@@ -54,8 +54,8 @@ def settings_page() -> str:
 
 Settings stand in a TOML file (`--settings`), flat but for `[timeouts]`, or on the command line
 (`--set key=value`). Later ones win: personality, posture, file, `--set`, arguments. Amounts of
-bytes may be numbers or text: `KiB`, `MiB`, `GiB` are powers of two, `kB`, `MB`, `GB` what the vendor
-means by them. An amount that means pages is rounded up to pages of 4096 bytes.
+bytes may be numbers or text: `KiB`, `MiB`, `GiB` are powers of two, `kB`, `MB`, `GB` what the
+vendor means by them. An amount that means pages is rounded up to pages of 4096 bytes.
 
 {table(["setting", "meaning", "allowed"], rows)}
 ## Rows
@@ -133,7 +133,7 @@ PAGES = {
 
 def on_files(files: Any, config: Any) -> Any:
     """mkdocs asks for its files: these are added."""
-    from mkdocs.structure.files import File  # noqa: PLC0415 - only mkdocs calls this
+    from mkdocs.structure.files import File
 
     for name, page in PAGES.items():
         files.append(File.generated(config, f"{name}.md", content=page()))
