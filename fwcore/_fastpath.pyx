@@ -36,7 +36,7 @@ from fwcore._layout cimport (
     STOP_TICK, STOP_TIME, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT, VERDICT_NAMES,
     WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t, counters_t, digest_t,
     fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32, fw_key_t, fw_poison,
-    fw_prefetch, fw_t, fw_tags, fw_unlikely, guard_t, host_t, leak_t, line_t, packet_t,
+    fw_prefetch, fw_t, fw_tags, fw_timer_t, fw_unlikely, guard_t, host_t, leak_t, line_t, packet_t,
     policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
@@ -135,6 +135,7 @@ cdef inline void group_fetch(
     cdef const line_t *line
     cdef const record_t *r
     cdef uint32_t i, mask
+    cdef uint32_t free_record = fw.free_record
     for i in range(count):
         p = &packets[i]
         if p.kind != KIND_KEYED:
@@ -150,7 +151,12 @@ cdef inline void group_fetch(
             fw_prefetch(&fw.host_heads[host_slot(
                 fw, p.key.b_lo if p.swapped else p.key.a_lo,
                 p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56))])
-            if line.count:
+            if free_record != NIL:
+                fw_prefetch(&fw.records[free_record])
+                fw_prefetch(&fw.records[free_record].a_hi)
+                free_record = fw.timers[free_record].next
+            elif line.count:
+                fw_prefetch(&fw.records[line.record[0] & RECORD_MASK])
                 fw_prefetch(&fw.records[line.record[0] & RECORD_MASK].a_hi)
             if fw.counters.victims:
                 fw_prefetch(&fw.reborn[p.hash & fw.reborn_mask])
@@ -189,7 +195,7 @@ cdef inline int packet_finish(
 
 cdef uint64_t loop(
     fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t position, uint32_t group,
-    int *stop,
+    uint64_t *recount, int *stop,
 ) noexcept nogil:
     """Judges packets from position on, group by group; where it came to, and why it stopped."""
     cdef packet_t packets[GROUP_MAX]
@@ -214,17 +220,32 @@ cdef uint64_t loop(
                 stop[0] = STOP_LOG
                 break
     digest_add(&fw.packet_digest, <const uint8_t *>(chunk.outcome + begun), 2 * (position - begun))
+    outcome_recount(recount, chunk.outcome + begun, position - begun)
     return position
 
 
 cdef uint64_t chunk_check(const chunk_t *chunk, uint64_t count, uint64_t bytes) noexcept nogil:
     """The first frame that reaches past the data or has no valid time; count: none."""
-    cdef uint64_t i
+    cdef uint64_t i, bad = 0
+    for i in range(count):  # without a way out, so that the compiler can take several at once
+        bad |= (chunk.offset[i] > bytes) | (bytes - chunk.offset[i] < chunk.captured[i])
+        bad |= <uint64_t>chunk.time_ns[i] > <uint64_t>1 << 62
+    if not bad:
+        return count
     for i in range(count):
         if (chunk.offset[i] > bytes or bytes - chunk.offset[i] < chunk.captured[i]
                 or <uint64_t>chunk.time_ns[i] > <uint64_t>1 << 62):
             return i
     return count
+
+
+cdef inline void outcome_recount(
+    uint64_t *recount, const uint16_t *outcome, uint64_t count,
+) noexcept nogil:
+    """Counts what was handed out, apart from the counters that were kept while judging."""
+    cdef uint64_t i
+    for i in range(count):
+        recount[(outcome[i] & 3) * 32 + (outcome[i] >> 8)] += 1
 
 
 # --- memory -------------------------------------------------------------------------------------
@@ -239,8 +260,8 @@ cdef void fastpath_chain(fw_t *fw) noexcept nogil:
             fw.lines[i].next = <uint32_t>i + 1
     fw.free_line = <uint32_t>fw.config.buckets
     for i in range(fw.config.max_connections):
-        fw.records[i].age_next = <uint32_t>i + 1 if i + 1 < fw.config.max_connections else NIL
-        fw.hosts[i].next = fw.records[i].age_next
+        fw.timers[i].next = <uint32_t>i + 1 if i + 1 < fw.config.max_connections else NIL
+        fw.hosts[i].next = fw.timers[i].next
     fw.free_record = fw.free_host = fw.hosts_high = 0
     fw.oldest = fw.newest = NIL
     for i in range(<uint64_t>fw.host_mask + 1):
@@ -272,7 +293,7 @@ def memory_plan(config):
     """Bytes of each part of a FastPath's memory, from the same figures as its constructor.
 
     ``config`` maps the names of ``config_t`` to integers. Returns name -> bytes; ``records``,
-    ``index`` and ``overflow`` are the connection table, timers included.
+    ``index``, ``overflow`` and ``timers`` are the connection table.
     """
     connections, buckets = int(config["max_connections"]), int(config["buckets"])
     reborn = min(REBORN_MAX, _power_of_two(connections))
@@ -282,6 +303,7 @@ def memory_plan(config):
         "records": connections * sizeof(record_t),
         "index": buckets * sizeof(line_t),
         "overflow": -(-connections // 8) * sizeof(line_t),
+        "timers": connections * sizeof(fw_timer_t),
         "hosts": connections * sizeof(host_t) + 4 * _power_of_two(connections),
         "fragments": fragments * sizeof(fragment_t) + 4 * _power_of_two(fragments),
         "reborn": 8 * reborn,
@@ -341,10 +363,12 @@ cdef class FastPath:
     cdef dict plan
     cdef readonly uint64_t position
     cdef uint32_t group
+    cdef uint64_t recount[128]  # verdict * 32 + reason, from the outcomes handed out
     cdef bint begun
 
     def __cinit__(self, config, steps=(), leaks=()):
         memset(&self.fw, 0, sizeof(fw_t))
+        memset(self.recount, 0, sizeof(self.recount))
         self.group = 32
         self._configure(config)
         self._script(steps, leaks)
@@ -448,6 +472,7 @@ cdef class FastPath:
         arena = _Arena(sum((size + 63) & ~63 for size in plan.values()) + 64 * 16)
         self.plan = plan
         fw.records = <record_t *>arena.take(plan["records"])
+        fw.timers = <fw_timer_t *>arena.take(plan["timers"])
         fw.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
         fw.hosts = <host_t *>arena.take(connections * sizeof(host_t))
         fw.host_heads = <uint32_t *>arena.take(4 * _power_of_two(connections))
@@ -588,7 +613,8 @@ cdef class FastPath:
             raise ValueError("run: call begin first")
         with nogil:
             self.position = loop(
-                &self.fw, &self.parser, &self.chunk, self.position, self.group, &stop)
+                &self.fw, &self.parser, &self.chunk, self.position, self.group, self.recount,
+                &stop)
         return stop
 
     def apply(self, row, low, high, idledrop, mode):
@@ -863,6 +889,14 @@ cdef class FastPath:
                 counts[v, r] = self.fw.counters.outcome[v][r]
         return counts
 
+    def outcome_recount(self):
+        """The same from the outcomes that were handed out, counted apart: uint64[4, 29]."""
+        counts = np.zeros((VERDICT_COUNT, REASON_COUNT), dtype=np.uint64)
+        for v in range(VERDICT_COUNT):
+            for r in range(REASON_COUNT):
+                counts[v, r] = self.recount[v * 32 + r]
+        return counts
+
     def decode_counts(self):
         """Packets by what decoding found; those of no IP header are told by their reasons."""
         cdef uint64_t count
@@ -948,7 +982,7 @@ cdef class FastPath:
         i = fw.free_record
         while i != NIL:
             free += 1
-            i = fw.records[i].age_next
+            i = fw.timers[i].next
         wrong = 0
         for i in range(fw.hosts_high):
             hosts_live += fw.hosts[i].live

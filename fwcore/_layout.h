@@ -160,6 +160,7 @@ enum {
     SHIMS_MAX = 16,              /* VLAN tags and MPLS labels of one frame [D] */
     EXTENSIONS_MAX = 8,          /* IPv6 extension headers of one packet [D] */
     GROUP_MAX = 64,              /* packets whose cache misses overlap */
+    EXPIRE_BATCH = 32,           /* sessions of a tick, likewise */
     WAYS = 8,                    /* entries of one line of the index */
     WHEEL_LEVELS = 6, WHEEL_SLOTS = 64,
     FORCED_MAX = 32,             /* fail_nth and fail_every rows of a pressure script */
@@ -259,14 +260,13 @@ typedef struct {
     uint64_t a_hi, b_hi;       /* second line: IPv6, birth, links, objects */
     int64_t created_ns;
     uint64_t created_packet;
-    uint32_t timer_prev, timer_next; /* wheel slot's list; prev with the top bit: the slot */
-    uint32_t age_prev, age_next;     /* order of creation; age_next links free records */
+    uint32_t age_prev, age_next;     /* order of creation */
     uint32_t host;                   /* the initiator's entry */
     uint32_t object_bytes;           /* of the object being scanned */
     uint8_t object_way;              /* its direction */
     uint8_t object_cause;            /* EXPOSURE_* of an object let through */
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
-    uint8_t pad[5];
+    uint8_t pad[13];
 } record_t;
 _Static_assert(sizeof(record_t) == 128, "two cache lines");
 _Static_assert(offsetof(record_t, a_hi) == 64, "a hit of IPv4 stays in the first line");
@@ -281,6 +281,13 @@ typedef struct {
     uint64_t pad;
 } line_t;
 _Static_assert(sizeof(line_t) == 64, "one cache line");
+
+/* A record's place in its wheel slot's list; apart from the records, so that going along a list
+ * stays in the cache. A free record's next is the next free record. */
+typedef struct {
+    uint32_t prev;           /* with the top bit: the slot itself */
+    uint32_t next;
+} fw_timer_t;
 
 typedef struct {
     uint64_t lo, hi;
@@ -472,6 +479,7 @@ typedef struct {
     uint32_t shift;                  /* address shift of a looped replay */
     line_t *lines;                   /* buckets, then overflow lines */
     record_t *records;
+    fw_timer_t *timers;
     host_t *hosts;
     uint32_t *host_heads;
     fragment_t *fragments;

@@ -30,7 +30,7 @@ cdef extern from "_layout.h" nogil:
         TIMEOUT_COUNT, TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_OTHER
         L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
-        SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, FORCED_MAX
+        SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, FORCED_MAX
         PAGE_BYTES, EARLY_DROP_BUCKETS, POLICY_TABLES
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ESTABLISHED, SESSION_HALF_OPEN, SESSION_PROXIED
@@ -80,13 +80,16 @@ cdef extern from "_layout.h" nogil:
         uint64_t a_hi, b_hi
         int64_t created_ns
         uint64_t created_packet
-        uint32_t timer_prev, timer_next, age_prev, age_next, host, object_bytes
+        uint32_t age_prev, age_next, host, object_bytes
         uint8_t object_way, object_cause, exposed
 
     ctypedef struct line_t:
         uint16_t tag[8]
         uint32_t record[8]
         uint32_t next, count
+
+    ctypedef struct fw_timer_t:
+        uint32_t prev, next
 
     ctypedef struct host_t:
         uint64_t lo, hi
@@ -232,6 +235,7 @@ cdef extern from "_layout.h" nogil:
         uint32_t dirty, shift
         line_t *lines
         record_t *records
+        fw_timer_t *timers
         host_t *hosts
         uint32_t *host_heads
         fragment_t *fragments

@@ -11,14 +11,15 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore._digest cimport digest_add
-from fwcore._hosts cimport host_enter, host_leave
+from fwcore._hosts cimport host_enter, host_leave, host_slot
 from fwcore._layout cimport (
     EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED, END_KILLED, END_TENSION,
     EXPOSURE_COUNT, FW_ASSERT, META_FAMILY, META_PROTOCOL, NIL, OBJECT_NONE, OBJECT_SCANNING,
     OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PROTECTED_BIT, SESSION_ESTABLISHED, SESSION_FROM_B,
     SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED, STATE_CLOSED, STATE_TIME_WAIT,
     WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE, WHEN_FULL_REPLACE_OLDEST,
-    fw_bucket, fw_key_t, fw_muldiv, fw_prefetch, fw_put32, fw_put64, fw_t, line_t, packet_t,
+    fw_bucket, fw_key_t, fw_muldiv, fw_prefetch, fw_put32, fw_put64, fw_t, fw_timer_t, line_t,
+    packet_t,
     record_t, session_row_t,
 )
 from fwcore._pages cimport (
@@ -202,33 +203,47 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
     fw.counters.ended[cause] += 1
     fw.dirty = 1
     pages_fit_sessions(fw, fw.live)
-    r.age_next = fw.free_record
+    fw.timers[record].next = fw.free_record
     fw.free_record = record
 
 
 # --- tension and eviction -----------------------------------------------------------------------
 
+cdef inline void session_prefetch_end(const fw_t *fw, uint32_t record) noexcept nogil:
+    """Sets on their way what session_end will touch beside the record, which is there already."""
+    cdef const record_t *r = &fw.records[record]
+    cdef uint64_t hash_ = session_hash(fw, r)
+    cdef const fw_timer_t *t = &fw.timers[record]
+    fw_prefetch(&fw.lines[fw_bucket(hash_, fw.config.buckets)])
+    fw_prefetch(&fw.hosts[r.host])
+    fw_prefetch(&fw.reborn[hash_ & fw.reborn_mask])
+    if r.flags & SESSION_FROM_B:
+        fw_prefetch(&fw.host_heads[host_slot(fw, r.b_lo, r.b_hi, META_FAMILY(r.meta))])
+    else:
+        fw_prefetch(&fw.host_heads[host_slot(fw, r.a_lo, r.a_hi, META_FAMILY(r.meta))])
+    if t.next != NIL:
+        fw_prefetch(&fw.timers[t.next])
+    if not t.prev & PROTECTED_BIT:
+        fw_prefetch(&fw.timers[t.prev])
+
+
 cdef inline void tension_prefetch(fw_t *fw, uint64_t bucket) noexcept nogil:
-    """Three steps ahead of the pass: line, oldest record, that record's neighbours."""
+    """Three steps ahead of the pass: line, oldest record, what ending that one touches."""
     cdef const line_t *line
-    cdef const record_t *r
+    cdef uint32_t record
+    if bucket + 36 < fw.config.buckets:
+        fw_prefetch(&fw.lines[bucket + 36])
     if bucket + 24 < fw.config.buckets:
-        fw_prefetch(&fw.lines[bucket + 24])
-    if bucket + 16 < fw.config.buckets:
-        line = &fw.lines[bucket + 16]
+        line = &fw.lines[bucket + 24]
         if line.count:
-            r = &fw.records[line.record[0] & <uint32_t>0x7FFFFFFF]
-            fw_prefetch(r)
-            fw_prefetch(&r.a_hi)
-    if bucket + 8 < fw.config.buckets:
-        line = &fw.lines[bucket + 8]
+            record = line.record[0] & <uint32_t>0x7FFFFFFF
+            fw_prefetch(&fw.records[record])
+            fw_prefetch(&fw.records[record].a_hi)
+            fw_prefetch(&fw.timers[record])
+    if bucket + 12 < fw.config.buckets:
+        line = &fw.lines[bucket + 12]
         if line.count:
-            r = &fw.records[line.record[0] & <uint32_t>0x7FFFFFFF]
-            if r.timer_next != NIL:
-                fw_prefetch(&fw.records[r.timer_next].a_hi)
-            if not r.timer_prev & PROTECTED_BIT:
-                fw_prefetch(&fw.records[r.timer_prev].a_hi)
-            fw_prefetch(&fw.hosts[r.host])
+            session_prefetch_end(fw, line.record[0] & <uint32_t>0x7FFFFFFF)
 
 
 cdef inline uint64_t tension_pass(fw_t *fw, uint32_t pinned, int full_table) noexcept nogil:
@@ -391,7 +406,7 @@ cdef inline uint32_t session_begin(
     cdef uint32_t record = fw.free_record
     cdef record_t *r = &fw.records[record]
     FW_ASSERT(record != NIL)
-    fw.free_record = r.age_next
+    fw.free_record = fw.timers[record].next
     memset(r, 0, sizeof(record_t))
     r.meta = p.key.meta
     r.a_lo = p.key.a_lo

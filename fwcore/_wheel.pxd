@@ -1,7 +1,7 @@
 # The timer wheel: which sessions to look at when a tick begins.
 #
 # Overview: six levels of 64 slots; level l holds ticks that differ from the present one in their
-# l-th group of six bits first. A slot is a doubly linked list through the records. Arming is lazy:
+# l-th group of six bits first. A slot is a doubly linked list of records. Arming is lazy:
 # a packet does not move its session, the slot finds out when it falls due and arms it again. So
 # the work is one step per session made or armed again, not per packet, and a silence of years
 # costs nothing: the maps say which slot comes next.
@@ -9,7 +9,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from fwcore._layout cimport (
-    NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS, WHEEL_SLOTS, fw_clz64, fw_ctz64, fw_t, record_t,
+    NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS, WHEEL_SLOTS, fw_clz64, fw_ctz64, fw_t, fw_timer_t,
     wheel_t,
 )
 
@@ -29,17 +29,17 @@ cdef inline uint64_t wheel_next(const wheel_t *wheel) noexcept nogil:
 cdef inline void wheel_arm(fw_t *fw, uint32_t record, uint64_t tick) noexcept nogil:
     """Puts the record into the slot of a tick later than wheel.now."""
     cdef wheel_t *wheel = &fw.wheel
-    cdef record_t *r = &fw.records[record]
+    cdef fw_timer_t *t = &fw.timers[record]
     cdef int level
     cdef uint32_t slot
     if tick >> (6 * WHEEL_LEVELS):
         tick = (<uint64_t>1 << (6 * WHEEL_LEVELS)) - 1
     level = (63 - fw_clz64(tick ^ wheel.now)) // 6
     slot = level * WHEEL_SLOTS + ((tick >> (6 * level)) & (WHEEL_SLOTS - 1))
-    r.timer_prev = PROTECTED_BIT | slot
-    r.timer_next = wheel.head[slot]
-    if r.timer_next != NIL:
-        fw.records[r.timer_next].timer_prev = record
+    t.prev = PROTECTED_BIT | slot
+    t.next = wheel.head[slot]
+    if t.next != NIL:
+        fw.timers[t.next].prev = record
     else:
         wheel.map[level] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
     wheel.head[slot] = record
@@ -48,17 +48,17 @@ cdef inline void wheel_arm(fw_t *fw, uint32_t record, uint64_t tick) noexcept no
 cdef inline void wheel_disarm(fw_t *fw, uint32_t record) noexcept nogil:
     """Takes the record out of the wheel. => it stands in a slot."""
     cdef wheel_t *wheel = &fw.wheel
-    cdef record_t *r = &fw.records[record]
+    cdef fw_timer_t *t = &fw.timers[record]
     cdef uint32_t slot
-    if r.timer_next != NIL:
-        fw.records[r.timer_next].timer_prev = r.timer_prev
-    if r.timer_prev & PROTECTED_BIT:
-        slot = r.timer_prev & RECORD_MASK
-        wheel.head[slot] = r.timer_next
-        if r.timer_next == NIL:
+    if t.next != NIL:
+        fw.timers[t.next].prev = t.prev
+    if t.prev & PROTECTED_BIT:
+        slot = t.prev & RECORD_MASK
+        wheel.head[slot] = t.next
+        if t.next == NIL:
             wheel.map[slot // WHEEL_SLOTS] &= ~(<uint64_t>1 << (slot % WHEEL_SLOTS))
     else:
-        fw.records[r.timer_prev].timer_next = r.timer_next
+        fw.timers[t.prev].next = t.next
 
 
 cdef inline uint32_t wheel_take(fw_t *fw, uint64_t tick, uint32_t *taken) noexcept nogil:
@@ -82,7 +82,7 @@ cdef inline uint32_t wheel_take(fw_t *fw, uint64_t tick, uint32_t *taken) noexce
     return NIL
 
 
-cdef inline void wheel_isolate(record_t *r, uint32_t slot) noexcept nogil:
+cdef inline void wheel_isolate(fw_t *fw, uint32_t record, uint32_t slot) noexcept nogil:
     """A record of a taken list, alone in its slot: it may be disarmed like any other."""
-    r.timer_prev = PROTECTED_BIT | slot
-    r.timer_next = NIL
+    fw.timers[record].prev = PROTECTED_BIT | slot
+    fw.timers[record].next = NIL

@@ -290,7 +290,6 @@ def finished(turns: Turns, setup: Setup, engine: Engine | None, packets: int,
     """The usual end: nanoseconds a packet against the bare loop's."""
     sessions = setup.sessions
     if engine is not None:
-        engine.recount[:] = 0  # slices went past it
         sessions = engine.fastpath.live
         detail["bytes_of_table"] = sum(engine.fastpath.memory.values())
     return Measured(turns.each_ns(), turns.bare_ns, turns.each_ns(), packets, sessions, detail)
@@ -620,7 +619,7 @@ def measure_memory(setup: Setup) -> Measured:
         filling = resident_bytes() - before
         assert engine.fastpath.live == size
         engine.close()
-    table = ("records", "index", "overflow")
+    table = ("records", "index", "overflow", "timers")
     more = sizes[1] - sizes[0]
     apart = {name: (plans[1][name] - plans[0][name]) / more for name in plans[0]
              if name not in table}

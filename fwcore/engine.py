@@ -202,7 +202,6 @@ class Engine:
         self.flaps = 0
         self.mode_ns: dict[str, int] = {"off": 0, "on": 0, "extreme": 0}
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
-        self.recount = np.zeros(1 << 13, dtype=np.int64)
         self._begun = False
         self._ended: list[NDArray[Any]] = []
         self._carried: dict[str, Any] = {}
@@ -264,7 +263,6 @@ class Engine:
             self._mode_since = self.fastpath.now_ns
             self._settle("start", 0)
         self._drive()
-        self.recount += np.bincount(outcome, minlength=len(self.recount))
         return outcome.view(np.uint8).reshape(-1, 2)
 
     def _drive(self) -> None:

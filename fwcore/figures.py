@@ -109,7 +109,7 @@ def laws(engine: Any) -> dict[str, bool]:
     raw = engine.fastpath.counters()
     scan = engine.fastpath.audit()
     counts = engine.fastpath.outcome_counts()
-    recount = engine.recount.reshape(-1, 256)[: counts.shape[1], : counts.shape[0]].T
+    recount = engine.fastpath.outcome_recount()
     used, free = engine.fastpath.gauges()[:2]
     owners = engine.fastpath.owners()
     settings = engine.settings

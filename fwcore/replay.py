@@ -383,7 +383,7 @@ def result_body(engine: Engine) -> dict[str, Any]:
     body["refused"] = sum(body["reasons"][name] for name in refusals)
     victims = engine.victims()
     parts = engine.fastpath.memory
-    connection = sum(parts[name] for name in ("records", "index", "overflow"))
+    connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))
     hosts = sorted(engine.idledrop_hosts.items(), key=lambda item: (-item[1], item[0]))
     from fwcore.engine import _address_text
 

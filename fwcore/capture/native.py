@@ -88,6 +88,7 @@ class NativeReader(ABC):
         while True:
             chunk = self._next(source)
             if chunk is None:
+                source.release()
                 return
             self.packets += len(chunk)
             yield chunk

@@ -264,9 +264,12 @@ def _opener(path: str, name: str) -> Callable[..., Any]:
         from scapy import utils
         from scapy.error import Scapy_Exception
 
+        # Opened here: Scapy leaves the file open when it does not like what is in it.
+        file = open(path, "rb")  # noqa: SIM115 - Scapy's reader closes it
         try:
-            return getattr(utils, other)(path)
+            return getattr(utils, other)(file)
         except (Scapy_Exception, OSError, EOFError, struct.error, zlib.error) as error:
+            file.close()
             raise CaptureError(
                 f"{path}: Scapy's {other} cannot read it ({error}): {NATIVE}") from error
     return opened

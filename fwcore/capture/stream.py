@@ -79,6 +79,9 @@ class Source(Protocol):
     def compressed_bytes(self) -> int:
         """Bytes read of a compressed file, for progress; 0 of a plain one."""
 
+    def release(self) -> None:
+        """Nothing more will be asked for: the file is let go of, what was read stays."""
+
     def close(self) -> None:
         """Let go of the file; chunks that were handed out stay valid."""
 
@@ -108,6 +111,9 @@ class MappedSource:
 
     def compressed_bytes(self) -> int:
         return 0
+
+    def release(self) -> None:
+        """The file is closed already; the map goes with the last chunk."""
 
     def close(self) -> None:
         if self._ahead is not None:
@@ -228,10 +234,14 @@ class StreamSource:
     def compressed_bytes(self) -> int:
         return self._read_bytes
 
-    def close(self) -> None:
-        self.data, self._ended = np.empty(0, np.uint8), True
+    def release(self) -> None:
+        self._ended = True
         if self._close:
             self._file.close()
+
+    def close(self) -> None:
+        self.data = np.empty(0, np.uint8)
+        self.release()
 
 
 class _Gzip:
