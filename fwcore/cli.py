@@ -435,8 +435,7 @@ def explain(captures: tuple[str, ...], flow: str, **given: Any) -> int:
     fwcore explain web.pcap --flow 10.0.0.5:4321-203.0.113.9:443/tcp
     fwcore explain web.pcap --flow '[2001:db8::5]:4321-[2001:db8::9]:53/udp'
     """
-    from fwcore import flow as flows
-    from fwcore import terminal
+    from fwcore import flow as flows, terminal
     from fwcore.report import explain as module
 
     wanted = flows.parse(flow)
@@ -560,6 +559,7 @@ def _pair(text: str) -> tuple[str, int | bool]:
               help="Exit with 4 when slower than the baseline by more, like 20%.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
+@click.option("--quick", is_flag=True, help="Small sizes, one run each: some 20 s in all.")
 @_JSON
 def bench(**given: Any) -> int:
     """How fast the data plane is on this machine, one JSON line a benchmark.

@@ -349,13 +349,13 @@ class Engine:
             self.flaps += left is not None and now_ns - left < EXTREME_FLAP_NS
         if before == "extreme":
             self._left_extreme_ns = now_ns
-        detail = None
+        kept = None
         if len(self.transitions) < SNAPSHOTS_WITH_HOSTS:
-            detail = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
-                      "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
+            kept = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
+                    "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
         transition = Transition(
             packet, now_ns, cause, machine, before, after, snapshot.used_pages,
-            snapshot.cache_pages, snapshot.free_pages, detail)
+            snapshot.cache_pages, snapshot.free_pages, kept)
         self.transitions.append(transition)
         self.events.append(transition.to_event(snapshot))
 

@@ -393,9 +393,8 @@ def figures_of(counters: Mapping[str, Any], modes: Mapping[str, str]) -> dict[st
 
 def run_engine(scenario: Scenario, *, one_call: bool = False) -> Story:
     """Through fwcore.Engine: packet by packet, or in as few calls as checks allow."""
-    from fwcore._fastpath import EndCause, Reason, Verdict
-
     import fwcore
+    from fwcore._fastpath import EndCause, Reason, Verdict
 
     engine = fwcore.Engine(fwcore.load(**scenario.overrides()))
     story = Story()

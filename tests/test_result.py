@@ -29,7 +29,7 @@ def test_items_attributes_and_paths_agree(result):
 def test_an_unknown_name_says_what_there_is(result):
     with pytest.raises(AttributeError, match="created, live, peak"):
         result.sessions.crated  # noqa: B018
-    with pytest.raises(KeyError, match="no 'sessions.crated'"):
+    with pytest.raises(KeyError, match=r"no 'sessions\.crated'"):
         result["sessions.crated"]
 
 

@@ -72,7 +72,7 @@ def open_capture(
     *,
     reader: str = "native",
     chunk_size: int = CHUNK_SIZE,
-    filter: str | Filter | None = None,
+    filter: str | Filter | None = None,  # noqa: A002 - the option's name
 ) -> Reader:
     """Open one capture: a file (pcap, pcapng; gzip, zstd), or "-" for standard input.
 
@@ -182,7 +182,7 @@ def open_captures(
     *,
     reader: str = "native",
     chunk_size: int = CHUNK_SIZE,
-    filter: str | Filter | None = None,
+    filter: str | Filter | None = None,  # noqa: A002 - the option's name
 ) -> ChainReader:
     """Open captures to be read in a row; errors as of ``open_capture``, before any is read.
 
