@@ -17,17 +17,26 @@ MARKS = (
     "Marks: C Clavister cOS Core article, K FortiGate KB 198580, H FortiOS 5 online help, T FortiOS"
     " 7 tuning guide, R public record, D decision of this project; see [the rules](rules.md)."
 )
+NARROW = "\N{NARROW NO-BREAK SPACE}"
 MADE = "This page is made from the code."
 
 
+def amount(value: int) -> str:
+    """Bytes, in the largest binary unit that gives a whole number."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value >= size and value % size == 0:
+            return f"{value // size}{NARROW}{unit}"
+    return cell(value)
+
+
 def cell(value: Any) -> str:
-    """A value as it is written in a settings file, safe within a table."""
+    """A value as it reads well, safe within a table."""
     if isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, Share):
         text = f"{value.percent} % of RAM"
     elif isinstance(value, int):
-        text = f"{value:,}".replace(",", " ")
+        text = f"{value:,}".replace(",", NARROW)
     elif isinstance(value, list | tuple):
         text = ", ".join(map(str, value)) or "none"
     else:
@@ -89,7 +98,8 @@ def personalities_page() -> str:
         for name in names:
             entry = described[name][row.name]
             own = entry["from"].startswith("personality")
-            text = f"{cell(entry['value'])} {entry['mark']}".strip()
+            show = amount if row.kind == "bytes" else cell
+            text = f"{show(entry['value'])}{NARROW}{entry['mark']}".strip()
             cells.append(f"**{text}**" if own else text)
         if row.name != "personality":
             rows.append([f"`{row.name}`", *cells])
