@@ -10,7 +10,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore._layout cimport (
-    END_EVICTED, END_TENSION, EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES,
+    END_EVICTED, END_TENSION, EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, OWNER_BASE, OWNER_CACHE,
+    OWNER_SHM, PAGE_BYTES,
     REASON_COUNT, STOP_NONE, STOP_TICK, STOP_TIME, VERDICT_COUNT, fw_muldiv, fw_prefetch, fw_t,
     leak_t, record_t, sample_t, step_t,
 )
