@@ -290,10 +290,10 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t packet_ns) noexcept 
         sample_take(fw)
         quiet_until = due_work_ns(fw)
         sample_plan(fw, quiet_until if quiet_until < packet_ns else packet_ns)
-    if fw.dirty:
+    if fw.dirty and stop == STOP_NONE:  # a round of idledrop is still part of the moment
         fw.dirty = 0
         if pages_past_watermark(fw):
-            stop |= STOP_TIME
+            stop = STOP_TIME
     return stop
 
 
