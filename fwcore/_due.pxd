@@ -11,9 +11,8 @@ from libc.string cimport memset
 
 from fwcore._layout cimport (
     END_EVICTED, END_TENSION, EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, OWNER_BASE, OWNER_CACHE,
-    OWNER_SHM, PAGE_BYTES,
-    REASON_COUNT, STOP_NONE, STOP_TICK, STOP_TIME, VERDICT_COUNT, fw_muldiv, fw_prefetch, fw_t,
-    leak_t, record_t, sample_t, step_t,
+    OWNER_SHM, PAGE_BYTES, REASON_COUNT, STOP_NONE, STOP_TICK, STOP_TIME, VERDICT_COUNT, fw_muldiv,
+    fw_prefetch, fw_t, leak_t, record_t, sample_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_release_buffers
 from fwcore._session cimport (

@@ -10,8 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fwcore._layout cimport (
     NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS, WHEEL_SLOTS, fw_clz64, fw_ctz64, fw_t,
-    fw_timer_t,
-    wheel_t,
+    fw_timer_t, wheel_t,
 )
 
 

@@ -384,6 +384,9 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
         raise click.UsageError("compare needs --with at least twice")
     if len(set(variants)) < len(variants):
         raise click.UsageError("compare: the same --with was given twice")
+    if "-" in captures:
+        raise click.UsageError("compare reads captures once for each --with, and standard input"
+                               " can be read once: save it to a file")
     given["assignments"] = (f"victims_max={module.VICTIMS}", *given["assignments"])
     named = {variant: _variant(variant, given) for variant in variants}
 
@@ -559,6 +562,7 @@ def _pair(text: str) -> tuple[str, int | bool]:
               help="Exit with 4 when slower than the baseline by more, like 20%.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
+@click.option("--quick", is_flag=True, help="Small sizes, one run each: some 20 s in all.")
 @_JSON
 def bench(**given: Any) -> int:
     """How fast the data plane is on this machine, one JSON line a benchmark.

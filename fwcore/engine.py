@@ -349,13 +349,13 @@ class Engine:
             self.flaps += left is not None and now_ns - left < EXTREME_FLAP_NS
         if before == "extreme":
             self._left_extreme_ns = now_ns
-        detail = None
+        kept = None
         if len(self.transitions) < SNAPSHOTS_WITH_HOSTS:
-            detail = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
-                      "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
+            kept = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
+                    "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
         transition = Transition(
             packet, now_ns, cause, machine, before, after, snapshot.used_pages,
-            snapshot.cache_pages, snapshot.free_pages, detail)
+            snapshot.cache_pages, snapshot.free_pages, kept)
         self.transitions.append(transition)
         self.events.append(transition.to_event(snapshot))
 
@@ -460,7 +460,8 @@ class Engine:
 
         Raises ConfigFrozen while a mode is on and ``config_freeze`` is set, SettingsError for
         figures that are memory taken at the start (``restart`` changes those). A refused change
-        leaves the old settings whole.
+        leaves the old settings whole. What the machines make of it is noted with the last packet
+        and cause ``packet``: the next one sees the new gate.
         """
         frozen = self.settings.config_freeze and self.mode != "off"
         if frozen:
@@ -482,7 +483,7 @@ class Engine:
             self.events.append(Event("one_shot_released", packet, now_ns))
         self.events.append(Event("configured", packet, now_ns))
         if self._begun:
-            self._settle("time", packet)
+            self._settle("packet", packet)
         return new
 
     def _fixed_text(self, names: Sequence[str]) -> str:
@@ -521,7 +522,7 @@ class Engine:
         self.modes = {machine.name: modes.get(machine.name, "off") for machine in self.machines}
         self.events.append(Event("restarted", packet, now_ns, figures={"sessions": cleared}))
         if self._begun:
-            self._settle("time", packet)
+            self._settle("packet", packet)
         return cleared
 
     def clear(self) -> int:
@@ -531,7 +532,7 @@ class Engine:
         if self._log:
             self._collect()
         if self._begun and len(numbers):
-            self._settle("time", self.fastpath.packet)
+            self._settle("packet", self.fastpath.packet)
         return len(numbers)
 
     # --- looking in ---

@@ -48,7 +48,7 @@ class Transition:
 
     ``cause``: ``packet`` (it crossed the level; the next one sees the new gate), ``time``
     (something was due when it arrived; it sees the new gate) or ``start`` (packet 0).
-    ``detail`` is what else was kept of the moment (memory by owner, sessions, hosts); it is part
+    ``snapshot`` is what else was kept of the moment (memory by owner, sessions, hosts); it is part
     of the result, not of the digest.
     """
 
@@ -61,7 +61,7 @@ class Transition:
     used_pages: int
     freeable_pages: int
     free_pages: int
-    detail: Mapping[str, Any] | None = None
+    snapshot: Mapping[str, Any] | None = None
 
     @property
     def kind(self) -> str:
@@ -83,8 +83,8 @@ class Transition:
         }
 
     def to_result(self) -> dict[str, Any]:
-        """The result's form: the digest's, and ``detail`` where some was kept."""
-        return self.to_dict() | ({"detail": dict(self.detail)} if self.detail else {})
+        """The result's form: the digest's, and ``snapshot`` where some was kept."""
+        return self.to_dict() | ({"snapshot": dict(self.snapshot)} if self.snapshot else {})
 
     def to_event(self, snapshot: Any = None) -> Event:
         """The event of this transition; it names the machine."""

@@ -193,7 +193,7 @@ DECLARATIONS: tuple[Declaration, ...] = (
        share=True),
     _D("config_freeze", "bool", "", "conserve mode refuses configuration changes"),
     _D("fragments_max", "count", "entries", "fragment table", 1, 1 << 20),
-    _D("victims_max", "count", "rows", "victim ledger", 0, 1 << 24),
+    _D("victims_max", "count", "rows", "victim ledger", 1, 1 << 24),
     _D("transitions_max", "count", "rows", "transitions kept", 0, 1 << 24),
     _D("events_max", "count", "rows", "events kept", 0, 1 << 24),
     _D("timeline_interval_s", "seconds", "s", "distance of timeline samples; 0 is off", 0, _LONG),

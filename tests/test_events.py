@@ -162,10 +162,10 @@ def test_transition_to_dict():
     assert STEP.to_result() == STEP.to_dict()
 
 
-def test_detail_is_in_the_result_but_not_in_the_digest():
+def test_the_snapshot_is_in_the_result_but_not_in_the_digest():
     step = Transition(5, T, "packet", "unified", "off", "on", 880, 20, 100, {"sessions": 4})
     assert step.to_dict() == STEP.to_dict()
-    assert step.to_result() == STEP.to_dict() | {"detail": {"sessions": 4}}
+    assert step.to_result() == STEP.to_dict() | {"snapshot": {"sessions": 4}}
 
 
 @pytest.mark.parametrize(("step", "kind"), KIND_OF_STEP.items())

@@ -5,7 +5,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from frames import ethernet, ip, udp
 from scapy.all import RawPcapNgReader, RawPcapReader
+from twin import run_twin
+
+from fwcore._fastpath import Reason
+from fwcore.capture import Chunk, load as load_chunk, open_capture
+from fwcore.replay import replay
+from fwcore.settings import load
 
 FOLDER = Path(__file__).parent.parent / "pcaps"
 EXPECTED = tomllib.loads((FOLDER / "expected.toml").read_text())["run"]
@@ -102,22 +109,84 @@ def figure(result, path):
     return result
 
 
+def loaded(run, tmp_path):
+    (tmp_path / "settings.toml").write_text(settings_of(run))
+    return load(file=tmp_path / "settings.toml")
+
+
+def judged_by_engine(run, tmp_path):
+    """(verdict, reason) of each packet and the result, as ``fwcore replay`` gives it."""
+    rows = []
+    result = replay(
+        FOLDER / run["file"], loaded(run, tmp_path),
+        flows=lambda flow, outcome, length: rows.extend(outcome.tolist()))
+    assert result.exit_code == 0
+    return [tuple(row) for row in rows], result.data
+
+
+def twin_result(firewall):
+    """The twin's figures in the form of a result."""
+    victims = [{"created_packet": row["created_packet"], "packet": row["ended_packet"],
+                "cause": row["cause"]} for row in firewall.victims]
+    return firewall.counters() | {
+        "duration_ns": firewall.now - firewall.t0,
+        "conserve": {"transitions": firewall.transitions, "flaps": firewall.flaps},
+        "victims": victims, "events": firewall.events,
+        "idledrop": {"hosts": firewall.idledrop_hosts}, "outcome": firewall.outcome()}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_engine_says_what_is_expected(run, tmp_path):
+    judged, result = judged_by_engine(run, tmp_path)
+    check(run, judged, first_ns(run), result)
+    assert result["outcome"] == run["outcome"]
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_the_twin_says_what_is_expected(run, tmp_path):
-    reference = pytest.importorskip("fwcore.reference", reason="the twin is not built yet")
-    settings = pytest.importorskip("fwcore.settings", reason="settings are not built yet")
-    (tmp_path / "settings.toml").write_text(settings_of(run))
-    firewall = reference.Firewall(settings.load(file=tmp_path / "settings.toml"))
-    packets = list(packets_of(run["file"]))
-    judged = [firewall.packet(frame, time_ns, wire, link)
-              for frame, time_ns, wire, link in packets]
-    check(run, judged, packets[0][1], firewall.result())
+    with open_capture(FOLDER / run["file"]) as reader:
+        judged, firewall = run_twin(loaded(run, tmp_path), list(reader))
+    check(run, judged, first_ns(run), twin_result(firewall))
+    assert firewall.outcome() == run["outcome"]
+
+
+def first_ns(run):
+    """Time of the first packet."""
+    return next(packets_of(run["file"]))[1]
+
+
+def test_one_flipped_verdict_is_another_outcome(tmp_path):
+    """A denied packet in place of a hit, and everything else as it was."""
+    run = next(run for run in EXPECTED if run["file"] == "tags.pcap")
+    with open_capture(FOLDER / run["file"]) as reader:
+        chunk = load_chunk(reader)
+    frames = [chunk.frame(i) for i in range(len(chunk))]
+    times = chunk.time_ns.tolist()
+    settings = loaded(run, tmp_path)
+    same = Chunk.from_frames(frames, times, chunk.length.tolist())
+    assert replay([same], settings)["outcome"] == run["outcome"]
+    frames[1] = frames[1][:12] + b"\x08\x06" + frames[1][14:]  # now ARP: forwarded, but not a hit
+    other = Chunk.from_frames(frames, times, chunk.length.tolist())
+    assert replay([other], settings)["outcome"] != run["outcome"]
+    (_, firewall), (_, twin) = run_twin(settings, [same]), run_twin(settings, [other])
+    assert firewall.outcome() == run["outcome"] != twin.outcome()
+
+
+def test_the_digest_is_over_every_verdict(tmp_path):
+    """Two packets trade their verdicts: all counters agree, the outcome does not."""
+    row = {"id": 1, "source": "any", "destination": "any", "protocol": "udp", "ports": [53],
+           "action": "accept"}
+    settings = load("plain", policies=[row])
+    good, bad = (ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1000, port))) for port in (53, 54))
+    one = replay([Chunk.from_frames([good, bad], [5, 5])], settings)
+    other = replay([Chunk.from_frames([bad, good], [5, 5])], settings)
+    assert one["verdicts"].drop == other["verdicts"].drop == 1
+    assert one["reasons"]["denied"] == other["reasons"]["denied"] == 1
+    assert one["outcome"] != other["outcome"]
 
 
 def check(run, judged, start_ns, result):
     """``judged``: (verdict, reason) of each packet; ``result``: as in the contract."""
-    from fwcore._fastpath import Reason
-
     if "reasons" in run:
         got = [Reason(int(reason)).name.lower() for _, reason in judged]
         assert list(enumerate(got, 1)) == list(enumerate(reasons_of(run), 1))

@@ -1139,15 +1139,16 @@ def test_captures_never_raise():
     faults = (EOFError, OSError, ValueError, struct.error, utils.Scapy_Exception)
     for path in sorted(CAPTURES.iterdir()):
         firewall = squeezed(max_connections=50, when_full="tension")
-        try:
-            reader = utils.RawPcapReader(str(path))
-        except faults:  # not a capture that Scapy reads
-            continue
-        while True:
+        with path.open("rb") as file:
             try:
-                frame, meta = reader._read_packet()
-            except faults:  # the end, or a fault of the capture
-                break
-            link = meta.linktype if hasattr(meta, "linktype") else reader.linktype
-            firewall.packet(bytes(frame), firewall.packets * 10**7, meta.wirelen, link)
+                reader = utils.RawPcapReader(file)
+            except faults:  # not a capture that Scapy reads
+                continue
+            while True:
+                try:
+                    frame, meta = reader._read_packet()
+                except faults:  # the end, or a fault of the capture
+                    break
+                link = meta.linktype if hasattr(meta, "linktype") else reader.linktype
+                firewall.packet(bytes(frame), firewall.packets * 10**7, meta.wirelen, link)
         assert firewall.outcome()

@@ -172,6 +172,8 @@ def test_dynamic_takes_the_licence():
         ("ram_bytes=1.5B", ["not a whole number of bytes"]),
         ("lowmem=3", ["neither true nor false"]),
         ("tcp_s=0", ["out of range"]),
+        ("victims_max=0", ["= 0 is out of range", "1 to 16777216 rows"]),
+        ("fragments_max=0", ["= 0 is out of range", "1 to 1048576 entries"]),
         ("tcp_s=nan", ["out of range"]),
         ("seed=18446744073709551616", ["out of range"]),
         ("buckets=1.5", ["not a whole number"]),

@@ -170,7 +170,7 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
             "mode": mode,
             "second": columns["second"],
             "packet": columns["packet"],
-        }  # fmt: skip
+        }
     )
     areas = [
         (owner, [chart.varea(

@@ -1,0 +1,321 @@
+"""The engine as others embed it: frames in, verdicts, sessions and figures out; control."""
+
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+
+import numpy as np
+import pytest
+from frames import echo, ethernet, ip, tcp, udp
+from twin import assert_equal_tree, run_twin
+
+from fwcore._fastpath import EndCause, Reason, TcpState, Verdict
+from fwcore.capture import Chunk
+from fwcore.capture.synth import make
+from fwcore.engine import Engine, flow_key, splitmix64
+from fwcore.errors import ConfigFrozen, SettingsError
+from fwcore.settings import load
+
+S = 10**9
+START = 1_000 * S
+
+
+def frame(source, destination, body, protocol):
+    return ethernet(ip(source, destination, protocol, body))
+
+
+def dns(host=1, port=5000):
+    return frame(f"10.0.0.{host}", "192.0.2.53", udp(port, 53, 20), 17)
+
+
+TALK = [
+    frame("10.0.0.1", "192.0.2.1", tcp(4000, 80, "S"), 6),
+    frame("192.0.2.1", "10.0.0.1", tcp(80, 4000, "SA"), 6),
+    frame("10.0.0.1", "192.0.2.1", tcp(4000, 80, "A"), 6),
+    frame("2001:db8::1", "2001:db8::53", udp(5000, 53, 8), 17),
+    frame("2001:db8::53", "2001:db8::1", udp(53, 5000, 8), 17),
+    frame("10.0.0.1", "192.0.2.1", echo(77), 1),
+]
+TIMES = [START + i for i in range(len(TALK))]
+
+
+def reasons(outcome):
+    return [Reason(reason).name.lower() for reason in outcome[:, 1].tolist()]
+
+
+def laws_hold(engine):
+    laws = engine.laws()
+    assert all(laws.values()), [name for name, holds in laws.items() if not holds]
+
+
+@pytest.fixture
+def engine():
+    with Engine(max_connections=64, when_full="replace_oldest") as made:
+        yield made
+        laws_hold(made)
+
+
+# --- packets and looking in ---
+
+
+def test_frames_in_verdicts_out(engine):
+    outcome = engine.process_frames(TALK, TIMES)
+    assert outcome.shape == (6, 2)
+    assert outcome.dtype == np.uint8
+    assert reasons(outcome) == ["new", "hit", "hit", "new", "hit", "new"]
+    assert set(outcome[:, 0].tolist()) == {int(Verdict.FORWARD)}
+
+
+def test_lengths_on_the_wire_and_link_types(engine):
+    engine.process_frames([TALK[0][:54]], [START], lengths=[1514])
+    engine.process_frames([TALK[2][14:]], [START + 1], link=101)
+    counters = engine.counters()
+    assert counters["bytes"] == 1514 + len(TALK[2]) - 14
+    assert counters["sessions"]["created"] == 1
+
+
+def test_sessions_are_a_copy_in_order(engine):
+    engine.process_frames(TALK, TIMES)
+    rows = engine.sessions()
+    assert rows["created_packet"].tolist() == [1, 4, 6]
+    assert rows["protocol"].tolist() == [6, 17, 1]
+    assert rows["state"][0] == TcpState.ESTABLISHED
+    assert rows["packets"].tolist() == [[2, 1], [1, 1], [1, 0]]
+    assert bytes(rows["initiator"][0][:4]) == ip_address("10.0.0.1").packed
+    rows["packets"] = 0
+    assert engine.sessions()["packets"][0].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("given, created", [
+    (("10.0.0.1", 4000, "192.0.2.1", 80), 1),
+    (("192.0.2.1", 80, "10.0.0.1", 4000), 1),
+    (("2001:db8::1", 5000, "2001:db8::53", 53, "udp"), 4),
+    (("2001:db8::53", 53, "2001:db8::1", 5000, 17), 4),
+    (("10.0.0.1", 4001, "192.0.2.1", 80), None),
+    (("10.0.0.1", 4000, "192.0.2.1", 80, "udp"), None),
+])
+def test_lookup_in_both_directions(engine, given, created):
+    engine.process_frames(TALK, TIMES)
+    row = engine.lookup(*given)
+    assert (None if row is None else int(row["created_packet"])) == created
+
+
+def test_lookup_in_a_zone():
+    with Engine(max_connections=64, zone="vlan") as engine:
+        engine.process_frames([ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), vlan=5)],
+                              [START])
+        given = ("192.0.2.1", 2, "10.0.0.1", 1, "udp")
+        assert engine.lookup(*given, 5)["zone"] == 5
+        assert engine.lookup(*given, 6) is None
+        assert engine.lookup(*given) is None
+
+
+def test_keys_that_cannot_be():
+    with pytest.raises(ValueError, match="different IP versions"):
+        flow_key("10.0.0.1", 1, "2001:db8::1", 2, "tcp")
+    with pytest.raises(ValueError, match="does not appear to be"):
+        flow_key("nobody", 1, "10.0.0.1", 2, "tcp")
+
+
+def test_victims_and_the_ended(engine):
+    frames = [dns(host=1 + i % 200, port=1000 + i) for i in range(70)]
+    engine.process_frames(frames, [START + i for i in range(70)])
+    victims = engine.victims()
+    assert victims["created_packet"].tolist() == list(range(1, 7))
+    assert victims["ended_packet"].tolist() == list(range(65, 71))
+    assert set(victims["cause"].tolist()) == {int(EndCause.EVICTED)}
+    assert not list(engine.collect_ended())  # only with log=True
+    with Engine(max_connections=64, when_full="replace_oldest", log=True) as logged:
+        logged.process_frames(frames, [START + i for i in range(70)])
+        (rows,) = logged.collect_ended()
+        assert rows["created_packet"].tolist() == list(range(1, 7))
+        assert not list(logged.collect_ended())
+
+
+def test_a_ledger_of_one_row():
+    with Engine(max_connections=4, when_full="replace_oldest", victims_max=1,
+                fragments_max=1) as small:
+        pieces = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2, 16), more=True, identifier=i))
+                  for i in range(3)]
+        small.process_frames([dns(port=i) for i in range(1, 9)] + pieces,
+                             [START + i for i in range(11)])
+        assert len(small.victims()) == 1
+        assert small.counters()["fragments_forgotten"] == 2
+        laws_hold(small)
+
+
+def test_nothing_is_left_after_close():
+    engine = Engine(max_connections=4)
+    engine.process_frames([dns()], [START])
+    rows = engine.sessions()
+    engine.close()
+    assert len(rows) == 1
+    with pytest.raises(AttributeError):
+        engine.process_frames([dns()], [START])
+
+
+def test_an_empty_chunk_and_an_engine_without_packets(engine):
+    assert engine.process_frames([], []).shape == (0, 2)
+    assert engine.counters()["packets"] == 0
+    assert engine.outcome() == Engine(max_connections=64, when_full="replace_oldest").outcome()
+
+
+@pytest.mark.parametrize("change", [
+    {"offset": np.array([10], np.uint64)}, {"captured": np.array([1 << 31], np.uint32)},
+    {"offset": np.array([1 << 63], np.uint64)},
+])
+def test_frames_that_reach_past_their_data(engine, change):
+    whole = Chunk.from_frames([dns()], [START])
+    arrays = {name: getattr(whole, name) for name in
+              ("data", "offset", "captured", "length", "time_ns", "link")} | change
+    with pytest.raises(ValueError, match=r"past|beyond|outside|end"):
+        engine.process(Chunk(**arrays))
+    assert reasons(engine.process(whole)) == ["new"]  # nothing of the bad chunk was judged
+    assert engine.counters()["packets"] == 1
+
+
+def test_arrays_of_unequal_length(engine):
+    whole = Chunk.from_frames([dns(), dns()], [START, START])
+    for name in ("captured", "length", "time_ns", "link"):
+        arrays = {other: getattr(whole, other) for other in
+                  ("data", "offset", "captured", "length", "time_ns", "link")}
+        arrays[name] = arrays[name][:1]
+        with pytest.raises(ValueError):  # noqa: PT011 - what it says is NumPy's or ours
+            engine.process(Chunk(**arrays))
+    with pytest.raises(ValueError, match="flow"):
+        engine.process(whole, np.zeros(1, np.uint64))
+
+
+# --- several engines ---
+
+
+def uniform(seed):
+    return list(make("mix", packets=60_000, sessions=500, seed=seed))
+
+
+def test_two_engines_in_two_threads_are_as_alone():
+    streams = [uniform(1), uniform(2)]
+
+    def run(chunks):
+        with Engine(max_connections=400, when_full="tension") as engine:
+            for chunk in chunks:
+                engine.process(chunk)
+            laws_hold(engine)
+            return engine.outcome()
+
+    alone = [run(chunks) for chunks in streams]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(run, streams))
+    assert together == alone
+    assert alone[0] != alone[1]
+
+
+def test_a_random_seed_places_otherwise_and_judges_alike():
+    settings = load("plain", max_connections=4096)
+    key = flow_key("10.0.0.1", 4000, "192.0.2.1", 80, "tcp")
+    engines = [Engine(settings.replace(seed=seed)) for seed in (None, None, 7)]
+    assert len({engine.seed for engine in engines}) == 3
+    assert len({tuple(engine.fastpath.bucket_of(key) for key in [key, *(
+        flow_key("10.0.0.1", port, "192.0.2.1", 80, "tcp") for port in range(20))])
+        for engine in engines}) == 3
+    chunks = uniform(3)
+    found = [np.concatenate([engine.process(chunk) for chunk in chunks]) for engine in engines]
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_splitmix_as_published():
+    assert splitmix64(1234567, 3) == [
+        6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+# --- control ---
+
+
+def test_configure_before_the_first_packet():
+    with Engine(max_connections=64) as engine:
+        assert engine.configure(timeouts={"udp_s": 5}).timeouts.udp_s == 5
+        with pytest.raises(SettingsError, match=r"restart\(max_connections=\.\.\.\)"):
+            engine.configure(max_connections=128)
+        with pytest.raises(SettingsError, match="fixed when an engine is made"):
+            engine.configure(ram_bytes=1 << 30)
+        engine.process_frames([dns()], [START])
+        engine.process_frames([dns(host=2)], [START + 7 * S])
+        assert engine.counters()["sessions"]["ended"]["expired"] == 1
+        laws_hold(engine)
+
+
+def test_timeouts_hold_for_the_sessions_that_stand():
+    """Shorter and longer, as the twin has it."""
+    chunks = [Chunk.from_frames([dns(1), dns(2)], [START, START + S]),
+              Chunk.from_frames([dns(3)], [START + 12 * S]),
+              Chunk.from_frames([dns(4)], [START + 300 * S])]
+    settings = load("plain", max_connections=64)
+    _, twin = run_twin(settings, chunks[:1])
+    with Engine(settings) as engine:
+        engine.process(chunks[0])
+        engine.configure(timeouts={"udp_s": 10})
+        twin.configure(udp_s=10)
+        for chunk, live in ((chunks[1], 1), (chunks[2], 2)):
+            engine.process(chunk)
+            twin.packet(chunk.frame(0), int(chunk.time_ns[0]), int(chunk.length[0]), 1)
+            assert engine.counters()["sessions"]["live"] == live
+            engine.configure(timeouts={"udp_s": 600})
+            twin.configure(udp_s=600)
+        assert engine.counters()["sessions"]["ended"]["expired"] == 2
+        assert_equal_tree(engine.counters(), twin.counters())
+        assert engine.outcome() == twin.outcome()
+        laws_hold(engine)
+
+
+def pressed():
+    """A FortiOS that is in conserve mode from one second on."""
+    return Engine(load("fortios-7", ram_bytes=4_096_000, base_bytes=2_457_600,
+                       max_connections=1024, buckets=256, cache_limit_bytes=0, config_freeze=True,
+                       pressure=[{"at_s": 1, "add_bytes": 1_228_800},
+                                 {"at_s": 9, "add_bytes": -1_228_800}]))
+
+
+def test_a_frozen_configuration():
+    with pressed() as engine:
+        engine.process_frames([dns(1)], [START])
+        engine.configure(av_failopen="off")
+        engine.process_frames([dns(1)], [START + 2 * S])
+        assert engine.mode == "on"
+        with pytest.raises(ConfigFrozen, match="wait until it is left"):
+            engine.configure(av_failopen="pass")
+        assert engine.settings.av_failopen == "off"
+        engine.process_frames([dns(1)], [START + 10 * S])
+        assert engine.mode == "off"
+        engine.configure(av_failopen="pass")
+        laws_hold(engine)
+
+
+def test_a_refused_change_leaves_everything(engine):
+    before = engine.settings
+    with pytest.raises(SettingsError):
+        engine.configure(midstream="perhaps")
+    assert engine.settings is before
+
+
+def test_clear_and_restart(engine):
+    engine.process_frames(TALK, TIMES)
+    assert engine.clear() == 3
+    assert len(engine.sessions()) == 0
+    laws_hold(engine)
+    engine.process_frames(TALK, [START + S] * len(TALK))
+    assert engine.restart(max_connections=2) == 3
+    assert engine.settings.max_connections == 2
+    laws_hold(engine)
+    engine.process_frames([dns(i) for i in range(1, 6)], [START + 2 * S] * 5)
+    counters = engine.counters()
+    assert counters["packets"] == 2 * len(TALK) + 5
+    assert counters["sessions"]["live"] == 2
+    assert counters["sessions"]["ended"]["cleared"] == 6
+    with pytest.raises(SettingsError, match="fixed when an engine is made"):
+        engine.restart(ram_bytes=1 << 30)
+
+
+def test_top_hosts(engine):
+    engine.process_frames([dns(1, 10), dns(1, 11), dns(2, 10), dns(3, 10)], [START] * 4)
+    assert engine.top_hosts(2) == [{"host": "10.0.0.1", "sessions": 2},
+                                   {"host": "10.0.0.2", "sessions": 1}]
