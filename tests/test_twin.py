@@ -67,10 +67,12 @@ policy = st.fixed_dictionaries({
     "action": st.sampled_from(["accept", "accept", "accept", "accept", "deny", "local"]),
     "inspection": st.sampled_from(["none", "flow", "proxy", "flow+proxy", ["antivirus", "ips"]]),
 })
-policies = st.lists(st.tuples(policy, st.sampled_from([None, [80], ["50-500"]])), max_size=4).map(
+policies = st.lists(st.tuples(policy, st.sampled_from([None, [80], ["50-500"]]),
+                              st.sampled_from([None, None, 0, 1])), max_size=4).map(
     lambda rules: [
-        {**rule, "id": i + 1, **({"ports": ports} if ports and rule["protocol"] != 47 else {})}
-        for i, (rule, ports) in enumerate(rules)])
+        {**rule, "id": i + 1, **({"ports": ports} if ports and rule["protocol"] != 47 else {}),
+         **({"zone": zone} if zone is not None else {})}
+        for i, (rule, ports, zone) in enumerate(rules)])
 
 pressure = st.lists(st.one_of(
     st.fixed_dictionaries({
@@ -126,6 +128,52 @@ HYPOTHESIS = hypothesis_settings(
     max_examples=EXAMPLES, deadline=None, report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
                            HealthCheck.large_base_example])
+
+
+# Found by changing one line of the fast path and seeing nothing turn red.
+
+
+def test_a_fragment_is_followed_for_less_than_thirty_seconds():
+    first, later = (0, "first", 0, 1, 0, 0, False, "", 0, False), "later"
+    follow = (30 * 10**9 - 1, later, 0, 1, 0, 0, False, "", 0, False)
+    too_late = (1, later, 0, 1, 0, 0, False, "", 0, False)
+    engine = assert_same(load("plain"), [chunk_of([first, follow, too_late])])
+    assert engine.counters()["reasons"]["fragment"] == 1
+    assert engine.counters()["reasons"]["fragment_orphan"] == 1
+
+
+def test_a_full_fragment_table_forgets_the_oldest():
+    firsts = [(1, "first", 0, 1, 0, service, False, "", 0, False) for service in (0, 1, 2)]
+    laters = [(1, "later", 0, 1, 0, service, False, "", 0, False) for service in (0, 1, 2)]
+    engine = assert_same(load("plain", fragments_max=2), [chunk_of(firsts + laters)])
+    assert engine.counters()["fragments_forgotten"] == 1
+    assert engine.counters()["reasons"]["fragment"] == 2
+
+
+def test_zone_zero_is_a_zone():
+    frames = [ethernet(ip(HOSTS[0], HOSTS[3], 17, udp(1, 2)), vlan=vlan) for vlan in (None, 7)]
+    rules = [{"id": 1, "zone": 0, "action": "accept"}]
+    engine = assert_same(load("plain", zone="vlan", policies=rules),
+                         [Chunk.from_frames(frames, [10**18, 10**18 + 1])])
+    assert engine.counters()["reasons"]["denied"] == 1
+
+
+def test_equal_ends_are_not_swapped():
+    frames = [ethernet(ip(host, host, 17, udp(9, 9))) for host in (HOSTS[0], HOSTS6[0])]
+    engine = assert_same(load("plain"), [Chunk.from_frames(frames, [10**18, 10**18 + 1])])
+    assert engine.sessions()["packets"].tolist() == [[1, 0], [1, 0]]
+
+
+def test_a_victim_is_reborn_once():
+    def udp_from(host, wait=0):
+        return (wait, "udp", host, 3, 0, 0, False, "", 0, False)
+
+    table = [udp_from(0), udp_from(1), udp_from(0), udp_from(0, 70 * 10**9)]
+    settings = load("plain", max_connections=16, buckets=1, accounting="slab", session_bytes=4096,
+                    udp_s=3, pressure=[{"fail_nth": 2}])
+    engine = assert_same(settings, [chunk_of(table)])
+    assert engine.counters()["sessions"]["created"] == 4
+    assert engine.counters()["sessions"]["reborn"] == 1
 
 
 groups = st.sampled_from([1, 2, 32])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fwcore import reference
+from fwcore._fastpath import TcpState
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.settings import Settings, Timeouts
@@ -53,6 +54,25 @@ def victims_of(engine: Engine) -> list[tuple[int, int, int]]:
             for r in engine.victims()]
 
 
+def sessions_of(engine: Engine) -> list[tuple]:
+    """What stands: (created packet, initiator, state, packets, bytes, last seen, exposed?)."""
+    return [
+        (int(r["created_packet"]), int.from_bytes(bytes(r["initiator"])[:4 if r["family"] == 4
+                                                                        else 16]),
+         TcpState(int(r["state"])).name, int(r["packets"].sum()), int(r["bytes"].sum()),
+         int(r["last_seen_ns"]), bool(r["exposed"]),
+         bool(r["packets"][0]), bool(r["packets"][1]))
+        for r in engine.sessions()]
+
+
+def standing_of(twin: reference.Firewall) -> list[tuple]:
+    """The same of the twin."""
+    return sorted(
+        (s.created_packet, s.host[0], s.state or "NONE", s.packets, s.bytes, s.last_seen_ns,
+         bool(s.exposed), "forward" in s.directions, "reply" in s.directions)
+        for s in twin.sessions.values())
+
+
 def assert_same(settings: Settings, chunks: list[Chunk], **options: Any) -> Engine:
     """Engine and twin agree in every verdict, reason, transition, event, counter and the outcome;
     and every law holds."""
@@ -65,6 +85,9 @@ def assert_same(settings: Settings, chunks: list[Chunk], **options: Any) -> Engi
     assert_equal_tree(engine.counters(), twin.counters())
     if len(found):
         assert engine.outcome() == twin.outcome()
+    assert sessions_of(engine) == standing_of(twin)
+    assert engine.fastpath.counters()["half_open"] == sum(
+        session.half_open for session in twin.sessions.values())
     laws = engine.laws()
     assert all(laws.values()), [name for name, holds in laws.items() if not holds]
     return engine
