@@ -164,6 +164,18 @@ def test_equal_ends_are_not_swapped():
     assert engine.sessions()["packets"].tolist() == [[1, 0], [1, 0]]
 
 
+def test_no_more_cache_is_reclaimed_than_is_missing():
+    # 60 pages: base 40, shm 10 given back to the cache at 1 s, 10 free; 15 more take 5 of it.
+    script = [{"at_s": at, "owner": owner, "add_bytes": pages * PAGE}
+              for at, owner, pages in ((0.0, "shm", 10), (1.0, "shm", -10), (2.0, "base", 15))]
+    settings = load("plain", ram_bytes=60 * PAGE, base_bytes=40 * PAGE, accounting="slab",
+                    session_bytes=100, max_connections=16, machine="unified",
+                    cache_limit_bytes=10 * PAGE, pressure=script)
+    row = (0, "gre", 0, 3, 0, 0, False, "", 0, False)
+    engine = assert_same(settings, [chunk_of([row, (3 * 10**9, *row[1:])])])
+    assert engine.counters()["memory"]["now"]["cache"] == 5 - 1  # a page of sessions, too
+
+
 def test_a_victim_is_reborn_once():
     def udp_from(host, wait=0):
         return (wait, "udp", host, 3, 0, 0, False, "", 0, False)
