@@ -1,8 +1,10 @@
 """fwcore: what a stateful firewall does when memory runs out.
 
     import fwcore
+    from fwcore.replay import replay
+
     settings = fwcore.load("fortios-7", assignments=["ram_bytes=512MiB"])
-    result = fwcore.replay("traffic.pcap", settings)
+    result = replay("traffic.pcap", settings)
 
 Names are loaded when they are first used, so that ``import fwcore`` costs nothing.
 """

@@ -171,12 +171,23 @@ def _number(value: str) -> int | float | str:
         return value
 
 
-def _warn(settings: Any) -> None:
-    from fwcore import terminal
+def _warn(settings: Any, loop: int, variant: str = "") -> None:
+    """What settings, and what they are run with, should be known for before packet 1."""
+    from fwcore import preflight, terminal
 
     name = terminal.style(sys.stderr).paint("fwcore: note:", "warn")
-    for warning in settings.warnings:
-        print(f"{name} {warning}", file=sys.stderr)
+    for warning in (*settings.warnings, *preflight.notes(settings, loop)):
+        print(f"{name} {variant and variant + ': '}{warning}", file=sys.stderr)
+
+
+def _check_outputs(given: dict[str, Any]) -> None:
+    from fwcore import preflight
+
+    preflight.check_outputs({
+        name.removesuffix("_file"): path
+        for name, path in given.items()
+        if path and name.removesuffix("_file") in preflight.OUTPUTS and name.endswith("_file")
+    })  # fmt: skip
 
 
 def _emit(text: str, quiet: bool = False) -> None:
@@ -277,9 +288,10 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     fwcore replay web.pcap --pressure 'at_s=10 add_bytes=200MiB'
     fwcore replay web.pcap --json - | jq .conserve.transitions
     """
+    _check_outputs(given)
     settings = _settings(given)
     if not given["quiet"]:
-        _warn(settings)
+        _warn(settings, given["loop"])
     result = _replay(captures, settings, given)
     _write_files(result, given)
     if given["json_file"] != "-":
@@ -387,8 +399,12 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
     if "-" in captures:
         raise click.UsageError("compare reads captures once for each --with, and standard input"
                                " can be read once: save it to a file")
+    _check_outputs(given)
     given["assignments"] = (f"victims_max={module.VICTIMS}", *given["assignments"])
     named = {variant: _variant(variant, given) for variant in variants}
+    if not given["quiet"]:
+        for variant, settings in named.items():
+            _warn(settings, given["loop"], variant)
 
     def run(paths: Sequence[str], settings: Any, **more: Any) -> Any:
         return _replay(paths, settings, given, **more)
@@ -491,6 +507,7 @@ def report(result_file: str, **given: Any) -> int:
     """
     from fwcore.result import Result
 
+    _check_outputs(given)
     result = Result.load(result_file)
     _write_files(result, given)
     if given["json_file"] != "-":
@@ -567,6 +584,12 @@ def _pair(text: str) -> tuple[str, int | bool]:
 def bench(**given: Any) -> int:
     """How fast the data plane is on this machine, one JSON line a benchmark.
 
+    Benchmarks: read, parse, hit-1000, hit-65536, hit-1000000, miss-1000, miss-65536, miss-1000000,
+    everything-1000, everything-65536, everything-1000000, ipv6-1000, ipv6-1000000, mix-1000,
+    mix-1000000, slow-1000, slow-1000000, slow-expiring, setup-8, setup-1000, evict-bucket,
+    evict-replace-oldest, evict-tension, tension-pass, transition, crossings, share, import,
+    start, bytes-per-connection, imix-file.
+
     \b
     fwcore bench --json baseline.jsonl
     fwcore bench --baseline baseline.jsonl --fail-over 20%
@@ -625,6 +648,7 @@ def personality_list(json_file: str | None) -> int:
                     key: getattr(made, key)
                     for key in ("machine", "when_full", "accounting", "max_connections")
                 },
+                "summary": settings.personality(name).summary,
             }
         )
     head = list(rows[0])
@@ -632,7 +656,7 @@ def personality_list(json_file: str | None) -> int:
     style = terminal.style()
     _json_or_text(
         rows, json_file,
-        lambda: "\n".join(text.columns(table, [""] * len(head), style, left=4)) + "\n",
+        lambda: "\n".join(text.columns(table, [""] * len(head), style, left=6)) + "\n",
     )  # fmt: skip
     return 0
 
@@ -692,6 +716,8 @@ def _settings_table(data: dict[str, dict[str, Any]]) -> str:
     for name, row in data.items():
         value = row["value"]
         shown = str(value).lower() if isinstance(value, bool) else str(value)
+        if isinstance(value, (list, tuple)):
+            shown = ", ".join(map(str, value)) or "none"
         rows.append([name, shown, row.get("mark", ""), row["from"]])
     tones = ["", "info", "dim", "dim"]
     return "\n".join(text.columns(rows, tones, terminal.style(), left=4)) + "\n"

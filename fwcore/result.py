@@ -32,6 +32,8 @@ SCHEMA = 1
 EXIT_DONE, EXIT_FAULT, EXIT_EXPECTATION, EXIT_LAW, EXIT_INTERRUPTED = 0, 3, 4, 5, 130
 ROW_TABLES = ("victims", "events", "transitions", "hosts", "policies", "inputs")
 JSON_MEMBER = "result_json"
+CAPTURES = tuple(map(bytes.fromhex, (  # first bytes of pcap (us, ns; both orders) and pcapng
+    "d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")))  # fmt: skip
 
 
 class Section(Mapping):
@@ -192,6 +194,8 @@ class Result(Section):
             raw = Path(path).read_bytes()
         except OSError as error:
             raise FwcoreError(f"{path}: cannot be read: {error.strerror}") from None
+        if raw[:4] in CAPTURES or {".pcap", ".pcapng", ".cap"} & set(Path(path).suffixes):
+            raise FwcoreError(f"{path}: this is a capture: use fwcore replay")
         try:
             if raw[:2] == b"PK":
                 return cls._from_state(raw)

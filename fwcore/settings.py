@@ -226,7 +226,7 @@ class _Bad(ValueError):
 
 # ---------------------------------------------------------------- one value
 
-_AMOUNT = re.compile(r"\s*([0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]+|%)\s*")
+_AMOUNT = re.compile(r"\s*(-?[0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]+|%)\s*")
 _BINARY = {"kib": 1, "mib": 2, "gib": 3, "tib": 4}
 _VENDOR = {"b": 0, "kb": 1, "mb": 2, "gb": 3, "tb": 4}
 _BOOL_WORDS = {"true": True, "yes": True, "on": True, "enable": True,
@@ -240,7 +240,7 @@ def _amount(text: str, declaration: Declaration, kilo: int) -> int | Share:
         raise _Bad("is not a number of bytes such as 65536 or 64KiB")
     number, unit = Fraction(match[1].replace("_", "")), match[2].lower()
     if unit == "%":
-        if not declaration.share or number > 100:
+        if not declaration.share or not 0 <= number <= 100:
             raise _Bad("is not a share it can take")
         return Share(number)
     if unit in _BINARY:
@@ -1093,9 +1093,11 @@ def _warn_never_left(settings: Settings) -> str:
     stuck = [name for name, limit in settings.exit_pages.items() if start > limit]
     if not stuck:
         return ""
+    least = min(settings.exit_pages[name] for name in stuck)
+    left = f"is left only at {least} or fewer" if least >= 0 else "is never left"
     return (
-        f"{', '.join(stuck)}: {start} pages are used at start, but the mode is left only at"
-        f" {min(settings.exit_pages[name] for name in stuck)} or fewer: once entered it stays"
+        f"{', '.join(stuck)}: {start} pages are used at start, but the mode {left}: once entered"
+        " it stays"
     )
 
 

@@ -21,6 +21,7 @@ class Settings:
     """Enough of Settings for the command line."""
 
     warnings = ("the table fills before red",)
+    policies, machine = (), "none"
 
 
 @pytest.fixture
@@ -365,3 +366,69 @@ def test_standard_input_is_not_compared(run, played):
     code, out, err = run("compare", "-", "--with", "plain", "--with", "fortios-7")
     assert (code, out) == (2, "")
     assert "standard input can be read once" in err
+
+
+def test_bench_help_names_every_benchmark():
+    from fwcore.bench_cases import CASES
+
+    said = " ".join(cli.bench.help.split()).partition("Benchmarks: ")[2].partition(".")[0]
+    assert said.split(", ") == list(CASES)
+
+
+@pytest.mark.parametrize("option, path, said", [
+    ("--html", "none/x.html", "there is no directory none"),
+    ("--state", "file/x.state", "file is no directory"),
+    ("--write", ".", "it is a directory"),
+    ("--plot", "x.jpg", "--plot is written as .png or .svg"),
+])  # fmt: skip
+def test_outputs_are_checked_before_packet_1(
+        run, played, tmp_path, monkeypatch, option, path, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    code, out, err = run("replay", "web.pcap", option, path)
+    assert code == 2 and said in err and err.count("\n") == 1 and not out and not played["asked"]
+
+
+@pytest.mark.parametrize("option, path, module", [
+    ("--html", "x.html", "bokeh"), ("--plot", "x.png", "matplotlib"),
+    ("--verdicts", "x.parquet", "pyarrow"),
+])  # fmt: skip
+def test_extras_are_checked_before_packet_1(
+        run, played, tmp_path, monkeypatch, option, path, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    code, _, err = run("replay", "web.pcap", option, str(tmp_path / path))
+    assert code == 2 and f"needs {module}" in err and not played["asked"]
+
+
+def test_compare_says_the_notes_of_each_variant(run, played):
+    played["data"]["victims"] = []
+    _, _, err = run("compare", "web.pcap", "--with", "plain", "--with", "fortios-7")
+    assert [line.split(": ")[2] for line in err.splitlines()] == ["plain", "fortios-7"]
+
+
+def test_notes_on_policies_that_do_nothing():
+    from fwcore import preflight, settings
+
+    unified = settings.load("fortios-7")
+    assert "before extreme" in next(preflight.notes(unified, 1))
+    rows = [{"destination": "10.0.0.0/8", "inspection": "proxy"}]
+    inspecting = settings.load("fortios-7", policies=rows)
+    assert not list(preflight.notes(inspecting, 1))
+    assert "later turns have other addresses" in next(preflight.notes(inspecting, 2))
+
+
+def test_a_capture_is_not_reported(run, tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(bytes.fromhex("d4c3b2a1") + bytes(20))
+    code, _, err = run("report", str(path))
+    assert code == 2 and "this is a capture: use fwcore replay" in err
+
+
+def test_explain_names_the_nearest_flows(run):
+    path = os.path.join(os.path.dirname(__file__), "..", "pcaps", "web.pcap")
+    code, out, _ = run("explain", path, "--flow", "10.0.1.1:1-10.0.0.53:9/tcp")
+    near = out.partition("Nearest flows in the capture:\n")[2].split()
+    assert code == 0 and 1 <= len(near) <= 5
+    assert near[0].startswith("10.0.1.1:") and "-10.0.0.53:53/udp" in near[0]
+    code, out, _ = run("explain", path, "--flow", near[0])
+    assert code == 0 and "Nearest" not in out

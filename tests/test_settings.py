@@ -408,3 +408,12 @@ def test_a_mode_that_is_never_left():
     assert "once entered it stays" in loaded.warnings[0]
     loaded = load("fortios-5", ram_bytes=100 * 4096, base_bytes=70 * 4096)
     assert "once entered it stays" in loaded.warnings[0]
+
+
+def test_pressure_may_take_away_in_units():
+    (row,) = load("plain", pressure=[{"at_s": 1, "add_bytes": "-130MiB"}]).pressure
+    assert row["add_bytes"] == -130 << 20
+    with pytest.raises(SettingsError, match="out of range"):
+        load("plain", assignments=["ram_bytes=-130MiB"])
+    with pytest.raises(SettingsError, match="not a share"):
+        load("plain", assignments=["base_bytes=-5%"])

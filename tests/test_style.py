@@ -38,7 +38,7 @@ FLOORS = (
     ("flow",),
     ("report.", "bench_cases"),
     ("bench",),
-    ("terminal",),
+    ("terminal", "preflight"),
     ("cli",),
     ("__main__",),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -184,6 +185,7 @@ def from_packets(
     begin = time.perf_counter()
     if type(packets).__module__ == "scapy.utils" and type(packets).__name__ in OPEN_READERS:
         return _from_reader(packets, chunk_size, begin)
+    _load_layers()
     times = iter(times_ns) if times_ns is not None else None
     records: list[Record] = []
     kind = ""
@@ -196,6 +198,12 @@ def from_packets(
     reader = type(packets).__name__ if hasattr(packets, "read_packet") else f"list of {kind}"
     chunk = pack(records)
     return PacketsReader(chunk, reader, chunk_size, time.perf_counter() - begin)
+
+
+def _load_layers() -> None:
+    """Link layers for packets yet to be dissected; ``scapy.utils`` alone knows none."""
+    if "scapy.utils" in sys.modules:
+        from scapy.layers import inet, inet6, l2  # noqa: F401 - they register themselves
 
 
 def _from_reader(raw: Any, chunk_size: int, begin: float) -> PacketsReader:
@@ -247,7 +255,8 @@ def _link_of(packet: Any, number: int) -> int:
     if type(packet).__name__ in ("IP", "IPv6"):
         return 101
     raise CaptureError(
-        f"packet {number}: begins with {type(packet).__name__}, which is no link layer: give link=")
+        f"packet {number}: begins with {type(packet).__name__}, which is no link layer: "
+        "give link=, or import scapy.layers.all before reading")
 
 
 def pack(records: list[Record]) -> Chunk:

@@ -27,6 +27,7 @@ from fwcore.report import facts, figures, text
 from fwcore.result import Result
 
 OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
+LOST = ("dropped", "evicted", "refused")  # harm by what did not pass, not by what passed unseen
 BYPASS, DROP = 2, 3
 EXAMPLES = 5
 SHOWN = 12  # groups on a terminal
@@ -163,6 +164,8 @@ class Comparison:
                 "name": name, "personality": result.data["personality"],
                 "flows": {kind: int(number[at]) for at, kind in enumerate(OUTCOMES)},
                 "harmed": int(len(table) - number[0]),
+                "lost": int(sum(number[OUTCOMES.index(kind)] for kind in LOST)),
+                "uninspected": int(number[OUTCOMES.index("uninspected")]),
                 "dropped_packets": int(table["dropped"].sum()),
                 "dropped_bytes": int(table["dropped_bytes"].sum()),
                 "uninspected_packets": int(table["bypassed"].sum()),
@@ -179,7 +182,8 @@ class Comparison:
     def net(self) -> list[dict[str, Any]]:
         """What each later setting does more (+) or less (-) than the first."""
         rows = self.harm()
-        keys = ("harmed", "dropped_bytes", "uninspected_bytes", "sessions_taken")
+        keys = ("harmed", "lost", "uninspected", "dropped_bytes", "uninspected_bytes",
+                "sessions_taken")  # fmt: skip
         return [
             {
                 "name": row["name"],
@@ -283,7 +287,9 @@ def _net(comparison: Comparison, names: Sequence[str]) -> list[str]:
     for row, name in zip(comparison.net(), names[1:], strict=True):
         rows += text.wrap(
             [
-                f"{name} against {names[0]}: {figures.signed(row['harmed'])} flows harmed",
+                f"{name} against {names[0]}: {figures.signed(row['lost'])} flows dropped,"
+                " evicted or refused",
+                f"{figures.signed(row['uninspected'])} flows passed uninspected",
                 f"{_signed_size(row['dropped_bytes'])} dropped",
                 f"{_signed_size(row['uninspected_bytes'])} unscanned",
             ],
@@ -359,14 +365,16 @@ def _harm_html(comparison: Comparison) -> str:
         "transitions",
     )
     net = [
-        (f"{row['name']} against {row['against']}", figures.signed(row["harmed"]),
-         _signed_size(row["dropped_bytes"]), _signed_size(row["uninspected_bytes"]))
+        (f"{row['name']} against {row['against']}", figures.signed(row["lost"]),
+         figures.signed(row["uninspected"]), _signed_size(row["dropped_bytes"]),
+         _signed_size(row["uninspected_bytes"]))
         for row in comparison.net()
     ]  # fmt: skip
     return html.section(
         "Harm, setting by setting",
         html.table(head, rows, tuple(range(1, 10))),
-        html.table(("net", "flows harmed", "dropped", "unscanned"), net, (1, 2, 3)),
+        html.table(("net", "flows dropped, evicted or refused", "flows passed uninspected",
+                    "bytes dropped", "bytes unscanned"), net, (1, 2, 3, 4)),
     )
 
 

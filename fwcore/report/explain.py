@@ -8,11 +8,12 @@ writes down is a plain dictionary; `render_text` reads only that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fwcore.flow import Flow
+from fwcore.flow import Endpoint, Flow
 from fwcore.report import facts, figures, text
 
 SHOWN = 200  # rows on a terminal; the JSON has all
@@ -114,6 +115,8 @@ class Matcher:
     """
 
     FRAGMENTS = 1024
+    NEAREST = 5
+    LOOKS = 10_000  # packets parsed, at most, for flows of the initiator with others
 
     def __init__(self, flow: Flow, *, vlan_zone: bool = False) -> None:
         self._needles = tuple(end.address.packed for end in flow.key[:2])
@@ -123,6 +126,9 @@ class Matcher:
         self._initiator = int(flow.initiator.address), flow.initiator.port
         self._vlan_zone, self._zone = vlan_zone, flow.zone
         self._fragments: dict[tuple[int, ...], bool] = {}
+        self._source = flow.initiator.address.packed
+        self._near: tuple[dict[Any, Flow], dict[Any, Flow]] = {}, {}  # same hosts, same initiator
+        self._found, self._looks = False, 0
 
     def __call__(self, chunk: Any) -> Iterator[Seen]:
         """The flow's packets of a chunk, in order; the chunk itself is not changed."""
@@ -132,17 +138,47 @@ class Matcher:
             if low in frame and high in frame:
                 seen = self._look(chunk, index, frame)
                 if seen is not None:
+                    self._found = True
                     yield seen
+            elif not self._found and self._looks < self.LOOKS and self._source in frame:
+                self._looks += 1
+                self._remember(self._parse(chunk, index, frame), 1)
 
-    def _look(self, chunk: Any, index: int, frame: bytes) -> Seen | None:
+    def nearest(self) -> list[str]:
+        """Flows between the same hosts, then others of the initiator; none if it was found."""
+        if self._found:
+            return []
+        near = [*self._near[0].values(), *self._near[1].values()]
+        return [str(flow) for flow in near[: self.NEAREST]]
+
+    def _remember(self, packet: Any, kind: int) -> None:
+        """Keeps a packet's flow for `nearest`, written as the packet goes."""
+        key, known = packet.key, self._near[kind]
+        if key is None or packet.kind != "session" or key in known or len(known) >= self.NEAREST:
+            return
+        if kind and packet.source != self._initiator[0]:
+            return
+        kinds = IPv4Address if key.family == 4 else IPv6Address
+        ends = [Endpoint(kinds(address), port) for address, port in (
+            (key.address_a, key.port_a), (key.address_b, key.port_b))]  # fmt: skip
+        if not packet.source_first:
+            ends.reverse()
+        known[key] = Flow(ends[0], ends[1], key.protocol, key.zone)
+
+    def _parse(self, chunk: Any, index: int, frame: bytes) -> Any:
         from fwcore import reference
 
-        length = int(chunk.length[index])
-        packet = reference.parse(frame, length, int(chunk.link[index]), vlan_zone=self._vlan_zone)
+        length, link = int(chunk.length[index]), int(chunk.link[index])
+        return reference.parse(frame, length, link, vlan_zone=self._vlan_zone)
+
+    def _look(self, chunk: Any, index: int, frame: bytes) -> Seen | None:
+        length, packet = int(chunk.length[index]), self._parse(chunk, index, frame)
         if packet.fragment == "later":
             if packet.fragment_key() not in self._fragments:
                 return None
         elif packet.key is None or not self._same(packet.key):
+            if not self._found:
+                self._remember(packet, 0)
             return None
         elif packet.fragment == "first":
             self._fragments[packet.fragment_key()] = True
@@ -271,7 +307,9 @@ def run(
     chunks: Iterable[Any], engine: Any, flow: Flow, *, vlan_zone: bool = False
 ) -> dict[str, Any]:
     """Follows a flow through an engine that has seen nothing yet."""
-    return follow(EngineWatch(engine, flow), chunks, flow, Matcher(flow, vlan_zone=vlan_zone))
+    matcher = Matcher(flow, vlan_zone=vlan_zone)
+    life = follow(EngineWatch(engine, flow), chunks, flow, matcher)
+    return life | {"nearest": matcher.nearest()}
 
 
 # -- rendering ----------------------------------------------------------------------------------
@@ -283,7 +321,10 @@ def render_text(life: Mapping[str, Any], style: text.Style | None = None) -> str
     lines = [style.paint(f"fwcore explain  {life['flow']}", "strong"), ""]
     if not life["rows"]:
         checked = figures.plural(life["capture_packets"], "packet")
-        return f"{lines[0]}\n\n  No packet of this flow among {checked}.\n"
+        lines.append(f"  No packet of this flow among {checked}.")
+        near = life.get("nearest", ())
+        lines += ["", "  Nearest flows in the capture:"] if near else []
+        return "\n".join([*lines, *(f"    {flow}" for flow in near)]) + "\n"
     head = (
         f"{'packet':>11} {'time':>11}    {'flags':<5} "
         f"{'state':<11} {'used':>6} {'verdict':<7} reason"

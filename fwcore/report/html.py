@@ -263,7 +263,7 @@ def _hit(result: Result) -> str:
             rows.append(cells)
         if rows:
             numbers = tuple(range(1, len(names) + 1))
-            head = ("initiator" if kind == "hosts" else "policy", *names)
+            head = ("host" if kind == "hosts" else "policy", *names)
             made.append(section(title, table(head, rows, numbers)))
     return f'<div class="pair">{"".join(made)}</div>' if made else ""
 

@@ -282,7 +282,7 @@ def _victims(result: Result, style: Style) -> Iterator[str]:
         names, found = facts.hit(result, kind)
         if not found:
             continue
-        rows = [["initiator" if kind == "hosts" else "policy", *names]]
+        rows = [["host" if kind == "hosts" else "policy", *names]]
         for name, *values in found[:5]:
             shown = (
                 figures.size(value) if column == "bytes" else figures.count(value)
@@ -317,12 +317,17 @@ def _laws(result: Result, style: Style) -> Iterator[str]:
     yield from section("laws", [*rows, f"outcome {result.data['outcome']}"], style)
 
 
+def _each(value: float) -> str:
+    """Nanoseconds: 123 ns, 9.46 us."""
+    return f"{value:.3g} ns" if value < 999.5 else figures.seconds(value / 1e9)
+
+
 def _speed(result: Result, style: Style) -> Iterator[str]:
     speed, pace = result.data["speed"], result.data.get("pace", {})
     rows = wrap(
         [
             f"{figures.short(speed['packets_per_s'])} packets/s",
-            f"{speed['ns_per_packet']:.3g} ns a packet",
+            f"{_each(speed['ns_per_packet'])} a packet",
             f"{figures.seconds(speed['wall_s'])} in all",
             f"longest pause {figures.nanoseconds(speed['longest_pause_ns'])}",
             *(

@@ -1,0 +1,70 @@
+"""What can be known before packet 1: outputs that could not be written, settings that do nothing.
+
+A run may take hours; a missing directory or an extra that is not installed is said at its start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fwcore.errors import FwcoreError, MissingExtra
+
+TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg")
+OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
+    "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": (),
+    "sessions": (), "victims": TABLES, "timeline": TABLES,
+}  # fmt: skip
+
+
+def check_outputs(outputs: Mapping[str, str]) -> None:
+    """Raises FwcoreError for the first path (by name of its output) that cannot be written."""
+    for name, path in outputs.items():
+        if path == "-":
+            continue
+        _check_path(path)
+        ending = Path(path).suffix.lower()
+        if OUTPUTS[name] and ending not in OUTPUTS[name]:
+            raise FwcoreError(f"{path}: --{name} is written as {' or '.join(OUTPUTS[name])}")
+        if name == "html":
+            _check_extra(path, "the page", "bokeh", "report")
+        elif name == "plot":
+            _check_extra(path, "a picture", "matplotlib", "report")
+        elif ending == ".parquet" and name in ("verdicts", "sessions", "victims", "timeline"):
+            _check_extra(path, "Parquet", "pyarrow", "parquet")
+
+
+def _check_path(path: str) -> None:
+    where = Path(path)
+    if where.is_dir():
+        raise FwcoreError(f"{path}: cannot be written (it is a directory)")
+    if not where.parent.exists():
+        raise FwcoreError(f"{path}: cannot be written (there is no directory {where.parent})")
+    if not where.parent.is_dir():
+        raise FwcoreError(f"{path}: cannot be written ({where.parent} is no directory)")
+    if not os.access(where if where.exists() else where.parent, os.W_OK):
+        raise FwcoreError(f"{path}: cannot be written (permission denied)")
+
+
+def _check_extra(path: str, what: str, module: str, extra: str) -> None:
+    if find_spec(module) is None:
+        raise MissingExtra(f"{path}: {what} needs {module}: pip install 'fwcore[{extra}]'")
+
+
+def notes(settings: Any, loop: int) -> Iterator[str]:
+    """What these settings will not do, a line each."""
+    from fwcore.policy import parse
+
+    policies = parse(settings.policies)
+    if settings.machine != "none" and not any(policy.inspection for policy in policies):
+        nothing = "conserve mode will change nothing"
+        before = " before extreme" if settings.machine == "unified" else " about inspection"
+        yield f"no policy inspects anything: {nothing}{before}; see --policy"
+    if loop > 1 and any(policy.destination for policy in policies):
+        yield (
+            f"--loop {loop}: later turns have other addresses (all but the first octet move), so"
+            " policies by destination may not match them"
+        )
