@@ -651,13 +651,18 @@ def personality_list(json_file: str | None) -> int:
                 "summary": settings.personality(name).summary,
             }
         )
-    head = list(rows[0])
+    head = [key for key in rows[0] if key != "summary"]
     table = [head, *([str(row[key]) for key in head] for row in rows)]
     style = terminal.style()
-    _json_or_text(
-        rows, json_file,
-        lambda: "\n".join(text.columns(table, [""] * len(head), style, left=6)) + "\n",
-    )  # fmt: skip
+
+    def render() -> str:
+        """A line of figures each, and what it is below: 80 columns."""
+        lines = list(text.columns(table, [""] * len(head), style, left=6))
+        told = [f"{line}\n    {style.paint(row['summary'], 'dim')}"
+                for line, row in zip(lines[1:], rows, strict=True)]
+        return "\n".join([lines[0], *told]) + "\n"
+
+    _json_or_text(rows, json_file, render)
     return 0
 
 
