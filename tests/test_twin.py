@@ -176,6 +176,14 @@ def test_no_more_cache_is_reclaimed_than_is_missing():
     assert engine.counters()["memory"]["now"]["cache"] == 5 - 1  # a page of sessions, too
 
 
+def test_an_answered_syn_is_still_half_open():
+    table = [(0, "tcp", 0, 3, 0, 0, False, "S", 0, False),
+             (1, "tcp", 0, 3, 0, 0, True, "SA", 0, False),
+             (1, "tcp", 1, 3, 0, 0, False, "S", 0, False)]
+    engine = assert_same(load("plain", half_open_limit=1), [chunk_of(table)])
+    assert engine.counters()["reasons"]["half_open_limit"] == 1
+
+
 def test_a_victim_is_reborn_once():
     def udp_from(host, wait=0):
         return (wait, "udp", host, 3, 0, 0, False, "", 0, False)
