@@ -176,6 +176,12 @@ def test_no_more_cache_is_reclaimed_than_is_missing():
     assert engine.counters()["memory"]["now"]["cache"] == 5 - 1  # a page of sessions, too
 
 
+def test_a_host_that_talks_to_itself_has_one_session():
+    frames = [ethernet(ip(HOSTS6[0], HOSTS6[0], 17, udp(*ports))) for ports in ((9, 5), (5, 9))]
+    engine = assert_same(load("plain"), [Chunk.from_frames(frames, [10**18, 10**18 + 1])])
+    assert engine.sessions()["packets"].tolist() == [[1, 1]]
+
+
 def test_an_answered_syn_is_still_half_open():
     table = [(0, "tcp", 0, 3, 0, 0, False, "S", 0, False),
              (1, "tcp", 0, 3, 0, 0, True, "SA", 0, False),
