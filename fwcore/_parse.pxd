@@ -237,7 +237,7 @@ cdef inline int parse_jumbo(const frame_t *f, uint32_t *payload) noexcept nogil:
     return 0
 
 
-cdef inline int parse_extensions(frame_t *f, int quoted) noexcept nogil:
+cdef inline int parse_extensions(frame_t *f) noexcept nogil:
     """Walks IPv6 extension headers up to the transport or a later fragment; 0 or a kind.
 
     A quote's lengths are only held against the enclosing packet, as its own limit says.
@@ -307,7 +307,7 @@ cdef inline int parse_ipv6(frame_t *f, packet_t *p, const parser_t *parser) noex
     f.destination_lo = parse_shift6(fw_be64(h + 32), parser.shift)
     f.fragment_offset = f.more = f.fragmented = 0
     f.limit = f.at + payload
-    status = parse_extensions(f, 0)
+    status = parse_extensions(f)
     if f.fragmented:
         p.decode |= DECODE_FRAGMENT
     return status
@@ -428,7 +428,7 @@ cdef inline int parse_quote(
         f.destination_hi = fw_be64(h + 24)
         f.destination_lo = parse_shift6(fw_be64(h + 32), parser.shift)
         f.at += 40
-        status = parse_extensions(&f, 1)
+        status = parse_extensions(&f)
         if status == 0:
             status = KIND_NO_QUOTE if f.fragment_offset else parse_need(&f, 8)
     if status:
@@ -557,8 +557,8 @@ cdef inline int parse_common(
 ) noexcept nogil:
     """Nearly every frame: Ethernet, IPv4 without options or fragments, TCP or UDP; 0: another.
 
-    The same results as the long way round, by fewer steps (measured: a third of the time per
-    packet at 1 000 sessions); whatever is not as expected is left to it.
+    The same results as the long way round, by fewer steps (with the timers' move in the same
+    change: 28 to 24 ns a packet at 1 000 sessions); whatever is not as expected is left to it.
     """
     cdef uint64_t source, destination, low, high
     cdef uint32_t total, header

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import conserve, failopen, policy
+from fwcore import conserve, failopen, figures, policy
 from fwcore._fastpath import (
     STOPPED_AT_TICK,
     STOPPED_BY_PACKET,
@@ -48,7 +48,6 @@ from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
 from fwcore.events import Event, EventLog, Transition
 from fwcore.settings import Settings, load
 
-OWNERS = ("base", "sessions", "shm", "cache")
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58, "sctp": 132}
 MODE_NUMBERS = {"off": 0, "on": 1, "extreme": 2}
 OPEN = (-1, 1 << 62)
@@ -204,7 +203,6 @@ class Engine:
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
         self._begun = False
         self._ended: list[NDArray[Any]] = []
-        self._carried: dict[str, Any] = {}
         self._prepare()
         self._build()
 
@@ -303,14 +301,10 @@ class Engine:
 
     def _settle(self, cause: str, packet: int, tick: bool = False) -> None:
         """What follows at a stop: machines, latch, IPS, warnings, gate row, idledrop."""
-        left_off = False
         if tick and self._idledrop_active():
             self._idledrop_round(cause, packet)
-            left_off = False
             self._decide(cause, packet)
-        else:
-            left_off = self._decide(cause, packet)
-        if left_off and self._idledrop_active():
+        elif self._decide(cause, packet) and self._idledrop_active():
             self._idledrop_round(cause, packet)
 
     def _decide(self, cause: str, packet: int) -> bool:
@@ -352,7 +346,7 @@ class Engine:
         kept = None
         if len(self.transitions) < SNAPSHOTS_WITH_HOSTS:
             kept = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
-                    "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
+                    "memory": dict(zip(figures.OWNERS, self.fastpath.owners(), strict=True))}
         transition = Transition(
             packet, now_ns, cause, machine, before, after, snapshot.used_pages,
             snapshot.cache_pages, snapshot.free_pages, kept)
@@ -542,6 +536,13 @@ class Engine:
         """The worst mode of any machine: off, on, extreme."""
         return max(self.modes.values(), key=MODE_NUMBERS.__getitem__, default="off")
 
+    def mode_times_ns(self) -> dict[str, int]:
+        """Capture time spent in each mode (the worst of any machine) up to now, ns."""
+        spent = dict(self.mode_ns)
+        if self._mode_since is not None:
+            spent[self._mode] += self.fastpath.now_ns - self._mode_since
+        return spent
+
     @property
     def label(self) -> str:
         """The mode as the device shows it (with ``freeable``)."""
@@ -592,14 +593,12 @@ class Engine:
         rows = sorted(
             (-int(n), int(hi) << 64 | int(lo), int(family))
             for (hi, lo), family, n in zip(addresses, families, live, strict=True))
-        return [{"host": _address_text(number, family), "sessions": -n}
+        return [{"host": figures.address_text(number, family), "sessions": -n}
                 for n, number, family in rows[:count]]
 
     def counters(self) -> dict[str, Any]:
         """Every counter by name, integers only: what the outcome is made from."""
-        from fwcore.figures import counters  # figures reads an engine
-
-        return counters(self)
+        return figures.counters(self)
 
     def outcome(self) -> str:
         """The digest of everything that happened: "1:" and 32 hex digits (semantics 2)."""
@@ -614,9 +613,7 @@ class Engine:
 
     def laws(self) -> dict[str, bool]:
         """Each law of semantics 12 and whether it holds; two independent sources each."""
-        from fwcore.figures import laws  # figures reads an engine
-
-        return laws(self)
+        return figures.laws(self)
 
     def check_laws(self) -> dict[str, bool]:
         """The same; raises LawBroken when one does not hold."""
@@ -642,10 +639,6 @@ def flow_key(
     if protocol == "icmp" and a.version == 6:
         number = PROTOCOLS["icmp6"]
     return int(a), int(b), source_port, destination_port, number, zone, a.version
-
-
-def _address_text(number: int, family: int) -> str:
-    return str(ip_address(number.to_bytes(4 if family == 4 else 16, "big")))
 
 
 def _hosts_of(rows: NDArray[Any]) -> tuple[list[tuple[int, int]], NDArray[np.intp]]:

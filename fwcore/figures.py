@@ -5,6 +5,7 @@ Everything that leaves an engine as a number is put together here; nothing is de
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import numpy as np
@@ -104,10 +105,13 @@ def _failure_after_mode(engine: Any, raw: dict[str, Any]) -> bool:
     return any(machine.step("off", snapshot) != "off" for machine in engine.machines)
 
 
-def laws(engine: Any) -> dict[str, bool]:
-    """Each law of semantics 12 and whether it holds; the two sources are independent."""
+def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
+    """Each law and whether it holds; the two sources are independent.
+
+    ``scan``: a ``FastPath.audit`` of this very state, where the caller has one already.
+    """
     raw = engine.fastpath.counters()
-    scan = engine.fastpath.audit()
+    scan = engine.fastpath.audit() if scan is None else scan
     counts = engine.fastpath.outcome_counts()
     recount = engine.fastpath.outcome_recount()
     used, free = engine.fastpath.gauges()[:2]
@@ -134,10 +138,13 @@ def laws(engine: Any) -> dict[str, bool]:
 # --- rows as others read them ---------------------------------------------------------------------
 
 
+def address_text(number: int, family: int) -> str:
+    """An address as text from its number and family (4 or 6)."""
+    return str(ip_address(number.to_bytes(4 if family == 4 else 16, "big")))
+
+
 def key_text(row: Any) -> str:
     """``10.0.0.5:4321-203.0.113.9:443/tcp``: the notation of ``fwcore explain --flow``."""
-    from ipaddress import ip_address
-
     size = 4 if row["family"] == 4 else 16
     ends = []
     for address, port in (("initiator", "initiator_port"), ("responder", "responder_port")):
