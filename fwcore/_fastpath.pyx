@@ -49,7 +49,7 @@ from fwcore._scan cimport (
 from fwcore._session cimport (
     object_pages, session_arm, session_end, session_hash, session_prefetch_end, session_row,
 )
-from fwcore._table cimport table_find
+from fwcore._table cimport table_find, table_tagged
 from fwcore._verdict cimport verdict_packet
 from fwcore._wheel cimport wheel_disarm
 
@@ -81,6 +81,9 @@ LATEST_NS = 1 << 62
 LOG_SLACK = 4096       # ended sessions collected at a time, beyond what one packet can end
 SAMPLES = 4096         # rows of the timeline; more halve its resolution
 REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
+
+cdef enum:
+    BLOCK = 64         # outcomes to a block of the digest: 128 bytes
 
 
 cdef object _dtype(const char *which):
@@ -128,22 +131,24 @@ cdef inline void group_parse(
 
 
 cdef inline void group_fetch(
-    const fw_t *fw, const packet_t *packets, uint32_t count,
+    const fw_t *fw, packet_t *packets, uint32_t count,
 ) noexcept nogil:
-    """Pass two: tags to records, which are on their way. Changes nothing, and nobody trusts it."""
-    cdef const packet_t *p
+    """Pass two: tags to records, which are on their way. Guesses, which pass three looks at."""
+    cdef packet_t *p
     cdef const line_t *line
     cdef const record_t *r
     cdef uint32_t i, mask
     cdef uint32_t free_record = fw.free_record
     for i in range(count):
         p = &packets[i]
+        p.guess = 0
         if p.kind != KIND_KEYED:
             continue
         line = &fw.lines[p.bucket]
-        mask = fw_tags(line.tag, <uint16_t>p.hash) & ((<uint32_t>1 << line.count) - 1)
+        mask = table_tagged(line, p.hash)
         if mask:
-            r = &fw.records[line.record[fw_ctz32(mask)] & RECORD_MASK]
+            p.guess = line.record[fw_ctz32(mask)] & RECORD_MASK
+            r = &fw.records[p.guess]
             fw_prefetch(r)
             if p.key.meta >> 56 == 6 or fw.policies.count:
                 fw_prefetch(&r.a_hi)
@@ -179,80 +184,31 @@ cdef inline void group_fetch_victims(
 cdef inline int packet_finish(
     fw_t *fw, const chunk_t *chunk, uint64_t i, packet_t *p,
 ) noexcept nogil:
-    """Pass three: one packet, whole. STOP_TIME: it is yet to be judged; STOP_PACKET: it was."""
+    """Pass three: one packet, whole. STOP_TIME: it is yet to be judged; any other: it was."""
     cdef int64_t time_ns = chunk.time_ns[i]
-    cdef uint32_t wire = chunk.length[i]
     cdef uint32_t outcome
     cdef int late = time_ns < fw.now_ns
     cdef int stop
-    fw.packet = fw.counters.packets + 1
-    if late:
+    if fw_unlikely(late):
         time_ns = fw.now_ns
     if fw_unlikely(time_ns >= fw.deadline_ns):
         stop = due_moments(fw, time_ns)
         if stop:
             return stop
+    if fw_unlikely(late):
+        fw.counters.time_reversed += 1
     fw.now_ns = time_ns
-    fw.counters.time_reversed += late
-    outcome = verdict_packet(fw, p, wire)
+    outcome = verdict_packet(fw, p, chunk.length[i])
     chunk.outcome[i] = <uint16_t>outcome
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
-    fw.counters.packets += 1
-    fw.counters.bytes += wire
-    if fw.dirty:
+    if fw_unlikely(fw.dirty):
         fw.dirty = 0
         if pages_past_watermark(fw):
             return STOP_PACKET
+        if fw.log_fill >= fw.log_room:  # a session that ends was made by a packet that came here
+            return STOP_LOG
     return STOP_NONE
-
-
-cdef uint64_t loop(
-    fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t position, uint32_t group,
-    uint64_t *recount, int *stop,
-) noexcept nogil:
-    """Judges packets from position on, group by group; where it came to, and why it stopped."""
-    cdef packet_t packets[GROUP_MAX]
-    cdef uint64_t begun = position
-    cdef uint32_t count, i
-    stop[0] = STOP_NONE
-    while position < chunk.count and stop[0] == STOP_NONE:
-        count = group
-        if chunk.count - position < count:
-            count = <uint32_t>(chunk.count - position)
-        group_parse(fw, parser, chunk, position, count, packets)
-        group_fetch(fw, packets, count)
-        if fw.free_record == NIL and fw.config.when_full == WHEN_FULL_BUCKET:
-            group_fetch_victims(fw, packets, count)
-        for i in range(count):
-            if chunk.flow != NULL:
-                chunk.flow[position] = packets[i].hash
-            stop[0] = packet_finish(fw, chunk, position, &packets[i])
-            if fw_unlikely(stop[0] != STOP_NONE):
-                position += 1 if stop[0] == STOP_PACKET else 0
-                break
-            position += 1
-            if fw_unlikely(fw.log_fill >= fw.log_room):
-                stop[0] = STOP_LOG
-                break
-    digest_add(&fw.packet_digest, <const uint8_t *>(chunk.outcome + begun), 2 * (position - begun))
-    outcome_recount(recount, chunk.outcome + begun, position - begun)
-    return position
-
-
-cdef uint64_t chunk_check(const chunk_t *chunk, uint64_t count, uint64_t bytes) noexcept nogil:
-    """The first frame that reaches past the data or has no valid time; count: none."""
-    cdef uint64_t i, bad = 0
-    for i in range(count):  # without a way out, so that the compiler can take several at once
-        bad |= (chunk.offset[i] > bytes) | (bytes - chunk.offset[i] < chunk.captured[i])
-        bad |= <uint64_t>chunk.time_ns[i] > <uint64_t>1 << 62
-    if not bad:
-        return count
-    for i in range(count):
-        if (chunk.offset[i] > bytes or bytes - chunk.offset[i] < chunk.captured[i]
-                or <uint64_t>chunk.time_ns[i] > <uint64_t>1 << 62):
-            return i
-    return count
 
 
 cdef inline void outcome_recount(
@@ -260,8 +216,81 @@ cdef inline void outcome_recount(
 ) noexcept nogil:
     """Counts what was handed out, apart from the counters that were kept while judging."""
     cdef uint64_t i
+    cdef uint16_t others = 0
+    for i in range(count):
+        others |= outcome[i] ^ outcome[0]
+    if not others and count:  # the rule: told by comparing several at a time
+        recount[(outcome[0] & 3) * 32 + (outcome[0] >> 8)] += count
+        return
     for i in range(count):
         recount[(outcome[i] & 3) * 32 + (outcome[i] >> 8)] += 1
+
+
+cdef inline void judged(
+    fw_t *fw, const chunk_t *chunk, uint64_t first, uint64_t count, uint64_t *recount,
+) noexcept nogil:
+    """What is done with outcomes once they are final, in blocks: digest, recount, bytes."""
+    cdef uint64_t i, wire = 0
+    for i in range(first, first + count):
+        wire += chunk.length[i]
+    fw.counters.packets += count
+    fw.counters.bytes += wire
+    digest_add(&fw.packet_digest, <const uint8_t *>(chunk.outcome + first), 2 * count)
+    outcome_recount(recount, chunk.outcome + first, count)
+
+
+cdef uint64_t loop(
+    fw_t *fw, const parser_t *parser, const chunk_t *loaded, uint64_t position, uint32_t group,
+    uint64_t *recount, int *stop,
+) noexcept nogil:
+    """Judges packets from position on, group by group; where it came to, and why it stopped."""
+    cdef packet_t packets[GROUP_MAX]
+    cdef chunk_t chunk = loaded[0]  # a copy stays in registers: no store through fw can change it
+    cdef uint64_t done = position, before = fw.counters.packets + 1 - position
+    cdef uint32_t count, i
+    cdef int why = STOP_NONE
+    while position < chunk.count and why == STOP_NONE:
+        count = group
+        if chunk.count - position < count:
+            count = <uint32_t>(chunk.count - position)
+        group_parse(fw, parser, &chunk, position, count, packets)
+        group_fetch(fw, packets, count)
+        if fw.free_record == NIL and fw.config.when_full == WHEN_FULL_BUCKET:
+            group_fetch_victims(fw, packets, count)
+        if chunk.flow != NULL:
+            for i in range(count):
+                chunk.flow[position + i] = packets[i].hash
+        if position - done >= BLOCK:  # while the records are on their way
+            judged(fw, &chunk, done, BLOCK, recount)
+            done += BLOCK
+        for i in range(count):
+            fw.packet = before + position
+            why = packet_finish(fw, &chunk, position, &packets[i])
+            if fw_unlikely(why != STOP_NONE):
+                position += 0 if why & STOP_TIME else 1
+                break
+            position += 1
+    judged(fw, &chunk, done, position - done, recount)
+    stop[0] = why
+    return position
+
+
+cdef uint64_t chunk_check(const chunk_t *chunk, uint64_t count, uint64_t bytes) noexcept nogil:
+    """The first frame that reaches past the data or has no valid time; count: none."""
+    cdef uint64_t i, time_ns, latest = <uint64_t>1 << 62, bad = 0
+    if bytes < latest:  # then a top bit below tells, and the compiler takes several at once
+        for i in range(count):
+            bad |= chunk.offset[i] | chunk.offset[i] << 1
+            bad |= bytes - chunk.offset[i] - chunk.captured[i]
+            bad |= <uint64_t>chunk.time_ns[i] | (latest - <uint64_t>chunk.time_ns[i])
+        if not bad >> 63:
+            return count
+    for i in range(count):
+        time_ns = <uint64_t>chunk.time_ns[i]
+        if (chunk.offset[i] > bytes or bytes - chunk.offset[i] < chunk.captured[i]
+                or time_ns > latest):
+            return i
+    return count
 
 
 # --- memory -------------------------------------------------------------------------------------

@@ -214,27 +214,41 @@ _Static_assert(sizeof(fw_key_t) == 40, "a key has no holes");
 #define META_PROTOCOL(meta) ((uint8_t)((meta) >> 48))
 #define META_FAMILY(meta) ((uint8_t)((meta) >> 56))
 
-/* A frame's packet. The second half is written for fragments only. */
+/* A frame's packet. The second half is written for fragments only, but for `guess`. */
 typedef struct {
     fw_key_t key;
     uint64_t hash;         /* keyed; 0 unless there is a key */
     uint32_t payload;      /* bytes of transport payload, from the IP lengths */
     uint32_t bucket;
-    uint8_t kind;          /* KIND_* */
-    uint8_t swapped;       /* 1: the source is endpoint b */
-    uint8_t class_;        /* CLASS_*; CLASS_NONE unless TCP */
-    uint8_t syn;           /* 1: a TCP segment with SYN */
-    uint8_t protocol;      /* of the key; 0 without one */
-    uint8_t fragment;      /* 1: first or later fragment, the second half is set */
-    uint8_t decode;        /* DECODE_* | L4_* */
-    uint8_t pad;
+    union {
+        uint64_t head;             /* the eight that follow at once, see fw_head */
+        struct {
+            uint8_t kind;          /* KIND_* */
+            uint8_t fragment;      /* 1: first or later fragment, the second half is set */
+            uint8_t swapped;       /* 1: the source is endpoint b */
+            uint8_t class_;        /* CLASS_*; CLASS_NONE unless TCP */
+            uint8_t syn;           /* 1: a TCP segment with SYN */
+            uint8_t protocol;      /* of the key; 0 without one */
+            uint8_t decode;        /* DECODE_* | L4_* */
+            uint8_t pad;
+        };
+    };
     uint64_t fragment_meta;              /* zone << 32, protocol << 48, family << 56 */
     uint64_t source_lo, source_hi, destination_lo, destination_hi;
     uint32_t fragment_id;
-    uint32_t pad2[5];
+    uint32_t guess;                      /* the record that seemed to be the key's a little ago */
+    uint32_t pad2[4];
 } packet_t;
 _Static_assert(sizeof(packet_t) == 128, "two cache lines");
 _Static_assert(offsetof(packet_t, fragment_meta) == 64, "the hot part comes first");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fw_head, and loads without a turn");
+
+/* packet_t.head of a packet that has a key and is no fragment. */
+static inline uint64_t fw_head(uint64_t swapped, uint64_t class_, uint64_t syn, uint64_t protocol,
+                               uint64_t decode) {
+    return (uint64_t)KIND_KEYED | swapped << 16 | class_ << 24 | syn << 32 | protocol << 40
+           | decode << 48;
+}
 
 /* A session: the first cache line is all that a hit of an IPv4 packet touches. */
 enum {
@@ -246,7 +260,7 @@ enum {
 };
 enum { OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED }; /* phase: none, scanned, let through */
 typedef struct {
-    uint64_t meta, a_lo, b_lo; /* fw_key_t, in its order */
+    uint64_t meta, a_lo, b_lo; /* fw_key_t, in its order; meta 0: the record is free */
     int64_t last_seen_ns;
     uint32_t packets[2];       /* forward, reply; modulo 2^32 */
     uint64_t bytes[2];         /* on the wire */
@@ -268,6 +282,7 @@ typedef struct {
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
     uint8_t pad[13];
 } record_t;
+_Static_assert((int)SESSION_FROM_B == (int)REPLY_WAY, "verdict_hit's exclusive or");
 _Static_assert(sizeof(record_t) == 128, "two cache lines");
 _Static_assert(offsetof(record_t, a_hi) == 64, "a hit of IPv4 stays in the first line");
 _Static_assert(offsetof(record_t, a_lo) == offsetof(fw_key_t, a_lo), "the key's order");

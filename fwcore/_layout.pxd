@@ -67,9 +67,13 @@ cdef extern from "_layout.h" nogil:
         fw_key_t key
         uint64_t hash
         uint32_t payload, bucket
-        uint8_t kind, swapped, class_, syn, protocol, fragment, decode
+        uint64_t head
+        uint8_t kind, fragment, swapped, class_, syn, protocol, decode
         uint64_t fragment_meta, source_lo, source_hi, destination_lo, destination_hi
-        uint32_t fragment_id
+        uint32_t fragment_id, guess
+
+    uint64_t fw_head(uint64_t swapped, uint64_t class_, uint64_t syn, uint64_t protocol,
+                     uint64_t decode)
 
     ctypedef struct record_t:
         uint64_t meta, a_lo, b_lo
@@ -273,6 +277,7 @@ cdef extern from "_platform.h" nogil:
     uint16_t fw_be16(const uint8_t *p)
     uint32_t fw_be32(const uint8_t *p)
     uint64_t fw_be64(const uint8_t *p)
+    uint16_t fw_le16(const uint8_t *p)
     uint32_t fw_le32(const uint8_t *p)
     uint64_t fw_le64(const uint8_t *p)
     void fw_put64(uint8_t *p, uint64_t v)

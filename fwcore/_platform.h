@@ -56,6 +56,11 @@ static inline void fw_put32(uint8_t *p, uint32_t v) {
     v = __builtin_bswap32(v);
     memcpy(p, &v, 4);
 }
+static inline uint16_t fw_le16(const uint8_t *p) {
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
 static inline uint32_t fw_le32(const uint8_t *p) {
     uint32_t v;
     memcpy(&v, p, 4);

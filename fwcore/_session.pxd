@@ -203,6 +203,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
     fw.counters.ended[cause] += 1
     fw.dirty = 1
     pages_fit_sessions(fw, fw.live)
+    r.meta = 0
     fw.timers[record].next = fw.free_record
     fw.free_record = record
 

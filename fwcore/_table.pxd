@@ -22,6 +22,11 @@ cdef inline int table_same(const record_t *r, const fw_key_t *key) noexcept nogi
     return key.meta >> 56 == 4 or (r.a_hi == key.a_hi and r.b_hi == key.b_hi)
 
 
+cdef inline uint32_t table_tagged(const line_t *line, uint64_t hash_) noexcept nogil:
+    """Bit i: entry i of the line may be the key's."""
+    return fw_tags(line.tag, <uint16_t>hash_) & ((<uint32_t>1 << line.count) - 1)
+
+
 cdef inline uint32_t table_find(
     const fw_t *fw, const fw_key_t *key, uint64_t hash_, uint32_t bucket,
 ) noexcept nogil:
@@ -29,7 +34,7 @@ cdef inline uint32_t table_find(
     cdef const line_t *line = &fw.lines[bucket]
     cdef uint32_t mask, record
     while True:  # bounded: one turn a line of the bucket's chain
-        mask = fw_tags(line.tag, <uint16_t>hash_) & ((<uint32_t>1 << line.count) - 1)
+        mask = table_tagged(line, hash_)
         while mask:  # at most eight
             record = line.record[fw_ctz32(mask)] & RECORD_MASK
             if table_same(&fw.records[record], key):

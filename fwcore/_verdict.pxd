@@ -27,7 +27,7 @@ from fwcore._layout cimport (
     STATE_ESTABLISHED, STATE_NONE, STATE_SYN_RECV, STATE_SYN_SENT, STATE_TIME_WAIT,
     STATE_TIMEOUT, TCP_ILLEGAL, TCP_STEP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_UDP,
     VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, fw_bucket, fw_drain, fw_likely,
-    fw_t, packet_t, record_t,
+    fw_t, fw_unlikely, packet_t, record_t,
 )
 from fwcore._pages cimport pages_release_buffers
 from fwcore._parse cimport key_hash
@@ -35,7 +35,7 @@ from fwcore._session cimport (
     object_end, object_pages, request_pages, session_arm, session_begin, session_end,
     session_make_room, session_past, session_set_timeout, session_timeout_cause,
 )
-from fwcore._table cimport table_find
+from fwcore._table cimport table_find, table_same
 
 
 cdef inline uint32_t outcome_of(int verdict, int reason) noexcept nogil:
@@ -216,7 +216,7 @@ cdef inline uint32_t verdict_hit(
 ) noexcept nogil:
     """A packet of a standing session: its step, its counters, its outcome."""
     cdef record_t *r = &fw.records[record]
-    cdef int way = FORWARD_WAY if p.swapped == (r.flags & SESSION_FROM_B) else REPLY_WAY
+    cdef int way = p.swapped ^ (r.flags & SESSION_FROM_B)  # FORWARD_WAY 0, REPLY_WAY 1
     cdef uint8_t state
     r.packets[way] += 1
     r.bytes[way] += wire
@@ -406,11 +406,13 @@ cdef inline uint32_t verdict_miss(
 cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
     """The session under the packet's key. One past its deadline, and a closed one that meets a
     SYN, end here and count as not found."""
-    cdef uint32_t record = table_find(fw, &p.key, p.hash, p.bucket)
-    cdef record_t *r
-    if record == NIL:
-        return NIL
-    r = &fw.records[record]
+    cdef uint32_t record = p.guess
+    cdef record_t *r = &fw.records[record]
+    if fw_unlikely(not table_same(r, &p.key)):  # a free record has no key
+        record = table_find(fw, &p.key, p.hash, p.bucket)
+        if record == NIL:
+            return NIL
+        r = &fw.records[record]
     if session_past(fw, r):
         session_end(fw, record, session_timeout_cause(r))
         return NIL
@@ -472,7 +474,7 @@ cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noex
 cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """Verdict and reason of one packet (outcome_of). => the clock stands at the packet's time."""
     cdef uint32_t record = NIL
-    if fw_likely(p.kind == KIND_KEYED and not p.fragment):
+    if fw_likely(not (p.kind | p.fragment)):  # KIND_KEYED is 0
         return verdict_keyed(fw, p, wire, &record)
     if p.kind == KIND_LATER:
         return verdict_later(fw, p, wire)
