@@ -16,7 +16,8 @@ from fwcore._layout cimport (
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_release_buffers
 from fwcore._session cimport (
-    request_pages, session_due_tick, session_end, session_prefetch_end, session_timeout_cause,
+    request_pages, session_due_tick, session_end, session_past, session_prefetch_end,
+    session_timeout_cause,
 )
 from fwcore._verdict cimport ips_drain
 from fwcore._wheel cimport wheel_arm, wheel_isolate, wheel_next, wheel_take
@@ -150,15 +151,14 @@ cdef inline void script_leaks(fw_t *fw, int64_t at_ns) noexcept nogil:
 
 # --- expiry -------------------------------------------------------------------------------------
 
-cdef inline void expire_one(fw_t *fw, uint32_t record, uint64_t tick, uint32_t slot) noexcept nogil:
-    """Ends a session that is due at this tick; one that is not goes back into the wheel."""
+cdef inline void expire_one(fw_t *fw, uint32_t record, uint32_t slot) noexcept nogil:
+    """Ends a session whose time is over now; one that was seen since goes back into the wheel."""
     cdef record_t *r = &fw.records[record]
-    cdef uint64_t due = session_due_tick(fw, r)
     wheel_isolate(fw, record, slot)
-    if due <= tick:
+    if session_past(fw, r):
         session_end(fw, record, session_timeout_cause(r))
     else:
-        wheel_arm(fw, record, due)
+        wheel_arm(fw, record, session_due_tick(fw, r))
 
 
 cdef inline void expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
@@ -175,9 +175,10 @@ cdef inline void expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
             fw_prefetch(&fw.records[record].a_hi)
             record = fw.timers[record].next
         for i in range(count):
-            session_prefetch_end(fw, batch[i])
+            if session_past(fw, &fw.records[batch[i]]):
+                session_prefetch_end(fw, batch[i])
         for i in range(count):
-            expire_one(fw, batch[i], tick, slot)
+            expire_one(fw, batch[i], slot)
 
 
 # --- the timeline -------------------------------------------------------------------------------

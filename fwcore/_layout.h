@@ -96,18 +96,21 @@ static const uint8_t FLAG_CLASS[32] = {
     CLASS_ACK, CLASS_FIN, CLASS_SYNACK, CLASS_SYNACK, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
 };
 
-/* (state, direction, class) -> state. The row NONE makes a session: a SYN+ACK without one was
- * sent by its responder. Illegal steps change nothing. Transitions follow Linux
- * nf_conntrack_proto_tcp where it has them; there is no window check. FIN_WAIT is kept as two
- * states, by whose FIN was seen, so that a repeated FIN does not look like the other side's.
- * A SYN on TIME_WAIT or CLOSED never comes here: it ends the session (clash). */
+/* TCP_FIRST: (direction, class) -> state of a new session; a SYN+ACK was sent by its responder.
+ * TCP_STEP: (state, direction, class) -> state. Illegal steps change nothing; NONE is the state of
+ * what is not TCP, and stays. Transitions follow Linux nf_conntrack_proto_tcp where it has them;
+ * there is no window check. FIN_WAIT is kept as two states, by whose FIN was seen, so that a
+ * repeated FIN does not look like the other side's. A SYN on TIME_WAIT or CLOSED never comes here:
+ * it ends the session (clash). */
 #define FW_X TCP_ILLEGAL
 #define FW_S(name) STATE_##name
+static const uint8_t TCP_FIRST[WAY_COUNT][CLASS_COUNT] = {
+    /* SYN  SYNACK  FIN  ACK  RST  NONE */
+    {FW_S(SYN_SENT), FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_S(ESTABLISHED)},
+    {FW_X, FW_S(SYN_RECV), FW_X, FW_X, FW_X, FW_X},
+};
 static const uint8_t TCP_STEP[STATE_COUNT][WAY_COUNT][CLASS_COUNT] = {
-    /*                 SYN  SYNACK  FIN  ACK  RST  NONE */
-    [STATE_NONE] = {
-        {FW_S(SYN_SENT), FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_S(ESTABLISHED)},
-        {FW_X, FW_S(SYN_RECV), FW_X, FW_X, FW_X, FW_X}},
+    [STATE_NONE] = {{STATE_NONE}, {STATE_NONE}},   /* 0, and so are those that are not named */
     [STATE_SYN_SENT] = {
         {FW_S(SYN_SENT), FW_X, FW_X, FW_X, FW_S(CLOSED), FW_X},
         {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_X, FW_X, FW_S(CLOSED), FW_X}},
@@ -389,7 +392,8 @@ typedef struct {
     uint8_t object_start, object_cause, page_request, object_refused; /* OBJECT action */
     uint8_t idledrop;            /* 1: rounds at each tick */
     uint8_t mode;                /* for the timeline: 0 off, 1 on, 2 extreme */
-    uint8_t pad[6];
+    uint8_t flow_watched;        /* 1: packets of flow sessions need a look: IPS buffer or bypass */
+    uint8_t pad[5];
     int64_t low[GAUGE_COUNT];    /* quiet while low < gauge < high */
     int64_t high[GAUGE_COUNT];
 } gate_t;

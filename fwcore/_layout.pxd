@@ -53,6 +53,7 @@ cdef extern from "_layout.h" nogil:
     const char *const GAUGE_NAMES[]
     const char *const TIMEOUT_NAMES[]
     const uint8_t FLAG_CLASS[32]
+    const uint8_t TCP_FIRST[2][6]
     const uint8_t TCP_STEP[8][2][6]
     const uint8_t STATE_TIMEOUT[8]
     const uint64_t BLAKE2B_IV[8]
@@ -150,6 +151,7 @@ cdef extern from "_layout.h" nogil:
         uint8_t cause[4]
         uint8_t full_action, full_reason, full_cause, ips_bypass
         uint8_t object_start, object_cause, page_request, object_refused, idledrop, mode
+        uint8_t flow_watched
         int64_t low[6]
         int64_t high[6]
 

@@ -25,7 +25,7 @@ from fwcore._layout cimport (
     REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY,
     SESSION_ESTABLISHED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED,
     STATE_ESTABLISHED, STATE_NONE, STATE_SYN_RECV, STATE_SYN_SENT, STATE_TIME_WAIT,
-    STATE_TIMEOUT, TCP_ILLEGAL, TCP_STEP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_UDP,
+    STATE_TIMEOUT, TCP_FIRST, TCP_ILLEGAL, TCP_STEP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_UDP,
     VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, fw_bucket, fw_drain, fw_likely,
     fw_t, fw_unlikely, packet_t, record_t,
 )
@@ -199,16 +199,23 @@ cdef inline uint32_t verdict_inspected(
 
 # --- a packet of a session ----------------------------------------------------------------------
 
-cdef inline void tcp_move(fw_t *fw, uint32_t record, uint8_t state) noexcept nogil:
-    """The one place that assigns the state of a session that exists."""
+cdef inline void session_move(fw_t *fw, uint32_t record, uint8_t state) noexcept nogil:
+    """The one place that assigns the state of a session that exists; NONE, no TCP: answered."""
     cdef record_t *r = &fw.records[record]
-    r.state = state
-    if state == STATE_ESTABLISHED:
-        r.flags |= SESSION_ESTABLISHED
     if r.flags & SESSION_HALF_OPEN and state != STATE_SYN_SENT and state != STATE_SYN_RECV:
         r.flags &= ~SESSION_HALF_OPEN
         fw.half_open -= 1
+    if state == STATE_NONE:
+        return
+    r.state = state
+    if state == STATE_ESTABLISHED:
+        r.flags |= SESSION_ESTABLISHED
     session_set_timeout(fw, record, STATE_TIMEOUT[state])
+
+
+cdef inline int session_watched(const fw_t *fw, const record_t *r) noexcept nogil:
+    """Whether a packet of the session may change an object or the IPS buffer, or be exposed."""
+    return (r.flags & SESSION_PROXIED) | r.bypass | (r.inspection & fw.gate.flow_watched)
 
 
 cdef inline uint32_t verdict_hit(
@@ -217,24 +224,21 @@ cdef inline uint32_t verdict_hit(
     """A packet of a standing session: its step, its counters, its outcome."""
     cdef record_t *r = &fw.records[record]
     cdef int way = p.swapped ^ (r.flags & SESSION_FROM_B)  # FORWARD_WAY 0, REPLY_WAY 1
-    cdef uint8_t state
+    cdef uint8_t state = r.state
+    cdef int answered
     r.packets[way] += 1
     r.bytes[way] += wire
-    if r.state != STATE_NONE and reason == REASON_HIT:
+    if reason == REASON_HIT:  # a later fragment makes no step
         state = TCP_STEP[r.state][way][p.class_]
-        if state == TCP_ILLEGAL:
+        if fw_unlikely(state == TCP_ILLEGAL):
             return session_standing(fw, r, wire, REASON_TCP_INVALID)
-        r.last_seen_ns = fw.now_ns
-        if state != r.state:
-            tcp_move(fw, record, state)
-    else:
-        r.last_seen_ns = fw.now_ns
-        if r.flags & SESSION_HALF_OPEN and r.state == STATE_NONE:
-            r.flags &= ~SESSION_HALF_OPEN
-            fw.half_open -= 1
-    if fw_likely(r.inspection == 0):
-        return outcome_of(VERDICT_FORWARD, reason)
-    return verdict_inspected(fw, record, p, wire, way, reason)
+    r.last_seen_ns = fw.now_ns
+    answered = (r.flags & SESSION_HALF_OPEN) * (state == STATE_NONE)
+    if fw_unlikely((state ^ r.state) | answered):  # one branch: TCP or not cannot be foretold
+        session_move(fw, record, state)
+    if fw_unlikely(session_watched(fw, r)):
+        return verdict_inspected(fw, record, p, wire, way, reason)
+    return outcome_of(VERDICT_INSPECT if r.inspection else VERDICT_FORWARD, reason)
 
 
 # --- a new session ------------------------------------------------------------------------------
@@ -330,7 +334,7 @@ cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept
             if (fw.config.midstream == MIDSTREAM_DROP
                     or fw.now_ns - fw.start_ns >= fw.config.midstream_grace_ns):
                 return REASON_NO_SESSION
-        a.state = TCP_STEP[STATE_NONE][way][p.class_]
+        a.state = TCP_FIRST[way][p.class_]
     a.half_open = (p.protocol == 17 or a.state == STATE_SYN_SENT or a.state == STATE_SYN_RECV)
     reason = admit_policy(fw, p, a)
     if reason == 0:

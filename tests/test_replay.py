@@ -39,7 +39,7 @@ def outcome(conserve):
 # --- one outcome ---
 
 
-@pytest.mark.parametrize("group", [1, 2, 32])
+@pytest.mark.parametrize("group", [1, 2, 32, 64])
 @pytest.mark.parametrize("chunk_size", [1, 7, 4096, 1 << 20])
 def test_groups_and_chunks_do_not_matter(conserve, outcome, group, chunk_size):
     result = replay(PCAPS / "conserve.pcap", conserve, group=group, chunk_size=chunk_size)

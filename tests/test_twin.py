@@ -202,7 +202,7 @@ def test_a_victim_is_reborn_once():
     assert engine.counters()["sessions"]["reborn"] == 1
 
 
-groups = st.sampled_from([1, 2, 32])
+groups = st.sampled_from([1, 2, 32, 64])
 cuts = st.sampled_from([1, 3, 1000])
 
 
