@@ -56,8 +56,6 @@ cdef extern from "_layout.h" nogil:
     const uint8_t TCP_FIRST[2][6]
     const uint8_t TCP_STEP[8][2][6]
     const uint8_t STATE_TIMEOUT[8]
-    const uint64_t BLAKE2B_IV[8]
-    const uint8_t BLAKE2B_SIGMA[10][16]
     uint8_t META_PROTOCOL(uint64_t meta)
     uint8_t META_FAMILY(uint64_t meta)
 

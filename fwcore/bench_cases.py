@@ -88,7 +88,7 @@ class Case:
     aim: str = ""
     compared: bool = True       # by --baseline
     on_request: bool = False    # runs only when it is named: large files
-    quick_packets: int = SLICES * 24 * CHUNK_SIZE
+    quick_packets: int = SLICES * 12 * CHUNK_SIZE
     quick_sessions: int = 65_536
 
     def setup(self, directory: str, quick: bool) -> Setup:
@@ -653,7 +653,7 @@ def measure_imix(setup: Setup) -> Measured:
 
 # --- the list -------------------------------------------------------------------------------------
 
-PACKETS = 2_031_616   # four slices of 124 chunks of 4 096
+PACKETS = 1 << 21     # four slices of 64 chunks, or 16 of 16
 NS = "ns/packet"
 SIZES = (1000, 65_536, MILLION)
 

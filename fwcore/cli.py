@@ -96,6 +96,13 @@ _SETTINGS = (
     click.option("--seed", type=int, metavar="N", help="Seed of the bucket hash."),
 )  # fmt: skip
 
+
+def _chunk_size() -> int:
+    from fwcore.capture import CHUNK_SIZE  # when a command runs, and not for --help
+
+    return CHUNK_SIZE
+
+
 _CAPTURE = (
     click.option("--reader", type=click.Choice(["native", "scapy"]), default="native",
                  show_default=True, help="Who reads the capture."),
@@ -106,7 +113,7 @@ _CAPTURE = (
     click.option("--loop", type=click.IntRange(1), default=1, metavar="N",
                  help="Replay N times, each time with other addresses."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N packets."),
-    click.option("--chunk-size", type=click.IntRange(1), default=4096, hidden=True),
+    click.option("--chunk-size", type=click.IntRange(1), default=_chunk_size, hidden=True),
 )  # fmt: skip
 
 _JSON = click.option(

@@ -8,10 +8,9 @@ gzip, zstd, standard input. Through Scapy: its readers and any iterable of packe
 parses a frame, but for ``filter``.
 """
 
-from fwcore.capture.chunk import Chunk, Fault
+from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Fault
 from fwcore.capture.filter import Filter
 from fwcore.capture.reader import (
-    CHUNK_SIZE,
     READERS,
     ChainReader,
     Reader,

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol, Self, runtime_checkable
 
-from fwcore.capture.chunk import Chunk, Fault
+from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Fault
 from fwcore.capture.filter import Filter, FilteredReader
 from fwcore.capture.native import NativeReader
 from fwcore.capture.pcap import MAGICS, PcapReader
 from fwcore.capture.pcapng import MAGIC, PcapNgReader
 from fwcore.capture.stream import GZIP_MAGIC, ZSTD_MAGIC, Source, open_source
 from fwcore.errors import CaptureError
-
-CHUNK_SIZE = 4096
-"""Frames per chunk: what stays in a second-level cache."""
 
 READERS = ("native", "RawPcapReader", "PcapReader")
 """Names for ``--reader``; "scapy" stands for RawPcapReader."""

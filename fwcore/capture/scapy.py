@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple, Self
 
-from fwcore.capture.chunk import LINK_MASK, TIME_MAX_NS, Chunk, Fault
+from fwcore.capture.chunk import CHUNK_SIZE, LINK_MASK, TIME_MAX_NS, Chunk, Fault
 from fwcore.capture.native import packet_limit
 from fwcore.capture.pcapng import NO_LIMIT, OPTION_TSOFFSET
 from fwcore.errors import CaptureError
@@ -56,7 +56,9 @@ class ScapyReader:
     is no capture, or one that Scapy cannot open.
     """
 
-    def __init__(self, path: str, name: str = "RawPcapReader", chunk_size: int = 4096) -> None:
+    def __init__(
+        self, path: str, name: str = "RawPcapReader", chunk_size: int = CHUNK_SIZE,
+    ) -> None:
         from fwcore.capture.reader import open_native
 
         if path == "-":
@@ -171,7 +173,7 @@ def from_packets(
     times_ns: Iterable[int] | None = None,
     *,
     link: int | None = None,
-    chunk_size: int = 4096,
+    chunk_size: int = CHUNK_SIZE,
 ) -> PacketsReader:
     """Scapy packets, or ``bytes``, as a reader.
 

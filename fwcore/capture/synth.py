@@ -1,8 +1,8 @@
 """Synthetic workloads: traffic made by arithmetic, as chunks, as fast as NumPy writes it.
 
     make("web", sessions=20_000, rate_pps=500_000, duration_s=10)  ->  Workload
-    workload.chunks(4096)           Chunk after Chunk, bounded memory, straight into an engine
-    workload.open(4096)             the same behind the attributes of a capture reader
+    workload.chunks(8192)           Chunk after Chunk, bounded memory, straight into an engine
+    workload.open(8192)             the same behind the attributes of a capture reader
     to_pcap("web.pcap", workload)   streamed to disk (or "-")
 
 Laws
