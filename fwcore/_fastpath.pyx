@@ -83,11 +83,6 @@ SAMPLES = 4096         # rows of the timeline; more halve its resolution
 REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
 
 cdef enum:
-    # A session and its line are 192 bytes: so many that the cache of a core does not hold them
-    # want more misses to overlap. At 1 000 / 65 536 / 1 000 000 sessions groups of 32 take 15.9 /
-    # 24.1 / 32.5 ns a packet, of 64 take 17.1 / 20.5 / 28.9 (in memory, EPYC, November 2026).
-    GROUP_CACHED = 32
-    CACHED_SESSIONS = 24576
     BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
     RECOUNTS = REASON_COUNT << 8   # an entry an outcome; few are ever touched
 
@@ -119,6 +114,12 @@ cdef struct chunk_t:
     uint64_t count
 
 
+cdef inline uint32_t group_size(
+    const chunk_t *chunk, uint64_t position, uint32_t group,
+) noexcept nogil:
+    return group if chunk.count - position >= group else <uint32_t>(chunk.count - position)
+
+
 cdef inline void group_parse(
     const fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t first, uint32_t count,
     packet_t *packets,
@@ -134,6 +135,8 @@ cdef inline void group_parse(
                     chunk.link[i], parser, p)
         p.bucket = fw_bucket(p.hash, fw.config.buckets)
         fw_prefetch(&fw.lines[p.bucket])
+        if chunk.flow != NULL:
+            chunk.flow[i] = p.hash
 
 
 cdef inline void group_fetch(
@@ -249,24 +252,25 @@ cdef uint64_t loop(
     fw_t *fw, const parser_t *parser, const chunk_t *loaded, uint64_t position, uint32_t group,
     uint64_t *recount, int *stop,
 ) noexcept nogil:
-    """Judges packets from position on, group by group; where it came to, and why it stopped."""
-    cdef packet_t packets[GROUP_MAX]
+    """Judges packets from position on, group by group; where it came to, and why it stopped.
+
+    While the records of a group are on their way, the next one is parsed.
+    """
+    cdef packet_t groups[2][GROUP_MAX]
+    cdef packet_t *packets = groups[0]
+    cdef packet_t *after = groups[1]
     cdef chunk_t chunk = loaded[0]  # a copy stays in registers: no store through fw can change it
     cdef uint64_t done = position, before = fw.counters.packets + 1 - position
-    cdef uint32_t count, i
+    cdef uint32_t count = group_size(&chunk, position, group), more, i
     cdef int why = STOP_NONE
-    while position < chunk.count and why == STOP_NONE:
-        count = group
-        if chunk.count - position < count:
-            count = <uint32_t>(chunk.count - position)
-        group_parse(fw, parser, &chunk, position, count, packets)
-        group_fetch(fw, packets, count)
+    group_parse(fw, parser, &chunk, position, count, packets)
+    group_fetch(fw, packets, count)
+    while count and why == STOP_NONE:
+        more = group_size(&chunk, position + count, group)
+        group_parse(fw, parser, &chunk, position + count, more, after)
         if fw.free_record == NIL and fw.config.when_full == WHEN_FULL_BUCKET:
             group_fetch_victims(fw, packets, count)
-        if chunk.flow != NULL:
-            for i in range(count):
-                chunk.flow[position + i] = packets[i].hash
-        if position - done >= BLOCK:  # while the records are on their way
+        if position - done >= BLOCK:
             judged(fw, &chunk, done, BLOCK, recount)
             done += BLOCK
         for i in range(count):
@@ -276,6 +280,9 @@ cdef uint64_t loop(
                 position += 0 if why & STOP_TIME else 1
                 break
             position += 1
+        group_fetch(fw, after, more)
+        packets, after = after, packets
+        count = more
     judged(fw, &chunk, done, position - done, recount)
     stop[0] = why
     return position
@@ -413,7 +420,7 @@ cdef class FastPath:
     cdef object script_arrays
     cdef dict plan
     cdef readonly uint64_t position
-    cdef uint32_t group         # 0: by the sessions there are
+    cdef uint32_t group
     cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
     cdef bint begun
 
@@ -446,9 +453,9 @@ cdef class FastPath:
         fw.config.when_full = config["when_full"]
         fw.config.zone = config["zone"]
         fw.config.log = config.get("log", 0)
-        self.group = config.get("group", 0)
-        if self.group > GROUP_MAX:
-            raise ValueError(f"group: {self.group} is not in 0..{GROUP_MAX}")
+        self.group = config.get("group", 32)
+        if not 1 <= self.group <= GROUP_MAX:
+            raise ValueError(f"group: {self.group} is not in 1..{GROUP_MAX}")
         for name in ("fail_nth", "fail_every"):
             if len(config[name]) > FORCED_MAX:
                 raise ValueError(f"{name}: more than {FORCED_MAX} rows")
@@ -659,14 +666,12 @@ cdef class FastPath:
         the one before it has. Call again to go on.
         """
         cdef int stop = 0
-        cdef uint32_t group = self.group
         if not self.begun:
             raise ValueError("run: call begin first")
-        if not group:
-            group = GROUP_CACHED if self.fw.live < CACHED_SESSIONS else GROUP_MAX
         with nogil:
             self.position = loop(
-                &self.fw, &self.parser, &self.chunk, self.position, group, self.recount, &stop)
+                &self.fw, &self.parser, &self.chunk, self.position, self.group, self.recount,
+                &stop)
         return stop
 
     def apply(self, row, low, high, idledrop, mode):

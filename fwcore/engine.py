@@ -101,7 +101,7 @@ def _soft(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _config(settings: Settings, seed: int, log: bool, group: int | None) -> dict[str, Any]:
+def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, Any]:
     """The integers of ``config_t``."""
     slab = settings.accounting == "slab"
     return _soft(settings) | {
@@ -121,7 +121,7 @@ def _config(settings: Settings, seed: int, log: bool, group: int | None) -> dict
         "when_full": int(WhenFull[settings.when_full.upper()]),
         "zone": int(settings.zone == "vlan"),
         "log": int(log),
-        "group": group or 0,
+        "group": group,
         "fail_nth": [row["fail_nth"] for row in settings.pressure if "fail_nth" in row],
         "fail_every": [row["fail_every"] for row in settings.pressure if "fail_every" in row],
     }
@@ -172,8 +172,7 @@ class Engine:
     ``overrides`` as keyword arguments. ``policies``: rows as in a settings file, instead of the
     settings' own. ``log``: keep every ended session for ``collect_ended``. A seed of None draws a
     random one: hash flooding needs the secret, and then two runs place sessions differently.
-    ``group``: packets whose memory accesses overlap, 1 to 64; None: as many as is fastest for the
-    sessions there are. No outcome depends on it.
+    ``group``: packets whose memory accesses overlap, 1 to 64; no outcome depends on it.
 
     Raises SettingsError; MemoryError when the table cannot be had.
     """
@@ -184,7 +183,7 @@ class Engine:
         *,
         policies: Sequence[Any] | None = None,
         log: bool = False,
-        group: int | None = None,
+        group: int = 32,
         **overrides: Any,
     ) -> None:
         self.settings = load(**overrides) if settings is None else settings

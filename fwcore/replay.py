@@ -620,7 +620,7 @@ def replay(
     reader: str = "native",
     filter: str | None = None,  # noqa: A002 - the option's name
     chunk_size: int = CHUNK_SIZE,
-    group: int | None = None,
+    group: int = 32,
     write: str | None = None,
     verdicts: str | None = None,
     sessions: str | None = None,
