@@ -124,7 +124,7 @@ cdef inline void group_parse(
     const fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t first, uint32_t count,
     packet_t *packets,
 ) noexcept nogil:
-    """Pass one: frames to packets; the buckets' lines are on their way. Changes nothing."""
+    """Pass one: frames to packets; the buckets' lines are on their way. Decides nothing."""
     cdef uint64_t i
     cdef packet_t *p
     for i in range(first, first + count):
@@ -235,10 +235,10 @@ cdef inline void outcome_recount(
         recount[outcome[i]] += 1
 
 
-cdef inline void judged(
+cdef inline void block_finish(
     fw_t *fw, const chunk_t *chunk, uint64_t first, uint64_t count, uint64_t *recount,
 ) noexcept nogil:
-    """What is done with outcomes once they are final, in blocks: digest, recount, bytes."""
+    """What is done with outcomes block by block: figures, digest, recount."""
     cdef uint64_t i, wire = 0
     for i in range(first, first + count):
         wire += chunk.length[i]
@@ -254,7 +254,8 @@ cdef uint64_t loop(
 ) noexcept nogil:
     """Judges packets from position on, group by group; where it came to, and why it stopped.
 
-    While the records of a group are on their way, the next one is parsed.
+    While a group's records are on their way, the next group is parsed; after a stop it is parsed
+    again, since what was decided may have changed.
     """
     cdef packet_t groups[2][GROUP_MAX]
     cdef packet_t *packets = groups[0]
@@ -271,19 +272,19 @@ cdef uint64_t loop(
         if fw.free_record == NIL and fw.config.when_full == WHEN_FULL_BUCKET:
             group_fetch_victims(fw, packets, count)
         if position - done >= BLOCK:
-            judged(fw, &chunk, done, BLOCK, recount)
+            block_finish(fw, &chunk, done, BLOCK, recount)
             done += BLOCK
         for i in range(count):
             fw.packet = before + position
             why = packet_finish(fw, &chunk, position, &packets[i])
             if fw_unlikely(why != STOP_NONE):
-                position += 0 if why & STOP_TIME else 1
+                position += 0 if why & STOP_TIME else 1  # the packet itself is yet to be judged
                 break
             position += 1
         group_fetch(fw, after, more)
         packets, after = after, packets
         count = more
-    judged(fw, &chunk, done, position - done, recount)
+    block_finish(fw, &chunk, done, position - done, recount)
     stop[0] = why
     return position
 

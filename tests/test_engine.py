@@ -161,7 +161,10 @@ def test_an_empty_chunk_and_an_engine_without_packets(engine):
 
 @pytest.mark.parametrize("change", [
     {"offset": np.array([10], np.uint64)}, {"captured": np.array([1 << 31], np.uint32)},
-    {"offset": np.array([1 << 63], np.uint64)},
+    *({"offset": np.array([at], np.uint64)} for at in (
+        1, 1 << 61, 1 << 62, (1 << 62) + 1, 1 << 63, (1 << 64) - (1 << 32), (1 << 64) - 1)),
+    *({"time_ns": np.array([at], np.int64)} for at in (
+        -1, (1 << 62) + 1, (1 << 63) - 1, -(1 << 63))),
 ])
 def test_frames_that_reach_past_their_data(engine, change):
     whole = Chunk.from_frames([dns()], [START])
@@ -171,6 +174,12 @@ def test_frames_that_reach_past_their_data(engine, change):
         engine.process(Chunk(**arrays))
     assert reasons(engine.process(whole)) == ["new"]  # nothing of the bad chunk was judged
     assert engine.counters()["packets"] == 1
+
+
+def test_the_latest_time_and_the_last_byte(engine):
+    whole = Chunk.from_frames([dns()] * 3, [0, 1, 1 << 62])
+    assert int(whole.offset[2]) + int(whole.captured[2]) == len(whole.data)
+    assert reasons(engine.process(whole)) == ["new", "hit", "new"]
 
 
 def test_arrays_of_unequal_length(engine):

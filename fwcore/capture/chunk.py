@@ -1,4 +1,4 @@
-"""Frames in bulk: one buffer and five arrays that say where each frame lies in it.
+"""Frames in bulk: one buffer and five arrays that say where each frame lies in it; who reads them.
 
 A chunk copies nothing: ``data`` is the mapped file, a block of a decompressed stream, or bytes
 packed once. What holds for every chunk: ``offset + captured`` lies within ``data`` and
@@ -8,9 +8,9 @@ the frame takes the smaller.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -123,3 +123,39 @@ class Fault:
     def __str__(self) -> str:
         return (f"{self.path}: byte {self.byte_offset}: {self.message}; "
                 f"the {self.packet} packets before it were read")
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A capture as chunks. What it yields does not depend on how it is cut into chunks."""
+
+    path: str
+    reader: str
+    """"native", or the class of Scapy that read it."""
+    format: str
+
+    @property
+    def packets(self) -> int:
+        """Yielded so far."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """Set when the capture ends within a record or is damaged: all before it was yielded."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, 0 when not known."""
+
+    @property
+    def position_bytes(self) -> int:
+        """Read so far, on the scale of ``size_bytes``."""
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Chunks from the first frame on, each of at most the reader's chunk size."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...

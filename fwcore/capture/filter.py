@@ -21,15 +21,12 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
-from fwcore.capture.chunk import Array, Chunk, Fault
+from fwcore.capture.chunk import Array, Chunk, Fault, Reader
 from fwcore.errors import CaptureError
-
-if TYPE_CHECKING:
-    from fwcore.capture.reader import Reader
 
 Test = Callable[["Fields"], Array]
 

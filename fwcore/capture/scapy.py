@@ -19,6 +19,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple, Self
 
 from fwcore.capture.chunk import CHUNK_SIZE, LINK_MASK, TIME_MAX_NS, Chunk, Fault
+from fwcore.capture.detect import open_native
 from fwcore.capture.native import packet_limit
 from fwcore.capture.pcapng import NO_LIMIT, OPTION_TSOFFSET
 from fwcore.errors import CaptureError
@@ -59,8 +60,6 @@ class ScapyReader:
     def __init__(
         self, path: str, name: str = "RawPcapReader", chunk_size: int = CHUNK_SIZE,
     ) -> None:
-        from fwcore.capture.reader import open_native
-
         if path == "-":
             raise CaptureError(f"standard input is not read through Scapy: {NATIVE}")
         with open_native(path) as native:
