@@ -12,15 +12,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import zstandard
 from hypothesis import given, settings, strategies as st
 
 from fwcore._fastpath import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures
 from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution
+from fwcore.capture.stream import ZSTD_BYTES, zstd_module
 from fwcore.errors import MissingExtra
 
+zstd = zstd_module()
 FRAMES = [b"\x00" * 14, b"abcdefghijklmnopq", b"", b"x" * 60, b"y" * 1514, b"z"]
 US = 1_000
 
@@ -233,7 +234,7 @@ def small_pcap():
 
 
 @pytest.mark.parametrize("make", [small_pcap, small_pcapng])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
 def test_cut_at_every_byte(capture, make, pack):
     data, ends = make()
     whole = rows(open_capture(capture(data)))
@@ -257,7 +258,7 @@ def test_cut_at_every_byte(capture, make, pack):
 def test_compressed_stream_cut_anywhere(capture, name):
     frames = [random.Random(i).randbytes(50 + i % 40) for i in range(300)]
     data = pcap(frames)
-    packed = gzip.compress(data, mtime=0) if name == "gz" else zstandard.compress(data)
+    packed = gzip.compress(data, mtime=0) if name == "gz" else zstd.compress(data)
     whole = rows(open_capture(capture(packed, "x." + name)))
     assert [row[0] for row in whole] == frames
     for cut in range(5, len(packed), 97):
@@ -278,29 +279,32 @@ def test_compressed_stream_cut_anywhere(capture, name):
 def test_compressed_stream_damaged(capture, name):
     data = pcap([random.Random(i).randbytes(80) for i in range(300)])
     packed = bytearray(gzip.compress(data, mtime=0) if name == "gz" else
-                       zstandard.ZstdCompressor(write_checksum=True).compress(data))
+                       zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1}))
     packed[-3] ^= 0xFF
     path = capture(bytes(packed), "x.pcap." + name)
-    if name == "gz":       # everything before the damage is kept
-        reader = open_capture(path)
-        assert len(rows(reader)) == 300
-        assert "damaged" in reader.fault.message
-    else:                  # what was decompressed in the same step is lost
-        with pytest.raises(CaptureError, match="damaged"):
-            open_capture(path)
+    whole = rows(open_capture(capture(data)))
+    reader = open_capture(path, chunk_size=10)
+    found = rows(reader)
+    lost = 0 if name == "gz" else ZSTD_BYTES     # of a damaged block zstd may lose a step
+    assert found == whole[:len(found)]
+    assert len(found) >= 300 - lost // (16 + 80) - 1
+    assert len(found) == 300 or name == "zst"
+    assert "damaged" in reader.fault.message
+    assert reader.fault.packet == len(found)
 
 
 def test_zstd_is_an_extra(capture, monkeypatch):
-    monkeypatch.setitem(sys.modules, "zstandard", None)
+    for name in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtra, match=r"pip install 'fwcore\[zst\]'"):
-        open_capture(capture(zstandard.compress(pcap(FRAMES))))
+        open_capture(capture(zstd.compress(pcap(FRAMES))))
 
 
 def test_several_members_and_frames(capture):
     data = pcap(FRAMES)
     whole = rows(open_capture(capture(data)))
     pieces = [data[:30], data[30:31], data[31:]]
-    for pack in (gzip.compress, zstandard.compress):
+    for pack in (gzip.compress, zstd.compress):
         reader = open_capture(capture(b"".join(map(pack, pieces))))
         assert rows(reader) == whole
         assert reader.fault is None
@@ -365,7 +369,7 @@ def test_large_stream_is_carried_over(capture):
     frames = [bytes([i % 256]) * (i * 37 % 1500) for i in range(20_000)]
     data = pcap(frames)
     assert len(data) > 3 * (4 << 20)
-    for pack in (lambda d: gzip.compress(d, 1, mtime=0), lambda d: zstandard.compress(d, 1)):
+    for pack in (lambda d: gzip.compress(d, 1, mtime=0), lambda d: zstd.compress(d, 1)):
         reader = open_capture(capture(pack(data)))
         assert [row[0] for row in rows(reader)] == frames
         assert reader.fault is None

@@ -4,7 +4,6 @@ import gzip
 import logging
 
 import pytest
-import zstandard
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
@@ -21,6 +20,7 @@ from test_capture import (
     simple,
     small_pcap,
     small_pcapng,
+    zstd,
 )
 
 from fwcore.capture import CaptureError, from_packets, open_capture
@@ -99,7 +99,7 @@ def test_what_scapy_would_pass_over_is_a_fault(capture, reader, bad):
 
 @BOTH
 def test_what_scapy_cannot_read(capture, reader):
-    for data in (pcap(FRAMES, magic=0xA1B2CD34), zstandard.compress(pcap(FRAMES))):
+    for data in (pcap(FRAMES, magic=0xA1B2CD34), zstd.compress(pcap(FRAMES))):
         with pytest.raises(CaptureError, match="--reader native"):
             open_capture(capture(data), reader=reader)
     with pytest.raises(CaptureError, match="--reader native"):

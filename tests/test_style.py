@@ -57,7 +57,8 @@ OUTSIDE = {
         "cli",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for
-    "zstandard": {"capture.stream"},
+    "compression": {"capture.stream"},   # of Python 3.14
+    "backports": {"capture.stream"},     # the same before
     "pandas": {"result"},
     "pyarrow": {"replay", "report."},
     "bokeh": {"report."},

@@ -44,9 +44,8 @@ MAPS_AHEAD = sys.platform == "linux"
 READ_BYTES = 256 << 10
 """Compressed bytes per system call."""
 
-FEED_BYTES = 16 << 10
-"""Compressed bytes per call of the zstd decompressor, which cannot be told where to stop: a
-hostile file can make at most 0.5 GiB of these (128 KiB from each 4 bytes)."""
+ZSTD_BYTES = 16 << 10
+"""Decompressed bytes per call of the zstd decompressor: what a damaged block takes with it."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -292,49 +291,56 @@ def _salvage(member: Any, block: bytes) -> bytes:
 
 
 class _Zstd:
-    """zstd, of any number of frames; the extra ``zst`` brings the decompressor."""
+    """zstd, of any number of frames."""
 
     def __init__(self, read: Fill) -> None:
-        try:
-            import zstandard
-        except ImportError as error:
-            raise MissingExtra(
-                "a zstd-compressed capture needs the package zstandard: pip install 'fwcore[zst]', "
-                "or pipe it: zstd -dc FILE | fwcore replay -"
-            ) from error
+        zstd = zstd_module()
         self._read = read
-        self._error = zstandard.ZstdError
-        self._context = zstandard.ZstdDecompressor()
+        self._error = zstd.ZstdError
+        self._new = zstd.ZstdDecompressor
         self._frame: Any = None
         self._rest = b""
-        self._at = 0
 
     def _feed(self) -> bytes:
-        """The next few compressed bytes."""
-        if self._at >= len(self._rest):
-            self._rest, self._at = self._read(), 0
-        part = self._rest[self._at : self._at + FEED_BYTES]
-        self._at += len(part)
-        return part
+        """What the present frame, or the one that begins now, is given; b"": nothing is left."""
+        block, self._rest = self._rest or self._read(), b""
+        if not block and self._frame is not None:
+            raise StreamError("the zstd stream is cut off: its last frame is not whole")
+        return block
 
     def __call__(self) -> bytes:
         while True:
-            block = self._feed()
-            if not block:
-                if self._frame is not None:
-                    raise StreamError("the zstd stream is cut off: its last frame is not whole")
-                return b""
+            block = b""
+            if self._frame is None or self._frame.needs_input:
+                block = self._feed()
+                if not block:
+                    return b""
             if self._frame is None:
-                self._frame = self._context.decompressobj()
+                self._frame = self._new()
             try:
-                part: bytes = self._frame.decompress(block)
+                part: bytes = self._frame.decompress(block, ZSTD_BYTES)
             except self._error as error:
                 raise StreamError(f"the zstd stream is damaged ({error})") from error
             if self._frame.eof:
-                self._at -= len(self._frame.unused_data)
+                self._rest = self._frame.unused_data
                 self._frame = None
             if part:
                 return part
+
+
+def zstd_module() -> Any:
+    """Python's own zstd; before 3.14 its backport, the extra ``zst``."""
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError as error:
+        raise MissingExtra(
+            "a zstd-compressed capture needs zstd, which this Python lacks: pip install "
+            "'fwcore[zst]', or pipe it: zstd -dc FILE | fwcore replay -"
+        ) from error
+    return zstd
 
 
 def open_source(path: str) -> Source:
