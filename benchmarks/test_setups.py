@@ -6,7 +6,7 @@ import pytest
 from shared import PACKETS
 
 from fwcore.bench_cases import WIDE, MixOpenings, OfficeOpenings, office_policies
-from fwcore.capture import synth
+from fwcore.capture import CHUNK_SIZE, synth
 from fwcore.engine import Engine
 from fwcore.settings import load
 
@@ -17,7 +17,7 @@ from fwcore.settings import load
 def test_set_up(measure, opening, policies):
     packets = PACKETS // 2
     workload = opening(sessions=packets, packets=packets)
-    chunks = list(workload.chunks(4096))
+    chunks = list(workload.chunks(CHUNK_SIZE))
     engine = Engine(load("plain", seed=1, max_connections=packets, **WIDE), policies=policies)
 
     def prepare(_turn):

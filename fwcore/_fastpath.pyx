@@ -78,7 +78,7 @@ STOPPED_BY_TIME = STOP_TIME
 STOPPED_AT_TICK = STOP_TICK
 STOPPED_FOR_LOG = STOP_LOG
 LATEST_NS = 1 << 62
-LOG_SLACK = 4096       # ended sessions collected at a time, beyond what one packet can end
+LOG_SLACK = 4096       # ended sessions after which the log wants to be collected
 SAMPLES = 4096         # rows of the timeline; more halve its resolution
 REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
 
@@ -124,7 +124,7 @@ cdef inline void group_parse(
     const fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t first, uint32_t count,
     packet_t *packets,
 ) noexcept nogil:
-    """Pass one: frames to packets; the buckets' lines are on their way. Decides nothing."""
+    """Pass one: frames to packets and flows; the buckets' lines are on their way."""
     cdef uint64_t i
     cdef packet_t *p
     for i in range(first, first + count):
@@ -179,7 +179,7 @@ cdef inline void group_fetch(
 cdef inline void group_fetch_victims(
     const fw_t *fw, const packet_t *packets, uint32_t count,
 ) noexcept nogil:
-    """With a full table, what the end of each likely victim touches. Changes nothing either."""
+    """With a full table, what the end of each likely victim touches."""
     cdef const line_t *line
     cdef uint32_t i
     for i in range(count):
@@ -215,7 +215,9 @@ cdef inline int packet_finish(
         fw.dirty = 0
         if pages_past_watermark(fw):
             return STOP_PACKET
-        if fw.log_fill >= fw.log_room:  # a session that ends was made by a packet that came here
+        # Whoever makes a session comes here: since the last look at most the sessions that lived
+        # then, and one more, have ended, and for so many there is room behind log_room.
+        if fw.log_fill >= fw.log_room:
             return STOP_LOG
     return STOP_NONE
 
@@ -255,7 +257,7 @@ cdef uint64_t loop(
     """Judges packets from position on, group by group; where it came to, and why it stopped.
 
     While a group's records are on their way, the next group is parsed; after a stop it is parsed
-    again, since what was decided may have changed.
+    once more, for nothing is kept from one call to the next.
     """
     cdef packet_t groups[2][GROUP_MAX]
     cdef packet_t *packets = groups[0]
@@ -486,6 +488,7 @@ cdef class FastPath:
         fw.config.ips_throughput_bps = config["ips_throughput_bps"]
         fw.config.non_ip_verdict = config["non_ip_verdict"]
         fw.config.orphan_verdict = config["orphan_verdict"]
+        self._watch()
         if not self.begun:  # what a live proxy session holds must be what it gives back
             fw.config.proxy_session_pages = config["proxy_session_pages"]
         if [fw.config.timeout_ns[i] for i in range(TIMEOUT_COUNT)] == timeouts:
@@ -497,6 +500,11 @@ cdef class FastPath:
                 wheel_disarm(fw, record)
                 session_arm(fw, record)
             due_update(fw)
+
+    cdef void _watch(self):
+        """What the gate and a setting together say of flow sessions."""
+        self.fw.gate.flow_watched = (
+            self.fw.gate.ips_bypass or self.fw.config.ips_throughput_bps != 0)
 
     def _script(self, steps, leaks):
         """The pressure script: (time_ns after the first packet, owner, pages), by time."""
@@ -699,7 +707,7 @@ cdef class FastPath:
             fw.gate.high[i] = high[i]
         fw.gate.idledrop = idledrop
         fw.gate.mode = mode
-        fw.gate.flow_watched = fw.gate.ips_bypass or fw.config.ips_throughput_bps != 0
+        self._watch()
         fw.dirty = 0
         pages_note_peaks(fw)
         due_update(fw)

@@ -279,7 +279,6 @@ cdef extern from "_platform.h" nogil:
     uint64_t fw_be64(const uint8_t *p)
     uint16_t fw_le16(const uint8_t *p)
     uint32_t fw_le32(const uint8_t *p)
-    uint64_t fw_le64(const uint8_t *p)
     void fw_put64(uint8_t *p, uint64_t v)
     void fw_put32(uint8_t *p, uint32_t v)
     uint64_t fw_mum(uint64_t a, uint64_t b)

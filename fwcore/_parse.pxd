@@ -153,7 +153,7 @@ cdef inline int parse_loopback(frame_t *f) noexcept nogil:
 
 
 cdef inline int parse_link(frame_t *f, uint32_t link) noexcept nogil:
-    """4 or 6 with f.at at the IP header, or a kind (kinds are not 4 or 6: see parse_frame)."""
+    """4 or 6 with f.at at the IP header, or a kind (kinds are not 4 or 6: see parse_any)."""
     cdef int status
     cdef uint32_t header
     if link == 1:

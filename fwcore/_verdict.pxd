@@ -200,7 +200,7 @@ cdef inline uint32_t verdict_inspected(
 # --- a packet of a session ----------------------------------------------------------------------
 
 cdef inline void session_move(fw_t *fw, uint32_t record, uint8_t state) noexcept nogil:
-    """The one place that assigns the state of a session that exists; NONE, no TCP: answered."""
+    """The one place that assigns the state of a session that exists; NONE: no TCP, seen again."""
     cdef record_t *r = &fw.records[record]
     if r.flags & SESSION_HALF_OPEN and state != STATE_SYN_SENT and state != STATE_SYN_RECV:
         r.flags &= ~SESSION_HALF_OPEN
@@ -225,7 +225,7 @@ cdef inline uint32_t verdict_hit(
     cdef record_t *r = &fw.records[record]
     cdef int way = p.swapped ^ (r.flags & SESSION_FROM_B)  # FORWARD_WAY 0, REPLY_WAY 1
     cdef uint8_t state = r.state
-    cdef int answered
+    cdef int second
     r.packets[way] += 1
     r.bytes[way] += wire
     if reason == REASON_HIT:  # a later fragment makes no step
@@ -233,8 +233,8 @@ cdef inline uint32_t verdict_hit(
         if fw_unlikely(state == TCP_ILLEGAL):
             return session_standing(fw, r, wire, REASON_TCP_INVALID)
     r.last_seen_ns = fw.now_ns
-    answered = (r.flags & SESSION_HALF_OPEN) * (state == STATE_NONE)
-    if fw_unlikely((state ^ r.state) | answered):  # one branch: TCP or not cannot be foretold
+    second = (r.flags & SESSION_HALF_OPEN) * (state == STATE_NONE)
+    if fw_unlikely((state ^ r.state) | second):  # one branch: TCP or not cannot be foretold
         session_move(fw, record, state)
     if fw_unlikely(session_watched(fw, r)):
         return verdict_inspected(fw, record, p, wire, way, reason)

@@ -503,14 +503,16 @@ class Engine:
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
         new = self.settings.replace(**changes)
-        _check_room(_config(new, self.seed, self._log, self._group))
+        config = _config(new, self.seed, self._log, self._group)
+        _check_room(config)
+        self._check_pages(config, ", ".join(sorted(changes)))
         cleared = self.clear()
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
         self.settings = new
         if self.latch:
             self.latch = False
             self.events.append(Event("one_shot_released", packet, now_ns))
-        self.fastpath.rebuild(_config(new, self.seed, self._log, self._group))
+        self.fastpath.rebuild(config)
         modes = self.modes
         self.machines = conserve.machines(new, proxy_policies=self._proxy_policies)
         self.thresholds = {machine.name: machine.thresholds() for machine in self.machines}
@@ -519,6 +521,22 @@ class Engine:
         if self._begun:
             self._settle("packet", packet)
         return cleared
+
+    def _check_pages(self, config: dict[str, Any], names: str) -> None:
+        """SettingsError where a new table does not fit beside what outlives every session.
+
+        That is the base, what the pressure script holds, and the cache, to which the buffers of
+        the sessions go.
+        """
+        base, _, shm, cache = self.fastpath.owners()
+        scripted = self.fastpath.counters()["script_shm"]
+        limit = max(cache, config["cache_limit_pages"])
+        held = base + scripted + min(limit, cache + shm - scripted)
+        need, total = config["preallocated_pages"], config["total_pages"]
+        if held + need > total:
+            raise SettingsError(
+                f"{names}: the new table takes {need} of {total} pages, and {held} are held by"
+                " base, pressure script and cache; choose fewer connections, or wait")
 
     def clear(self) -> int:
         """Ends every session (``cleared``), oldest first; how many."""

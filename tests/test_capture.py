@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from fwcore._fastpath import capture_populate
-from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures
+from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures, stream
 from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution
 from fwcore.capture.stream import ZSTD_BYTES, zstd_module
@@ -298,6 +298,22 @@ def test_zstd_is_an_extra(capture, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtra, match=r"pip install 'fwcore\[zst\]'"):
         open_capture(capture(zstd.compress(pcap(FRAMES))))
+
+
+def test_ten_thousand_empty_frames_are_no_more_work_than_their_bytes(capture):
+    copied = []
+
+    class Counting(bytes):
+        def __getitem__(self, part):
+            found = super().__getitem__(part)
+            copied.append(len(found))
+            return found
+
+    packed = zstd.compress(pcap(FRAMES)) + zstd.compress(b"") * 10_000
+    blocks = [Counting(packed), b""]
+    fill = stream._Zstd(lambda: blocks.pop(0))
+    assert b"".join(iter(fill, b"")) == pcap(FRAMES)
+    assert max(copied) <= stream.FEED_BYTES
 
 
 def test_several_members_and_frames(capture):

@@ -324,6 +324,39 @@ def test_clear_and_restart(engine):
         engine.restart(ram_bytes=1 << 30)
 
 
+def test_a_restart_that_does_not_fit_changes_nothing():
+    page = 4096
+    engine = Engine(load(
+        "plain", ram_bytes=67 * page, base_bytes=20 * page, session_bytes=100, max_connections=4,
+        pressure=[{"at_s": 0, "owner": "base", "add_bytes": 45 * page}]))
+    engine.process_frames([dns(1), dns(2)], [START, START + 1])
+    before = engine.counters(), engine.outcome(), engine.settings
+    # 300 sessions of 100 bytes are 8 pages; 67 - 65 are 2
+    with pytest.raises(SettingsError, match="max_connections: the new table takes 8 of 67 pages"):
+        engine.restart(max_connections=300)
+    assert (engine.counters(), engine.outcome(), engine.settings) == before
+    assert reasons(engine.process_frames([dns(1)], [START + 2])) == ["hit"]
+    assert engine.restart(max_connections=40) == 2
+    laws_hold(engine)
+
+
+def test_the_buffers_of_sessions_outlive_a_restart_as_cache():
+    page = 4096
+    engine = Engine(
+        load("fortios-7", ram_bytes=100 * page, base_bytes=10 * page, cache_limit_bytes=50 * page,
+             accounting="preallocated", session_bytes=page, max_connections=10,
+             proxy_session_bytes=30 * page, seed=1),
+        policies=[{"id": 1, "source": "any", "destination": "any", "protocol": "tcp",
+                   "action": "accept", "inspection": ["antivirus"]}])
+    engine.process_frames(TALK[:1], TIMES[:1])
+    assert engine.fastpath.owners() == (10, 10, 30, 0)
+    with pytest.raises(SettingsError, match="the new table takes 61 of 100 pages, and 40 are"):
+        engine.restart(max_connections=61)
+    assert engine.restart(max_connections=60) == 1
+    assert engine.fastpath.owners() == (10, 60, 0, 30)
+    laws_hold(engine)
+
+
 def test_top_hosts(engine):
     engine.process_frames([dns(1, 10), dns(1, 11), dns(2, 10), dns(3, 10)], [START] * 4)
     assert engine.top_hosts(2) == [{"host": "10.0.0.1", "sessions": 2},
