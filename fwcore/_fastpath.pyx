@@ -32,12 +32,13 @@ from fwcore._layout cimport (
     GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER,
     NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM,
     POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK,
-    SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG, STOP_NONE, STOP_PACKET,
-    STOP_TICK, STOP_TIME, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT, VERDICT_NAMES,
-    WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t,
-    counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32, fw_key_t,
-    fw_poison, fw_prefetch, fw_t, fw_tags, fw_timer_t, fw_unlikely, guard_t, host_t, leak_t,
-    line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
+    SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG,
+    STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT,
+    VERDICT_NAMES, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT,
+    WHEN_FULL_NAMES, block4_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new,
+    fw_bucket, fw_ctz32, fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t,
+    host_t, leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t,
+    session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore._parse cimport key_hash, parse_frame, parser_t
@@ -186,7 +187,7 @@ cdef inline void group_fetch_victims(
         if packets[i].kind != KIND_KEYED:
             continue
         line = &fw.lines[packets[i].bucket]
-        if line.count and not fw_tags(line.tag, <uint16_t>packets[i].hash):
+        if line.count and not table_tagged(line, packets[i].hash):
             session_prefetch_end(fw, line.record[0] & RECORD_MASK)
 
 
@@ -1036,7 +1037,7 @@ cdef class FastPath:
                     misplaced += r.created_packet < last
                     last = r.created_packet
                     hosts[r.host] += 1
-                    half_open += (r.flags & 8) != 0
+                    half_open += (r.flags & SESSION_HALF_OPEN) != 0
                     if r.flags & SESSION_PROXIED:
                         proxied += 1
                         shm += object_pages(r) + fw.config.proxy_session_pages

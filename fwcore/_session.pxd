@@ -15,12 +15,11 @@ from fwcore._hosts cimport host_enter, host_leave, host_slot
 from fwcore._layout cimport (
     EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED, END_KILLED, END_TENSION,
     EXPOSURE_COUNT, FW_ASSERT, META_FAMILY, META_PROTOCOL, NIL, OBJECT_NONE, OBJECT_SCANNING,
-    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PROTECTED_BIT, SESSION_ESTABLISHED, SESSION_FROM_B,
-    SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED, STATE_CLOSED, STATE_TIME_WAIT,
-    WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE, WHEN_FULL_REPLACE_OLDEST,
-    fw_bucket, fw_key_t, fw_muldiv, fw_prefetch, fw_put32, fw_put64, fw_t, fw_timer_t, line_t,
-    packet_t,
-    record_t, session_row_t,
+    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PROTECTED_BIT, RECORD_MASK, SESSION_ESTABLISHED,
+    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED, STATE_CLOSED,
+    STATE_TIME_WAIT, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
+    WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_muldiv, fw_prefetch, fw_put32, fw_put64,
+    fw_t, fw_timer_t, line_t, packet_t, record_t, session_row_t,
 )
 from fwcore._pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take,
@@ -237,14 +236,14 @@ cdef inline void tension_prefetch(fw_t *fw, uint64_t bucket) noexcept nogil:
     if bucket + 24 < fw.config.buckets:
         line = &fw.lines[bucket + 24]
         if line.count:
-            record = line.record[0] & <uint32_t>0x7FFFFFFF
+            record = line.record[0] & RECORD_MASK
             fw_prefetch(&fw.records[record])
             fw_prefetch(&fw.records[record].a_hi)
             fw_prefetch(&fw.timers[record])
     if bucket + 12 < fw.config.buckets:
         line = &fw.lines[bucket + 12]
         if line.count:
-            session_prefetch_end(fw, line.record[0] & <uint32_t>0x7FFFFFFF)
+            session_prefetch_end(fw, line.record[0] & RECORD_MASK)
 
 
 cdef inline uint64_t tension_pass(fw_t *fw, uint32_t pinned, int full_table) noexcept nogil:
@@ -343,7 +342,7 @@ cdef inline uint64_t evict_not_assured(fw_t *fw, uint32_t bucket) noexcept nogil
             line = &fw.lines[line.next]
             way = 0
             continue
-        record = line.record[way] & <uint32_t>0x7FFFFFFF
+        record = line.record[way] & RECORD_MASK
         if session_assured(&fw.records[record]):
             way += 1
             continue

@@ -53,7 +53,7 @@ def run(
     """Runs the cases and prints a row each; 0, or 4 when one fell behind the baseline.
 
     ``only``: names (default: all but those that run on request); ``repeat``: processes a case
-    (default 5, quick 1); ``quick``: small sizes, about 20 s in all; ``baseline``: JSON lines of an
+    (default 5, quick 1); ``quick``: small sizes, some 12 s in all; ``baseline``: JSON lines of an
     earlier run; ``fail_over``: how much slower is too slow ("20%", 0.2); ``json_file``: JSON lines
     go there, "-" prints them instead of the table. Raises FwcoreError.
     """

@@ -586,7 +586,7 @@ def _pair(text: str) -> tuple[str, int | bool]:
               help="Exit with 4 when slower than the baseline by more, like 20%.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
-@click.option("--quick", is_flag=True, help="Small sizes, one run each: some 20 s in all.")
+@click.option("--quick", is_flag=True, help="Small sizes, one run each: some 12 s in all.")
 @_JSON
 def bench(**given: Any) -> int:
     """How fast the data plane is on this machine, one JSON line a benchmark.

@@ -46,7 +46,7 @@ from fwcore._fastpath import (
 from fwcore.classify import lay_out
 from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
 from fwcore.events import Event, EventLog, Transition
-from fwcore.settings import Settings, load
+from fwcore.settings import PAGE_BYTES, Settings, load
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58, "sctp": 132}
 MODE_NUMBERS = {"off": 0, "on": 1, "extreme": 2}
@@ -129,7 +129,7 @@ def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, A
 
 def _pages(amount: int) -> int:
     """Pages of a byte amount, rounded away from zero."""
-    return -(-amount // 4096) if amount >= 0 else amount // 4096
+    return -(-amount // PAGE_BYTES) if amount >= 0 else amount // PAGE_BYTES
 
 
 def _script(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
