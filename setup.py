@@ -1,4 +1,4 @@
-"""Build of the one extension module; everything else about the package is in pyproject.toml.
+"""Build of the extension modules; everything else about the package is in pyproject.toml.
 
     FWCORE_DEBUG=1                asserts of the data plane, and line tracing
     FWCORE_CFLAGS, FWCORE_LDFLAGS flags behind ours (sanitizers, mutants)
@@ -16,7 +16,7 @@ from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FWCORE_DEBUG", "") not in ("", "0")
 STAMP = Path("build", "flags.txt")
-# Here and not in _fastpath.pyx, for from there they do not reach the .pxd files.
+# Here and not in the .pyx files, for from there they do not reach the .pxd files.
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -39,19 +39,22 @@ force = STAMP.exists() and STAMP.read_text() != wanted
 STAMP.parent.mkdir(exist_ok=True)
 STAMP.write_text(wanted)
 
-extension = Extension(
-    "fwcore._fastpath",
-    ["fwcore/_fastpath.pyx"],
-    define_macros=macros,
-    depends=sorted(map(str, [*Path("fwcore").glob("*.h"), *Path("fwcore").glob("*.pxd")])),
-    extra_compile_args=flags,
-    extra_link_args=links,
-)
+extensions = [
+    Extension(
+        f"fwcore.{path.stem}",
+        [str(path)],
+        define_macros=macros,
+        depends=sorted(map(str, Path("fwcore").glob("*.h"))),  # what Cython does not see itself
+        extra_compile_args=flags,
+        extra_link_args=links,
+    )
+    for path in sorted(Path("fwcore").glob("*.pyx"))
+]
 
 setup(
     options={"build_ext": {"force": True}} if force else {},
     ext_modules=cythonize(
-        [extension],
+        extensions,
         force=force,
         compiler_directives=DIRECTIVES | {"linetrace": DEBUG},
     ),

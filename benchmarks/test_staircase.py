@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import PACKETS, later
 
-from fwcore._fastpath import BareLoop, bench_parse
+from fwcore._bare import BareLoop, bench_parse
 from fwcore.bench_cases import drive, mapped
 from fwcore.capture import open_capture
 

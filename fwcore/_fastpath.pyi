@@ -107,17 +107,6 @@ class Gauge(IntEnum):
     LIVE_SESSIONS = 4
     IPS_FULL = 5
 
-class ScanStatus(IntEnum):
-    ROOM = 0
-    END = 1
-    CUT = 2
-    LONG = 3
-    LENGTH = 4
-    TRAILER = 5
-    SPACE = 6
-    INTERFACE = 7
-    CONTROL = 8
-
 TIMEOUTS: Final[tuple[str, ...]]
 STOPPED_BY_PACKET: Final[int]
 STOPPED_BY_TIME: Final[int]
@@ -203,49 +192,3 @@ def parse(
     shift: int = 0,
 ) -> dict[str, Any]: ...
 def blake2b16(parts: Iterable[bytes]) -> bytes: ...
-def capture_scan_pcap(
-    data: NDArray[np.uint8],
-    begin: int,
-    end: int,
-    swapped: bool,
-    header_bytes: int,
-    unit_ns: int,
-    limit: int,
-    offset: NDArray[np.uint64],
-    captured: NDArray[np.uint32],
-    length: NDArray[np.uint32],
-    time_ns: NDArray[np.int64],
-) -> tuple[int, int, int]: ...
-def capture_scan_pcapng(
-    data: NDArray[np.uint8],
-    begin: int,
-    end: int,
-    swapped: bool,
-    interfaces: NDArray[np.uint64],
-    last_ns: int,
-    offset: NDArray[np.uint64],
-    captured: NDArray[np.uint32],
-    length: NDArray[np.uint32],
-    time_ns: NDArray[np.int64],
-    link: NDArray[np.uint16],
-) -> tuple[int, int, int, int]: ...
-def capture_populate(data: NDArray[np.uint8], begin: int, end: int) -> int: ...
-def capture_pack(
-    data: NDArray[np.uint8],
-    offset: NDArray[np.uint64],
-    captured: NDArray[np.uint32],
-    length: NDArray[np.uint32],
-    time_ns: NDArray[np.int64],
-    chosen: NDArray[np.int64],
-    out: NDArray[np.uint8],
-) -> int: ...
-
-class BareLoop:
-    position: int
-    def __init__(self, sessions: int, data: NDArray[np.uint8]) -> None: ...
-    @property
-    def sessions(self) -> int: ...
-    def rewind(self, data: NDArray[np.uint8]) -> None: ...
-    def run(self, count: int) -> int: ...
-
-def bench_parse(chunk: Any) -> int: ...

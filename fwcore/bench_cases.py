@@ -39,7 +39,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fwcore._fastpath import BareLoop, Verdict, bench_parse, blake2b16
+from fwcore._bare import BareLoop, bench_parse
+from fwcore._fastpath import Verdict, blake2b16
 from fwcore.capture import CHUNK_SIZE, Chunk, open_capture, synth
 from fwcore.capture.assemble import RECORD_BYTES, TCP, Columns
 from fwcore.engine import Engine

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fwcore import bench
-from fwcore._fastpath import BareLoop, Verdict, bench_parse
+from fwcore._bare import BareLoop, bench_parse
+from fwcore._fastpath import Verdict
 from fwcore.bench_cases import (
     CASES,
     CHUNK_SIZE,

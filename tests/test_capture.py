@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fwcore._fastpath import capture_populate
+from fwcore._capture import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures, stream
 from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution

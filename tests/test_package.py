@@ -1,6 +1,7 @@
 """The package as others get it: metadata, stubs, what sdist and wheel contain, a run elsewhere."""
 
 import ast
+import importlib
 import importlib.metadata
 import os
 import subprocess
@@ -15,11 +16,11 @@ from pathlib import Path
 import pytest
 
 import fwcore
-from fwcore import _fastpath
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-STUB = ast.parse((ROOT / "fwcore" / "_fastpath.pyi").read_text())
+STUBS = {path.stem: ast.parse(path.read_text()) for path in (ROOT / "fwcore").glob("*.pyi")}
+COMPILED = sorted(path.stem for path in (ROOT / "fwcore").glob("*.pyx"))
 
 TRY = """
 import sys
@@ -52,38 +53,53 @@ def test_every_public_name_is_there():
 # --- stubs --------------------------------------------------------------------------------------
 
 
-def stub_enums():
+def compiled(name):
+    return importlib.import_module(f"fwcore.{name}")
+
+
+def stub_enums(stub):
     """Enum -> {member: number} as the stub says."""
     return {
         node.name: {item.targets[0].id: item.value.value for item in node.body
                     if isinstance(item, ast.Assign)}
-        for node in STUB.body
+        for node in stub.body
         if isinstance(node, ast.ClassDef) and [ast.unparse(b) for b in node.bases] == ["IntEnum"]
     }
 
 
-def test_the_stub_has_the_modules_enums():
-    enums = {name: {member.name: member.value for member in value}
-             for name, value in vars(_fastpath).items()
-             if isinstance(value, type) and issubclass(value, IntEnum) and value is not IntEnum}
-    assert stub_enums() == enums
+def stub_names(body):
+    """What a stub, or a class in it, declares; without what its methods are called by Python."""
+    names = {node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    names |= {node.target.id for node in body if isinstance(node, ast.AnnAssign)}
+    return _public(names)
 
 
 def _public(names):
     return {name for name in names if not name.startswith("_")}
 
 
-def test_the_stub_has_the_modules_names():
-    stubbed = {node.name for node in STUB.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    stubbed |= {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssign)}
-    assert stubbed == _public(vars(_fastpath)) - {"IntEnum", "np"}
+def test_every_compiled_module_has_a_stub():
+    assert sorted(STUBS) == COMPILED
 
 
-def test_the_stub_has_the_methods_of_fastpath():
-    body = next(node.body for node in STUB.body if getattr(node, "name", "") == "FastPath")
-    stubbed = {node.name for node in body if isinstance(node, ast.FunctionDef)}
-    stubbed |= {node.target.id for node in body if isinstance(node, ast.AnnAssign)}
-    assert stubbed - {"__init__"} == _public(vars(_fastpath.FastPath))
+@pytest.mark.parametrize("name", COMPILED)
+def test_the_stub_has_the_modules_enums(name):
+    enums = {each: {member.name: member.value for member in value}
+             for each, value in vars(compiled(name)).items()
+             if isinstance(value, type) and issubclass(value, IntEnum) and value is not IntEnum}
+    assert stub_enums(STUBS[name]) == enums
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_the_stub_has_the_modules_names(name):
+    assert stub_names(STUBS[name].body) == _public(vars(compiled(name))) - {"IntEnum", "np"}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_the_stub_has_the_methods_of_the_classes(name):
+    for node in STUBS[name].body:
+        if isinstance(node, ast.ClassDef) and not node.bases:
+            assert stub_names(node.body) == _public(vars(getattr(compiled(name), node.name)))
 
 
 # --- sdist and wheel ----------------------------------------------------------------------------
@@ -138,8 +154,8 @@ def test_the_wheel_runs_in_an_empty_environment(sdist, tmp_path):
     wheel = next(tmp_path.glob("fwcore-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"fwcore/py.typed", "fwcore/_fastpath.pyi", "fwcore/personalities/plain.toml"} <= set(
-        names)
+    assert {"fwcore/py.typed", "fwcore/personalities/plain.toml",
+            *(f"fwcore/{name}.pyi" for name in COMPILED)} <= set(names)
     assert [name for name in names if name.endswith((".c", ".h", ".pxd")) or "test" in name] == []
     run(*pip, "install", wheel, cwd=tmp_path)
     packets = run(python, "-c", TRY, ROOT / "pcaps" / "web.pcap", cwd=tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_capture import FRAMES, pcap, small_pcapng
 
-from fwcore._fastpath import ScanStatus, capture_pack, capture_scan_pcap, capture_scan_pcapng
+from fwcore._capture import ScanStatus, capture_pack, capture_scan_pcap, capture_scan_pcapng
 
 DATA = np.frombuffer(pcap(FRAMES), np.uint8)
 

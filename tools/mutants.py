@@ -2,10 +2,10 @@
 
     python tools/mutants.py [NAME ...] [--tests "PATHS"] [--jobs 2] [--seconds 180]
 
-A mutant is applied in a built copy of the project, the extension is built again where it changed
-(-O1: quick), and the tests run until the first failure. Red, a crash or a time-out kills it. One
-that survives, or that cannot be built, is listed at the end, which is then 1. The tests have to be
-green without a change; otherwise nothing is said about the mutants, and the end is 2.
+A mutant is applied in a built copy of the project, the extensions are built again where it is in
+them (-O1: quick), and the tests run until the first failure. Red, a crash or a time-out kills it.
+One that survives, or that cannot be built, is listed at the end, which is then 1. The tests have to
+be green without a change; otherwise nothing is said about the mutants, and the end is 2.
 """
 
 from __future__ import annotations
@@ -75,10 +75,9 @@ class Bench:
         self.stale = True
 
     def prepare(self) -> str:
-        """Builds the extension; what the compiler says when it cannot."""
-        for made in self.folder.glob("fwcore/_fastpath*.[cs]*"):
-            if made.suffix in (".c", ".so"):
-                made.unlink()
+        """Builds the extensions; what the compiler says when it cannot."""
+        for made in (*self.folder.glob("fwcore/*.c"), *self.folder.glob("fwcore/*.so")):
+            made.unlink()
         done = build(self.folder, CFLAGS)
         self.stale = False
         return done.stdout if done.returncode else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = shutil.ignore_patterns(
-    ".*", "build", "dist", "out", "site", "__pycache__", "*.egg-info", "*.so", "_fastpath.c")
+    ".*", "build", "dist", "out", "site", "__pycache__", "*.egg-info", "*.so", "_*.c")
 
 
 def copy_to(folder: Path) -> Path:
@@ -25,7 +25,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def build(folder: Path, cflags: str, ldflags: str = "") -> subprocess.CompletedProcess[str]:
-    """Builds the copy's extension in place; the caller looks at the return code."""
+    """Builds the copy's extensions in place; the caller looks at the return code."""
     return subprocess.run(
         [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=folder,
         env=environment(folder, FWCORE_CFLAGS=cflags, FWCORE_LDFLAGS=ldflags),

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from fwcore._fastpath import ScanStatus
+from fwcore._capture import ScanStatus
 from fwcore.capture.chunk import Array, Chunk, Fault
 from fwcore.capture.stream import Source, open_source
 from fwcore.errors import CaptureError

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from fwcore._fastpath import ScanStatus, capture_scan_pcap
+from fwcore._capture import ScanStatus, capture_scan_pcap
 from fwcore.capture.chunk import LINK_MASK, Array
 from fwcore.capture.native import NativeReader, Room, packet_limit, whole_header
 from fwcore.capture.stream import Source

@@ -14,7 +14,7 @@ import struct
 
 import numpy as np
 
-from fwcore._fastpath import ScanStatus, capture_scan_pcapng
+from fwcore._capture import ScanStatus, capture_scan_pcapng
 from fwcore.capture.chunk import Array
 from fwcore.capture.native import NativeReader, Room, packet_limit, whole_header
 from fwcore.capture.stream import Source

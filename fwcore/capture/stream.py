@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from fwcore._fastpath import capture_populate
+from fwcore._capture import capture_populate
 from fwcore.capture.chunk import Array
 from fwcore.errors import CaptureError, MissingExtra
 

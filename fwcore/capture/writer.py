@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from fwcore._fastpath import capture_pack
+from fwcore._capture import capture_pack
 from fwcore.capture.chunk import Array, Chunk
 from fwcore.errors import CaptureError
 

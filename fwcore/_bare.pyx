@@ -1,0 +1,110 @@
+"""What fwcore.bench holds the fast path against: the bare loop, and parsing alone.
+
+The loop is _bare.h's; nothing of the table is shared with it. Parsing alone is the staircase's
+first step.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fwcore._layout cimport fw_arena_free, fw_arena_new, fw_prefetch, packet_t
+from fwcore._parse cimport parse_frame, parser_t
+
+SESSIONS_MAX = 1 << 32   # as many records as a table of the fast path may have
+
+
+cdef extern from "_bare.h":
+    ctypedef struct bare_slot_t:
+        uint64_t packets
+    ctypedef struct bare_t:
+        bare_slot_t *slots
+        uint64_t mask
+        uint64_t used
+    uint64_t bare_run(bare_t *t, const uint8_t *data, uint64_t size, uint64_t *at,
+                      uint64_t count) noexcept nogil
+
+
+cdef class BareLoop:
+    """The bare loop over a pcap in memory (little-endian), with room for ``sessions`` keys.
+
+    ``data``: uint8[size], the whole file. Raises MemoryError when the table cannot be had,
+    ValueError for more than 2**32 sessions.
+    """
+
+    cdef bare_t bare
+    cdef void *mapped
+    cdef size_t mapped_bytes
+    cdef const uint8_t[::1] data
+    cdef readonly uint64_t position
+
+    def __cinit__(self, uint64_t sessions, data):
+        cdef uint64_t slots
+        if sessions > SESSIONS_MAX:
+            raise ValueError(f"sessions: {sessions} are more than the {SESSIONS_MAX} there may be")
+        slots = 1 << (2 * <object>sessions + 1).bit_length()
+        self.bare.slots = <bare_slot_t *>fw_arena_new(
+            slots * sizeof(bare_slot_t), &self.mapped, &self.mapped_bytes)
+        if self.bare.slots == NULL:
+            raise MemoryError(
+                f"the bare loop's table needs {slots * sizeof(bare_slot_t)} bytes, "
+                "which cannot be had")
+        self.bare.mask = slots - 1
+        self.rewind(data)
+
+    def __dealloc__(self):
+        if self.mapped != NULL:
+            fw_arena_free(self.mapped, self.mapped_bytes)
+
+    @property
+    def sessions(self):
+        """Keys seen so far."""
+        return self.bare.used
+
+    def rewind(self, data):
+        """To the first record of ``data``; the sessions stay."""
+        self.data = data
+        self.position = 24
+
+    def run(self, uint64_t count):
+        """The next ``count`` records, or all that are left; how many found their session."""
+        cdef uint64_t found, size = self.data.shape[0]
+        if size == 0:
+            return 0
+        with nogil:
+            found = bare_run(&self.bare, &self.data[0], size, &self.position, count)
+        return found
+
+
+def bench_parse(chunk):
+    """Parses every frame of a chunk as the fast path does, and nothing else; xor of the hashes.
+
+    Raises ValueError when a frame reaches past the data.
+    """
+    cdef const uint8_t[::1] data = chunk.data
+    cdef const uint64_t[::1] offset = chunk.offset
+    cdef const uint32_t[::1] captured = chunk.captured
+    cdef const uint32_t[::1] length = chunk.length
+    cdef const uint16_t[::1] link = chunk.link
+    cdef uint64_t i, checksum = 0, count = offset.shape[0], size = data.shape[0]
+    cdef uint64_t seeds[6]
+    cdef parser_t parser
+    cdef packet_t p
+    if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
+        raise ValueError("chunk: its arrays differ in length")
+    if count == 0 or size == 0:
+        return 0
+    memset(&parser, 0, sizeof(parser_t))
+    memset(&p, 0, sizeof(packet_t))
+    for i in range(6):
+        seeds[i] = i + 1
+    parser.seeds = seeds
+    with nogil:
+        for i in range(count):
+            if offset[i] > size or size - offset[i] < captured[i]:
+                with gil:
+                    raise ValueError(f"chunk: frame {i} reaches past the data")
+            if i + 24 < count:
+                fw_prefetch(&data[0] + offset[i + 24])
+            parse_frame(&data[0] + offset[i], captured[i], length[i], link[i], &parser, &p)
+            checksum ^= p.hash + p.kind
+    return checksum
