@@ -7,14 +7,29 @@ give them. Times are seconds after packet 1 unless a name ends in _ns.
 import hashlib
 import json
 import os
+import re
 import struct
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from fwcore import reference as twin
-from fwcore.reference import BYPASS, DROP, FORWARD, INSPECT, PAGE, Config, Firewall, parse
+from fwcore.reference import (
+    BYPASS,
+    DROP,
+    FORWARD,
+    INSPECT,
+    PAGE,
+    Config,
+    Firewall,
+    gate,
+    machines,
+    parse,
+    table,
+)
+from fwcore.reference.leak import Leak
 
 S = 10**9
 T0 = 1_700_000_000 * S
@@ -105,8 +120,8 @@ def in_bucket(firewall, bucket, source=A, first_port=1000):
     while True:
         frame = udp(source, port, X, 53)
         key = parse(frame, len(frame), 1).key
-        hashed = twin.key_hash(key, firewall.hash_keys)
-        if twin.bucket_of(hashed, firewall.config.buckets) == bucket:
+        hashed = table.key_hash(key, firewall.hash_keys)
+        if table.bucket_of(hashed, firewall.config.buckets) == bucket:
             yield frame
         port += 1
 
@@ -285,16 +300,16 @@ def test_flag_classes():
 
 
 def test_seeds_are_the_published_splitmix64():
-    assert twin.seeds(0)[:3] == (
+    assert table.seeds(0)[:3] == (
         0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F)
 
 
 def test_mum_and_bucket():
-    assert twin.mum(2**63, 4) == 2  # 2**65: low 0, high 2
-    assert twin.mum(2**64 - 1, 2**64 - 1) == 1 ^ (2**64 - 2)
-    assert twin.bucket_of(2**64 - 1, 10) == 9
-    assert twin.bucket_of(2**32 - 1, 10) == 0
-    assert twin.bucket_of(0x8000000000000000, 7) == 3
+    assert table.mum(2**63, 4) == 2  # 2**65: low 0, high 2
+    assert table.mum(2**64 - 1, 2**64 - 1) == 1 ^ (2**64 - 2)
+    assert table.bucket_of(2**64 - 1, 10) == 9
+    assert table.bucket_of(2**32 - 1, 10) == 0
+    assert table.bucket_of(0x8000000000000000, 7) == 3
 
 
 # --- TCP -----------------------------------------------------------------------------------
@@ -690,7 +705,7 @@ def test_a_leak_page_by_page():
 
 
 def test_odd_leak_rate_rounds_up():
-    leak = twin.Leak("base", 0, 3)
+    leak = Leak("base", 0, 3)
     assert leak.due_ns == 1_365_333_333_334  # 4096e9 / 3 = 1365333333333.3
     leak.page = 3
     assert leak.due_ns == 4096 * S
@@ -712,7 +727,7 @@ def test_memory_warning_without_machine():
 
 
 def snapshot(total=100, used=0, cache=0, shm=0, proxy=0):
-    return twin.Snapshot(total, used, cache, total - used - cache, shm, proxy)
+    return machines.Snapshot(total, used, cache, total - used - cache, shm, proxy)
 
 
 def steps(machine, key, values, start="off", **fixed):
@@ -725,7 +740,7 @@ def steps(machine, key, values, start="off", **fixed):
 
 
 def test_unified_levels_of_997_mib():
-    machine = twin.Unified(Config(ram_bytes=997 * 2**20), 997 * 256)
+    machine = machines.Unified(Config(ram_bytes=997 * 2**20), 997 * 256)
     # 255232 pages: 82 % is 209290.24, 88 % is 224604.16, 95 % is 242470.4
     assert (machine.green, machine.red, machine.extreme) == (209290, 224604, 242470)
     assert steps(machine, "used", (224603, 224604, 209290, 209289), total=255232) == [
@@ -735,7 +750,7 @@ def test_unified_levels_of_997_mib():
 
 
 def test_unified_counts_freeable_for_extreme_only():
-    machine = twin.Unified(Config(), 100)
+    machine = machines.Unified(Config(), 100)
     assert machine.step("off", snapshot(used=87, cache=13)) == "off"
     assert machine.step("on", snapshot(used=88, cache=7)) == "extreme"
     assert machine.step("extreme", snapshot(used=81, cache=19)) == "off"
@@ -750,7 +765,7 @@ def test_unified_counts_freeable_for_extreme_only():
     (511 * 2**20, True, -1, -1),
 ])
 def test_kernel_levels(ram, lowmem, enter, leave):
-    machine = twin.kernel_machine(Config(ram_bytes=ram, lowmem=lowmem), ram // PAGE)
+    machine = machines.kernel_machine(Config(ram_bytes=ram, lowmem=lowmem), ram // PAGE)
     assert (machine.enter, machine.leave) == (enter, leave)
 
 
@@ -760,14 +775,14 @@ def test_kernel_levels(ram, lowmem, enter, leave):
     (1024, 31457, 47185),  # 12 and 18 % of 262144: 31457.28, 47185.92
 ])
 def test_proxy_levels(ram_mib, enter, leave):
-    machine = twin.proxy_machine(Config(ram_bytes=ram_mib * 2**20), ram_mib * 256)
+    machine = machines.proxy_machine(Config(ram_bytes=ram_mib * 2**20), ram_mib * 256)
     assert (machine.enter, machine.leave) == (enter, leave)
 
 
 def test_free_memory_in_both_directions():
-    machine = twin.FreeMemory("proxy", 12, 18)
+    machine = machines.FreeMemory("proxy", 12, 18)
     assert steps(machine, "used", (88, 89, 82, 81)) == ["off", "on", "on", "off"]
-    kernel = twin.FreeMemory("kernel", 17, 26, reach=87)
+    kernel = machines.FreeMemory("kernel", 17, 26, reach=87)
     assert steps(kernel, "used", (70, 71, 61, 60)) == ["off", "on", "on", "off"]
     assert kernel.step("off", snapshot(used=60, cache=11)) == "on"
     assert kernel.step("on", snapshot(used=99)) == "on"
@@ -775,13 +790,13 @@ def test_free_memory_in_both_directions():
 
 def test_fortios_5_three_ways_in():
     config = Config(proxy_max_sessions=10, shm_limit_bytes=40 * PAGE)
-    machine = twin.FortiOS5(config, 100, proxy_runs=True)
+    machine = machines.FortiOS5(config, 100, proxy_runs=True)
     assert steps(machine, "used", (80, 81, 70, 69)) == ["off", "on", "on", "off"]
     # free shm below 8 of 40 enters, above 12 leaves
     assert steps(machine, "shm", (32, 33, 28, 27)) == ["off", "on", "on", "off"]
     assert steps(machine, "proxy", (9, 10, 9, 8), "off") == ["off", "on", "off", "off"]
     assert machine.step("on", snapshot(used=69, shm=28)) == "on"
-    quiet = twin.FortiOS5(config, 100, proxy_runs=False)
+    quiet = machines.FortiOS5(config, 100, proxy_runs=False)
     assert quiet.step("off", snapshot(shm=40, proxy=10)) == "off"
     assert quiet.step("on", snapshot(shm=40, proxy=10)) == "off"
 
@@ -838,7 +853,7 @@ BLOCK = ("drop", "conserve_block")
     ({"kernel": "off", "proxy": "on"}, "off", BLOCK, "kill", "kill", "kill"),
 ])
 def test_gate_cells(modes, action, proxy, start, page, refused):
-    row = twin.gate_row(modes, False, False, Config(av_failopen=action), True)
+    row = gate.gate_row(modes, False, False, Config(av_failopen=action), True)
     assert (row.proxy, row.object_start, row.page_request, row.object_refused) == (
         proxy, start, page, refused)
     assert row.flow is None and not row.ips_bypass
@@ -848,19 +863,19 @@ def test_gate_cells(modes, action, proxy, start, page, refused):
 
 def test_gate_of_ips_scope_latch_and_kernel_mode():
     on = {"unified": "on"}
-    assert twin.gate_row(on, False, True, Config(), True).flow == ("drop", "ips_block")
-    opened = twin.gate_row(on, False, True, Config(ips_fail_open=True), True)
+    assert gate.gate_row(on, False, True, Config(), True).flow == ("drop", "ips_block")
+    opened = gate.gate_row(on, False, True, Config(ips_fail_open=True), True)
     assert opened.ips_bypass and opened.flow is None
     config = Config(extreme_scope="inspected")
-    assert 0 not in twin.gate_row({"unified": "extreme"}, False, False, config, True).whole
+    assert 0 not in gate.gate_row({"unified": "extreme"}, False, False, config, True).whole
     config = Config(av_failopen="one-shot")
-    assert twin.gate_row({"unified": "off"}, True, False, config, True).proxy == (
+    assert gate.gate_row({"unified": "off"}, True, False, config, True).proxy == (
         "bypass", "one_shot")
     config = Config(av_failopen="off", kernel_mode="av-failopen", machine="kernel+proxy")
-    assert twin.gate_row({"kernel": "on", "proxy": "off"}, False, False, config, True
+    assert gate.gate_row({"kernel": "on", "proxy": "off"}, False, False, config, True
                          ).proxy == BLOCK
     config = Config(av_failopen="off", machine="fortios-5")
-    assert twin.gate_row({"fortios-5": "on"}, False, False, config, False).proxy is None
+    assert gate.gate_row({"fortios-5": "on"}, False, False, config, False).proxy is None
 
 
 def squeezed(**settings):
@@ -1124,9 +1139,14 @@ def test_outcome_by_hand():
 
 
 def test_the_twin_shares_nothing():
-    text = Path(twin.__file__).read_text()
-    assert "fwcore" not in text.replace("`fwcore`", "")
-    assert max(map(len, text.splitlines())) <= 100
+    files = sorted(Path(twin.__file__).parent.glob("*.py"))
+    assert len(files) > 20
+    for path in files:
+        text = path.read_text()
+        imported = re.findall(r"^\s*(?:from|import)\s+([\w.]+)", text, re.MULTILINE)
+        assert [name for name in imported if name.split(".")[0] not in sys.stdlib_module_names
+                and not name.startswith("fwcore.reference.")] == [], path
+        assert len(text.splitlines()) <= 400, f"{path}: more than can be read in a sitting"
 
 
 CAPTURES = Path(os.environ.get(

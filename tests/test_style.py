@@ -30,7 +30,7 @@ FLOORS = (
     ("_due",),
     ("_fastpath", "_capture", "_bare", "errors"),
     ("settings", "policy", "conserve", "failopen", "events", "plan", "classify", "glossary",
-     "capture.", "reference", "result"),
+     "capture.", "reference.", "result"),
     ("figures",),
     ("engine",),
     ("vendor.",),

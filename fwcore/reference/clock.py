@@ -1,0 +1,68 @@
+"""Time: the moments between two packets (semantics 2). Capture time is the only clock."""
+
+from __future__ import annotations
+
+from fwcore.reference.script import Script
+from fwcore.reference.words import nanoseconds, pages_of
+
+
+class Clock(Script):
+    """Goes from one moment at which something is due to the next."""
+
+    def start(self, time_ns: int) -> None:
+        """Before packet 1: its time is the zero of ticks and script, the machines decide once."""
+        self.started = True
+        self.t0 = self.now = self.ips_drained_ns = time_ns
+        for leak in self.leaks:
+            leak.anchor_ns = self.t0 + leak.start_ns
+        self.settle("start")
+
+    def advance(self, target: int) -> None:
+        """Go through the moments due up to `target` in time order; silence costs nothing."""
+        while (moment := self.next_moment()) is not None and moment <= target:
+            self.moment(moment)
+
+    def next_moment(self) -> int | None:
+        """The next nanosecond at which something may be due."""
+        due = [leak.due_ns for leak in self.leaks if not leak.stalled]
+        if self.steps:
+            due.append(self.t0 + nanoseconds(self.steps[0].get("at_s", 0)))
+        if self.ips_full:
+            due.append(max(self.now, self.ips_half_empty_ns()))
+        tick = self.tick_after(self.now)
+        if self.round_due() or any(map(self.retry_worthwhile, self.short)) or any(
+            leak.stalled and self.short[leak.owner] == 0 for leak in self.leaks
+        ):
+            due.append(tick)
+        elif self.sessions and self.expiry_floor is not None:
+            due.append(max(tick, self.tick_after(self.expiry_floor - 1)))
+        return min(due, default=None)
+
+    def tick_after(self, time_ns: int) -> int:
+        """The first tick later than a time; ticks stand at whole sweeps after packet 1."""
+        return self.t0 + max(1, (time_ns - self.t0) // self.sweep_ns + 1) * self.sweep_ns
+
+    def moment(self, time_ns: int) -> None:
+        """All that is due at one nanosecond, in its order; then the machines decide."""
+        self.now = time_ns
+        tick = time_ns > self.t0 and (time_ns - self.t0) % self.sweep_ns == 0
+        if tick:
+            self.retry()
+        while self.steps and self.t0 + nanoseconds(self.steps[0].get("at_s", 0)) <= time_ns:
+            row = self.steps.popleft()
+            owner = row.get("owner", "base")
+            if row["add_bytes"] > 0:
+                self.grow(owner, pages_of(row["add_bytes"]))
+            else:
+                self.give_back(owner, pages_of(-row["add_bytes"]))
+        for leak in self.leaks:
+            self.leak_pages(leak)
+        if tick:
+            self.expire()
+        if self.ips_full and self.ips_half_empty_ns() <= time_ns:
+            self.ips_drain()
+            self.ips_full = False
+        if tick and self.round_due():
+            self.idledrop_round("time")
+        self.sample()
+        self.settle("time")

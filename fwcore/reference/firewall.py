@@ -1,0 +1,230 @@
+"""The firewall: a packet, step by step (semantics 3), and the operator's hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fwcore.reference.clock import Clock
+from fwcore.reference.headers import parse
+from fwcore.reference.packet import SYN_FLAG, Packet
+from fwcore.reference.policy import Policy, policy_match
+from fwcore.reference.session import FragmentEntry, Judgement, Session
+from fwcore.reference.table import bucket_of, key_hash
+from fwcore.reference.tcp import HALF_OPEN, TCP_START, TCP_TABLE
+from fwcore.reference.words import (
+    BYPASS,
+    DROP,
+    FLOW,
+    FORWARD,
+    PROXY,
+    REASON,
+    SECOND,
+    VERDICTS,
+    nanoseconds,
+)
+
+FRAGMENT_LIFE_NS = 30 * SECOND
+
+
+class Firewall(Clock):
+    """One appliance. `packet` judges one frame and gives its verdict and reason."""
+
+    def packet(
+        self, frame: bytes, time_ns: int, wire_length: int | None = None, link: int = 1
+    ) -> tuple[int, int]:
+        """Judge one frame; give the numbers of its verdict and of its one reason."""
+        wire = len(frame) if wire_length is None else wire_length
+        if not self.started:
+            self.start(time_ns)
+        self.packets += 1
+        self.bytes += wire
+        self.number = self.packets
+        if time_ns < self.now:
+            self.time_reversed += 1
+        target = max(self.now, time_ns)
+        self.advance(target)
+        self.now = target
+        packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift)
+        self.count_decode(packet)
+        judged = self.judge(packet, wire)
+        if packet.fragment == "first" and packet.kind in ("session", "icmp_error"):
+            self.fragment_store(packet, judged)
+        if judged.verdict == BYPASS:
+            self.expose(judged, wire)
+        self.verdicts[VERDICTS[judged.verdict]] += 1
+        self.reasons[judged.reason] += 1
+        self.packet_digest.update(bytes((judged.verdict, REASON[judged.reason])))
+        self.sample()
+        self.settle("packet")
+        return judged.verdict, REASON[judged.reason]
+
+    def judge(self, packet: Packet, wire: int) -> Judgement:
+        """One verdict and one reason for any kind of packet."""
+        if packet.kind == "session":
+            return self.judge_session(packet, wire)
+        if packet.kind == "later":
+            return self.judge_later(packet, wire)
+        if packet.kind == "icmp_error":
+            return self.judge_icmp_error(packet)
+        if packet.kind == "malformed" or self.config.non_ip == "drop":
+            return Judgement(DROP, packet.kind)
+        return Judgement(FORWARD, packet.kind)
+
+    def judge_session(self, packet: Packet, wire: int) -> Judgement:
+        """Find or admit the session, step TCP, then inspect."""
+        assert packet.key is not None
+        flags = packet.flag_class if packet.transport == "tcp" else ""
+        session = self.find(packet.key, flags)
+        reason = "hit"
+        if session is None:
+            made = self.admit(packet, flags)
+            if isinstance(made, str):
+                return Judgement(DROP, made)
+            session, reason = made, "new"
+        direction = self.count_to_session(session, packet.source_first, wire)
+        if flags and reason == "hit":
+            state = TCP_TABLE[session.state, direction, flags]
+            if state is None:
+                return self.session_judgement(session, "tcp_invalid", None)
+            session.state = state
+        self.touch(session)
+        return self.inspect(session, direction, packet.payload, flags in ("FIN", "RST"), reason)
+
+    def judge_icmp_error(self, packet: Packet) -> Judgement:
+        """An error shares the verdict of the session it speaks of and touches nothing."""
+        session = self.find(packet.key, "") if packet.key else None
+        if session is None:
+            return Judgement(DROP, "icmp_orphan")
+        return self.session_judgement(session, "related", None)
+
+    def judge_later(self, packet: Packet, wire: int) -> Judgement:
+        """A later fragment follows its first."""
+        entry = self.fragments.get(packet.fragment_key())
+        if entry and self.now - entry.inserted_ns < FRAGMENT_LIFE_NS:
+            if entry.key is None:
+                return entry.judgement._replace(session=None)
+            session = self.find(entry.key, "")
+            if session is not None:
+                direction = self.count_to_session(session, entry.source_first, wire)
+                self.touch(session)
+                return self.inspect(session, direction, packet.payload, False, "fragment")
+        drop = self.config.orphan_fragments == "drop"
+        return Judgement(DROP if drop else FORWARD, "fragment_orphan")
+
+    def fragment_store(self, packet: Packet, judged: Judgement) -> None:
+        """Remember a first fragment, as the newest; when full the oldest entry goes."""
+        table = self.fragments
+        while table:
+            oldest = next(iter(table.values()))
+            if self.now - oldest.inserted_ns < FRAGMENT_LIFE_NS:
+                break
+            table.popitem(last=False)
+        table.pop(packet.fragment_key(), None)
+        if len(table) >= self.config.fragments_max:
+            self.fragments_forgotten += 1
+            if not table:
+                return
+            table.popitem(last=False)
+        stands = packet.kind == "session" and packet.key in self.sessions
+        key = packet.key if stands else None
+        entry = FragmentEntry(self.now, key, packet.source_first, judged)
+        table[packet.fragment_key()] = entry
+
+    def admit(self, packet: Packet, flags: str) -> Session | str:
+        """A miss: make a session, or say the reason of the first refusal."""
+        config = self.config
+        if flags and not packet.flags & SYN_FLAG and not self.midstream_allowed():
+            return "no_session"
+        from_initiator = flags != "SYNACK"  # a SYN+ACK is sent by the responder
+        policy = self.policy_of(packet, from_initiator)
+        if policy is None or policy.action == "deny":
+            return "denied"
+        inspection = policy.inspection if packet.transport in ("tcp", "udp") else 0
+        refusal, bypass = self.gate_decide(inspection)
+        if refusal:
+            return refusal
+        state = TCP_START[flags] if flags else ""
+        host = (packet.source if from_initiator else packet.destination, packet.family)
+        refusal = self.limits_refuse(host, state in HALF_OPEN or packet.transport == "udp")
+        if refusal:
+            return refusal
+        proxied = bool(inspection & PROXY) and bypass is None
+        if proxied and self.proxy_sessions >= config.proxy_max_sessions:
+            action, word = self.gate.proxy_full
+            if action == "drop":
+                return word
+            proxied, bypass = False, word
+        assert packet.key is not None
+        hash_value = key_hash(packet.key, self.hash_keys)
+        bucket = bucket_of(hash_value, config.buckets)
+        if self.live >= config.max_connections and not self.make_room(bucket):
+            return "table_full"
+        need_proxy = self.proxy_pages if proxied else 0
+        if not self.request(lambda: self.slab_need() + need_proxy):
+            return "no_memory"
+        session = Session(
+            packet.key, hash_value, bucket, self.now, self.now, self.number, packet.transport,
+            packet.source_first == from_initiator, policy, inspection, proxied, bypass, state,
+        )
+        self.insert(session)
+        return session
+
+    def policy_of(self, packet: Packet, from_initiator: bool) -> Policy | None:
+        """The first policy that matches a new session."""
+        ends = (packet.source, packet.destination)
+        initiator, responder = ends if from_initiator else ends[::-1]
+        port = packet.destination_port if from_initiator else packet.source_port
+        for policy in self.policies:
+            if policy_match(policy, packet, initiator, responder, port):
+                return policy
+        return None
+
+    def midstream_allowed(self) -> bool:
+        """Whether TCP without SYN may begin a session now."""
+        if self.config.midstream == "grace":
+            return self.now - self.t0 < nanoseconds(self.config.midstream_grace_s)
+        return self.config.midstream == "allow"
+
+    def gate_decide(self, inspection: int) -> tuple[str | None, str | None]:
+        """Drop reason and bypass cause of a new session, from the gate row alone."""
+        gate = self.gate
+        if inspection in gate.whole:
+            return gate.whole[inspection], None
+        bypass = None
+        if inspection & PROXY and gate.proxy:
+            action, word = gate.proxy
+            if action == "drop":
+                return word, None
+            bypass = word
+        if inspection & FLOW and gate.flow:
+            return gate.flow[1], None
+        return None, bypass
+
+    def clear(self) -> None:
+        """End all sessions, in order of creation."""
+        for session in list(self.sessions.values()):
+            self.end(session, "cleared")
+        self.after_operator()
+
+    def configure(self, **changes: Any) -> None:
+        """Change soft settings; a change of av-failopen ends the one-shot residue [H]."""
+        released = self.latch and changes.get("av_failopen", "one-shot") != "one-shot"
+        for name, value in changes.items():
+            if not hasattr(self.config, name):
+                raise AttributeError(f"no setting {name!r}")
+            setattr(self.config, name, value)
+        self.load_settings()
+        self.sweep_ns = nanoseconds(self.config.sweep_s)
+        self.expiry_floor = min(map(self.deadline, self.sessions.values()), default=None)
+        if released:
+            self.latch = False
+            self.event("one_shot_released")
+        self.event("configured")
+        self.after_operator()
+
+    def after_operator(self) -> None:
+        """What changed by hand takes effect for the next packet."""
+        self.sample()
+        if self.started:
+            self.settle("packet")
+        self.set_gate()

@@ -1,0 +1,61 @@
+"""What a frame says: the canonical key of its session, and the packet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+FIN_FLAG, SYN_FLAG, RST_FLAG, ACK_FLAG = 0x01, 0x02, 0x04, 0x10
+FLAG_CLASSES = ("SYN", "SYNACK", "FIN", "ACK", "RST", "NONE")
+
+
+class Key(NamedTuple):
+    """Canonical 5-tuple and zone: both directions of a session have the same one."""
+
+    family: int  # 4 or 6
+    protocol: int
+    zone: int
+    address_a: int  # the smaller endpoint
+    port_a: int
+    address_b: int
+    port_b: int
+
+
+@dataclass
+class Packet:
+    """A parsed frame. `kind` says which of the other fields mean something."""
+
+    kind: str = ""  # session | icmp_error | later | non_ip | unsupported_link
+    #                 | malformed | truncated
+    family: int = 0  # 4 or 6 once the IP header was valid
+    zone: int = 0
+    source: int = 0
+    destination: int = 0
+    protocol: int = 0
+    transport: str = ""  # tcp | udp | icmp | sctp | other
+    source_port: int = 0
+    destination_port: int = 0
+    flags: int = 0
+    payload: int = 0
+    offloaded: bool = False
+    fragment: str = ""  # "" | first | later
+    fragment_protocol: int = 0
+    fragment_id: int = 0
+    key: Key | None = None
+    source_first: bool = True  # the source is the key's endpoint a
+
+    @property
+    def flag_class(self) -> str:
+        """The one class of TCP flags that the state table knows."""
+        if self.flags & RST_FLAG:
+            return "RST"
+        if self.flags & SYN_FLAG:
+            return "SYNACK" if self.flags & ACK_FLAG else "SYN"
+        if self.flags & FIN_FLAG:
+            return "FIN"
+        return "ACK" if self.flags & ACK_FLAG else "NONE"
+
+    def fragment_key(self) -> tuple[int, ...]:
+        """What a later fragment and its first have in common; not canonical."""
+        return (self.family, self.source, self.destination, self.fragment_id,
+                self.fragment_protocol, self.zone)

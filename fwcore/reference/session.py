@@ -1,0 +1,79 @@
+"""What the firewall remembers of traffic: sessions, their objects, judgements, first fragments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fwcore.reference.packet import Key
+from fwcore.reference.policy import Policy
+from fwcore.reference.tcp import HALF_OPEN
+
+
+@dataclass
+class Object:
+    """A run of payload in one direction of a proxied session."""
+
+    direction: str
+    bytes: int = 0
+    pages: int = 0
+    bypass: str | None = None  # exposure cause once it is not scanned
+
+
+@dataclass(eq=False)
+class Session:
+    """One entry of the connection table."""
+
+    key: Key
+    hash: int
+    bucket: int
+    created_ns: int
+    last_seen_ns: int
+    created_packet: int
+    transport: str
+    initiator_first: bool  # the initiator is the key's endpoint a
+    policy: Policy
+    inspection: int  # FLOW and PROXY bits that apply to it
+    proxied: bool  # its proxy part is inspected
+    bypass: str | None  # exposure cause when its proxy part is not
+    state: str  # TCP state, "" otherwise
+    packets: int = 0
+    bytes: int = 0
+    assured: bool = False  # TCP: was ESTABLISHED; UDP: packets in both directions
+    directions: set[str] = field(default_factory=set)
+    object: Object | None = None
+    exposed: set[str] = field(default_factory=set)  # causes already counted for it
+
+    @property
+    def host(self) -> tuple[int, int]:
+        """Address and family of the initiator: the order in which idledrop breaks ties."""
+        address = self.key.address_a if self.initiator_first else self.key.address_b
+        return address, self.key.family
+
+    @property
+    def half_open(self) -> bool:
+        """TCP before ESTABLISHED, UDP with exactly one packet."""
+        return self.state in HALF_OPEN or (self.transport == "udp" and self.packets == 1)
+
+    @property
+    def local(self) -> bool:
+        """TCP to the firewall itself: tension and idledrop never take it [R]."""
+        return self.transport == "tcp" and self.policy.action == "local"
+
+
+class Judgement(NamedTuple):
+    """What happens to a packet and why; `cause` and `session` feed the exposure ledger."""
+
+    verdict: int
+    reason: str
+    cause: str | None = None
+    session: Session | None = None
+
+
+class FragmentEntry(NamedTuple):
+    """What later fragments follow: the session of the first or, without one, its judgement."""
+
+    inserted_ns: int
+    key: Key | None
+    source_first: bool
+    judgement: Judgement
