@@ -184,7 +184,11 @@ cdef inline void expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
 # --- the timeline -------------------------------------------------------------------------------
 
 cdef inline void sample_take(fw_t *fw) noexcept nogil:
-    """Writes one row; a full buffer keeps every second row and samples half as often."""
+    """Writes one row; a full buffer keeps every second row.
+
+    And it samples half as often, where it was the grid that filled it: rows that the control
+    plane asked for, however many at one moment, say nothing of how far apart the others may be.
+    """
     cdef sample_t *s
     cdef uint64_t i
     cdef int verdict, reason
@@ -194,7 +198,8 @@ cdef inline void sample_take(fw_t *fw) noexcept nogil:
         for i in range(fw.samples_room // 2):
             fw.samples[i] = fw.samples[2 * i]
         fw.samples_fill = fw.samples_room // 2
-        fw.sample_step_ns *= 2
+        if (fw.now_ns - fw.start_ns) // fw.sample_step_ns >= <int64_t>fw.samples_fill:
+            fw.sample_step_ns *= 2
     s = &fw.samples[fw.samples_fill]
     fw.samples_fill += 1
     memset(s, 0, sizeof(sample_t))
@@ -234,6 +239,18 @@ cdef inline int64_t due_tick_ns(const fw_t *fw) noexcept nogil:
     return fw.start_ns + ticks * fw.config.sweep_ns
 
 
+cdef inline int64_t due_round_ns(const fw_t *fw) noexcept nogil:
+    """The next tick at which a round of idledrop may end something, or NEVER."""
+    cdef int64_t next_ns, ticks
+    if not fw.gate.idledrop or not fw.live or fw.round_ns == NEVER:
+        return NEVER
+    next_ns = due_tick_ns(fw)
+    if fw.round_ns <= next_ns:
+        return next_ns
+    ticks = (fw.round_ns - fw.start_ns + fw.config.sweep_ns - 1) // fw.config.sweep_ns
+    return fw.start_ns + ticks * fw.config.sweep_ns
+
+
 cdef inline int64_t due_work_ns(const fw_t *fw) noexcept nogil:
     """The next moment at which something other than a sample is due, or NEVER."""
     cdef int64_t due = NEVER
@@ -252,11 +269,12 @@ cdef inline int64_t due_work_ns(const fw_t *fw) noexcept nogil:
         at = fw.start_ns + <int64_t>tick * fw.config.sweep_ns
         if at < due:
             due = at
-    if script_tick_due(fw) or (fw.gate.idledrop and fw.live):
+    if script_tick_due(fw):
         at = due_tick_ns(fw)
         if at < due:
             due = at
-    return due
+    at = due_round_ns(fw)
+    return at if at < due else due
 
 
 cdef inline void due_update(fw_t *fw) noexcept nogil:
@@ -270,7 +288,7 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t packet_ns) noexcept 
     """One moment in its order; STOP_* when the control plane has to decide."""
     cdef int stop = STOP_NONE
     cdef int tick = (at_ns - fw.start_ns) % fw.config.sweep_ns == 0 and at_ns > fw.start_ns
-    cdef int idledrop = tick and fw.gate.idledrop and fw.live
+    cdef int idledrop = due_round_ns(fw) == at_ns
     cdef int64_t quiet_until
     FW_ASSERT(at_ns >= fw.now_ns)
     fw.now_ns = at_ns

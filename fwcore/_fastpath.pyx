@@ -27,16 +27,15 @@ from fwcore._hosts cimport host_slot
 from fwcore._layout cimport (
     DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT,
     END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES,
-    GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER,
-    NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM,
-    POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK,
-    SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG,
-    STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT,
-    VERDICT_NAMES, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT,
-    WHEN_FULL_NAMES, block4_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new,
-    fw_bucket, fw_ctz32, fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t,
-    host_t, leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t,
-    session_row_t, step_t,
+    GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NIL,
+    OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM, POLICY_COUNT,
+    POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN,
+    SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG, STOP_NONE, STOP_PACKET,
+    STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT, VERDICT_NAMES,
+    WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t,
+    counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32, fw_key_t,
+    fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t, host_t, leak_t, line_t,
+    packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore._parse cimport key_hash, parse_frame, parser_t
@@ -44,7 +43,7 @@ from fwcore._session cimport (
     object_pages, session_arm, session_end, session_hash, session_prefetch_end, session_row,
 )
 from fwcore._table cimport table_find, table_tagged
-from fwcore._verdict cimport verdict_packet
+from fwcore._verdict cimport ips_arm, ips_drain, verdict_packet
 from fwcore._wheel cimport wheel_disarm
 
 
@@ -438,6 +437,8 @@ cdef class FastPath:
         fw.config.max_connections = config["max_connections"]
         fw.config.buckets = config["buckets"]
         fw.config.sweep_ns = config["sweep_ns"]
+        if fw.config.sweep_ns < SWEEP_MIN_NS:
+            raise ValueError(f"sweep_ns: {fw.config.sweep_ns} is below {SWEEP_MIN_NS}")
         fw.config.timeline_ns = config["timeline_ns"]
         fw.config.total_pages = config["total_pages"]
         fw.config.base_pages = config["base_pages"]
@@ -471,6 +472,8 @@ cdef class FastPath:
         cdef fw_t *fw = &self.fw
         cdef uint32_t record
         timeouts = [int(config["timeout_ns"][name]) for name in TIMEOUTS]
+        if self.begun:
+            ips_drain(fw, fw.now_ns)  # at the rate that held until now
         fw.config.midstream = config["midstream"]
         fw.config.midstream_grace_ns = config["midstream_grace_ns"]
         fw.config.half_open_limit = config["half_open_limit"]
@@ -478,22 +481,27 @@ cdef class FastPath:
         fw.config.proxy_max_sessions = config["proxy_max_sessions"]
         fw.config.cache_limit_pages = config["cache_limit_pages"]
         fw.config.oversize_bytes = config["oversize_bytes"]
+        fw.config.idledrop_idle_ns = config["idledrop_idle_ns"]
         fw.config.ips_socket_bytes = config["ips_socket_bytes"]
         fw.config.ips_throughput_bps = config["ips_throughput_bps"]
         fw.config.non_ip_verdict = config["non_ip_verdict"]
         fw.config.orphan_verdict = config["orphan_verdict"]
+        fw.round_ns = 0
         self._watch()
         if not self.begun:  # what a live proxy session holds must be what it gives back
             fw.config.proxy_session_pages = config["proxy_session_pages"]
-        if [fw.config.timeout_ns[i] for i in range(TIMEOUT_COUNT)] == timeouts:
-            return
+        rearm = [fw.config.timeout_ns[i] for i in range(TIMEOUT_COUNT)] != timeouts
         for i in range(TIMEOUT_COUNT):
             fw.config.timeout_ns[i] = timeouts[i]
-        if self.begun:
+        if not self.begun:
+            return
+        if rearm:
             for record in self._live_records():
                 wheel_disarm(fw, record)
                 session_arm(fw, record)
-            due_update(fw)
+        if fw.ips_full:
+            ips_arm(fw)
+        due_update(fw)
 
     cdef void _watch(self):
         """What the gate and a setting together say of flow sessions."""
@@ -699,12 +707,22 @@ cdef class FastPath:
         for i in range(GAUGE_COUNT):
             fw.gate.low[i] = low[i]
             fw.gate.high[i] = high[i]
+        if idledrop and not fw.gate.idledrop:
+            fw.round_ns = 0
         fw.gate.idledrop = idledrop
         fw.gate.mode = mode
         self._watch()
         fw.dirty = 0
         pages_note_peaks(fw)
         due_update(fw)
+
+    def rest_until(self, int64_t time_ns):
+        """No round of idledrop before ``time_ns``, unless sessions are made or settings changed.
+
+        For the control plane to say after a round: what stands now cannot be ended before.
+        """
+        self.fw.round_ns = time_ns
+        due_update(&self.fw)
 
     def gauges(self):
         """(used, free, shm, proxy sessions, live sessions, ips full, cache, now_ns, packet)."""
@@ -731,20 +749,26 @@ cdef class FastPath:
         """A restart with other figures of the table; counters, clock and ledgers go on.
 
         Raises ValueError while sessions live (the caller tears them down) and when base and table
-        no longer fit.
+        no longer fit, MemoryError when the table cannot be had; then nothing was changed.
         """
         cdef fw_t *fw = &self.fw
         cdef _Arena before = self.arena
         cdef session_row_t *victims = fw.victims
         cdef sample_t *samples = fw.samples
+        cdef fw_t whole = fw[0]
         cdef uint64_t extra = fw.pages.owner[OWNER_BASE] - fw.config.base_pages
         cdef uint64_t held = extra + fw.pages.owner[OWNER_SHM] + fw.pages.owner[OWNER_CACHE]
         if fw.live:
             raise ValueError("rebuild: sessions live; end them first")
         if config["base_pages"] + config["preallocated_pages"] + held > config["total_pages"]:
             raise ValueError("rebuild: base, table and what the script holds exceed the RAM")
-        self._configure(config)
-        self._allocate()
+        try:
+            self._configure(config)
+            self._allocate()
+        except BaseException:
+            fw[0] = whole
+            self.parser.zone = fw.config.zone
+            raise
         memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
         memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
         before = None  # no-cython-lint

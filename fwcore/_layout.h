@@ -165,7 +165,7 @@ enum {
     GROUP_MAX = 64,              /* packets whose cache misses overlap */
     EXPIRE_BATCH = 32,           /* sessions of a tick, likewise */
     WAYS = 8,                    /* entries of one line of the index */
-    WHEEL_LEVELS = 6, WHEEL_SLOTS = 64,
+    WHEEL_LEVELS = 8, WHEEL_SLOTS = 64,  /* 2^48 ticks: more than there are, see SWEEP_MIN_NS */
     FORCED_MAX = 32,             /* fail_nth and fail_every rows of a pressure script */
     PAGE_BYTES = 4096,
     EARLY_DROP_BUCKETS = 8,      /* Linux: NF_CT_EVICTION_RANGE [R] */
@@ -181,6 +181,8 @@ enum {
 #define FRAGMENT_LIFE_NS 30000000000LL  /* Linux ipfrag_time, 30 s [R] */
 #define NIL 0xFFFFFFFFu                 /* no record, no line, no host */
 #define NEVER INT64_MAX                 /* a deadline that is not set */
+#define SWEEP_MIN_NS 1000000LL          /* the shortest distance of two ticks */
+_Static_assert(NEVER / SWEEP_MIN_NS < 1LL << 6 * WHEEL_LEVELS, "every tick has its slot");
 #define RECORD_MASK 0x7FFFFFFFu         /* record number within an index entry ... */
 #define PROTECTED_BIT 0x80000000u       /* ... whose top bit says: not for a tension pass */
 
@@ -261,11 +263,12 @@ typedef struct {
     uint64_t created_packet;
     uint32_t age_prev, age_next;     /* order of creation */
     uint32_t host;                   /* the initiator's entry */
-    uint32_t object_bytes;           /* of the object being scanned */
-    uint8_t object_way;              /* its direction */
+    uint8_t object_way;              /* direction of the object being scanned */
     uint8_t object_cause;            /* EXPOSURE_* of an object let through */
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
-    uint8_t pad[13];
+    uint8_t pad;
+    uint64_t object_bytes;           /* of the object being scanned; up to oversize_bytes */
+    uint64_t pad2;
 } record_t;
 _Static_assert((int)SESSION_FROM_B == (int)REPLY_WAY, "verdict_hit's exclusive or");
 _Static_assert(sizeof(record_t) == 128, "two cache lines");
@@ -385,6 +388,7 @@ typedef struct {
     uint64_t seeds[6];
     uint64_t max_connections, buckets;
     int64_t sweep_ns, midstream_grace_ns, timeline_ns;
+    int64_t idledrop_idle_ns;    /* a round ends sessions idle for so long; 0: all */
     int64_t timeout_ns[TIMEOUT_COUNT];
     uint64_t half_open_limit, sessions_per_host, proxy_max_sessions;
     uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes;
@@ -474,6 +478,7 @@ typedef struct {
     int64_t now_ns, start_ns;
     int64_t wheel_until_ns;          /* wheel.now is the present tick before this */
     int64_t deadline_ns;             /* the next moment at which something may be due */
+    int64_t round_ns;                /* a round of idledrop ends nothing before this */
     uint64_t packet;                 /* number of the packet being judged */
     uint64_t live, half_open, proxy_sessions;
     uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */

@@ -37,7 +37,7 @@ cdef extern from "_layout.h" nogil:
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ESTABLISHED, SESSION_HALF_OPEN, SESSION_PROXIED
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE
-    const int64_t FRAGMENT_LIFE_NS, NEVER
+    const int64_t FRAGMENT_LIFE_NS, NEVER, SWEEP_MIN_NS
     const uint32_t NIL, RECORD_MASK, PROTECTED_BIT
 
     const char *const VERDICT_NAMES[]
@@ -84,8 +84,9 @@ cdef extern from "_layout.h" nogil:
         uint64_t a_hi, b_hi
         int64_t created_ns
         uint64_t created_packet
-        uint32_t age_prev, age_next, host, object_bytes
+        uint32_t age_prev, age_next, host
         uint8_t object_way, object_cause, exposed
+        uint64_t object_bytes
 
     ctypedef struct line_t:
         uint16_t tag[8]
@@ -156,7 +157,7 @@ cdef extern from "_layout.h" nogil:
     ctypedef struct config_t:
         uint64_t seeds[6]
         uint64_t max_connections, buckets
-        int64_t sweep_ns, midstream_grace_ns, timeline_ns
+        int64_t sweep_ns, midstream_grace_ns, timeline_ns, idledrop_idle_ns
         int64_t timeout_ns[8]
         uint64_t half_open_limit, sessions_per_host, proxy_max_sessions
         uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes
@@ -191,8 +192,8 @@ cdef extern from "_layout.h" nogil:
 
     ctypedef struct wheel_t:
         uint64_t now
-        uint64_t map[6]
-        uint32_t head[384]
+        uint64_t map[8]
+        uint32_t head[512]
 
     ctypedef struct block4_t:
         uint32_t source[8]
@@ -235,7 +236,7 @@ cdef extern from "_layout.h" nogil:
         config_t config
         gate_t gate
         pages_t pages
-        int64_t now_ns, start_ns, wheel_until_ns, deadline_ns
+        int64_t now_ns, start_ns, wheel_until_ns, deadline_ns, round_ns
         uint64_t packet, live, half_open, proxy_sessions
         uint32_t dirty, shift
         line_t *lines
@@ -288,6 +289,7 @@ cdef extern from "_platform.h" nogil:
     int fw_clz64(uint64_t v)
     uint64_t fw_muldiv(uint64_t a, uint64_t b, uint64_t c, int up)
     uint64_t fw_drain(uint64_t elapsed, uint64_t bps, uint64_t *carry)
+    int64_t fw_drained_ns(uint64_t bytes, uint64_t bps, uint64_t carry)
     uint32_t fw_tags(const uint16_t *tags, uint16_t tag)
     uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const uint32_t *d,
                        const uint32_t *dm, uint32_t source, uint32_t destination)

@@ -99,6 +99,14 @@ static inline uint64_t fw_drain(uint64_t elapsed, uint64_t bps, uint64_t *carry)
     return bytes > UINT64_MAX ? UINT64_MAX : (uint64_t)bytes;
 }
 
+/* The ns after which `bytes` are drained at `bps`, of which `carry` bit-nanoseconds are done;
+ * INT64_MAX where it is later than that. */
+static inline int64_t fw_drained_ns(uint64_t bytes, uint64_t bps, uint64_t carry) {
+    unsigned __int128 bits = (unsigned __int128)bytes * 8000000000u - carry;
+    unsigned __int128 wait = (bits + bps - 1) / bps;
+    return wait > INT64_MAX ? INT64_MAX : (int64_t)wait;
+}
+
 /* Bit i is set where tags[i] == tag, i < 8. */
 static inline uint32_t fw_tags(const uint16_t *tags, uint16_t tag) {
 #if defined(__SSE2__)

@@ -98,7 +98,8 @@ cdef inline uint64_t session_due_tick(const fw_t *fw, const record_t *r) noexcep
 
 
 cdef inline void session_arm(fw_t *fw, uint32_t record) noexcept nogil:
-    """Into the wheel; the deadline comes nearer when this is now the next thing due.
+    """Into the wheel, for the next tick at the earliest (a timeout may have been made shorter);
+    the deadline comes nearer when this is now the next thing due.
 
     The wheel first comes up to the present tick: nothing stands in it that was due by then, and a
     slot reckoned from a tick long past could lie in the past itself.
@@ -108,10 +109,22 @@ cdef inline void session_arm(fw_t *fw, uint32_t record) noexcept nogil:
     if fw.now_ns >= fw.wheel_until_ns:
         fw.wheel.now = <uint64_t>(fw.now_ns - fw.start_ns) // <uint64_t>fw.config.sweep_ns
         fw.wheel_until_ns = fw.start_ns + <int64_t>(fw.wheel.now + 1) * fw.config.sweep_ns
-    wheel_arm(fw, record, tick)
+    wheel_arm(fw, record, tick if tick > fw.wheel.now else fw.wheel.now + 1)
     due = fw.start_ns + <int64_t>wheel_next(&fw.wheel) * fw.config.sweep_ns
     if due < fw.deadline_ns:
         fw.deadline_ns = due
+
+
+cdef inline void session_awaited(fw_t *fw, const record_t *r) noexcept nogil:
+    """Rounds of idledrop, and who is owed pages, wait for sessions: for this one from now on.
+
+    => session_arm brought the wheel up to the present tick.
+    """
+    cdef int64_t idle_ns = fw.now_ns + fw.config.idledrop_idle_ns
+    if fw.gate.idledrop and not r.flags & SESSION_LOCAL and idle_ns < fw.round_ns:
+        fw.round_ns = idle_ns
+    if fw.wheel_until_ns < fw.deadline_ns:
+        fw.deadline_ns = fw.wheel_until_ns
 
 
 cdef inline void session_set_timeout(fw_t *fw, uint32_t record, uint8_t timeout) noexcept nogil:
@@ -141,7 +154,7 @@ cdef inline uint64_t object_pages(const record_t *r) noexcept nogil:
     """Pages that the object being scanned holds."""
     if r.object_phase != OBJECT_SCANNING:
         return 0
-    return (<uint64_t>r.object_bytes + PAGE_BYTES - 1) // PAGE_BYTES
+    return (r.object_bytes + PAGE_BYTES - 1) // PAGE_BYTES
 
 
 cdef inline void object_end(fw_t *fw, record_t *r) noexcept nogil:

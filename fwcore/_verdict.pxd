@@ -17,23 +17,23 @@ from fwcore._layout cimport (
     EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, EXPOSURE_PROXY_TABLE, FORWARD_WAY, GATE_ADMIT,
     GATE_BYPASS, GATE_DROP, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP,
     KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, META_FAMILY, MIDSTREAM_ALLOW, MIDSTREAM_DROP,
-    NIL, OBJECT_BYPASS, OBJECT_GRANT, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED, OBJECT_SCANNING,
-    OWNER_SHM, PAGE_BYTES, POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED,
-    REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT,
-    REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW,
-    REASON_NON_IP, REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL,
-    REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY,
-    SESSION_ESTABLISHED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED,
-    STATE_ESTABLISHED, STATE_NONE, STATE_SYN_RECV, STATE_SYN_SENT, STATE_TIME_WAIT,
-    STATE_TIMEOUT, TCP_FIRST, TCP_ILLEGAL, TCP_STEP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_UDP,
-    VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, fw_bucket, fw_drain, fw_likely,
-    fw_t, fw_unlikely, packet_t, record_t,
+    NEVER, NIL, OBJECT_BYPASS, OBJECT_GRANT, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED,
+    OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, POLICY_DENY, POLICY_LOCAL,
+    REASON_BYPASS_CONSERVE, REASON_DENIED, REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN,
+    REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_KILLED,
+    REASON_MALFORMED, REASON_NEW, REASON_NON_IP, REASON_NO_MEMORY, REASON_NO_SESSION,
+    REASON_RELATED, REASON_TABLE_FULL, REASON_TCP_INVALID, REASON_TRUNCATED,
+    REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ESTABLISHED, SESSION_FROM_B, SESSION_HALF_OPEN,
+    SESSION_LOCAL, SESSION_PROXIED, STATE_ESTABLISHED, STATE_NONE, STATE_SYN_RECV, STATE_SYN_SENT,
+    STATE_TIME_WAIT, STATE_TIMEOUT, TCP_FIRST, TCP_ILLEGAL, TCP_STEP, TIMEOUT_ICMP, TIMEOUT_OTHER,
+    TIMEOUT_UDP, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, fw_bucket,
+    fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
 )
 from fwcore._pages cimport pages_release_buffers
 from fwcore._parse cimport key_hash
 from fwcore._session cimport (
-    object_end, object_pages, request_pages, session_arm, session_begin, session_end,
-    session_make_room, session_past, session_set_timeout, session_timeout_cause,
+    object_end, object_pages, request_pages, session_arm, session_awaited, session_begin,
+    session_end, session_make_room, session_past, session_set_timeout, session_timeout_cause,
 )
 from fwcore._table cimport table_find, table_same
 
@@ -101,7 +101,7 @@ cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcep
     """Payload joins the object being scanned; 0: the session is to be killed."""
     cdef record_t *r = &fw.records[record]
     cdef uint64_t held = object_pages(r)
-    cdef uint64_t total = <uint64_t>r.object_bytes + payload
+    cdef uint64_t total = r.object_bytes + payload
     cdef uint64_t need
     if total > fw.config.oversize_bytes:
         fw.counters.objects_oversize += 1
@@ -117,7 +117,7 @@ cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcep
             fw.counters.objects_bypassed += 1
             object_pass(fw, r, EXPOSURE_NO_MEMORY)
             return 1
-    r.object_bytes = <uint32_t>total
+    r.object_bytes = total
     return 1
 
 
@@ -136,11 +136,14 @@ cdef inline int object_step(
 
 
 cdef inline void ips_drain(fw_t *fw, int64_t at_ns) noexcept nogil:
-    """Takes out what the engine read since the last look; integers, the rest is carried."""
+    """Takes out what the engine read since the last look; integers, the rest is carried.
+
+    Without a limit (0) that is everything.
+    """
     cdef uint64_t drained = fw_drain(
         <uint64_t>(at_ns - fw.ips_ns), fw.config.ips_throughput_bps, &fw.ips_carry)
     fw.ips_ns = at_ns
-    if drained >= fw.ips_level:
+    if drained >= fw.ips_level or fw.config.ips_throughput_bps == 0:
         fw.ips_level = 0
         fw.ips_carry = 0
     else:
@@ -148,10 +151,15 @@ cdef inline void ips_drain(fw_t *fw, int64_t at_ns) noexcept nogil:
 
 
 cdef inline void ips_arm(fw_t *fw) noexcept nogil:
-    """The first moment at which a full buffer will be half empty."""
-    cdef uint64_t bits = (fw.ips_level - fw.config.ips_socket_bytes // 2) * <uint64_t>8000000000
-    fw.ips_due_ns = fw.ips_ns + <int64_t>(
-        (bits - fw.ips_carry + fw.config.ips_throughput_bps - 1) // fw.config.ips_throughput_bps)
+    """The first moment at which a full buffer will be half empty: now, where a setting made it so.
+
+    => the buffer was drained up to now.
+    """
+    cdef uint64_t half = fw.config.ips_socket_bytes // 2
+    cdef int64_t wait = 0
+    if fw.ips_level > half and fw.config.ips_throughput_bps:
+        wait = fw_drained_ns(fw.ips_level - half, fw.config.ips_throughput_bps, fw.ips_carry)
+    fw.ips_due_ns = fw.ips_ns + wait if wait < NEVER - fw.ips_ns else NEVER
     if fw.ips_due_ns < fw.deadline_ns:
         fw.deadline_ns = fw.ips_due_ns
 
@@ -383,6 +391,8 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
     r.bypass = a.bypass
     r.timeout = timeout_of(p, a.state)
     session_arm(fw, record)
+    if fw_unlikely(fw.gate.idledrop | fw.pages.short_[OWNER_BASE] | fw.pages.short_[OWNER_SHM]):
+        session_awaited(fw, r)
     return record
 
 

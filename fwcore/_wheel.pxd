@@ -1,7 +1,7 @@
 # The timer wheel: which sessions to look at when a tick begins.
 #
-# Overview: six levels of 64 slots; level l holds ticks that differ from the present one in their
-# l-th group of six bits first. A slot is a doubly linked list of records. Arming is lazy:
+# Overview: levels of 64 slots; level l holds ticks that differ from the present one in their l-th
+# group of six bits first. A slot is a doubly linked list of records. Arming is lazy:
 # a packet does not move its session, the slot finds out when it falls due and arms it again. So
 # the work is one step per session made or armed again, not per packet, and a silence of years
 # costs nothing: the maps say which slot comes next.
@@ -9,8 +9,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from fwcore._layout cimport (
-    NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS, WHEEL_SLOTS, fw_clz64, fw_ctz64, fw_t,
-    fw_timer_t, wheel_t,
+    FW_ASSERT, NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS, WHEEL_SLOTS, fw_clz64, fw_ctz64,
+    fw_t, fw_timer_t, wheel_t,
 )
 
 
@@ -27,13 +27,12 @@ cdef inline uint64_t wheel_next(const wheel_t *wheel) noexcept nogil:
 
 
 cdef inline void wheel_arm(fw_t *fw, uint32_t record, uint64_t tick) noexcept nogil:
-    """Puts the record into the slot of a tick later than wheel.now."""
+    """Puts the record into the slot of its tick; => that is later than wheel.now."""
     cdef wheel_t *wheel = &fw.wheel
     cdef fw_timer_t *t = &fw.timers[record]
     cdef int level
     cdef uint32_t slot
-    if tick >> (6 * WHEEL_LEVELS):
-        tick = (<uint64_t>1 << (6 * WHEEL_LEVELS)) - 1
+    FW_ASSERT(tick > wheel.now)
     level = (63 - fw_clz64(tick ^ wheel.now)) // 6
     slot = level * WHEEL_SLOTS + ((tick >> (6 * level)) & (WHEEL_SLOTS - 1))
     t.prev = PROTECTED_BIT | slot

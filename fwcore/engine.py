@@ -96,6 +96,8 @@ def _soft(settings: Settings) -> dict[str, Any]:
         "oversize_bytes": settings.oversize_bytes,
         "ips_socket_bytes": settings.ips_socket_bytes,
         "ips_throughput_bps": settings.ips_throughput_bps,
+        "idledrop_idle_ns":
+            settings.idledrop_idle_ns if settings.idledrop_variant == "idle" else 0,
         "non_ip_verdict": drop if settings.non_ip == "drop" else forward,
         "orphan_verdict": drop if settings.orphan_fragments == "drop" else forward,
     }
@@ -423,9 +425,11 @@ class Engine:
         """
         numbers, rows, protected = self.fastpath.live_sessions()
         mortal = protected == 0
+        busy = np.zeros_like(mortal)
         if self.settings.idledrop_variant == "idle":
             idle_ns = self.fastpath.now_ns - rows["last_seen_ns"]
-            mortal &= idle_ns >= self.settings.idledrop_idle_ns
+            busy = mortal & (idle_ns < self.settings.idledrop_idle_ns)
+            mortal &= ~busy
         hosts, place = _hosts_of(rows)
         counts = np.bincount(place, minlength=len(hosts))
         dropped_hosts = dropped = 0
@@ -443,6 +447,10 @@ class Engine:
             self._decide(cause, packet)
             if not self._idledrop_active():
                 break
+        else:
+            seen_ns = rows["last_seen_ns"][busy]
+            self.fastpath.rest_until(
+                int(seen_ns.min()) + self.settings.idledrop_idle_ns if len(seen_ns) else OPEN[1])
         if dropped:
             self.events.append(Event(
                 "idledrop", packet, self.fastpath.now_ns,

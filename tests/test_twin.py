@@ -8,6 +8,7 @@ from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import assert_same
 
+from fwcore._fastpath import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.settings import load
 
@@ -15,7 +16,8 @@ EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
 PAGE = 4096
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.1.3", "192.0.2.9")
 HOSTS6 = ("2001:db8::1", "2001:db8::2", "2001:db8:1::3", "2001:db8:9::9")
-STEPS_NS = (0, 1, 1000, 10**6, 4 * 10**8, 10**9, 3 * 10**9, 12 * 10**9, 70 * 10**9, -5 * 10**8)
+STEPS_NS = (0, 1, 1000, 10**6, 4 * 10**8, 10**9, 3 * 10**9, 12 * 10**9, 70 * 10**9, -5 * 10**8,
+            5000 * 10**9, 50 * 365 * 86400 * 10**9)
 TCP_FLAGS = ("S", "SA", "A", "PA", "FA", "R", "RA", "F", "", "SF", "SR")
 PAYLOADS = (0, 1, 100, 1400, 4096, 9000)
 KINDS = ("tcp", "tcp", "tcp", "tcp", "udp", "udp", "udp", "echo", "gre", "error", "first", "later")
@@ -55,7 +57,7 @@ def chunk_of(table) -> Chunk:
     """The table's packets, times added up from a fixed start."""
     now, times = 10**18, []
     for row in table:
-        now += row[0]
+        now = min(now + row[0], LATEST_NS)
         times.append(now)
     return Chunk.from_frames([frame_of(row) for row in table], times)
 
@@ -81,7 +83,7 @@ pressure = st.lists(st.one_of(
         "add_bytes": st.integers(-30, 60).filter(bool).map(lambda pages: pages * PAGE)}),
     st.fixed_dictionaries({
         "at_s": st.sampled_from([0.0, 1.5]), "owner": st.sampled_from(["base", "shm"]),
-        "leak_bytes_per_s": st.sampled_from([1000, 4096, 50_000])}),
+        "leak_bytes_per_s": st.sampled_from([1, 1000, 4096, 50_000])}),
     st.fixed_dictionaries({"fail_every": st.integers(1, 5)}),
     st.fixed_dictionaries({"fail_nth": st.integers(1, 9)}),
 ), max_size=4)
@@ -94,10 +96,20 @@ table_settings = st.fixed_dictionaries({
     "half_open_limit": st.sampled_from([0, 0, 2]), "sessions_per_host": st.sampled_from([0, 0, 3]),
     "zone": st.sampled_from(["none", "vlan"]), "non_ip": st.sampled_from(["forward", "drop"]),
     "orphan_fragments": st.sampled_from(["forward", "drop"]),
-    "fragments_max": st.sampled_from([1, 2, 1024]), "udp_s": st.sampled_from([3, 180]),
-    "tcp_halfopen_s": st.just(10), "tcp_timewait_s": st.just(1), "tcp_rst_s": st.just(5),
-    "tcp_halfclose_s": st.sampled_from([2, 120]), "tcp_s": st.just(3600),
+    "fragments_max": st.sampled_from([1, 2, 1024]), "tcp_timewait_s": st.just(1),
+    "timeline_interval_s": st.sampled_from([0, 0.3, 1, 2, 10, 1000]),
 })
+# Ticks, and timeouts of not too many of them: what may be done at each tick, the twin does.
+ticks = st.one_of(
+    st.fixed_dictionaries({
+        "sweep_s": st.sampled_from([1, 1, 7, 2.5]), "udp_s": st.sampled_from([3, 180]),
+        "tcp_s": st.just(3600), "tcp_halfclose_s": st.sampled_from([2, 120]),
+        "tcp_halfopen_s": st.just(10), "tcp_rst_s": st.just(5)}),
+    st.fixed_dictionaries({
+        "sweep_s": st.sampled_from([0.001, 0.02]), "udp_s": st.sampled_from([0.5, 3]),
+        "tcp_s": st.just(4), "tcp_halfclose_s": st.just(2), "tcp_halfopen_s": st.just(3),
+        "tcp_rst_s": st.just(0.0015), "icmp_s": st.just(2), "other_s": st.just(1)}))
+table_settings = st.tuples(table_settings, ticks).map(lambda both: both[0] | both[1])
 
 memory_settings = st.fixed_dictionaries({
     "ram_bytes": st.integers(60, 120).map(lambda pages: pages * PAGE),

@@ -74,23 +74,47 @@ def standing_of(twin: reference.Firewall) -> list[tuple]:
 
 
 def assert_same(settings: Settings, chunks: list[Chunk], **options: Any) -> Engine:
-    """Engine and twin agree in every verdict, reason, transition, event, counter and the outcome;
-    and every law holds."""
-    found, engine = run_engine(settings, chunks, **options)
-    wanted, twin = run_twin(settings, chunks)
-    for number, (got, want) in enumerate(zip(found.tolist(), wanted, strict=True), 1):
-        assert tuple(got) == want, f"packet {number}: engine {got}, twin {want}"
-    assert_equal_tree(engine.transitions.to_dicts(), twin.transitions, "transitions")
-    assert_equal_tree(engine.events.to_dicts(), twin.events, "events")
-    assert_equal_tree(engine.counters(), twin.counters())
-    if len(found):
+    """Engine and twin agree in every verdict and reason, and in all that ``compare`` sees."""
+    pair = Pair(settings, **options)
+    for chunk in chunks:
+        pair.process(chunk)
+    pair.compare()
+    return pair.engine
+
+
+class Pair:
+    """An engine and its twin that are given the same packets and the same orders."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        self.engine = Engine(settings, **options)
+        self.twin = reference.Firewall(config_of(settings))
+
+    def process(self, chunk: Chunk) -> None:
+        """Judges the chunk twice; each packet's outcome is compared."""
+        found = self.engine.process(chunk).tolist()
+        for i in range(len(chunk)):
+            want = self.twin.packet(
+                chunk.frame(i), int(chunk.time_ns[i]), int(chunk.length[i]), int(chunk.link[i]))
+            assert tuple(found[i]) == tuple(map(int, want)), (
+                f"packet {self.twin.packets}: engine {found[i]}, twin {want}")
+
+    def configure(self, **changes: Any) -> None:
+        """Changes settings of both."""
+        self.engine.configure(**changes)
+        self.twin.configure(**changes)
+
+    def compare(self) -> None:
+        """The same transitions, events, counters, outcome and sessions; and every law holds."""
+        engine, twin = self.engine, self.twin
+        assert_equal_tree(engine.transitions.to_dicts(), twin.transitions, "transitions")
+        assert_equal_tree(engine.events.to_dicts(), twin.events, "events")
+        assert_equal_tree(engine.counters(), twin.counters())
         assert engine.outcome() == twin.outcome()
-    assert sessions_of(engine) == standing_of(twin)
-    assert engine.fastpath.counters()["half_open"] == sum(
-        session.half_open for session in twin.sessions.values())
-    laws = engine.laws()
-    assert all(laws.values()), [name for name, holds in laws.items() if not holds]
-    return engine
+        assert sessions_of(engine) == standing_of(twin)
+        assert engine.fastpath.counters()["half_open"] == sum(
+            session.half_open for session in twin.sessions.values())
+        laws = engine.laws()
+        assert all(laws.values()), [name for name, holds in laws.items() if not holds]
 
 
 def assert_equal_tree(got: Any, want: Any, path: str = "counters") -> None:

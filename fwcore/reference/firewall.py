@@ -209,6 +209,7 @@ class Firewall(Clock):
     def configure(self, **changes: Any) -> None:
         """Change soft settings; a change of av-failopen ends the one-shot residue [H]."""
         released = self.latch and changes.get("av_failopen", "one-shot") != "one-shot"
+        self.ips_drain()  # at the rate that held until now
         for name, value in changes.items():
             if not hasattr(self.config, name):
                 raise AttributeError(f"no setting {name!r}")

@@ -79,11 +79,13 @@ class Inspection(Eviction):
         return cause
 
     def ips_drain(self) -> None:
-        """Empty the IPS buffer by what its throughput allowed since the last time."""
+        """Empty the IPS buffer by what its throughput allowed since the last time; 0: by all."""
         self.ips_carry += (self.now - self.ips_drained_ns) * self.config.ips_throughput_bps
         self.ips_drained_ns = self.now
         drained, self.ips_carry = divmod(self.ips_carry, 8 * SECOND)
         self.ips_level = max(0, self.ips_level - drained)
+        if self.config.ips_throughput_bps == 0:
+            self.ips_level = 0
         if self.ips_level == 0:
             self.ips_carry = 0
 

@@ -1,0 +1,228 @@
+"""What falls due between packets: ticks, owed pages, rounds of idledrop, samples; odd clocks."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+from frames import ethernet, ip, tcp, udp
+from twin import Pair, assert_same
+
+from fwcore.capture import Chunk
+from fwcore.engine import Engine
+from fwcore.settings import load
+
+S = 10**9
+PAGE = 4096
+T0 = 10**18
+YEARS = 54 * 365 * 86400 * S
+
+
+def udp_from(host, payload=0, length=None):
+    """A frame of one host, for a chunk: (frame, length on the wire)."""
+    frame = ethernet(ip(f"10.0.{host >> 8}.{host & 255}", "192.0.2.1", 17, udp(host, 53, payload)))
+    return frame, len(frame) if length is None else length
+
+
+def largest():
+    """As much payload as a frame can have: no IP length, so that what the wire says holds."""
+    frame = udp_from(1)[0]
+    return frame[:16] + b"\0\0" + frame[18:], 2**32 - 1
+
+
+def tcp_from(host, flags="A", payload=0):
+    frame = ethernet(ip(f"10.0.0.{host}", "192.0.2.1", 6, tcp(1000 + host, 80, flags, payload)))
+    return frame, len(frame)
+
+
+def chunk_of(*rows):
+    """(ns after T0, frame, length on the wire) each."""
+    times, frames, lengths = zip(*((T0 + at, *row) for at, row in rows), strict=True)
+    return Chunk.from_frames(list(frames), list(times), lengths=list(lengths))
+
+
+# --- ticks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sweep_s", [0.001, 0.02, 1, 7])
+def test_a_clock_may_jump_over_years(sweep_s):
+    frames = [udp_from(host)[0] for host in (1, 2, 3, 4, 1)]
+    times = [0, 1_700_000_000 * S, 1_700_000_001 * S, 1_700_000_500 * S, 1 << 62]
+    pair = Pair(load("plain", sweep_s=sweep_s, udp_s=3))
+    for frame, time_ns in zip(frames, times, strict=True):
+        pair.process(Chunk.from_frames([frame], [time_ns]))
+        pair.compare()
+    assert pair.engine.counters()["sessions"]["ended"]["expired"] == 4
+
+
+@pytest.mark.parametrize("at_ns", [4 * S, 5 * S, 5 * S + 1, 179 * S])
+def test_sessions_past_a_shorter_timeout_end_at_the_next_tick(at_ns):
+    pair = Pair(load("plain", udp_s=180))
+    pair.process(chunk_of((0, udp_from(1)), (S // 2, udp_from(2)), (at_ns, udp_from(3))))
+    pair.configure(udp_s=5)
+    pair.compare()
+    before = pair.engine.fastpath.now_ns
+    pair.process(chunk_of((at_ns + 1, tcp_from(1))))
+    assert pair.engine.fastpath.now_ns >= before
+    pair.process(chunk_of((at_ns + 2 * S, tcp_from(2))))
+    pair.compare()
+    assert pair.engine.fastpath.live == 3
+
+
+# --- the IPS buffer -----------------------------------------------------------------------------
+
+
+def ips_pair(socket_bytes, throughput_bps):
+    rules = [{"id": 1, "action": "accept", "inspection": "flow"}]
+    return Pair(load("fortios-7", ips_socket_bytes=socket_bytes, policies=rules,
+                     ips_throughput_bps=throughput_bps))
+
+
+@pytest.mark.parametrize("changes", [
+    {"ips_socket_bytes": 1 << 40}, {"ips_socket_bytes": 30_000}, {"ips_socket_bytes": 10},
+    {"ips_throughput_bps": 0}, {"ips_throughput_bps": 1}, {"ips_throughput_bps": 1 << 40},
+])
+def test_a_full_ips_buffer_follows_its_settings(changes):
+    pair = ips_pair(10_000, 8000)
+    pair.process(chunk_of((0, udp_from(1, 20_000)), (1, udp_from(2)), (S, udp_from(3))))
+    assert pair.engine.counters()["ips"]["full_count"] == 1
+    pair.configure(**changes)
+    pair.compare()
+    for at in (S + 1, 2 * S, 7 * S):
+        pair.process(chunk_of((at, udp_from(4 + at % 97)), (at, udp_from(1, 200))))
+        pair.compare()
+
+
+def test_a_wide_ips_buffer_drains_in_its_time():
+    pair = ips_pair(6 << 30, 8 << 30)
+    rows = [(0, largest()), (1, largest()), (4, udp_from(5))]
+    pair.process(chunk_of(*rows, (2 * S, udp_from(6)), (4 * S, udp_from(7))))
+    pair.compare()
+    assert pair.engine.counters()["reasons"]["ips_block"] == 2
+
+
+# --- rounds of idledrop and owed pages ----------------------------------------------------------
+
+
+def idledrop(**changes):
+    """100 pages, a page a session; base 95 from the start: the mode is on, nothing to kill."""
+    return load("fortios-7", **{
+        "ram_bytes": 100 * PAGE, "base_bytes": 95 * PAGE, "session_bytes": PAGE, "buckets": 4,
+        "max_connections": 16, "av_failopen": "idledrop", "cache_limit_bytes": 0,
+        "extreme_scope": "inspected", "midstream": "allow"} | changes)
+
+
+@pytest.mark.parametrize("interval_s", [0, 1, 2, 10, 1000])
+@pytest.mark.parametrize("variant", ["host", "idle"])
+def test_rounds_do_not_wait_for_samples(interval_s, variant):
+    settings = idledrop(timeline_interval_s=interval_s, idledrop_variant=variant,
+                        idledrop_idle_s=4)
+    rows = [(at, udp_from(at % 89)) for at in range(0, 30 * S, 1_700_000_000)]
+    engine = assert_same(settings, [chunk_of(*rows)])
+    assert engine.counters()["sessions"]["ended"]["killed"] > 5
+
+
+@pytest.mark.parametrize("interval_s", [0, 1, 10])
+def test_owed_pages_do_not_wait_for_samples(interval_s):
+    """All RAM is owed; preallocated sessions come, and at each tick a pass takes them."""
+    settings = load("plain", ram_bytes=50 * PAGE, max_connections=16, buckets=4, session_bytes=100,
+                    timeline_interval_s=interval_s,
+                    pressure=[{"at_s": 0, "owner": "base", "add_bytes": 100 * PAGE}])
+    rows = [(at, udp_from(at % 89)) for at in range(0, 30 * S, 1_700_000_000)]
+    engine = assert_same(settings, [chunk_of(*rows)])
+    assert engine.counters()["memory_tension"] == len(rows) - 1
+
+
+def test_rounds_go_on_after_more_samples_than_there_is_room_for():
+    rows = [(at * S // 2, udp_from(1)) for at in range(2 * 4200)]  # kept alive, and sampled
+    script = [{"at_s": 4199, "owner": "base", "add_bytes": 50 * PAGE}]
+    late = [(4200 * S + at * 300_000_000, udp_from(7 + at)) for at in range(20)]
+    settings = idledrop(base_bytes=40 * PAGE, pressure=script)
+    engine = assert_same(settings, [chunk_of(*rows, *late)])
+    assert len(engine.fastpath.samples()) < 4096
+    assert engine.counters()["sessions"]["ended"]["killed"] > 10
+
+
+def test_a_round_that_ends_nothing_is_not_repeated(monkeypatch):
+    """Only sessions that are spared stand: local TCP, and one that is not idle for long enough."""
+    rounds = []
+    whole = Engine._idledrop_round
+    monkeypatch.setattr(
+        Engine, "_idledrop_round", lambda self, *given: rounds.append(given) or whole(self, *given))
+    rules = [{"id": 1, "protocol": "tcp", "action": "local"}, {"id": 2, "action": "accept"}]
+    settings = idledrop(policies=rules, idledrop_variant="idle", idledrop_idle_s=900,
+                        udp_s=2000, tcp_s=100_000)
+    pair = Pair(settings)
+    pair.process(chunk_of((0, tcp_from(1)), (S, udp_from(2)), (400 * S, udp_from(2))))
+    pair.process(chunk_of((2000 * S, udp_from(3)), (2500 * S, tcp_from(1))))
+    pair.compare()
+    assert pair.engine.counters()["sessions"]["ended"]["killed"] == 1  # at 1300 s
+    assert len(rounds) <= 6
+    pair.process(chunk_of((100_000 * S, tcp_from(1))))
+    pair.compare()
+    assert pair.engine.counters()["sessions"]["ended"]["killed"] == 2
+    assert len(rounds) <= 8
+
+
+@pytest.mark.parametrize("changes", [
+    {"idledrop_idle_s": 3}, {"idledrop_variant": "host"}, {"av_failopen": "pass"}])
+def test_a_round_follows_its_settings(changes):
+    settings = idledrop(idledrop_variant="idle", idledrop_idle_s=900, config_freeze=False)
+    pair = Pair(settings)
+    pair.process(chunk_of((0, udp_from(1)), (S, udp_from(2)), (10 * S, udp_from(3))))
+    pair.configure(**changes)
+    pair.process(chunk_of((10 * S + 1, udp_from(4)), (20 * S, udp_from(5))))
+    pair.compare()
+
+
+# --- the timeline -------------------------------------------------------------------------------
+
+
+def test_rows_asked_for_do_not_stretch_the_grid():
+    with Engine(max_connections=16) as engine:
+        engine.process(chunk_of((0, udp_from(1))))
+        for _ in range(130_000):  # as many mode changes within one interval
+            engine.fastpath.sample()
+        engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(1, 4))))
+        times = engine.fastpath.samples()["time_ns"].tolist()
+        assert times == sorted(times)
+        assert times[-3:] == [T0 + at * S for at in (1, 2, 3)]
+
+
+def test_a_full_timeline_samples_half_as_often():
+    with Engine(max_connections=16) as engine:
+        engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(5000))))
+        times = engine.fastpath.samples()["time_ns"] - T0
+        assert times.tolist() == [at * S for at in range(0, 5000, 2)]
+
+
+# --- figures as wide as their settings ----------------------------------------------------------
+
+
+def test_an_object_may_be_as_large_as_its_limit():
+    rules = [{"id": 1, "action": "accept", "inspection": "proxy"}]
+    settings = load("fortios-7", ram_bytes=1 << 44, oversize_bytes=1 << 40, policies=rules)
+    pair = Pair(settings)
+    pair.process(chunk_of(*((at, largest()) for at in range(300))))
+    pair.compare()
+    assert pair.engine.counters()["proxy"]["objects_oversize"] == 1
+    pair.process(chunk_of((500 * S, tcp_from(1))))  # the session is over, its pages are given back
+    pair.compare()
+
+
+def test_a_table_that_cannot_be_had_leaves_the_old_one(monkeypatch):
+    """The memory is refused after the settings were found good: nothing has changed."""
+    with Engine(load("cos-core", max_connections=64, ram_bytes=1 << 40)) as engine:
+        engine.process(chunk_of((0, udp_from(1))))
+        monkeypatch.setattr("fwcore.engine._check_room", lambda config: None)
+        monkeypatch.setattr(Engine, "_check_pages", lambda *_: None)
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, limits[1]))
+        try:
+            with pytest.raises(MemoryError):
+                engine.restart(max_connections=100_000_000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        engine.process(chunk_of((S, udp_from(2)), (500 * S, udp_from(3))))
+        assert engine.fastpath.max_connections == 64
+        assert engine.counters()["sessions"]["created"] == 3
