@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fwcore.bench_cases import CHUNK_SIZE
-from fwcore.capture import Chunk, open_capture
+from fwcore.capture import CHUNK_SIZE, Chunk, open_capture
 
 PACKETS = 4 * 32 * CHUNK_SIZE
 

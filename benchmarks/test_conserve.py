@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwcore.bench_cases import GIB, conserve_engine, pressure
+from fwcore.bench.cases import GIB, conserve_engine, pressure
 from fwcore.capture import synth
 
 

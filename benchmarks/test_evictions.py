@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from shared import PACKETS
 
-from fwcore.bench_cases import Openings
+from fwcore.bench.traffic import Openings
 from fwcore.engine import Engine
 from fwcore.settings import load
 

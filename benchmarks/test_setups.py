@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from shared import PACKETS
 
-from fwcore.bench_cases import WIDE, MixOpenings, OfficeOpenings, office_policies
+from fwcore.bench.cases import WIDE
+from fwcore.bench.traffic import MixOpenings, OfficeOpenings, office_policies
 from fwcore.capture import CHUNK_SIZE, synth
 from fwcore.engine import Engine
 from fwcore.settings import load

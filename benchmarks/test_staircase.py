@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared import PACKETS, later
 
 from fwcore._bare import BareLoop, bench_parse
-from fwcore.bench_cases import drive, mapped
+from fwcore.bench.turns import drive, mapped
 from fwcore.capture import open_capture
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwcore.bench_cases import Openings
+from fwcore.bench.traffic import Openings
 from fwcore.engine import Engine
 from fwcore.settings import load
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fwcore.bench_cases import CASES
+from fwcore.bench.cases import CASES
 
 
 @pytest.mark.parametrize("name", ["everything-65536", "ipv6-1000", "mix-1000", "slow-1000"])

@@ -582,8 +582,12 @@ def _pair(text: str) -> tuple[str, int | bool]:
 
 @app.command()
 @click.option("--baseline", type=click.Path(), metavar="FILE", help="An earlier run's JSON lines.")
+@click.option("--against", metavar="PYTHON",
+              help="The Python of another build, measured in turn with this one.")  # fmt: skip
 @click.option("--fail-over", metavar="SHARE", default=None,
-              help="Exit with 4 when slower than the baseline by more, like 20%.")  # fmt: skip
+              help="Exit with 4 when slower by more, like 20%.")  # fmt: skip
+@click.option("--markdown", type=click.Path(), metavar="FILE",
+              help="A summary for a job's page.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
 @click.option("--quick", is_flag=True, help="Small sizes, one run each: some 12 s in all.")
@@ -600,6 +604,7 @@ def bench(**given: Any) -> int:
     \b
     fwcore bench --json baseline.jsonl
     fwcore bench --baseline baseline.jsonl --fail-over 20%
+    fwcore bench --against before/bin/python --only hit-1000 --only setup-8
     """
     from fwcore import bench as module
 

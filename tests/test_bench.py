@@ -13,31 +13,28 @@ import pytest
 from fwcore import bench
 from fwcore._bare import BareLoop, bench_parse
 from fwcore._fastpath import Verdict
-from fwcore.bench_cases import (
-    CASES,
-    CHUNK_SIZE,
-    SLICES,
-    MixOpenings,
-    OfficeOpenings,
-    Openings,
-    Setup,
-    office_policies,
-)
-from fwcore.capture import Chunk, synth
+from fwcore.bench import guard, runs
+from fwcore.bench.cases import CASES
+from fwcore.bench.traffic import MixOpenings, OfficeOpenings, Openings, office_policies
+from fwcore.bench.turns import SLICES, Setup
+from fwcore.capture import CHUNK_SIZE, Chunk, synth
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
 
 FIELDS = {
-    "bench", "value", "unit", "median", "min", "max", "runs", "ratio_to_bare", "packets",
-    "sessions", "machine", "commit", "fwcore", "python", "numpy",
+    "bench", "value", "unit", "median", "min", "max", "runs", "values", "yardstick", "ratio",
+    "ratios", "packets", "sessions", "machine", "commit", "fwcore", "python", "numpy",
 }
 TINY = {"transition": (400, 100), "imix-file": (20_000, 100), "bytes-per-connection": (0, 40_000)}
 SLOW = ("import", "start")  # processes of their own; test_a_quick_run has one
 
 
-def made(name, ratio=0.5, value=20.0, quick=False):
+def made(name, ratios=(0.49, 0.5, 0.51), values=(20.4, 20.0, 19.6), quick=False):
     """A record as a run would give it."""
-    return {"bench": name, "value": value, "ratio_to_bare": ratio, "quick": quick}
+    return {"bench": name, "values": list(values), "ratios": list(ratios), "quick": quick,
+            "median": sorted(values)[len(values) // 2], "unit": CASES[name].unit,
+            "machine": {"cpu": "c", "architecture": "a"}, "python": "3", "numpy": "2",
+            "fwcore": "0"}
 
 
 def write(path, *records):
@@ -173,66 +170,151 @@ def test_json_on_standard_output_replaces_the_table(capsys):
     assert (record["bench"], record["runs"]) == ("read", 2)
 
 
-def test_a_run_held_against_itself_and_against_a_faster_one(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "measure", lambda case, directory, quick: {
-        "value": 30.0, "bare_ns": 12.0, "each_ns": 30.0, "packets": 1, "sessions": 1,
-        "detail": {}})
-    same = write(tmp_path / "same", made("read", 0.4), made("parse", 0.47))
-    faster = write(tmp_path / "faster", made("read", 0.4), made("parse", 0.49))
-    assert bench.run(["read", "parse"], repeat=1, baseline=same, fail_over="20%") == 0
-    assert "0 slower" in capsys.readouterr().out
-    assert bench.run(["read", "parse"], repeat=1, baseline=faster, fail_over="20%") == 4
+class Processes:
+    """Stands for the processes: how many were asked for, and what each would measure."""
+
+    def __init__(self, monkeypatch, speeds, other=None):
+        self.speeds, self.other, self.count = speeds, other, 0
+        monkeypatch.setattr(runs, "measure", self.measure)
+
+    def measure(self, case, directory, quick, python=None):
+        speed = (self.speeds if python is None else self.other)[self.count // (
+            2 if self.other else 1) % len(self.speeds)]
+        self.count += 1
+        return {"value": 12.0 / speed, "bare_ns": 12.0, "each_ns": 12.0 / speed, "packets": 1,
+                "sessions": 1, "detail": {}}
+
+
+@pytest.mark.parametrize("before, code, told", [
+    ((0.49, 0.50, 0.51), 0, "1 benchmark held against what was before, 0 slower"),
+    ((0.62, 0.63, 0.64), 4, "read: 26% slower; of the yardstick 0.5 (0.49 to 0.51), before 0.63"),
+    ((0.40, 0.41, 0.42), 0, "0 slower"),
+    ((0.45, 0.63, 0.64), 0, "0 slower"),  # its own spread reaches down to what is seen now
+])
+def test_a_run_against_a_baseline(before, code, told, tmp_path, monkeypatch, capsys):
+    Processes(monkeypatch, (0.49, 0.50, 0.51))
+    path = write(tmp_path / "baseline", made("read", before))
+    assert bench.run(["read"], repeat=3, baseline=path, fail_over="20%") == code
+    assert told in capsys.readouterr().out
+
+
+def test_what_is_red_is_measured_again_and_fails_only_when_it_is_red_again(
+        tmp_path, monkeypatch, capsys):
+    path = write(tmp_path / "baseline", made("read", (0.5, 0.5, 0.5)), made("parse"))
+    disturbed = Processes(monkeypatch, (0.3, 0.3, 0.3, 0.5, 0.5, 0.5))
+    assert bench.run(["read"], repeat=3, baseline=path) == 0
+    assert disturbed.count == 6
+    assert "once more: read" in capsys.readouterr().out
+    slow = Processes(monkeypatch, (0.3, 0.3, 0.3))
+    assert bench.run(["read"], repeat=3, baseline=path) == 4
+    assert slow.count == 6
+
+
+@pytest.mark.parametrize("other, code", [
+    ((0.5, 0.4, 0.3), 0),               # both wander, the pairs do not
+    ((0.6, 0.48, 0.36), 4),             # a fifth slower in each pair
+    ((0.6, 0.48, 0.29), 0),             # not in each
+])
+def test_two_builds_are_compared_pair_by_pair(other, code, monkeypatch, capsys, tmp_path):
+    Processes(monkeypatch, (0.5, 0.4, 0.3), other)
+    page = tmp_path / "summary.md"
+    assert bench.run(["read"], repeat=3, against="python3", fail_over="15%",
+                     markdown=str(page)) == code
+    assert ("**slower**" in page.read_text()) == (code == 4)
+
+
+def test_nothing_is_passed_over_in_silence(tmp_path, monkeypatch, capsys):
+    Processes(monkeypatch, (0.49, 0.50, 0.51))
+    path = write(tmp_path / "baseline", made("read"), made("hit-1000"))
+    assert bench.run(["read", "parse", "crossings"], repeat=3, baseline=path) == 0
     out = capsys.readouterr().out
-    assert "1 slower" in out
-    assert "parse: 22% slower" in out
+    assert "not in the baseline, so not held: parse, crossings" in out
+    assert "in the baseline, but not run: hit-1000" in out
+    assert "a difference of two figures, so not held: crossings" in out
+    assert "the baseline is of another processor: c, here" in out
+    assert "the baseline is of another Python: 3, here" in out
+
+
+def test_a_process_runs_this_package_whatever_stands_in_the_present_directory(
+        tmp_path, monkeypatch):
+    package = tmp_path / "fwcore"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('a checkout without its modules')")
+    monkeypatch.chdir(tmp_path)
+    case = CASES["import"]
+    assert runs.measure(case, str(tmp_path), True)["value"] > 0
+
+
+def test_another_build_that_cannot_be_started_is_named(tmp_path):
+    with pytest.raises(FwcoreError, match="--against /nonexistent: cannot be started"):
+        runs.measure(CASES["read"], str(tmp_path), True, "/nonexistent")
 
 
 # --- the baseline ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("old, new, share, behind", [
-    (made("read", 0.5), made("read", 0.5), 0.2, False),
-    (made("read", 0.5), made("read", 0.42), 0.2, False),
-    (made("read", 0.5), made("read", 0.41), 0.2, True),
-    (made("read", 0.5), made("read", 0.9), 0.0, False),
-    (made("read", 0.5, value=1.0), made("read", 0.5, value=99.0), 0.2, False),
-    (made("bytes-per-connection", None, 150), made("bytes-per-connection", None, 152), 0.2, False),
-    (made("bytes-per-connection", None, 150), made("bytes-per-connection", None, 200), 0.2, True),
+@pytest.mark.parametrize("old, new, share, red", [
+    ((0.50, 0.50, 0.50), (0.50, 0.50, 0.50), 0.2, False),
+    ((0.50, 0.50, 0.50), (0.42, 0.42, 0.42), 0.2, False),
+    ((0.50, 0.50, 0.50), (0.41, 0.41, 0.41), 0.2, True),
+    ((0.50, 0.50, 0.50), (0.41, 0.41, 0.50), 0.2, False),   # one process was as quick as before
+    ((0.50, 0.50, 0.50), (0.90, 0.90, 0.90), 0.0, False),
 ])
-def test_ratios_are_compared_and_not_speeds(old, new, share, behind):
-    [(name, _, too_slow)] = bench.compared([new], {old["bench"]: old}, share)
-    assert (name, too_slow) == (old["bench"], behind)
+def test_a_finding_is_a_median_and_a_gap(old, new, share, red):
+    finding = guard.compare("read", made("read", new), made("read", old), share)
+    assert finding.red == red
 
 
-def test_differences_of_differences_and_new_cases_are_not_compared():
-    assert bench.compared([made("crossings")], {"crossings": made("crossings")}, 0.2) == []
-    assert bench.compared([made("read")], {"parse": made("parse")}, 0.2) == []
+@pytest.mark.parametrize("old, new, red", [(150, 152, False), (150, 200, True)])
+def test_an_amount_is_held_against_an_amount(old, new, red):
+    name = "bytes-per-connection"
+    finding = guard.compare(name, made(name, (), [new] * 3), made(name, (), [old] * 3), 0.2)
+    assert finding.red == red
+    assert finding.slower == pytest.approx(new / old - 1)
+
+
+def test_a_start_is_held_against_an_empty_python():
+    assert {CASES["start"].yardstick, CASES["import"].yardstick} == {"an empty Python"}
+    assert {case.yardstick for case in CASES.values()} == {"an empty Python", "bare loop"}
 
 
 @pytest.mark.parametrize("text, share", [("20%", 0.2), ("0.2", 0.2), (0.2, 0.2), (" 5 %", 0.05),
-                                         ("0%", 0.0)])
+                                         ("0%", 0.0), ("1", 1.0), ("1000%", 10.0)])
 def test_shares(text, share):
-    assert bench.parse_share(text) == pytest.approx(share)
+    assert guard.parse_share(text) == pytest.approx(share)
 
 
-@pytest.mark.parametrize("text", ["", "%", "much", "-1%", "nan", "1e9%", "inf"])
+@pytest.mark.parametrize("text", ["", "%", "much", "-1%", "nan", "1e9%", "inf", "1001%"])
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(FwcoreError, match="fail-over"):
-        bench.parse_share(text)
+        guard.parse_share(text)
+
+
+@pytest.mark.parametrize("text", ["20", 20, "1.01"])
+def test_a_bare_number_above_one_is_no_guard_that_never_fires(text):
+    with pytest.raises(FwcoreError, match=f"is {text}% meant"):
+        guard.parse_share(text)
+
+
+GOOD = json.dumps(made("read"))
 
 
 @pytest.mark.parametrize("content, message", [
     ("", "is empty"),
     ("\n\n", "is empty"),
     ("no json\n", "line 1 is no result"),
-    ('{"bench": "read", "value": 1, "ratio_to_bare": 1}\n[]\n', "line 2 is no result"),
-    ('{"bench": "read", "value": "fast", "ratio_to_bare": 1}\n', "line 1 is no result"),
-    ('{"bench": "other", "value": 1, "ratio_to_bare": 1}\n', "none of these benchmarks"),
-    ('{"bench": "read", "value": 1, "ratio_to_bare": 1, "quick": true}\n', "with --quick"),
+    (GOOD + "\n[]\n", "line 2 is no result"),
+    ("[" * 100_000 + "\n", "line 1 is no result"),
+    (json.dumps(made("read", ("fast",))), "line 1 is no result"),
+    (json.dumps(made("read", (0.0, 0.1, 0.1))), "line 1 is no result"),
+    (json.dumps(made("read", (), (0, 0, 0))), "line 1 is no result"),
+    (json.dumps(made("parse")), "none of these benchmarks"),
+    (json.dumps(made("read", quick=True)), "with --quick"),
+    (json.dumps(made("read", (0.5, 0.5))), "fewer than 3 runs"),
 ])
 def test_a_baseline_that_does_not_fit_is_refused_before_anything_runs(
         content, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it was run"))
+    monkeypatch.setattr(runs, "measure", lambda *_: pytest.fail("it was run"))
     path = tmp_path / "baseline.jsonl"
     path.write_text(content)
     with pytest.raises(FwcoreError, match=message):
@@ -242,7 +324,9 @@ def test_a_baseline_that_does_not_fit_is_refused_before_anything_runs(
 @pytest.mark.parametrize("given, message", [
     ({"only": ["reed"]}, "did you mean read"),
     ({"repeat": 0}, "0 runs"),
-    ({"fail_over": "20%"}, "needs a --baseline"),
+    ({"fail_over": "20%"}, "needs something to hold"),
+    ({"baseline": "a", "against": "b"}, "not both"),
+    ({"against": "python3", "repeat": 2}, "2 runs say nothing"),
     ({"baseline": "/nonexistent/file"}, "No such file"),
     ({"only": ["read"], "repeat": 1, "quick": True, "json_file": "/nonexistent/file"},
      "cannot be written"),
@@ -256,4 +340,4 @@ def test_mistakes_are_one_clear_line(given, message):
 def test_a_process_that_fails_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("FWCORE_BENCH_CPU", "none")
     with pytest.raises(FwcoreError, match="bench read: its process failed: ValueError"):
-        bench.measure(CASES["read"], str(tmp_path), True)
+        runs.measure(CASES["read"], str(tmp_path), True)

@@ -353,7 +353,8 @@ def test_bench_passes_its_options_on(run, monkeypatch):
                "--fail-over", "20%", "--json", "-") == (4, "", "")
     assert run("bench") == (4, "", "")
     assert asked[0] == {"quick": True, "only": ("parse",), "repeat": 2, "baseline": "b.jsonl",
-                        "fail_over": "20%", "json_file": "-"}
+                        "fail_over": "20%", "json_file": "-", "against": None,
+                            "markdown": None}
     assert asked[1]["quick"] is False
 
 
@@ -364,7 +365,7 @@ def test_standard_input_is_not_compared(run, played):
 
 
 def test_bench_help_names_every_benchmark():
-    from fwcore.bench_cases import CASES
+    from fwcore.bench.cases import CASES
 
     said = " ".join(cli.bench.help.split()).partition("Benchmarks: ")[2].partition(".")[0]
     assert said.split(", ") == list(CASES)

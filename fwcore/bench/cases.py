@@ -1,8 +1,8 @@
 """What ``fwcore bench`` measures: one case answers one question.
 
-    bench.run ── a fresh process a run ──►  python -m fwcore.bench_cases NAME SETUP
-                                            pinned; makes its capture; bare, fwcore, bare, fwcore
-              ◄── one JSON line ──
+    runs ── a fresh process a run ──►  python -m fwcore.bench.worker NAME SETUP
+                                       pinned; makes its capture; bare, fwcore, bare, fwcore
+         ◄── one JSON line ──
 
 The staircase goes up a capture of 60-byte frames in a mapped, warm file; each step does all that
 the one before it did:
@@ -13,18 +13,13 @@ the one before it did:
     miss         ... where every packet makes a session
     everything   + what ``Engine.process`` adds: recount, stops, policies if any
 
-``value`` is the median over the slices of one process. ``bare_ns`` is what the bare loop (_bare.h)
-took for a packet of the same file, measured in turn with the slices; it maps the file anew, too.
-
 Laws: a case asserts no speed; it does assert that the work was done (packets, sessions, verdicts).
 Everything is deterministic but time.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import mmap
 import os
 import statistics
 import subprocess
@@ -33,47 +28,48 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace as replaced
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fwcore._bare import BareLoop, bench_parse
+from fwcore._bare import bench_parse
 from fwcore._fastpath import Verdict, blake2b16
+from fwcore.bench.traffic import (
+    MixOpenings,
+    OfficeOpenings,
+    Openings,
+    earlier,
+    office_policies,
+    write_part,
+)
+from fwcore.bench.turns import (
+    SLICES,
+    Measured,
+    Setup,
+    along_file,
+    alternate,
+    bare_loop,
+    bare_time,
+    chunk_step,
+    drive,
+    finished,
+    many_slices,
+    timed,
+    whole_slices,
+)
 from fwcore.capture import CHUNK_SIZE, Chunk, open_capture, synth
-from fwcore.capture.assemble import RECORD_BYTES, TCP, Columns
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
 from fwcore.replay import result_body
 from fwcore.settings import load
 
-SLICES = 4                  # bare, fwcore, bare, fwcore ... within one process
 PLAIN_CONNECTIONS = 262_144
 MILLION = 1_000_000
 SLOW_PPS = 10_000
 GIB = 1 << 30
 # pages for every proxied session
 WIDE: dict[str, Any] = {"ram_bytes": 256 * GIB, "proxy_max_sessions": 1 << 24}
-
-
-class Setup(NamedTuple):
-    """What a run is given: sizes may be scaled down, the directory is gone afterwards."""
-
-    directory: str
-    packets: int
-    sessions: int
-
-
-class Measured(NamedTuple):
-    """What one process found out. ``each_ns``: the time that is held against ``bare_ns``."""
-
-    value: float
-    bare_ns: float | None
-    each_ns: float | None
-    packets: int
-    sessions: int
-    detail: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,8 @@ class Case:
     packets: int
     sessions: int
     aim: str = ""
-    compared: bool = True       # by --baseline
+    compared: bool = True       # by the guard; a difference of two figures is not
+    yardstick: str = "bare loop"    # what its ratio is held against
     on_request: bool = False    # runs only when it is named: large files
     quick_packets: int = SLICES * 12 * CHUNK_SIZE
     quick_sessions: int = 65_536
@@ -98,202 +95,6 @@ class Case:
             return Setup(directory, self.packets, self.sessions)
         return Setup(directory, min(self.packets, self.quick_packets),
                      min(self.sessions, self.quick_sessions))
-
-
-# --- traffic --------------------------------------------------------------------------------------
-
-
-class Openings(synth.Uniform):
-    """The uniform workload's sessions, one packet each, in order: packet i is session i."""
-
-    def columns(self, index: np.ndarray) -> Columns:
-        client, client_port = self._clients(index)
-        return Columns(client, synth.SERVER_NET + 1, client_port, 5001,
-                       stamp=index & np.uint64(0xFFFF))
-
-
-class MixOpenings(synth.Mix):
-    """The first packet of each session of ``mix``: TCP and UDP, IPv6, all its policies."""
-
-    def columns(self, index: np.ndarray) -> Columns:
-        random = synth.scrambled(index, self.seed, 1)
-        client, client_port = self._clients(index)
-        return self.course.columns(
-            step=np.zeros_like(index), random=random, client=client, client_port=client_port,
-            **self.choose(index, random))
-
-
-class OfficeOpenings(synth.Uniform):
-    """SYNs, a session each, spread evenly over the policies of ``office_policies``."""
-
-    policy_count: ClassVar[int] = 1000
-
-    def layouts(self) -> tuple[Any, ...]:
-        return (synth.Layout(4, TCP, b"", self.snap_bytes),)
-
-    def columns(self, index: np.ndarray) -> Columns:
-        number = synth.below(synth.scrambled(index, self.seed, 1), self.policy_count)
-        turn, host = synth.divided(index, 200)
-        client = np.uint64(synth.CLIENT_NET) + number // np.uint64(4) * np.uint64(65536)
-        server = np.uint64(synth.SERVER_NET) + number % np.uint64(500) * np.uint64(256)
-        ports = np.array([_office_port(i) for i in range(self.policy_count)], np.uint64)
-        return Columns(client + host + np.uint64(10), server + host + np.uint64(10),
-                       turn % np.uint64(synth.PORTS) + np.uint64(synth.FIRST_PORT),
-                       ports[number.astype(np.intp)], flags=synth.SYN)
-
-
-def _office_port(number: int) -> int:
-    """A few services carry most rules: every second one is 443, every fourth 80, then 22, 53 ..."""
-    services = (443, 80, 22, 53, 25, 3389, 445, 8443)
-    return services[min(((number + 1) & -(number + 1)).bit_length() - 1, len(services) - 1)]
-
-
-def office_policies(count: int = 1000) -> list[dict[str, Any]]:
-    """``count`` rules between a site's /16 and a server's /24, one service each; every tenth has
-    no ports, so that it stands in every port's list."""
-    rows: list[dict[str, Any]] = []
-    for number in range(count):
-        row: dict[str, Any] = {
-            "id": number + 1, "source": [f"10.{number // 4}.0.0/16"],
-            "destination": [f"198.{18 + number % 500 // 256}.{number % 500 % 256}.0/24"],
-            "protocol": "tcp", "action": "accept", "inspection": "none",
-        }
-        if number % 10 != 9:
-            row["ports"] = [_office_port(number)]
-        rows.append(row)
-    return rows
-
-
-def write_part(path: Path, workload: synth.Workload, first: int, last: int) -> Path:
-    """Packets first to last - 1 of a workload as a pcap."""
-    with open(path, "wb") as file:
-        file.write(synth.PCAP_HEADER)
-        for begin in range(first, last, synth.BLOCK):
-            frames, _ = workload.frames(begin, min(begin + synth.BLOCK, last), RECORD_BYTES)
-            file.write(frames.data.data)
-    return path
-
-
-def earlier(chunk: Chunk) -> Chunk:
-    """The chunk in the time just before START_NS, a packet every 100 ns."""
-    count = len(chunk)
-    times = synth.START_NS - 100 * np.arange(count, 0, -1, dtype=np.int64)
-    return replaced(chunk, time_ns=times)
-
-
-# --- measuring ------------------------------------------------------------------------------------
-
-
-def mapped(path: Path) -> np.ndarray:
-    """The file, mapped anew."""
-    with open(path, "rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-
-
-def bare_loop(path: Path, sessions: int) -> BareLoop:
-    """A bare loop that knows every session of the file, at the begin of a fresh map of it."""
-    bare = BareLoop(sessions, np.fromfile(path, np.uint8))
-    bare.run(1 << 62)
-    bare.rewind(mapped(path))
-    return bare
-
-
-def timed(work: Callable[[], Any]) -> int:
-    """Wall nanoseconds of a call, or what it says itself (an int)."""
-    begin = time.perf_counter_ns()
-    said = work()
-    return said if isinstance(said, int) else time.perf_counter_ns() - begin
-
-
-def bare_time(bare: BareLoop, count: int) -> int:
-    """Nanoseconds for the next ``count`` records."""
-    begin = time.perf_counter_ns()
-    bare.run(count)
-    return time.perf_counter_ns() - begin
-
-
-class Turns(NamedTuple):
-    """Nanoseconds of each slice, by who did it; ``packets`` in a slice."""
-
-    bare: list[int]
-    others: list[list[int]]
-    packets: int
-
-    def each_ns(self, which: int = 0) -> float:
-        return statistics.median(self.others[which]) / self.packets
-
-    @property
-    def bare_ns(self) -> float:
-        return statistics.median(self.bare) / self.packets
-
-
-def alternate(
-    bare: BareLoop, packets: int, steps: Sequence[Callable[[], Any]], slices: int = SLICES,
-) -> Turns:
-    """Bare loop and steps in turn; each call of a step does the next slice of the packets."""
-    count = packets // slices
-    turns = Turns([], [[] for _ in steps], count)
-    for _ in range(slices):
-        turns.bare.append(bare_time(bare, count))
-        for spent, step in zip(turns.others, steps, strict=True):
-            spent.append(timed(step))
-    return turns
-
-
-def chunk_step(
-    chunks: Iterator[Chunk], per_slice: int, work: Callable[[Chunk], Any],
-) -> Callable[[], None]:
-    """A step that takes the chunks of one slice through ``work``."""
-
-    def step() -> None:
-        for chunk in islice(chunks, per_slice):
-            work(chunk)
-
-    return step
-
-
-def along_file(
-    path: Path, packets: int, sessions: int, work: Callable[[Chunk], Any],
-    known: int | None = None,
-) -> Turns:
-    """The staircase's measurement: read the file chunk by chunk, ``work`` on each."""
-    bare = bare_loop(path, known or sessions)
-    with open_capture(str(path)) as reader:
-        step = chunk_step(iter(reader), packets // SLICES // CHUNK_SIZE, work)
-        return alternate(bare, packets, [step])
-
-
-def whole_slices(packets: int) -> int:
-    """The packets that make slices of whole chunks."""
-    return max(1, packets // (SLICES * CHUNK_SIZE)) * SLICES * CHUNK_SIZE
-
-
-def many_slices(packets: int) -> int:
-    """More of them where two ways are compared: a disturbance then spoils one pair only."""
-    return 4 * SLICES if packets % (4 * SLICES * CHUNK_SIZE) == 0 else SLICES
-
-
-def drive(engine: Engine) -> Callable[[Chunk], None]:
-    """Chunks straight through the fast path, without what the engine adds."""
-    room = np.zeros(CHUNK_SIZE, np.uint16)
-    load_chunk, run = engine.fastpath.load, engine.fastpath.run
-
-    def work(chunk: Chunk) -> None:
-        load_chunk(chunk, room[:len(chunk)])
-        while run():
-            pass
-
-    return work
-
-
-def finished(turns: Turns, setup: Setup, engine: Engine | None, packets: int,
-             **detail: Any) -> Measured:
-    """The usual end: nanoseconds a packet against the bare loop's."""
-    sessions = setup.sessions
-    if engine is not None:
-        sessions = engine.fastpath.live
-        detail["bytes_of_table"] = sum(engine.fastpath.memory.values())
-    return Measured(turns.each_ns(), turns.bare_ns, turns.each_ns(), packets, sessions, detail)
 
 
 # --- the staircase --------------------------------------------------------------------------------
@@ -576,20 +377,22 @@ def measure_share(setup: Setup) -> Measured:
 def spawn_ms(*arguments: str) -> float:
     """Wall time of a Python process from its start to its end."""
     begin = time.perf_counter_ns()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-P", *arguments], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter_ns() - begin) / 1e6
 
 
 def measure_start(setup: Setup, replayed: bool) -> Measured:
-    """Median of five processes; ``detail.python_ms`` is what an empty one takes."""
-    path, packets = uniform_file(setup._replace(sessions=1000, packets=500_000))
-    bare_ns = bare_time(bare_loop(path, 1000), packets) / packets
+    """Median of seven processes, in turn with an empty Python, which is the yardstick."""
     ten = Path(setup.directory) / "ten.pcap"
     synth.to_pcap(ten, synth.make("web", packets=10))
     words = ("-m", "fwcore", "replay", str(ten)) if replayed else ("-c", "import fwcore")
-    value = statistics.median(spawn_ms(*words) for _ in range(5))
-    empty = statistics.median(spawn_ms("-c", "pass") for _ in range(5))
-    return Measured(value, bare_ns, value * 1e6, 10 if replayed else 0, 0, {"python_ms": empty})
+    spent: list[list[float]] = [[], []]
+    for _ in range(7):
+        spent[0].append(spawn_ms("-c", "pass"))
+        spent[1].append(spawn_ms(*words))
+    empty, value = map(statistics.median, spent)
+    return Measured(value, empty * 1e6, value * 1e6, 10 if replayed else 0, 0,
+                    {"python_ms": empty})
 
 
 def resident_bytes() -> int:
@@ -709,9 +512,10 @@ def _cases() -> list[Case]:
         Case("share", "%", "pages, gate, ledgers and digest of a packet of mix", measure_share,
              PACKETS, 65_536, "at most 25 %", compared=False),
         Case("import", "ms", "python -c 'import fwcore'", partial(measure_start, replayed=False),
-             0, 0),
+             0, 0, yardstick="an empty Python"),
         Case("start", "ms", "python -m fwcore replay, ten packets",
-             partial(measure_start, replayed=True), 0, 0, "under 500 ms"),
+             partial(measure_start, replayed=True), 0, 0, "under 500 ms",
+             yardstick="an empty Python"),
         Case("bytes-per-connection", "bytes", "what the process grows by for a connection",
              measure_memory, 0, MILLION, "at most 160", quick_sessions=MILLION),
         Case("imix-file", "x", "a warm 1.5 GB file against the same packets in memory",
@@ -720,27 +524,3 @@ def _cases() -> list[Case]:
 
 
 CASES = {case.name: case for case in _cases()}
-
-
-# --- the worker -----------------------------------------------------------------------------------
-
-
-def pin() -> int | None:
-    """Keeps this process on one core (FWCORE_BENCH_CPU, or the last it may use); which."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    cpu = int(os.environ.get("FWCORE_BENCH_CPU", max(os.sched_getaffinity(0))))
-    os.sched_setaffinity(0, {cpu})
-    return cpu
-
-
-def main(arguments: Sequence[str]) -> int:
-    """NAME and the fields of a Setup as JSON; prints the Measured as JSON."""
-    name, fields = arguments
-    pin()
-    print(json.dumps(CASES[name].measure(Setup(*json.loads(fields)))._asdict()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

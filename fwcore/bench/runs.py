@@ -1,0 +1,293 @@
+"""fwcore bench: how fast the data plane is here, and whether it became slower.
+
+    for each case:  a temporary directory;  N times a fresh process, pinned to one core
+                    -> median, least, most; the ratio to its yardstick, measured in turn with it
+    --baseline, --against:  held against an earlier run, or against another build (guard.py)
+
+A ratio is (time of the yardstick) / (time of the case for a packet, set-up, transition ...): 0.5
+is half the yardstick's speed. The yardstick is the bare loop, and for what is a process of its own
+an empty Python. A ratio survives another load and, nearly, another machine; nanoseconds do not.
+
+Laws: no absolute speed is ever asserted; every number comes with the machine it was taken on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fwcore import __version__
+from fwcore.bench import guard
+from fwcore.bench.cases import CASES, Case
+from fwcore.bench.guard import Finding, Record
+from fwcore.errors import FwcoreError
+
+RUNS = 5
+QUICK_RUNS = 1
+FAIL_OVER = "20%"
+EXIT_SLOWER = 4
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+def run(
+    only: Sequence[str] = (),
+    repeat: int | None = None,
+    quick: bool = False,
+    baseline: str | None = None,
+    against: str | None = None,
+    fail_over: str | float | None = None,
+    json_file: str | None = None,
+    markdown: str | None = None,
+) -> int:
+    """Runs the cases and prints a row each; 0, or 4 when one became slower.
+
+    ``only``: names (default: all but those that run on request); ``repeat``: processes a case
+    (default 5, quick 1, quick and held against something 3); ``quick``: small sizes; ``baseline``:
+    JSON lines of an earlier run; ``against``: the Python of an environment with another build;
+    ``fail_over``: how much slower is too slow ("20%", 0.2); ``json_file``: JSON lines go there,
+    "-" prints them instead of the table; ``markdown``: a summary for a job's page goes there.
+    Raises FwcoreError.
+    """
+    cases = chosen(only)
+    held = baseline is not None or against is not None
+    runs = repeat or (RUNS if not quick else guard.RUNS_MIN if held else QUICK_RUNS)
+    share = guard.parse_share(FAIL_OVER if fail_over is None else fail_over)
+    before = _checked(cases, runs, quick, baseline, against, fail_over, repeat)
+    table = json_file != "-"
+    stream = sys.stdout if table else sys.stderr
+    if table:
+        print(heading(), flush=True)
+    records, others = [], before or {}
+    for record, other in records_of(cases, runs, quick, against):
+        records.append(record)
+        if other is not None:
+            others[record["bench"]] = other
+        print(row(record) if table else json.dumps(record), flush=True)
+    if json_file and table:
+        write_text(json_file, "".join(json.dumps(record) + "\n" for record in records))
+    if not held:
+        return 0
+    found = guard.findings(records, others, CASES, share, builds=against is not None)
+    found = confirmed(found, runs, quick, others, against, share, stream)
+    lines = report(found, share)
+    if before is not None:
+        lines += guard.strangeness(surroundings(), before) + guard.unheld(cases, before)
+    print("\n" + "\n".join(lines), file=stream)
+    if markdown:
+        write_text(markdown, as_markdown(found, lines))
+    return EXIT_SLOWER if any(finding.red for finding in found) else 0
+
+
+def _checked(cases: Sequence[Case], runs: int, quick: bool, baseline: str | None,
+             against: str | None, fail_over: object, repeat: int | None,
+             ) -> dict[str, Record] | None:
+    """The baseline, when there is one and all fits together. Raises FwcoreError."""
+    if repeat is not None and repeat < 1:
+        raise FwcoreError(f"bench: {repeat} runs; at least 1 is needed")
+    if baseline is not None and against is not None:
+        raise FwcoreError("bench: --baseline or --against, not both")
+    if fail_over is not None and baseline is None and against is None:
+        raise FwcoreError("bench: --fail-over needs something to hold the figures against: "
+                          "--baseline FILE or --against PYTHON")
+    if against is not None and runs < guard.RUNS_MIN:
+        raise FwcoreError(f"bench: {runs} runs say nothing of their spread; --repeat "
+                          f"{guard.RUNS_MIN} or more")
+    if baseline is None:
+        return None
+    before = guard.read_baseline(baseline)
+    guard.check_fit(before, cases, runs, quick, baseline)
+    return before
+
+
+def confirmed(found: Sequence[Finding], runs: int, quick: bool, others: dict[str, Record],
+              against: str | None, share: float, stream: Any) -> list[Finding]:
+    """The findings, where each red one was measured once more and is red only if it is again."""
+    red = [CASES[finding.name] for finding in found if finding.red]
+    if not red:
+        return list(found)
+    print(f"\nonce more: {', '.join(case.name for case in red)}", file=stream, flush=True)
+    second = {}
+    for record, other in records_of(red, runs, quick, against):
+        found_again = guard.findings([record], {record["bench"]: other or others[record["bench"]]},
+                                     CASES, share, builds=against is not None)
+        second[record["bench"]] = found_again[0]
+    return [finding if finding.name not in second
+            else finding if second[finding.name].red else second[finding.name]
+            for finding in found]
+
+
+def chosen(only: Sequence[str]) -> list[Case]:
+    """The cases of these names; all but the large ones when there are none."""
+    for name in only:
+        if name not in CASES:
+            close = difflib.get_close_matches(name, CASES, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise FwcoreError(f"bench: there is no benchmark {name!r}{hint} "
+                              f"(benchmarks: {', '.join(CASES)})")
+    if only:
+        return [CASES[name] for name in dict.fromkeys(only)]
+    return [case for case in CASES.values() if not case.on_request]
+
+
+def records_of(
+    cases: Iterable[Case], runs: int, quick: bool, against: str | None = None,
+) -> Iterator[tuple[Record, Record | None]]:
+    """(record, that of the other build), a case at a time, as soon as its processes are through.
+
+    This build and the other take turns, and who begins takes turns too.
+    """
+    where = surroundings()
+    for case in cases:
+        mine: list[Record] = []
+        theirs: list[Record] = []
+        with tempfile.TemporaryDirectory(prefix="fwcore-bench-") as directory:
+            for turn in range(runs):
+                order = [(mine, None), (theirs, against)] if against else [(mine, None)]
+                for kept, python in order if turn % 2 == 0 else reversed(order):
+                    kept.append(measure(case, directory, quick, python))
+        if against is None:
+            yield summary(case, mine, quick) | where, None
+            continue
+        yield summary(case, mine, quick) | where, summary(case, theirs, quick)
+
+
+def measure(case: Case, directory: str, quick: bool, python: str | None = None) -> Record:
+    """One fresh process, of this build or of another environment's; the fields of Measured.
+
+    Not the directory one stands in, which may be a checkout, but this package is what runs.
+    """
+    environment = dict(os.environ)
+    if python is None:
+        environment["PYTHONPATH"] = os.pathsep.join(
+            filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(
+            [python or sys.executable, "-P", "-m", "fwcore.bench.worker", case.name,
+             json.dumps(case.setup(directory, quick))],
+            env=environment, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise FwcoreError(f"bench --against {python}: cannot be started "
+                          f"({error.strerror})") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise FwcoreError(f"bench {case.name}: its process failed: {last}")
+    record: Record = json.loads(done.stdout)
+    return record
+
+
+def summary(case: Case, measured: Sequence[Record], quick: bool) -> Record:
+    """Median, spread and every value of a case's processes."""
+    values = [each["value"] for each in measured]
+    bare = [each["bare_ns"] for each in measured if each["bare_ns"] is not None]
+    ratios = [each["bare_ns"] / each["each_ns"] for each in measured if each["bare_ns"] is not None]
+    middle = measured[values.index(statistics.median_low(values))]
+    return {
+        "bench": case.name, "value": digits(statistics.median(values)), "unit": case.unit,
+        "median": digits(statistics.median(values)), "min": digits(min(values)),
+        "max": digits(max(values)), "runs": len(values), "values": [digits(v) for v in values],
+        "yardstick": case.yardstick if bare else None,
+        "ratio": digits(statistics.median(ratios)) if ratios else None,
+        "ratios": [digits(ratio) for ratio in ratios],
+        "bare_ns": digits(statistics.median(bare)) if bare else None,
+        "packets": middle["packets"], "sessions": middle["sessions"], "quick": quick,
+        "question": case.question, "aim": case.aim, "detail": middle["detail"],
+    }
+
+
+def digits(number: float) -> float:
+    """Five significant digits: more would be noise."""
+    return float(f"{number:.5g}")
+
+
+def surroundings() -> Record:
+    """Where a figure was taken, and of what."""
+    return {
+        "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "kernel": platform.release(),
+                    "architecture": platform.machine()},
+        "commit": commit(), "fwcore": __version__, "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit that the package lies in, "+" when it was changed since; None: no checkout."""
+    git = ["git", "-C", str(PACKAGE)]
+    try:
+        found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True,
+                               text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "."],
+                                 capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found + ("+" if changed.strip() else "")
+
+
+# --- output ---------------------------------------------------------------------------------------
+
+
+def heading() -> str:
+    where = surroundings()
+    machine = where["machine"]
+    names = f"{'benchmark':<21}{'sessions':>9}{'median':>9} {'unit':<10}{'M/s':>6}"
+    return (f"fwcore {__version__} on {machine['cpu']}, {machine['cores']} cores, "
+            f"Linux {machine['kernel']}\n{names}{'least':>8}{'most':>8}{'of bare':>8}")
+
+
+def row(record: Record) -> str:
+    """One line of 79 columns. M/s: millions of packets (set-ups) a second."""
+    unit, median = record["unit"], record["median"]
+    rate = f"{1e3 / median:.1f}" if unit.startswith("ns/") and median > 0 else ""
+    ratio = record["ratio"]
+    of_bare = "" if ratio is None or not unit.startswith("ns/") else f"{ratio:.2f}"
+    return (f"{record['bench']:<21}{record['sessions']:>9}{median:>9.4g} {unit:<10}{rate:>6}"
+            f"{record['min']:>8.4g}{record['max']:>8.4g}{of_bare:>8}").rstrip()
+
+
+def report(found: Sequence[Finding], share: float) -> list[str]:
+    """Lines: how many were held, and each that became slower."""
+    red = [finding for finding in found if finding.red]
+    benchmarks = "1 benchmark" if len(found) == 1 else f"{len(found)} benchmarks"
+    return [f"{benchmarks} held against what was before, {len(red)} slower by more than "
+            f"{share:.0%}", *(f"  {finding.text()}" for finding in red)]
+
+
+def as_markdown(found: Sequence[Finding], lines: Sequence[str]) -> str:
+    """A table for the page of a job, then the lines."""
+    rows = [f"| {finding.name} | {finding.before_value:.4g} | {finding.now_value:.4g} "
+            f"{finding.unit} | {finding.slower:+.1%} | {'**slower**' if finding.red else 'ok'} |"
+            for finding in found]
+    return "\n".join(["| benchmark | before | now | time | |", "|---|--:|--:|--:|---|", *rows, "",
+                      *lines, ""])
+
+
+def write_text(path: str, text: str) -> None:
+    """Raises FwcoreError."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FwcoreError(f"{path}: cannot be written ({error.strerror})") from None
