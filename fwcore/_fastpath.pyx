@@ -23,22 +23,23 @@ from libc.string cimport memcpy, memset
 
 from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
-from fwcore._hosts cimport host_slot
+from fwcore._hosts cimport host_slot, hosts_top
 from fwcore._layout cimport (
     DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT,
     END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES,
     GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NIL,
     OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM, POLICY_COUNT,
     POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN,
-    SESSION_LOCAL, SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG, STOP_NONE, STOP_PACKET,
-    STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT, VERDICT_NAMES,
+    SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK,
+    STOP_TIME, SWEEP_MIN_NS, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT, VERDICT_NAMES,
     WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t,
     counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32, fw_key_t,
-    fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t, host_t, leak_t, line_t,
-    packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
+    fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t, host_row_t, host_t, leak_t,
+    line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore._parse cimport key_hash, parse_frame, parser_t
+from fwcore._rows cimport rows_created, rows_records, rows_sessions
 from fwcore._session cimport (
     object_pages, session_arm, session_end, session_hash, session_prefetch_end, session_row,
 )
@@ -82,13 +83,17 @@ cdef enum:
 
 cdef object _dtype(const char *which):
     cdef session_row_t row
+    cdef host_row_t host
     cdef sample_t sample
     if which == b"session":
         return np.asarray(<session_row_t[:1]>&row).dtype
+    if which == b"host":
+        return np.asarray(<host_row_t[:1]>&host).dtype
     return np.asarray(<sample_t[:1]>&sample).dtype
 
 
 SESSION_DTYPE = _dtype(b"session")
+HOST_DTYPE = _dtype(b"host")
 SAMPLE_DTYPE = _dtype(b"sample")
 
 
@@ -826,24 +831,11 @@ cdef class FastPath:
 
     def _live_records(self):
         """Record numbers in use, in order of their buckets: uint32[live]."""
-        cdef fw_t *fw = &self.fw
-        cdef line_t *line
-        cdef uint64_t bucket
-        cdef uint32_t way
-        cdef uint64_t found = 0
-        numbers = np.empty(fw.live, dtype=np.uint32)
-        if fw.live == 0:
-            return numbers
+        numbers = np.empty(self.fw.live, dtype=np.uint32)
         cdef uint32_t[::1] out = numbers
-        for bucket in range(fw.config.buckets):
-            line = &fw.lines[bucket]
-            while True:
-                for way in range(line.count):
-                    out[found] = line.record[way] & RECORD_MASK
-                    found += 1
-                if line.next == NIL:
-                    break
-                line = &fw.lines[line.next]
+        if self.fw.live:
+            with nogil:
+                rows_records(&self.fw, &out[0])
         return numbers
 
     def live_sessions(self):
@@ -851,22 +843,23 @@ cdef class FastPath:
 
         In order of creation. ``protected``: TCP to the firewall itself.
         """
-        cdef fw_t *fw = &self.fw
-        cdef Py_ssize_t i
-        cdef session_row_t[::1] out
+        cdef uint64_t count = self.fw.live
         numbers = self._live_records()
-        rows = np.zeros(len(numbers), dtype=SESSION_DTYPE)
-        protected = np.zeros(len(numbers), dtype=np.uint8)
-        cdef const uint32_t[::1] records = numbers
+        rows = np.empty(count, dtype=SESSION_DTYPE)
+        protected = np.empty(count, dtype=np.uint8)
+        created = np.empty(count, dtype=np.uint64)
+        cdef uint32_t[::1] records = numbers
+        cdef uint64_t[::1] made = created
+        cdef session_row_t[::1] out = rows
         cdef uint8_t[::1] marks = protected
-        if len(numbers):
-            out = rows
-            for i in range(records.shape[0]):
-                session_row(fw, records[i], 255, session_hash(fw, &fw.records[records[i]]),
-                            &out[i])
-                marks[i] = (fw.records[records[i]].flags & SESSION_LOCAL) != 0
-        order = np.argsort(rows["created_packet"], kind="stable")
-        return numbers[order], rows[order], protected[order]
+        if count == 0:
+            return numbers, rows, protected
+        with nogil:
+            rows_created(&self.fw, &records[0], count, &made[0])
+        records = numbers = numbers[np.argsort(created)]
+        with nogil:
+            rows_sessions(&self.fw, &records[0], count, &out[0], &marks[0])
+        return numbers, rows, protected
 
     def find(self, key):
         """The row (SESSION_DTYPE scalar) of the session under (source, destination as ints,
@@ -910,26 +903,22 @@ cdef class FastPath:
         k.b_lo = b[0] & 0xFFFFFFFFFFFFFFFF
         k.b_hi = b[0] >> 64
 
-    def hosts(self):
-        """Initiators with live sessions: (address uint64[n, 2] hi lo, family uint8[n],
-        live uint32[n])."""
-        cdef fw_t *fw = &self.fw
-        cdef uint32_t i
-        cdef Py_ssize_t found = 0
-        addresses = np.empty((fw.hosts_high, 2), dtype=np.uint64)
-        families = np.empty(fw.hosts_high, dtype=np.uint8)
-        counts = np.empty(fw.hosts_high, dtype=np.uint32)
-        cdef uint64_t[:, ::1] address = addresses
-        cdef uint8_t[::1] family = families
-        cdef uint32_t[::1] count = counts
-        for i in range(fw.hosts_high):
-            if fw.hosts[i].live:
-                address[found, 0] = fw.hosts[i].hi
-                address[found, 1] = fw.hosts[i].lo
-                family[found] = fw.hosts[i].family
-                count[found] = fw.hosts[i].live
-                found += 1
-        return addresses[:found].copy(), families[:found].copy(), counts[:found].copy()
+    def hosts(self, count=None):
+        """Initiators with live sessions, ``count`` at most: HOST_DTYPE rows, most sessions first.
+
+        Of equal ones the lower address, then IPv4 comes first.
+        """
+        cdef uint64_t room = self.fw.hosts_high, found
+        cdef host_row_t[::1] out
+        if count is not None:
+            room = min(max(0, count), room)
+        rows = np.empty(room, dtype=HOST_DTYPE)
+        if room == 0:
+            return rows
+        out = rows
+        with nogil:
+            found = hosts_top(&self.fw, &out[0], room)
+        return rows[:found]
 
     def victims(self):
         """The victim ledger, oldest first: SESSION_DTYPE rows, the last ``victims_max``."""

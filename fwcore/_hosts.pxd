@@ -5,7 +5,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fwcore._layout cimport NIL, fw_mum, fw_t, host_t
+from fwcore._layout cimport NIL, fw_mum, fw_t, host_row_t, host_t
 
 
 cdef inline uint32_t host_slot(
@@ -63,3 +63,71 @@ cdef inline void host_leave(fw_t *fw, uint32_t host) noexcept nogil:
     link[0] = h.next
     h.next = fw.free_host
     fw.free_host = host
+
+
+# --- ranking ------------------------------------------------------------------------------------
+# The hosts with most sessions without sorting the rest: a heap of those that were best so far,
+# the last of them on top, which each better one replaces.
+
+cdef inline int host_ahead(const host_row_t *one, const host_row_t *other) noexcept nogil:
+    """More sessions come first, then the lower address, then IPv4."""
+    if one.live != other.live:
+        return one.live > other.live
+    if one.high != other.high:
+        return one.high < other.high
+    if one.low != other.low:
+        return one.low < other.low
+    return one.family < other.family
+
+
+cdef inline void hosts_sink(host_row_t *heap, uint64_t count, uint64_t at) noexcept nogil:
+    """Lets a row down until it is behind all below it. Bound: the heap's depth."""
+    cdef host_row_t row = heap[at]
+    cdef uint64_t below = 2 * at + 1
+    while below < count:
+        if below + 1 < count and host_ahead(&heap[below], &heap[below + 1]):
+            below += 1
+        if not host_ahead(&row, &heap[below]):
+            break
+        heap[at] = heap[below]
+        at = below
+        below = 2 * at + 1
+    heap[at] = row
+
+
+cdef inline void hosts_heap(host_row_t *rows, uint64_t count) noexcept nogil:
+    cdef uint64_t at = count // 2
+    while at:
+        at -= 1
+        hosts_sink(rows, count, at)
+
+
+cdef inline uint64_t hosts_top(const fw_t *fw, host_row_t *out, uint64_t room) noexcept nogil:
+    """Up to `room` hosts with most live sessions, best first; how many. Bound: hosts_high sinks."""
+    cdef uint64_t i, count = 0
+    cdef host_row_t row
+    if room == 0:
+        return 0
+    for i in range(fw.hosts_high):
+        if fw.hosts[i].live == 0:
+            continue
+        row.high = fw.hosts[i].hi
+        row.low = fw.hosts[i].lo
+        row.live = fw.hosts[i].live
+        row.family = fw.hosts[i].family
+        if count < room:
+            out[count] = row
+            count += 1
+            if count == room:
+                hosts_heap(out, count)
+        elif host_ahead(&row, &out[0]):
+            out[0] = row
+            hosts_sink(out, count, 0)
+    if count < room:
+        hosts_heap(out, count)
+    for i in range(count, 1, -1):  # the last goes behind the others, then the next
+        row = out[0]
+        out[0] = out[i - 1]
+        out[i - 1] = row
+        hosts_sink(out, i - 1, 0)
+    return count

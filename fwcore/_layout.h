@@ -301,6 +301,14 @@ typedef struct {
 } host_t;
 _Static_assert(sizeof(host_t) == 32, "two to a cache line");
 
+/* A host as others see it. NumPy's dtype is made from this. */
+typedef struct {
+    uint64_t high, low;      /* halves of the address; IPv4 in the low one */
+    uint32_t live;           /* sessions it has initiated and that live */
+    uint32_t family;         /* 4 or 6 */
+} host_row_t;
+_Static_assert(sizeof(host_row_t) == 24, "no holes");
+
 /* A first fragment that later ones follow. Linked in order of arrival. */
 typedef struct {
     uint64_t meta, source_lo, source_hi, destination_lo, destination_hi;

@@ -100,6 +100,10 @@ cdef extern from "_layout.h" nogil:
         uint64_t lo, hi
         uint32_t live, next, family
 
+    ctypedef struct host_row_t:
+        uint64_t high, low
+        uint32_t live, family
+
     ctypedef struct fragment_t:
         uint64_t meta, source_lo, source_hi, destination_lo, destination_hi
         fw_key_t key

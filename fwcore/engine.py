@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
@@ -430,20 +430,14 @@ class Engine:
             idle_ns = self.fastpath.now_ns - rows["last_seen_ns"]
             busy = mortal & (idle_ns < self.settings.idledrop_idle_ns)
             mortal &= ~busy
-        hosts, place = _hosts_of(rows)
-        counts = np.bincount(place, minlength=len(hosts))
         dropped_hosts = dropped = 0
-        for host in sorted(range(len(hosts)), key=lambda i: (-counts[i], *hosts[i])):
-            records = numbers[(place == host) & mortal]
-            if not len(records):
-                continue
+        for host, records in by_host(rows, numbers, mortal):
             self.fastpath.end_sessions(records, int(EndCause.KILLED))
             if self._log:
                 self._collect()
             dropped_hosts += 1
             dropped += len(records)
-            self.idledrop_hosts[hosts[host]] = (
-                self.idledrop_hosts.get(hosts[host], 0) + len(records))
+            self.idledrop_hosts[host] = self.idledrop_hosts.get(host, 0) + len(records)
             self._decide(cause, packet)
             if not self._idledrop_active():
                 break
@@ -611,17 +605,9 @@ class Engine:
 
     def top_hosts(self, count: int = HOSTS_IN_SNAPSHOT) -> list[dict[str, Any]]:
         """Initiators with most live sessions: [{host, sessions}]."""
-        addresses, families, live = self.fastpath.hosts()
-        if len(live) > count:
-            keep = np.argpartition(live, len(live) - count)[-count:]
-            floor = live[keep].min()
-            keep = np.flatnonzero(live >= floor)
-            addresses, families, live = addresses[keep], families[keep], live[keep]
-        rows = sorted(
-            (-int(n), int(hi) << 64 | int(lo), int(family))
-            for (hi, lo), family, n in zip(addresses, families, live, strict=True))
-        return [{"host": figures.address_text(number, family), "sessions": -n}
-                for n, number, family in rows[:count]]
+        return [
+            {"host": figures.address_text(high << 64 | low, family), "sessions": live}
+            for high, low, live, family in self.fastpath.hosts(count).tolist()]
 
     def counters(self) -> dict[str, Any]:
         """Every counter by name, integers only: what the outcome is made from."""
@@ -668,17 +654,24 @@ def flow_key(
     return int(a), int(b), source_port, destination_port, number, zone, a.version
 
 
-def _hosts_of(rows: NDArray[Any]) -> tuple[list[tuple[int, int]], NDArray[np.intp]]:
-    """Distinct initiators as (address, family), and the place of each row's among them."""
-    if not len(rows):
-        return [], np.zeros(0, dtype=np.intp)
-    octets = np.ascontiguousarray(rows["initiator"])
-    words = octets.view(">u8").astype(np.uint64).reshape(-1, 2)
-    key = np.column_stack([words, rows["family"].astype(np.uint64)])
-    distinct, place = np.unique(key, axis=0, return_inverse=True)
-    hosts = [(int(hi) >> 32 if family == 4 else int(hi) << 64 | int(lo), int(family))
-             for hi, lo, family in distinct]
-    return hosts, place.reshape(-1)
+def by_host(
+    rows: NDArray[Any], numbers: NDArray[np.uint32], mortal: NDArray[np.bool_],
+) -> Iterator[tuple[tuple[int, int], NDArray[np.uint32]]]:
+    """Initiators as (address, family) with their mortal sessions, in order of creation.
+
+    Hosts with most sessions first, those that are spared counted too; of equal ones the lower
+    address, then IPv4. Hosts whose sessions are all spared do not come.
+    """
+    place, first = figures.hosts_of(rows)
+    counts = np.bincount(place, minlength=len(first))
+    chosen = np.flatnonzero(mortal)
+    chosen = chosen[np.argsort(place[chosen], kind="stable")]
+    ends = np.cumsum(np.bincount(place[chosen], minlength=len(first)))
+    begins = np.concatenate([[0], ends[:-1]])
+    ranked = np.argsort(-counts, kind="stable")  # hosts are numbered by address already
+    for host in ranked[(ends > begins)[ranked]].tolist():
+        row = rows[first[host]]
+        yield figures.host_key(row), numbers[chosen[begins[host]:ends[host]]]
 
 
-__all__ = ["Engine", "Exposure", "Reason", "TcpState", "Verdict", "flow_key"]
+__all__ = ["Engine", "Exposure", "Reason", "TcpState", "Verdict", "by_host", "flow_key"]

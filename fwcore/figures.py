@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fwcore import conserve
 from fwcore._fastpath import EndCause, Exposure, Reason, TcpState, Verdict
@@ -141,6 +142,30 @@ def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
 def address_text(number: int, family: int) -> str:
     """An address as text from its number and family (4 or 6)."""
     return str(ip_address(number.to_bytes(4 if family == 4 else 16, "big")))
+
+
+def host_key(row: Any) -> tuple[int, int]:
+    """A session's initiator as (address, family)."""
+    family = int(row["family"])
+    return int.from_bytes(bytes(row["initiator"][: 4 if family == 4 else 16]), "big"), family
+
+
+def hosts_of(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which initiator each session has: (its number intp[n], a row of each number intp[m]).
+
+    Initiators are numbered by address (as a number), then family.
+    """
+    high, low = rows["initiator"].view(">u8").astype(np.uint64).reshape(-1, 2).T
+    four = rows["family"] == 4
+    low = np.where(four, high >> np.uint64(32), low)
+    high = np.where(four, np.uint64(0), high)
+    order = np.lexsort((rows["family"], low, high))
+    ordered = [column[order] for column in (high, low, rows["family"])]
+    begins = np.ones(len(rows), dtype=bool)
+    begins[1:] = np.any([column[1:] != column[:-1] for column in ordered], axis=0)
+    place = np.empty(len(rows), dtype=np.intp)
+    place[order] = np.cumsum(begins) - 1
+    return place, order[begins]
 
 
 def key_text(row: Any) -> str:

@@ -47,6 +47,7 @@ SMALLEST_FRAME_BYTES = 60      # without FCS; shorter ones are padded on the wir
 LATE_NS = 1_000_000            # a paced packet later than this is counted
 PACE_SPIN_NS = 60_000          # what sleep oversleeps; the rest is waited for actively
 HIT_HOSTS = 100_000            # hosts whose lost packets are counted
+IDLEDROP_HOSTS = 1000          # of the result, those that lost most sessions to idledrop
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "": 1}
 
@@ -473,12 +474,13 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
     victims = engine.victims()
     parts = engine.fastpath.memory
     connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))
-    hosts = sorted(engine.idledrop_hosts.items(), key=lambda item: (-item[1], item[0]))
+    hosts = heapq.nsmallest(
+        IDLEDROP_HOSTS, engine.idledrop_hosts.items(), key=lambda item: (-item[1], item[0]))
     return {
         "schema": 1, "fwcore": __version__, "personality": settings.personality,
         "settings": settings.describe(), **body, "conserve": _conserve(engine),
         "idledrop": {"hosts": [{"host": address_text(*host), "sessions": count}
-                               for host, count in hosts[:1000]]},
+                               for host, count in hosts]},
         "victims": [victim_dict(row) for row in victims],
         "victims_forgotten": raw["victims"] - len(victims),
         "events": [each.to_result(settings, engine.thresholds) for each in engine.events],
@@ -704,4 +706,4 @@ def _result(run: _Run, wall_ns: int) -> Result:
             "load_s": (wall_ns - run.process_ns) / NS},
         "pace": run.pace.figures() if run.pace else {"late_packets": 0, "max_late_ns": 0},
     }
-    return Result(body, {"sessions": engine.sessions()})
+    return Result(body, {"sessions": engine.sessions})

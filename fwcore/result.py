@@ -20,13 +20,16 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fwcore.errors import FwcoreError, MissingExtra
+
+Table = np.ndarray | Callable[[], np.ndarray]
+"""A table of a result, or what makes it: millions of sessions are copied when somebody asks."""
 
 SCHEMA = 1
 EXIT_DONE, EXIT_FAULT, EXIT_EXPECTATION, EXIT_LAW, EXIT_INTERRUPTED = 0, 3, 4, 5, 130
@@ -82,10 +85,17 @@ class Result(Section):
     """What a replay found; see the module's text for how to read it."""
 
     def __init__(
-        self, data: Mapping[str, Any], tables: Mapping[str, np.ndarray] | None = None
+        self, data: Mapping[str, Any], tables: Mapping[str, Table] | None = None
     ) -> None:
         super().__init__(data, "result")
         self._tables = dict(tables or {})
+
+    def _table(self, name: str) -> np.ndarray:
+        """A table beside the JSON; one that is made when it is asked for is kept then."""
+        table = self._tables[name]
+        if not isinstance(table, np.ndarray):
+            table = self._tables[name] = table()
+        return table
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -131,7 +141,7 @@ class Result(Section):
         ``reason_no_memory``. sessions: what stood at the end, of a state file or a live run.
         """
         if name in self._tables:
-            return self._tables[name].copy()
+            return self._table(name).copy()
         if name == "timeline":
             return _columns_to_array(timeline_columns(self._data.get("timeline", {})))
         if name not in ROW_TABLES:
@@ -160,7 +170,7 @@ class Result(Section):
 
     def iter_sessions(self) -> Iterator[np.void]:
         """The sessions that stood at the end, record by record (empty when none were kept)."""
-        return iter(self._tables.get("sessions", ()))
+        return iter(self._table("sessions") if "sessions" in self._tables else ())
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -184,7 +194,8 @@ class Result(Section):
         """Writes the state file: this result and its tables."""
         text = np.frombuffer(self.to_json(indent=0).encode(), dtype=np.uint8)
         with open(path, "wb") as file:
-            tables: dict[str, Any] = {JSON_MEMBER: text, **self._tables}
+            tables: dict[str, Any] = {JSON_MEMBER: text}
+            tables |= {name: self._table(name) for name in self._tables}
             np.savez_compressed(file, **tables)
 
     @classmethod

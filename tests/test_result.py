@@ -67,6 +67,22 @@ def test_tables_are_copies_with_named_columns(result):
         result.array("victim")
 
 
+def test_a_table_is_made_when_it_is_asked_for_and_once(tmp_path):
+    made = []
+
+    def sessions():
+        made.append(1)
+        return np.arange(3)
+
+    lazy = Result({"schema": 1}, {"sessions": sessions})
+    assert "sessions" in lazy.arrays
+    assert lazy.to_json() and not made
+    assert lazy.array("sessions").tolist() == list(lazy.iter_sessions()) == [0, 1, 2]
+    lazy.save_state(tmp_path / "state.npz")
+    assert Result.load(tmp_path / "state.npz").array("sessions").tolist() == [0, 1, 2]
+    assert made == [1]
+
+
 def test_rows_of_uneven_keys_and_none():
     table = rows_to_array([{"a": 1, "b": "x", "n": {"no": 1}}, {"a": None, "c": 2}])
     assert table.dtype.names == ("a", "b", "c")

@@ -26,7 +26,7 @@ FLOORS = (
     ("_layout",),
     ("_parse", "_table", "_wheel", "_pages", "_hosts", "_fragment", "_gate", "_digest", "_scan"),
     ("_session",),
-    ("_verdict",),
+    ("_verdict", "_rows"),
     ("_due",),
     ("_fastpath", "_capture", "_bare", "errors"),
     ("settings", "policy", "conserve", "failopen", "events", "plan", "classify", "glossary",

@@ -1,20 +1,19 @@
 """Chains of the index: sessions come and go in every order, and the index says the same."""
 
 import random
+from collections import Counter
+from ipaddress import ip_address
 
 import numpy as np
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
+from frames import ethernet, ip, udp
 
 import fwcore
 from fwcore._fastpath import EndCause
+from fwcore.engine import by_host
+from fwcore.figures import address_text
 
-FRAMES = [
-    bytes(Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
-          / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1000 + i, dport=53))
-    for i in range(64)
-]
+FRAMES = [ethernet(ip("10.0.0.1", "10.0.0.2", 17, udp(1000 + i, 53))) for i in range(64)]
 
 
 def engine_of(buckets):
@@ -57,9 +56,74 @@ def test_sessions_come_and_go_in_any_order(buckets):
 
 def test_a_table_made_smaller_forgets_its_hosts():
     with fwcore.Engine(fwcore.load("cos-core", assignments=["max_connections=64"])) as engine:
-        frames = [bytes(Ether() / IP(src=f"10.0.0.{i}", dst="10.9.0.1") / UDP(sport=9, dport=53))
-                  for i in range(1, 60)]
+        frames = [ethernet(ip(f"10.0.0.{i}", "10.9.0.1", 17, udp(9, 53))) for i in range(1, 60)]
         engine.process_frames(frames, range(len(frames)))
         engine.restart(max_connections=4)
-        assert [len(part) for part in engine.fastpath.hosts()] == [0, 0, 0]
+        assert len(engine.fastpath.hosts()) == 0
         agree(engine, 0)
+
+
+# --- looking in -----------------------------------------------------------------------------------
+
+
+def crowd(sources, seed=1):
+    """An engine with one UDP session for each (source, port), made in this order."""
+    engine = fwcore.Engine(fwcore.load("plain", max_connections=512, buckets=9, seed=seed))
+    frames = [ethernet(ip(source, "2001:db8::99" if ":" in source else "192.0.2.1", 17,
+                          udp(port, 53))) for source, port in sources]
+    engine.process_frames(frames, range(len(frames)))
+    return engine
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("ties", [False, True])
+def test_hosts_are_ranked_as_a_plain_sort_ranks_them(seed, ties):
+    chance = random.Random(seed)
+    hosts = [f"10.{chance.randrange(256)}.0.{i}" for i in range(60)] + [
+        "::a00:1", "10.0.0.1", *(f"2001:db8::{1 + i:x}:{1 + i % 7}" for i in range(40))]
+    chance.shuffle(hosts)
+    sources = [(host, port) for host in hosts
+               for port in range(1, 2 if ties else chance.randrange(2, 6))]
+    chance.shuffle(sources)
+    with crowd(sources, seed) as engine:
+        counted = Counter(host for host, _ in sources)
+        wanted = sorted(counted, key=lambda host: (
+            -counted[host], int(ip_address(host)), ip_address(host).version))
+        for count in (0, 1, 2, 10, len(wanted), 1000):
+            assert engine.top_hosts(count) == [
+                {"host": host, "sessions": counted[host]} for host in wanted[:count]]
+        assert engine.fastpath.hosts()["live"].tolist() == [counted[host] for host in wanted]
+        assert engine.top_hosts(-1) == []
+
+
+def test_sessions_stand_in_order_of_creation_whatever_came_and_went():
+    chance = random.Random(3)
+    sources = [(f"10.0.{i % 7}.{i % 50}", 1000 + i) for i in range(300)]
+    with crowd(sources) as engine:
+        for _ in range(4):
+            numbers, _, _ = engine.fastpath.live_sessions()
+            gone = chance.sample(numbers.tolist(), 60)
+            engine.fastpath.end_sessions(np.array(gone, np.uint32), int(EndCause.CLEARED))
+            frames = [ethernet(ip(host, "192.0.2.1", 17, udp(port, 53))) for host, port in
+                      chance.sample(sources, 80)]
+            engine.process_frames(frames, range(1000, 1080))
+        numbers, rows, _ = engine.fastpath.live_sessions()
+        made = rows["created_packet"].tolist()
+        assert made == sorted(set(made))
+        assert len(set(numbers.tolist())) == len(made) == engine.fastpath.live
+        for row in rows:
+            host, port = str(ip_address(bytes(row["initiator"][:4]))), int(row["initiator_port"])
+            assert engine.lookup(host, port, "192.0.2.1", 53, "udp") == row
+
+
+def test_sessions_by_host_most_sessions_first_and_no_spared_one():
+    sources = [("10.0.0.2", 1), ("2001:db8::1", 1), ("10.0.0.1", 1), ("10.0.0.2", 2),
+               ("10.0.0.1", 2), ("10.0.0.3", 1), ("10.0.0.4", 1), ("10.0.0.4", 2)]
+    with crowd(sources) as engine:
+        numbers, rows, _ = engine.fastpath.live_sessions()
+        mortal = np.array([1, 1, 1, 0, 1, 1, 0, 0], bool)
+        found = [(address_text(*host), rows["created_packet"][np.isin(numbers, records)].tolist())
+                 for host, records in by_host(rows, numbers, mortal)]
+        assert found == [("10.0.0.1", [3, 5]), ("10.0.0.2", [1]), ("10.0.0.3", [6]),
+                         ("2001:db8::1", [2])]
+        assert list(by_host(rows[:0], numbers[:0], mortal[:0])) == []
