@@ -5,6 +5,7 @@
 #   make test       the tests, side by side          TESTS=tests/test_plan.py  JOBS=2
 #   make bench      the benchmarks                   BENCHMARKS=benchmarks/...
 #   make lint       ruff, mypy, cython-lint
+#   make simulate   drawn settings, traffic and deeds, engine beside twin    SECONDS=600 SEED=...
 #   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
 #   make docs       the documentation's site
@@ -15,6 +16,9 @@ JOBS ?= 2
 TESTS ?=
 BENCHMARKS ?= benchmarks
 MUTANTS ?=
+SECONDS ?= 600
+SEED ?=
+KIND ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +26,7 @@ FASTPATH := $(wildcard fwcore/*.pyx fwcore/*.pxd fwcore/*.h)
 BUILD := $(VENV)/made pyproject.toml setup.py $(FASTPATH)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint sanitize mutants docs clean
+.PHONY: demo test bench lint simulate sanitize mutants docs clean
 
 demo: $(VENV)/demo
 	mkdir -p out
@@ -39,6 +43,10 @@ lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint fwcore
+
+simulate: $(VENV)/test
+	$(BIN)/python tools/simulate.py --seconds $(SECONDS) --jobs $(JOBS) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
 
 sanitize: $(VENV)/test
 	$(BIN)/python tools/sanitize.py

@@ -433,6 +433,7 @@ cdef class FastPath:
         self._allocate()
         digest_begin(&self.fw.packet_digest)
         digest_begin(&self.fw.victim_digest)
+        pages_note_peaks(&self.fw)  # figures may be asked for before packet 1
 
     def _configure(self, config):
         """Copies settings; everything the data plane reads that is not a table."""
@@ -761,11 +762,13 @@ cdef class FastPath:
         cdef session_row_t *victims = fw.victims
         cdef sample_t *samples = fw.samples
         cdef fw_t whole = fw[0]
-        cdef uint64_t extra = fw.pages.owner[OWNER_BASE] - fw.config.base_pages
-        cdef uint64_t held = extra + fw.pages.owner[OWNER_SHM] + fw.pages.owner[OWNER_CACHE]
+        cdef uint64_t buffers = fw.pages.owner[OWNER_SHM] + fw.pages.owner[OWNER_CACHE]
+        # What the script added to the base or gave back of it outlives the restart.
+        cdef uint64_t base = max(
+            0, config["base_pages"] + int(fw.pages.owner[OWNER_BASE]) - int(fw.config.base_pages))
         if fw.live:
             raise ValueError("rebuild: sessions live; end them first")
-        if config["base_pages"] + config["preallocated_pages"] + held > config["total_pages"]:
+        if base + buffers + config["preallocated_pages"] > config["total_pages"]:
             raise ValueError("rebuild: base, table and what the script holds exceed the RAM")
         try:
             self._configure(config)
@@ -777,8 +780,10 @@ cdef class FastPath:
         memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
         memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
         before = None  # no-cython-lint
-        fw.pages.owner[OWNER_BASE] += extra
-        fw.pages.free -= held
+        fw.pages.free = (fw.config.total_pages - fw.config.preallocated_pages - base
+                         - buffers)
+        fw.pages.owner[OWNER_BASE] = base
+        pages_note_peaks(fw)
         fw.dirty = 1
         due_update(fw)
 

@@ -531,6 +531,7 @@ class Engine:
         the sessions go.
         """
         base, _, shm, cache = self.fastpath.owners()
+        base = max(0, base + config["base_pages"] - self.settings.base_pages)
         scripted = self.fastpath.counters()["script_shm"]
         limit = max(cache, config["cache_limit_pages"])
         held = base + scripted + min(limit, cache + shm - scripted)

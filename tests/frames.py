@@ -51,3 +51,30 @@ def ethernet(packet: bytes, *, vlan: int | None = None) -> bytes:
     kind = b"\x08\x00" if packet[:1] and packet[0] >> 4 == 4 else b"\x86\xdd"
     tag = b"" if vlan is None else struct.pack("!HH", 0x8100, vlan)
     return bytes(12) + tag + kind + packet
+
+
+def sctp(source_port: int, destination_port: int, payload: int = 0) -> bytes:
+    return struct.pack("!HHII", source_port, destination_port, 1, 0) + bytes(payload)
+
+
+# Ways in which an IP packet travels: name -> (link type, what stands before it).
+WAYS = {
+    "ethernet": (1, lambda kind: bytes(12) + kind),
+    "vlan": (1, lambda kind: bytes(12) + b"\x81\x00\x00\x07" + kind),
+    "qinq": (1, lambda kind: bytes(12) + b"\x88\xa8\x00\x07\x81\x00\x00\x09" + kind),
+    "mpls": (1, lambda kind: bytes(12) + b"\x88\x47\x00\x01\x00\x40\x00\x02\x01\x40"),
+    "pppoe": (1, lambda kind: bytes(12) + b"\x88\x64\x11\x00\x00\x01\x00\x30"
+              + (b"\x00\x21" if kind == b"\x08\x00" else b"\x00\x57")),
+    "sll": (113, lambda kind: bytes(14) + kind),
+    "sll2": (276, lambda kind: kind + bytes(18)),
+    "null": (0, lambda kind: b"\x02\0\0\0" if kind == b"\x08\x00" else b"\x1e\0\0\0"),
+    "raw": (101, lambda kind: b""),
+    "unknown": (105, lambda kind: bytes(24)),
+}
+
+
+def travelling(packet: bytes, way: str) -> tuple[bytes, int]:
+    """(frame, link type) of an IP packet."""
+    link, before = WAYS[way]
+    kind = b"\x08\x00" if packet[:1] and packet[0] >> 4 == 4 else b"\x86\xdd"
+    return before(kind) + packet, link

@@ -6,6 +6,7 @@ from typing import Any
 
 from fwcore.reference.clock import Clock
 from fwcore.reference.headers import parse
+from fwcore.reference.memory import Memory
 from fwcore.reference.packet import SYN_FLAG, Packet
 from fwcore.reference.policy import Policy, policy_match
 from fwcore.reference.session import FragmentEntry, Judgement, Session
@@ -21,6 +22,7 @@ from fwcore.reference.words import (
     SECOND,
     VERDICTS,
     nanoseconds,
+    pages_of,
 )
 
 FRAGMENT_LIFE_NS = 30 * SECOND
@@ -204,6 +206,31 @@ class Firewall(Clock):
         """End all sessions, in order of creation."""
         for session in list(self.sessions.values()):
             self.end(session, "cleared")
+        self.after_operator()
+
+    def restart(self, **changes: Any) -> None:
+        """Tear every session down and build the table anew; counters and ledgers go on.
+
+        What the script holds and what is cached outlives it; fragments and the memory of victims
+        do not.
+        """
+        cleared = self.live
+        self.clear()
+        memory = self.memory
+        extra = memory.pages["base"] - pages_of(self.config.base_bytes)
+        for name, value in changes.items():
+            setattr(self.config, name, value)
+        fresh = Memory(self.config).pages
+        memory.pages["base"] = max(0, fresh["base"] + extra)
+        memory.pages["sessions"] = fresh["sessions"]
+        memory.free = memory.total - sum(memory.pages.values())
+        self.load_settings()
+        self.fragments.clear()
+        self.start_reborn()
+        if self.latch:
+            self.latch = False
+            self.event("one_shot_released")
+        self.event("restarted", sessions=cleared)
         self.after_operator()
 
     def configure(self, **changes: Any) -> None:

@@ -52,10 +52,7 @@ class State:
         self.chains: dict[int, dict[Key, Session]] = {}
         self.expiry_floor: int | None = None  # no session is due before it
         self.fragments: OrderedDict[tuple[int, ...], FragmentEntry] = OrderedDict()
-        self.reborn_size = 1
-        while self.reborn_size < min(2**20, config.max_connections):
-            self.reborn_size *= 2
-        self.reborn_filter: dict[int, int] = {}
+        self.start_reborn()
         # time
         self.started = False
         self.t0 = 0
@@ -98,6 +95,13 @@ class State:
         }
         self.proxy_pages = pages_of(config.proxy_session_bytes)
         self.memory.cache_limit = pages_of(config.cache_limit_bytes)
+
+    def start_reborn(self) -> None:
+        """The memory of victims: as many places as the table, a power of two."""
+        self.reborn_size = 1
+        while self.reborn_size < min(2**20, self.config.max_connections):
+            self.reborn_size *= 2
+        self.reborn_filter: dict[int, int] = {}
 
     def start_counters(self) -> None:
         """All counters at zero, all ledgers empty."""

@@ -1,0 +1,96 @@
+"""A case: settings, options of the engine and steps; how it is run, and how it is written down."""
+
+from __future__ import annotations
+
+import pprint
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from twin import Pair
+
+from fwcore.capture import Chunk
+from fwcore.errors import ConfigFrozen, FwcoreError, SettingsError
+from fwcore.settings import load
+
+Packet = tuple[int, bytes, int, int]
+"""time_ns, captured bytes, wire length, link type."""
+Step = tuple[Any, ...]
+"""("packets", chunk size, [Packet]) · ("configure", changes) · ("restart", changes) · ("clear",) ·
+("advance", now_ns)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """``settings``: arguments of ``fwcore.load``; ``options``: of ``Engine``."""
+
+    settings: dict[str, Any]
+    options: dict[str, Any]
+    steps: list[Step]
+
+    @property
+    def packets(self) -> int:
+        return sum(len(step[2]) for step in self.steps if step[0] == "packets")
+
+    def program(self) -> str:
+        """The case as a program that fails as it does."""
+        given = pprint.pformat(self.settings, width=96, sort_dicts=False)
+        steps = "".join(f"    {_written(step)},\n" for step in self.steps)
+        return ("from simulation.case import Case, run\n\nhexed = bytes.fromhex\n"
+                f"run(Case(\n{given},\n{self.options!r}, [\n{steps}]))\n")
+
+
+def _written(step: Step) -> str:
+    """A step as Python, frames in hex."""
+    if step[0] != "packets":
+        return repr(step)
+    packets = "".join(f'        ({time_ns}, hexed("{data.hex()}"), {wire}, {link}),\n'
+                      for time_ns, data, wire, link in step[2])
+    return f'("packets", {step[1]}, [\n{packets}    ])'
+
+
+def chunk_of(packets: list[Packet]) -> Chunk:
+    """The packets as one chunk."""
+    times, frames, lengths, links = zip(*packets, strict=True)
+    chunk = Chunk.from_frames(frames, times, lengths)
+    return Chunk(chunk.data, chunk.offset, chunk.captured, chunk.length, chunk.time_ns,
+                 np.array(links, np.uint16))
+
+
+def pieces(chunk: Chunk, size: int) -> list[Chunk]:
+    """The chunk, cut: no result may depend on it."""
+    return [chunk.slice(at, min(at + size, len(chunk))) for at in range(0, len(chunk), size)]
+
+
+def run(case: Case) -> int:
+    """Engine and twin through the whole case, compared after each step; packets judged.
+
+    Raises AssertionError that names the first difference or the broken law. A case whose settings
+    are refused has nothing to say.
+    """
+    try:
+        settings = load(**case.settings)
+    except FwcoreError:
+        return 0
+    pair = Pair(settings, **case.options)
+    for number, step in enumerate(case.steps, 1):
+        do(pair, *step)
+        pair.compare(whole=number == len(case.steps))
+    return pair.packets
+
+
+def do(pair: Pair, verb: str, *rest: Any) -> None:
+    """One step, to both."""
+    if verb == "packets":
+        for piece in pieces(chunk_of(rest[1]), rest[0]):
+            pair.process(piece)
+    elif verb in ("configure", "restart"):
+        try:
+            getattr(pair, verb)(**rest[0])
+        except ConfigFrozen:
+            modes = set(pair.twin.modes.values())
+            assert modes != {"off"}, "the configuration is frozen while no mode is on"
+        except SettingsError:
+            pass  # the comparison shows that nothing was done
+    elif verb != "advance" or hasattr(pair.engine, "advance"):
+        getattr(pair, verb)(*rest)

@@ -1,0 +1,123 @@
+"""The simulation: it finds what is planted, shrinks it, and what it found stays mended."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+from frames import ethernet, ip, udp
+from simulation import bulk, draw, shrink
+from simulation.case import Case, chunk_of, run
+from twin import Pair
+
+from fwcore import reference
+from fwcore.errors import SettingsError
+from fwcore.settings import load
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = 4096
+S = 10**9
+UDP = ethernet(ip("10.0.0.1", "192.0.2.9", 17, udp(1000, 53)))
+
+
+def packets(*times_ns):
+    return ("packets", 1000, [(time_ns, UDP, len(UDP), 1) for time_ns in times_ns])
+
+
+# --- found by it --------------------------------------------------------------------------------
+
+
+def test_memory_has_peaks_before_packet_1():
+    run(Case({}, {}, [("clear",)]))
+
+
+def test_memory_has_peaks_after_a_restart_before_packet_1():
+    run(Case({}, {}, [("restart", {"max_connections": 16})]))
+
+
+def test_a_restart_after_the_script_gave_back_some_of_the_base():
+    script = [{"at_s": 1, "owner": "base", "add_bytes": -3 * PAGE}]
+    run(Case({"personality": "fortios-7", "max_connections": 16, "pressure": script}, {},
+             [packets(0, 2 * S), ("restart", {"max_connections": 8}), packets(3 * S)]))
+
+
+def test_a_restart_whose_tunnels_do_not_fit_changes_nothing():
+    script = [{"at_s": 1, "owner": "base", "add_bytes": 20 * PAGE}]
+    settings = load("plain", ram_bytes=64 * PAGE, tunnel_base_bytes=PAGE, max_connections=16,
+                    ipsec_max_tunnels=1, pressure=script)
+    pair = Pair(settings)
+    pair.process(chunk_of(packets(0, 2 * S)[2]))
+    with pytest.raises(SettingsError, match="ipsec_max_tunnels"):
+        pair.restart(ipsec_max_tunnels=50)
+    pair.compare()
+    assert pair.engine.fastpath.live == 1
+
+
+# --- what it is made of -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_seed_is_the_whole_of_a_case(seed):
+    assert draw.case(Random(seed)) == draw.case(Random(seed))
+
+
+def test_cases_have_every_deed():
+    verbs = {step[0] for seed in range(40) for step in draw.case(Random(seed)).steps}
+    assert verbs == {"packets", "configure", "restart", "clear", "advance"}
+
+
+def test_a_difference_is_found_and_shrunk(monkeypatch):
+    """A twin that does not count fragments: one packet is enough to see it."""
+    count = reference.Firewall.count_decode
+
+    def planted(firewall, packet):
+        packet.fragment = ""
+        count(firewall, packet)
+
+    monkeypatch.setattr(reference.Firewall, "count_decode", planted)
+    for seed in range(1000):
+        case = draw.case(Random(seed))
+        if failure := shrink.failure_of(functools.partial(run, case)):
+            break
+    assert failure.startswith("AssertionError: counters.decode.fragments: engine ")
+    least, failure = shrink.smallest(case, failure)
+    assert (least.packets, len(least.steps), least.settings) == (1, 1, {})
+    assert failure == "AssertionError: counters.decode.fragments: engine 1, twin 0"
+    with pytest.raises(AssertionError, match=r"decode.fragments: engine 1, twin 0"):
+        exec(least.program(), {})
+
+
+def test_a_broken_law_is_found_by_the_engine_alone(monkeypatch):
+    from fwcore import figures
+
+    monkeypatch.setattr(figures, "_failure_after_mode", lambda engine, raw: False)
+    with pytest.raises(AssertionError, match="page_failure_after_mode"):
+        bulk.run(3)
+
+
+@pytest.mark.parametrize("deed, told", [
+    (lambda: os.kill(os.getpid(), signal.SIGTERM), "signal 15"),
+    (lambda: time.sleep(60), "hang: no end after 1 s"),
+    (lambda: {}["x"], "KeyError: 'x' (test_simulation.py:"),
+    (lambda: None, ""),
+])
+def test_what_becomes_of_a_deed(deed, told):
+    found = shrink.failure_of(deed, 1 if told.startswith("hang") else 20)
+    assert found.startswith(told) and bool(found) == bool(told)
+
+
+def test_the_program_says_its_seed_first_and_what_it_did_last():
+    done = subprocess.run(
+        [sys.executable, "tools/simulate.py", "--seconds", "1", "--seed", "5", "--jobs", "1"],
+        cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "simulate: seed 5"
+    assert lines[-1].startswith("simulate: ") and lines[-1].endswith("; 0 kinds of failure")

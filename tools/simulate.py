@@ -1,0 +1,173 @@
+"""Simulates years of a firewall's life until the time is up or something is wrong.
+
+    python tools/simulate.py [--seconds 600] [--seed N] [--kind twin|alone] [--jobs 2] [--all]
+
+The first seed is printed first; without one it is drawn anew. Case n has seed + n, in two kinds:
+`twin` runs the engine beside its plain twin and compares after each step, `alone` the engine at
+full speed with laws and audit; three quarters and one quarter of the time. What fails, crashes or
+does not end is shrunk to a program of a few lines, and the end is 1. `--all` goes on and lists
+each kind of failure once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mmap
+import os
+import secrets
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from simulation import bulk, draw, shrink
+from simulation.case import run
+
+TWIN_SHARE = 3  # of four
+KINDS = ("twin", "alone")
+FIELDS = 5      # seed, kind, cases, packets of twin, packets of alone
+
+
+@dataclass
+class Worker:
+    """A child that runs case after case, and the page on which it says where it is."""
+
+    number: int
+    page: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 8 * FIELDS))
+    child: int = 0
+    reader: int = -1
+    case: tuple[int, int] = (0, 0)
+    since: float = 0.0
+
+    @property
+    def figures(self) -> np.ndarray:
+        return np.frombuffer(self.page, np.uint64)
+
+
+def work(figures: np.ndarray, seeds: range, kinds: tuple[str, ...], until: float) -> None:
+    """Runs cases until the time is up; the kind that has had less of its share comes next."""
+    spent = dict.fromkeys(kinds, 0.0)
+    share = {"twin": TWIN_SHARE, "alone": 1}
+    for seed in seeds:
+        begin = time.monotonic()
+        if begin > until:
+            return
+        kind = min(kinds, key=lambda kind: spent[kind] / share[kind])
+        figures[0], figures[1] = seed, KINDS.index(kind)
+        figures[2] += 1
+        figures[3 + KINDS.index(kind)] += judge(seed, kind)
+        spent[kind] += time.monotonic() - begin
+
+
+def judge(seed: int, kind: str) -> int:
+    """Runs the case of a seed; packets judged."""
+    return run(draw.case(Random(seed))) if kind == "twin" else bulk.run(seed)
+
+
+def start(worker: Worker, first: int, jobs: int, kinds: tuple[str, ...], until: float) -> None:
+    """A child that goes on with the seeds of its number."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    worker.child = os.fork()
+    if worker.child == 0:
+        text = ""
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            work(worker.figures, range(first, 1 << 64, jobs), kinds, until)
+        except BaseException as error:
+            text = shrink.told(error)
+        os.write(writer, text.encode()[:60_000])
+        os._exit(0)
+    os.close(writer)
+    worker.reader, worker.case, worker.since = reader, (0, 0), time.monotonic()
+
+
+def watch(worker: Worker) -> str | None:
+    """None while the child works; else "" or how its last case failed."""
+    now, figures = time.monotonic(), worker.figures
+    here = (int(figures[2]), int(figures[0]))
+    if here != worker.case:
+        worker.case, worker.since = here, now
+    hung = now - worker.since > (4 if figures[1] else 1) * shrink.HANG_S
+    if hung:
+        os.kill(worker.child, signal.SIGKILL)
+    elif not select.select([worker.reader], [], [], 0.2)[0]:
+        return None
+    text = "" if hung else os.read(worker.reader, 65_536).decode(errors="replace")
+    status = os.waitpid(worker.child, 0)[1]
+    os.close(worker.reader)
+    if hung:
+        return f"hang: no end after {now - worker.since:.0f} s"
+    return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else text
+
+
+def report(seed: int, kind: str, failure: str, seconds: float) -> None:
+    """What failed, and how to see it again."""
+    print(f"\nsimulate: seed {seed}, {kind}: {failure}")
+    print(f"again: make simulate SEED={seed} KIND={kind}")
+    if kind == "twin":
+        case, failure = shrink.smallest(draw.case(Random(seed)), failure, seconds)
+        print(f"smallest: {failure}\n\nPYTHONPATH=tests .venv/bin/python - <<'END'")
+        print(case.program() + "END", flush=True)
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Runs the workers; how many kinds of failure there were."""
+    kinds = (options.kind,) if options.kind else KINDS
+    until = time.monotonic() + options.seconds
+    workers = [Worker(number) for number in range(options.jobs)]
+    for worker in workers:
+        start(worker, options.seed + worker.number, options.jobs, kinds, until)
+    seen: set[str] = set()
+    while workers_left := [worker for worker in workers if worker.child]:
+        for worker in workers_left:
+            failure = watch(worker)
+            if failure is None:
+                continue
+            worker.child = 0
+            if not failure:
+                continue
+            seed, kind = int(worker.figures[0]), KINDS[int(worker.figures[1])]
+            if shrink.kind(failure) not in seen:
+                seen.add(shrink.kind(failure))
+                report(seed, kind, failure, options.shrink_seconds)
+            if options.all and time.monotonic() < until:
+                start(worker, seed + options.jobs, options.jobs, kinds, until)
+            else:
+                until = 0.0 if not options.all else until
+        if seen and not options.all:
+            for worker in workers:
+                if worker.child:
+                    os.kill(worker.child, signal.SIGKILL)
+                    os.waitpid(worker.child, 0)
+                    worker.child = 0
+    cases, beside, alone = (sum(int(worker.figures[i]) for worker in workers) for i in (2, 3, 4))
+    print(f"simulate: {cases} cases, {beside} packets beside the twin, {alone} with the engine"
+          f" alone; {len(seen)} kinds of failure")
+    return len(seen)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, help="of the first case; drawn anew without it")
+    parser.add_argument("--kind", choices=KINDS, help="only this one")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--all", action="store_true", help="go on after a failure")
+    parser.add_argument("--shrink-seconds", type=float, default=120)
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = secrets.randbits(48)
+    print(f"simulate: seed {options.seed}", flush=True)
+    return 1 if simulate(options) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
