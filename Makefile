@@ -6,6 +6,7 @@
 #   make bench      the benchmarks                   BENCHMARKS=benchmarks/...
 #   make lint       ruff, mypy, cython-lint
 #   make simulate   drawn settings, traffic and deeds, engine beside twin    SECONDS=600 SEED=...
+#   make fuzz       readers, parser, engine, guided by coverage (needs clang)  SECONDS=600
 #   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
 #   make docs       the documentation's site
@@ -19,6 +20,8 @@ MUTANTS ?=
 SECONDS ?= 600
 SEED ?=
 KIND ?=
+INPUT ?=
+TARGET ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +29,7 @@ FASTPATH := $(wildcard fwcore/*.pyx fwcore/*.pxd fwcore/*.h)
 BUILD := $(VENV)/made pyproject.toml setup.py $(FASTPATH)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint simulate sanitize mutants docs clean
+.PHONY: demo test bench lint simulate fuzz sanitize mutants docs clean
 
 demo: $(VENV)/demo
 	mkdir -p out
@@ -47,6 +50,12 @@ lint: $(VENV)/test
 simulate: $(VENV)/test
 	$(BIN)/python tools/simulate.py --seconds $(SECONDS) --jobs $(JOBS) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
+
+# Atheris is there for some systems only; tools/fuzz.py says so where it is not.
+fuzz: $(VENV)/test
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(INSTALL) --editable '.[fuzz]' || true
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) --jobs $(JOBS) \
+	    $(if $(INPUT),--input $(INPUT)) $(TARGET)
 
 sanitize: $(VENV)/test
 	$(BIN)/python tools/sanitize.py

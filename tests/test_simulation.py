@@ -15,6 +15,8 @@ import pytest
 from frames import ethernet, ip, udp
 from simulation import bulk, draw, shrink
 from simulation.case import Case, chunk_of, run
+from simulation.corpus import corpus
+from simulation.targets import CASES, TARGETS, Choices
 from twin import Pair
 
 from fwcore import reference
@@ -121,3 +123,28 @@ def test_the_program_says_its_seed_first_and_what_it_did_last():
     lines = done.stdout.splitlines()
     assert lines[0] == "simulate: seed 5"
     assert lines[-1].startswith("simulate: ") and lines[-1].endswith("; 0 kinds of failure")
+
+
+# --- fuzzing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_corpus_passes(target):
+    """What the fuzzer has found worth keeping, in this build."""
+    inputs = corpus(target)
+    assert inputs
+    for name, data in inputs.items():
+        failure = shrink.failure_of(functools.partial(TARGETS[target], data))
+        assert not failure, f"{name}: {failure}"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\xff" * 7, bytes(range(256)) * 8])
+def test_any_bytes_are_a_case(data):
+    for case in CASES.values():
+        assert case(data) == case(data)
+
+
+def test_bytes_are_choices_and_then_zeros():
+    choices = Choices(b"\x05\xff\x01")
+    assert [choices.getrandbits(3), choices.getrandbits(9), choices.getrandbits(64)] == [5, 511, 0]
+    assert choices.choice("abc") == "a"

@@ -11,6 +11,9 @@ built anew in a temporary copy; there, in a process with the sanitizers' runtime
 - every prefix of every frame is parsed from memory that ends with it: a read of one byte more is
   a report. Frames are cut at each of their first 512 bytes, and longer ones at some places beyond.
 
+With `--brief`, for every change: fewer cuts, two personalities; then, in the same build, the tests
+of the data plane and half a minute of simulation with a fresh seed.
+
 The runtime's parts of the connection table's memory stand apart too (FW_REDZONE). Ends with 1
 when either sanitizer reported anything.
 """
@@ -36,6 +39,12 @@ ENDINGS = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".1")
 PERSONALITIES = ("plain", "fortios-7", "fortios-5", "fortios-4", "cos-core", "linux-conntrack")
 PREFIX_MAX = 512        # a frame is cut at each of its first bytes ...
 FILE_CUTS = 1500        # a file at all of its bytes, or at about so many
+BRIEF_CUTS = 60
+BRIEF_PERSONALITIES = ("plain", "fortios-7")
+BRIEF_TESTS = ("test_table.py", "test_clock.py", "test_scenarios.py", "test_parse.py",
+               "test_twin.py", "test_twin_frames.py")
+BRIEF_EXAMPLES = 50
+BRIEF_SIMULATION_S = 30
 SMALL = ["max_connections=64", "buckets=8", "seed=1"]  # a table that overflows and evicts
 
 
@@ -58,18 +67,45 @@ def runtime(name: str) -> str:
                           text=True, check=True).stdout.strip()
 
 
-def run(paths: list[Path], folder: Path, jobs: int) -> int:
-    """The captures shared out between processes; how many reports there were."""
-    env = environment(
+def surroundings(folder: Path) -> dict[str, str]:
+    """The sanitizers' runtime has to be loaded first."""
+    return environment(
         folder, LD_PRELOAD=f"{runtime('libasan.so')} {runtime('libstdc++.so')}",
         ASAN_OPTIONS="detect_leaks=0:abort_on_error=0:handle_segv=1",
-        UBSAN_OPTIONS="print_stacktrace=1")
+        UBSAN_OPTIONS="print_stacktrace=1", FWCORE_EXAMPLES=str(BRIEF_EXAMPLES))
+
+
+def together(folder: Path, jobs: int) -> int:
+    """Tests and simulation in this build; how many reports or failures there were."""
+    tests = [f"tests/{name}" for name in BRIEF_TESTS if (folder / "tests" / name).exists()]
+    reports = 0
+    for command in (
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--capture=sys",
+         "-n", str(jobs), "--benchmark-disable", "-m", "not slow", *tests],
+        ["tools/simulate.py", "--seconds", str(BRIEF_SIMULATION_S), "--jobs", str(jobs)],
+    ):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=folder, env=surroundings(folder), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        found = sum(done.stdout.count(word) for word in REPORTS)
+        wrong = max(found, 1) if done.returncode else found
+        lines = done.stdout.splitlines()
+        print("\n".join(lines if wrong else lines[-1:]), flush=True)
+        reports += wrong
+    return reports
+
+
+def run(paths: list[Path], folder: Path, jobs: int, brief: bool) -> int:
+    """The captures shared out between processes; how many reports there were."""
+    env = surroundings(folder)
+    how = ["--brief"] if brief else []
     shares: list[list[Path]] = [[] for _ in range(jobs)]
     for path in sorted(paths, key=lambda path: -path.stat().st_size):
         min(shares, key=lambda share: sum(p.stat().st_size for p in share)).append(path)
     running = [
         subprocess.Popen(
-            [sys.executable, folder / "tools" / "sanitize.py", "--inside", *share], cwd=folder,
+            [sys.executable, folder / "tools" / "sanitize.py", "--inside", *how, *share],
+            cwd=folder,
             env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for share in shares if share
     ]
@@ -85,11 +121,12 @@ def run(paths: list[Path], folder: Path, jobs: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--brief", action="store_true", help="what every change has to pass")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("captures", nargs="*")
     options = parser.parse_args()
     if options.inside:
-        return inside([Path(name) for name in options.captures])
+        return inside([Path(name) for name in options.captures], options.brief)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fwcore-sanitize-") as temporary:
         folder = copy_to(Path(temporary) / "fwcore")
@@ -97,7 +134,9 @@ def main() -> int:
         if built.returncode:
             print(built.stdout)
             return 1
-        reports = run(captures(options.captures), folder, options.jobs)
+        reports = run(captures(options.captures), folder, options.jobs, options.brief)
+        if options.brief:
+            reports += together(folder, options.jobs)
     print(f"sanitize: {reports} reports in {time.monotonic() - begin:.0f} s")
     return 1 if reports else 0
 
@@ -129,11 +168,11 @@ def replay(path: Path, personality: str, chunk_size: int, group: int, small: boo
         raise SystemExit(f"sanitize: {path}: {personality}: broken laws: {broken}")
 
 
-def cut_file(path: Path, folder: Path) -> int:
+def cut_file(path: Path, folder: Path, most: int) -> int:
     """Replays beginnings of a file, each out of memory that ends with it; how many."""
     data = path.read_bytes()
-    step = max(1, len(data) // FILE_CUTS)
-    cuts = sorted({*range(1, min(len(data), 300)), *range(1, len(data), step)})
+    step = max(1, len(data) // most)
+    cuts = sorted({*range(1, min(len(data), 300, most)), *range(1, len(data), step)})
     if step > 1 and len(data) > 200_000:  # each cut reads all before it
         cuts = cuts[::10]
     target = folder / f"cut{path.suffix}"
@@ -196,7 +235,7 @@ def restart() -> None:
             engine.fastpath.audit()
 
 
-def inside(paths: list[Path]) -> int:
+def inside(paths: list[Path], brief: bool) -> int:
     """What runs under the sanitizers."""
     from fwcore.capture import stream
 
@@ -211,11 +250,11 @@ def inside(paths: list[Path]) -> int:
     stream.MappedSource = ExactSource
     with tempfile.TemporaryDirectory(prefix="fwcore-cut-") as temporary:
         for path in paths:
-            for personality in PERSONALITIES:
+            for personality in BRIEF_PERSONALITIES if brief else PERSONALITIES:
                 for chunk_size, group, small in ((8192, 32, False), (7, 2, True), (4096, 64, True)):
                     replay(path, personality, chunk_size, group, small)
             totals["files"] += 1
-            totals["cuts"] += cut_file(path, Path(temporary))
+            totals["cuts"] += cut_file(path, Path(temporary), BRIEF_CUTS if brief else FILE_CUTS)
             totals["prefixes"] += cut_frames(path, seen)
     print(f"sanitize: {totals['files']} files, {totals['cuts']} beginnings of files,"
           f" {totals['prefixes']} beginnings of frames", flush=True)

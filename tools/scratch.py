@@ -24,9 +24,11 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"} | more
 
 
-def build(folder: Path, cflags: str, ldflags: str = "") -> subprocess.CompletedProcess[str]:
+def build(
+    folder: Path, cflags: str, ldflags: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
     """Builds the copy's extensions in place; the caller looks at the return code."""
     return subprocess.run(
         [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=folder,
-        env=environment(folder, FWCORE_CFLAGS=cflags, FWCORE_LDFLAGS=ldflags),
+        env=environment(folder, FWCORE_CFLAGS=cflags, FWCORE_LDFLAGS=ldflags, **more),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

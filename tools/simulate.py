@@ -12,6 +12,7 @@ each kind of failure once.
 from __future__ import annotations
 
 import argparse
+import functools
 import mmap
 import os
 import secrets
@@ -19,6 +20,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -32,6 +34,7 @@ from simulation.case import run
 
 TWIN_SHARE = 3  # of four
 KINDS = ("twin", "alone")
+LAST_CASE_S = 15  # what a case may take beyond the time; then it is left undecided
 FIELDS = 5      # seed, kind, cases, packets of twin, packets of alone
 
 
@@ -43,7 +46,7 @@ class Worker:
     page: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 8 * FIELDS))
     child: int = 0
     reader: int = -1
-    case: tuple[int, int] = (0, 0)
+    place: tuple[int, ...] = ()
     since: float = 0.0
 
     @property
@@ -62,13 +65,21 @@ def work(figures: np.ndarray, seeds: range, kinds: tuple[str, ...], until: float
         kind = min(kinds, key=lambda kind: spent[kind] / share[kind])
         figures[0], figures[1] = seed, KINDS.index(kind)
         figures[2] += 1
-        figures[3 + KINDS.index(kind)] += judge(seed, kind)
+        judge(seed, kind, functools.partial(note, figures, 3 + KINDS.index(kind)))
         spent[kind] += time.monotonic() - begin
 
 
-def judge(seed: int, kind: str) -> int:
-    """Runs the case of a seed; packets judged."""
-    return run(draw.case(Random(seed))) if kind == "twin" else bulk.run(seed)
+def note(figures: np.ndarray, column: int, packets: int) -> None:
+    """So many more packets were judged."""
+    figures[column] += packets
+
+
+def judge(seed: int, kind: str, judged: Callable[[int], None]) -> None:
+    """Runs the case of a seed; ``judged`` is told of packets as they are judged."""
+    if kind == "alone":
+        bulk.run(seed, judged)
+    else:
+        judged(run(draw.case(Random(seed))))
 
 
 def start(worker: Worker, first: int, jobs: int, kinds: tuple[str, ...], until: float) -> None:
@@ -86,16 +97,16 @@ def start(worker: Worker, first: int, jobs: int, kinds: tuple[str, ...], until: 
         os.write(writer, text.encode()[:60_000])
         os._exit(0)
     os.close(writer)
-    worker.reader, worker.case, worker.since = reader, (0, 0), time.monotonic()
+    worker.reader, worker.place, worker.since = reader, (), time.monotonic()
 
 
 def watch(worker: Worker) -> str | None:
     """None while the child works; else "" or how its last case failed."""
     now, figures = time.monotonic(), worker.figures
-    here = (int(figures[2]), int(figures[0]))
-    if here != worker.case:
-        worker.case, worker.since = here, now
-    hung = now - worker.since > (4 if figures[1] else 1) * shrink.HANG_S
+    place = tuple(figures.tolist())
+    if place != worker.place:
+        worker.place, worker.since = place, now
+    hung = now - worker.since > shrink.HANG_S
     if hung:
         os.kill(worker.child, signal.SIGKILL)
     elif not select.select([worker.reader], [], [], 0.2)[0]:
@@ -118,6 +129,14 @@ def report(seed: int, kind: str, failure: str, seconds: float) -> None:
         print(case.program() + "END", flush=True)
 
 
+def stop(worker: Worker) -> None:
+    """Ends a child that has nothing more to say."""
+    os.kill(worker.child, signal.SIGKILL)
+    os.waitpid(worker.child, 0)
+    os.close(worker.reader)
+    worker.child = 0
+
+
 def simulate(options: argparse.Namespace) -> int:
     """Runs the workers; how many kinds of failure there were."""
     kinds = (options.kind,) if options.kind else KINDS
@@ -126,28 +145,23 @@ def simulate(options: argparse.Namespace) -> int:
     for worker in workers:
         start(worker, options.seed + worker.number, options.jobs, kinds, until)
     seen: set[str] = set()
-    while workers_left := [worker for worker in workers if worker.child]:
-        for worker in workers_left:
+    while busy := [worker for worker in workers if worker.child]:
+        for worker in busy:
             failure = watch(worker)
+            if time.monotonic() > until + LAST_CASE_S and failure is None:
+                stop(worker)
             if failure is None:
                 continue
             worker.child = 0
-            if not failure:
-                continue
             seed, kind = int(worker.figures[0]), KINDS[int(worker.figures[1])]
-            if shrink.kind(failure) not in seen:
+            if failure and shrink.kind(failure) not in seen:
                 seen.add(shrink.kind(failure))
                 report(seed, kind, failure, options.shrink_seconds)
-            if options.all and time.monotonic() < until:
+            if failure and options.all and time.monotonic() < until:
                 start(worker, seed + options.jobs, options.jobs, kinds, until)
-            else:
-                until = 0.0 if not options.all else until
         if seen and not options.all:
-            for worker in workers:
-                if worker.child:
-                    os.kill(worker.child, signal.SIGKILL)
-                    os.waitpid(worker.child, 0)
-                    worker.child = 0
+            for worker in filter(lambda worker: worker.child, workers):
+                stop(worker)
     cases, beside, alone = (sum(int(worker.figures[i]) for worker in workers) for i in (2, 3, 4))
     print(f"simulate: {cases} cases, {beside} packets beside the twin, {alone} with the engine"
           f" alone; {len(seen)} kinds of failure")

@@ -8,6 +8,7 @@ another group: the outcome has to be the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -110,31 +111,32 @@ def operate(engine: Engine, rng: Random, clock: draw.Clock) -> None:
         pass
 
 
-def life(seed: int, chunks: int, cut: int, group: int) -> tuple[int, str]:
-    """(packets judged, outcome) of one engine's life; raises AssertionError for a broken law."""
+def life(
+    seed: int, chunks: int, cut: int, group: int, judged: Callable[[int], None],
+) -> str:
+    """The outcome of one engine's life; AssertionError for a broken law; ``judged``: told of
+    packets after each chunk."""
     rng, random = Random(seed), np.random.default_rng(seed)
     chosen = load(**settings(rng))
     pool, clock = Pool(rng, random), draw.Clock(rng)
-    judged = 0
     with Engine(chosen, group=group) as engine:
         for _ in range(chunks):
             chunk = pool.chunk(random, times(rng, random, clock))
             for at in range(0, CHUNK, cut):
                 engine.process(chunk.slice(at, min(at + cut, CHUNK)))
-            judged += CHUNK
+            judged(CHUNK)
             assert_laws(engine)
             operate(engine, rng, clock)
             assert_laws(engine)
-        return judged, engine.outcome()
+        return engine.outcome()
 
 
-def run(seed: int) -> int:
-    """One life, or the same one twice; packets judged."""
+def run(seed: int, judged: Callable[[int], None] = lambda packets: None) -> None:
+    """One life, or the same one twice; ``judged`` is told of packets as they are judged."""
     rng = Random(~seed)
     chunks = rng.choice((1, 4, 16, 64))
-    judged, outcome = life(seed, chunks, rng.choice((CHUNK, 8192)), rng.choice((1, 16, 32, 64)))
+    outcome = life(
+        seed, chunks, rng.choice((CHUNK, 8192)), rng.choice((1, 16, 32, 64)), judged)
     if rng.randrange(8) == 0:
-        more, again = life(seed, chunks, rng.choice((1000, 333, 8191)), rng.choice((2, 32)))
+        again = life(seed, chunks, rng.choice((1000, 333, 8191)), rng.choice((2, 32)), judged)
         assert again == outcome, "the outcome depends on chunks or groups"
-        judged += more
-    return judged

@@ -17,7 +17,7 @@ from typing import Any
 
 from simulation.case import Case
 
-HANG_S = 20.0
+HANG_S = 60.0
 
 
 def failure_of(deed: Callable[[], Any], seconds: float = HANG_S) -> str:
