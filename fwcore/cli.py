@@ -225,11 +225,10 @@ class _Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
+            from fwcore.words import nearest
 
-            close = difflib.get_close_matches(args[0], self.commands, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from error
+            raise click.UsageError(
+                f"no command {args[0]!r}{nearest(args[0], self.commands)}", ctx) from error
 
 
 def _version(ctx: click.Context, _option: Any, wanted: bool) -> None:
@@ -548,8 +547,8 @@ def synth(workload: str, output: str, more: tuple[str, ...], **given: Any) -> in
     fwcore synth uniform u.pcap --packets 4000000 --set frame_bytes=60
     fwcore synth syn-flood - --rate 500000 | fwcore replay -
     """
+    from fwcore import units
     from fwcore.capture import synth as module
-    from fwcore.report import figures
     from fwcore.terminal import Progress
 
     names = ("packets", "rate_pps", "duration_s", "hosts", "sessions", "seed")
@@ -566,7 +565,7 @@ def synth(workload: str, output: str, more: tuple[str, ...], **given: Any) -> in
     if output == "-":
         return 0
     _json_or_text(data, given["json_file"], lambda: "" if given["quiet"] else (
-        f"{output}: {figures.count(packets)} packets, {figures.size(written)}\n"
+        f"{output}: {units.count(packets)} packets, {units.size(written)}\n"
         f"{module.describe(made)}\n"))  # fmt: skip
     return 0
 
@@ -630,11 +629,11 @@ def plan(**given: Any) -> int:
     fwcore plan --personality cos-core --connections 128000 --restart-every 7
     """
     from fwcore import terminal
-    from fwcore.report import planning
+    from fwcore.report import plan as page
 
     names = ("connections", "tunnels", "leak_bytes_per_s", "restart_every")
-    made = planning.make(_settings(given), **{name: given[name] for name in names})
-    _json_or_text(made, given["json_file"], lambda: planning.render(made, terminal.style()))
+    made = page.make(_settings(given), **{name: given[name] for name in names})
+    _json_or_text(made, given["json_file"], lambda: page.render(made, terminal.style()))
     return 0
 
 
@@ -660,7 +659,7 @@ def personality_list(json_file: str | None) -> int:
                     key: getattr(made, key)
                     for key in ("machine", "when_full", "accounting", "max_connections")
                 },
-                "summary": settings.personality(name).summary,
+                "summary": settings.read_personality(name).summary,
             }
         )
     head = [key for key in rows[0] if key != "summary"]

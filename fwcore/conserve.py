@@ -29,16 +29,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from fwcore._fastpath import Gauge
+from fwcore.units import GIB, MB, MIB, PAGE_BYTES, pages_of, percent_of
+from fwcore.words import EXTREME, MODES, OFF, ON
 
-PAGE_BYTES: Final = 4096
-MIB: Final = 1 << 20                # "MB" of FortiOS
-GIB: Final = 1 << 30
-MB: Final = 10**6                   # "MB" of cOS Core
-
-OFF: Final = "off"
-ON: Final = "on"
-EXTREME: Final = "extreme"
-MODES: Final = (OFF, ON, EXTREME)
 FREEABLE: Final = "freeable"        # a label, never a mode [T]
 
 OPEN_LOW: Final = -1                # no gauge is ever as low ...
@@ -126,11 +119,6 @@ FORTIOS_5_LEAVE_SESSIONS_PERCENT: Final = 90
 
 LOW_MEMORY_BYTES: Final = 100 * MB          # [C] "at least 100 MB of free RAM is recommended"
 LOW_MEMORY_CLEARED_BYTES: Final = 110 * MB  # [D]
-
-
-def percent_of(total: int, percent: int) -> int:
-    """``percent`` of ``total``, floored."""
-    return total * percent // 100
 
 
 def row_pages(rows: Iterable[_Row], size_bytes: int, of_pages: int) -> tuple[int, int] | None:
@@ -324,12 +312,12 @@ class LowMemoryWarning:
     """
 
     __slots__ = ("_cleared", "_quiet", "_warned")
-    name: Final = "low-memory"
+    name: Final = "low memory"
 
     def __init__(self, settings: Any = None) -> None:
         # Whole pages: free * 4096 < bytes is free < ceil(bytes / 4096).
-        self._warned = -(-LOW_MEMORY_BYTES // PAGE_BYTES)
-        self._cleared = -(-LOW_MEMORY_CLEARED_BYTES // PAGE_BYTES)
+        self._warned = pages_of(LOW_MEMORY_BYTES)
+        self._cleared = pages_of(LOW_MEMORY_CLEARED_BYTES)
         self._quiet: dict[bool, Quiet] = {
             False: {Gauge.FREE_PAGES: (self._warned - 1, OPEN_HIGH)},
             True: {Gauge.FREE_PAGES: (OPEN_LOW, self._cleared)},
@@ -404,6 +392,33 @@ def machines(settings: Any, *, proxy_policies: bool) -> tuple[Machine, ...]:
     if kind == "none":
         return ()
     raise ValueError(f"no such machine: {kind!r}")
+
+
+def entry_pages(settings: Any) -> dict[str, int]:
+    """Used pages at which each mode begins while nothing is cached.
+
+    {"red", "extreme"} · {"kernel", "proxy"} · {"fortios-5"} · {"low memory"} (machine none).
+    """
+    total = settings.total_pages
+    found: dict[str, int] = {}
+    for machine in machines(settings, proxy_policies=False) or (LowMemoryWarning(),):
+        levels = machine.thresholds()
+        if "red" in levels:
+            found |= {name: levels[name] for name in ("red", "extreme")}
+        else:
+            found[machine.name] = max(0, total - levels["enter"] + 1)
+    return found
+
+
+def exit_pages(settings: Any) -> dict[str, int]:
+    """Most used plus cached pages at which each machine's mode still ends (unified: used pages)."""
+    total = settings.total_pages
+    found: dict[str, int] = {}
+    for machine in machines(settings, proxy_policies=False):
+        levels = machine.thresholds()
+        found[machine.name] = (
+            levels["green"] if "green" in levels else total - levels["leave"]) - 1
+    return found
 
 
 def intersect(quiets: Iterable[Quiet]) -> dict[Gauge, Interval]:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import conserve, failopen, figures, policy
+from fwcore import conserve, counters, failopen, policy
 from fwcore._fastpath import (
     STOPPED_AT_TICK,
     STOPPED_BY_PACKET,
@@ -43,15 +43,15 @@ from fwcore._fastpath import (
     WhenFull,
     memory_plan,
 )
-from fwcore.classify import lay_out
 from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
 from fwcore.events import Event, EventLog, Transition
-from fwcore.settings import PAGE_BYTES, Settings, load
+from fwcore.policy_layout import compile_policies, lay_out
+from fwcore.settings import Settings, load
+from fwcore.units import SECOND_NS, pages_of, to_ns
+from fwcore.words import ICMPV6, MODES, OWNERS, protocol_number
 
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58, "sctp": 132}
-MODE_NUMBERS = {"off": 0, "on": 1, "extreme": 2}
 OPEN = (-1, 1 << 62)
-EXTREME_FLAP_NS = 60 * 10**9      # an entry this soon after the exit is a flap (semantics 8) [D]
+EXTREME_FLAP_NS = 60 * SECOND_NS  # an entry this soon after the exit is a flap (semantics 8) [D]
 TABLE_FULL_LEFT_PERCENT = 90      # the table is no longer full below this [D]
 HOSTS_IN_SNAPSHOT = 10
 SNAPSHOTS_WITH_HOSTS = 100        # transitions that keep their top hosts
@@ -129,19 +129,14 @@ def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, A
     }
 
 
-def _pages(amount: int) -> int:
-    """Pages of a byte amount, rounded away from zero."""
-    return -(-amount // PAGE_BYTES) if amount >= 0 else amount // PAGE_BYTES
-
-
 def _script(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """Steps (time_ns, owner, pages) by time, and leaks (time_ns, owner, bytes a second)."""
-    owner = {"base": 0, "shm": 2}
+    owner = {name: number for number, name in enumerate(OWNERS)}
     steps, leaks = [], []
     for row in settings.pressure:
-        at_ns = round(row.get("at_s", 0) * 10**9)
+        at_ns = to_ns(row.get("at_s", 0))
         if "add_bytes" in row:
-            steps.append((at_ns, owner[row.get("owner", "base")], _pages(row["add_bytes"])))
+            steps.append((at_ns, owner[row.get("owner", "base")], pages_of(row["add_bytes"])))
         elif "leak_bytes_per_s" in row:
             leaks.append((at_ns, owner[row.get("owner", "base")], int(row["leak_bytes_per_s"])))
     return sorted(steps, key=lambda step: step[0]), leaks
@@ -202,7 +197,7 @@ class Engine:
         self.transitions: EventLog[Transition] = EventLog(self.settings.transitions_max)
         self.events: EventLog[Event] = EventLog(self.settings.events_max)
         self.flaps = 0
-        self.mode_ns: dict[str, int] = {"off": 0, "on": 0, "extreme": 0}
+        self.mode_ns: dict[str, int] = dict.fromkeys(MODES, 0)
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
         self._begun = False
         self._ended: list[NDArray[Any]] = []
@@ -230,7 +225,7 @@ class Engine:
         config = _config(self.settings, self.seed, self._log, self._group)
         _check_room(config)
         self.fastpath = FastPath(config, *_script(self.settings))
-        table = policy.compile_policies(self.policies) if self._ruled else None
+        table = compile_policies(self.policies) if self._ruled else None
         self.fastpath.set_policies(lay_out(table) if table is not None else None)
 
     def __enter__(self) -> Engine:
@@ -349,7 +344,7 @@ class Engine:
         kept = None
         if len(self.transitions) < SNAPSHOTS_WITH_HOSTS:
             kept = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
-                    "memory": dict(zip(figures.OWNERS, self.fastpath.owners(), strict=True))}
+                    "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
         transition = Transition(
             packet, now_ns, cause, machine, before, after, snapshot.used_pages,
             snapshot.cache_pages, snapshot.free_pages, kept)
@@ -412,7 +407,7 @@ class Engine:
             self.modes, self.latch, self.ips_fail, self.settings,
             proxy_policies=self._proxy_policies)
         self.row = row
-        self.fastpath.apply(row, low, high, self._idledrop_active(), MODE_NUMBERS[self.mode])
+        self.fastpath.apply(row, low, high, self._idledrop_active(), MODES.index(self.mode))
 
     def _idledrop_active(self) -> bool:
         return failopen.idledrop_active(
@@ -556,7 +551,7 @@ class Engine:
     @property
     def mode(self) -> str:
         """The worst mode of any machine: off, on, extreme."""
-        return max(self.modes.values(), key=MODE_NUMBERS.__getitem__, default="off")
+        return max(self.modes.values(), key=MODES.index, default="off")
 
     def mode_times_ns(self) -> dict[str, int]:
         """Capture time spent in each mode (the worst of any machine) up to now, ns."""
@@ -607,12 +602,12 @@ class Engine:
     def top_hosts(self, count: int = HOSTS_IN_SNAPSHOT) -> list[dict[str, Any]]:
         """Initiators with most live sessions: [{host, sessions}]."""
         return [
-            {"host": figures.address_text(high << 64 | low, family), "sessions": live}
+            {"host": counters.address_text(high << 64 | low, family), "sessions": live}
             for high, low, live, family in self.fastpath.hosts(count).tolist()]
 
     def counters(self) -> dict[str, Any]:
         """Every counter by name, integers only: what the outcome is made from."""
-        return figures.counters(self)
+        return counters.counters(self)
 
     def outcome(self) -> str:
         """The digest of everything that happened: "1:" and 32 hex digits (semantics 2)."""
@@ -627,7 +622,7 @@ class Engine:
 
     def laws(self) -> dict[str, bool]:
         """Each law of semantics 12 and whether it holds; two independent sources each."""
-        return figures.laws(self)
+        return counters.laws(self)
 
     def check_laws(self) -> dict[str, bool]:
         """The same; raises LawBroken when one does not hold."""
@@ -649,9 +644,9 @@ def flow_key(
     a, b = ip_address(source), ip_address(destination)
     if a.version != b.version:
         raise ValueError(f"{source} and {destination} are of different IP versions")
-    number = PROTOCOLS[protocol.lower()] if isinstance(protocol, str) else protocol
+    number = protocol_number(protocol)
     if protocol == "icmp" and a.version == 6:
-        number = PROTOCOLS["icmp6"]
+        number = ICMPV6
     return int(a), int(b), source_port, destination_port, number, zone, a.version
 
 
@@ -663,7 +658,7 @@ def by_host(
     Hosts with most sessions first, those that are spared counted too; of equal ones the lower
     address, then IPv4. Hosts whose sessions are all spared do not come.
     """
-    place, first = figures.hosts_of(rows)
+    place, first = counters.hosts_of(rows)
     counts = np.bincount(place, minlength=len(first))
     chosen = np.flatnonzero(mortal)
     chosen = chosen[np.argsort(place[chosen], kind="stable")]
@@ -672,7 +667,7 @@ def by_host(
     ranked = np.argsort(-counts, kind="stable")  # hosts are numbered by address already
     for host in ranked[(ends > begins)[ranked]].tolist():
         row = rows[first[host]]
-        yield figures.host_key(row), numbers[chosen[begins[host]:ends[host]]]
+        yield counters.host_key(row), numbers[chosen[begins[host]:ends[host]]]
 
 
 __all__ = ["Engine", "Exposure", "Reason", "TcpState", "Verdict", "by_host", "flow_key"]

@@ -19,10 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
-PAGES_PER_MIB: Final = 256          # "MB" of FortiOS is 2**20 bytes, a page 4096
-PAGE_BYTES: Final = 4096
-MB: Final = 10**6                   # "MB" of cOS Core
-SECOND_NS: Final = 10**9
+from fwcore.units import MB, MIB_PAGES, PAGE_BYTES, SECOND_NS
 
 KINDS: Final = (
     "conserve_entered", "conserve_left", "extreme_entered", "extreme_left",
@@ -175,11 +172,11 @@ class _Line:
 
     def mib(self, name: str) -> int:
         """A figure of the snapshot, whole MB of 2**20 bytes, floored; 0 without a snapshot."""
-        return getattr(self.snapshot, name, 0) // PAGES_PER_MIB
+        return getattr(self.snapshot, name, 0) // MIB_PAGES
 
     def level_mib(self, name: str) -> int:
         """A threshold of the event's machine, the same way; 0 where there is none."""
-        return self.thresholds.get(self.event.machine, {}).get(name, 0) // PAGES_PER_MIB
+        return self.thresholds.get(self.event.machine, {}).get(name, 0) // MIB_PAGES
 
     def figure(self, name: str) -> int:
         return self.event.figures.get(name, 0)

@@ -26,7 +26,6 @@ from typing import Any, Final, NamedTuple
 
 from fwcore._fastpath import Exposure, GateAction, ObjectAction, Reason
 
-CLASSES: Final = ("none", "flow", "proxy", "flow+proxy")    # index = flow 1 | proxy 2
 FLOW: Final = 1
 PROXY: Final = 2
 

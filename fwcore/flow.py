@@ -12,10 +12,8 @@ import ipaddress
 from typing import NamedTuple
 
 from fwcore.errors import FwcoreError
+from fwcore.words import WITH_PORTS, protocol_number, protocol_text
 
-NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}  # as `fwcore.figures` writes
-PROTOCOLS = {**{name: number for number, name in NAMES.items()}, "icmpv6": 58, "gre": 47, "esp": 50}
-WITH_PORTS = (6, 17, 132)
 EXAMPLE = "10.0.0.5:4321-203.0.113.9:443/tcp"
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -41,7 +39,7 @@ class Flow(NamedTuple):
     zone: int = 0
 
     def __str__(self) -> str:
-        name = NAMES.get(self.protocol, str(self.protocol))
+        name = protocol_text(self.protocol)
         zone = f"@{self.zone}" if self.zone else ""
         return f"{self.initiator}-{self.responder}/{name}{zone}"
 
@@ -70,14 +68,10 @@ def parse(text: str) -> Flow:
 
 
 def _protocol(name: str, text: str) -> int:
-    name = name.strip().lower()
-    if name in PROTOCOLS:
-        return PROTOCOLS[name]
-    if name.isdecimal() and int(name) < 256:
-        return int(name)
-    raise FwcoreError(
-        f"flow {text!r}: protocol {name!r} is neither {', '.join(PROTOCOLS)} nor 0-255"
-    )
+    try:
+        return protocol_number(name)
+    except ValueError as error:
+        raise FwcoreError(f"flow {text!r}: {error}") from None
 
 
 def _endpoint(part: str, protocol: int, text: str) -> Endpoint:

@@ -1,6 +1,6 @@
-"""Policies: ordered rules -> the arrays in which the fast path looks a new session up.
+"""Policies: what ordered rules say. How the fast path looks them up: fwcore/policy_layout.py.
 
-    [[policy]] rows  --parse-->  Policy, in order  --compile_policies-->  PolicyTable
+    [[policy]] rows  --parse-->  Policy, in order  --policy_layout-->  rows by protocol and port
     id, zone, source, destination, protocol, ports  ->  action, inspection
 
 Laws: the first match wins; no match denies; no policies at all are one, id 0, accept, none.
@@ -14,29 +14,21 @@ Inspection is a class of two bits, flow 1 and proxy 2 (semantics 9). Which featu
 application control, DoS as well as flow-based antivirus, DLP, and web filter scanning."
 """
 
-import difflib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fwcore._fastpath import PolicyAction
 from fwcore.errors import SettingsError
+from fwcore.words import CLASSES, FLOW, PROXY, WITH_PORTS, nearest, protocol_number
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-FLOW = 1
-PROXY = 2
-ROWS_MAX = 1_000_000
 ANY = -1
 
-INSPECTIONS: Mapping[str, int] = {
-    "none": 0, "flow": FLOW, "proxy": PROXY, "flow+proxy": FLOW | PROXY,
-}
+INSPECTIONS: Mapping[str, int] = {name: bits for bits, name in enumerate(CLASSES)}
 FEATURES: Mapping[str, int] = {
     "ips": FLOW,  # [H] these six continue to operate in conserve mode
     "application-control": FLOW,
@@ -55,11 +47,6 @@ FEATURES: Mapping[str, int] = {
     "videofilter": PROXY,
     "waf": PROXY,
 }
-PROTOCOLS: Mapping[str, int] = {
-    "any": ANY, "icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51,
-    "icmpv6": 58, "ospf": 89, "sctp": 132,
-}
-PORT_PROTOCOLS = frozenset({6, 17, 132})
 ACTIONS: Mapping[str, int] = {action.name.lower(): int(action) for action in PolicyAction}
 KEYS = ("id", "zone", "source", "destination", "protocol", "ports", "action", "inspection")
 
@@ -82,7 +69,7 @@ class Policy:
         """IP versions for which both address lists have something: 4, 6 or both."""
         return tuple(
             family for family in (4, 6)
-            if all(_of_family(nets, family) for nets in (self.source, self.destination))
+            if all(of_family(nets, family) for nets in (self.source, self.destination))
         )
 
     def matches(
@@ -101,7 +88,7 @@ class Policy:
 DEFAULT = Policy(id=0)
 
 
-def _of_family(nets: Sequence[Network], family: int) -> list[tuple[int, int]]:
+def of_family(nets: Sequence[Network], family: int) -> list[tuple[int, int]]:
     """(address, mask) of the networks of a family; any is one with mask 0."""
     if not nets:
         return [(0, 0)]
@@ -113,15 +100,10 @@ def _within(nets: Sequence[Network], address: Address) -> bool:
 
 
 def _port_within(ports: Sequence[tuple[int, int]], protocol: int, port: int) -> bool:
-    return protocol in PORT_PROTOCOLS and any(low <= port <= high for low, high in ports)
+    return protocol in WITH_PORTS and any(low <= port <= high for low, high in ports)
 
 
 # ---------------------------------------------------------------- rows -> policies
-
-
-def _near(name: Any, names: Iterable[str]) -> str:
-    found = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.5)
-    return f'; did you mean "{found[0]}"?' if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +154,12 @@ def _networks(place: _Place, key: str) -> tuple[Network, ...]:
 
 def _protocol(place: _Place) -> int:
     value = place.row.get("protocol", "any")
-    if isinstance(value, str) and value.lower() in PROTOCOLS:
-        return PROTOCOLS[value.lower()]
-    if _number(value, 0, 255):
-        return int(value)
-    raise place.error(
-        "protocol", f"protocol = {value!r} is unknown{_near(value, PROTOCOLS)}; allowed: "
-        f"{', '.join(PROTOCOLS)}, or a number from 0 to 255"
-    )
+    if isinstance(value, str) and value.lower() == "any":
+        return ANY
+    try:
+        return protocol_number(value)
+    except ValueError as error:
+        raise place.error("protocol", f'{error}, or "any"') from None
 
 
 def _port_range(place: _Place, value: Any) -> tuple[int, int]:
@@ -199,7 +179,7 @@ def _ports(place: _Place, protocol: int) -> tuple[tuple[int, int], ...]:
     value = place.row.get("ports", "any")
     if value == "any":
         return ()
-    if protocol != ANY and protocol not in PORT_PROTOCOLS:
+    if protocol != ANY and protocol not in WITH_PORTS:
         raise place.error("ports", f"ports: protocol {protocol} has none; tcp, udp and sctp do")
     ranges = tuple(_port_range(place, each) for each in _listed(value))
     if not ranges:
@@ -221,7 +201,7 @@ def _action(place: _Place) -> int:
     if isinstance(value, str) and value in ACTIONS:
         return ACTIONS[value]
     raise place.error(
-        "action", f"action = {value!r} is unknown{_near(value, ACTIONS)}; allowed: "
+        "action", f"action = {value!r} is unknown{nearest(value, ACTIONS)}; allowed: "
         f"{', '.join(ACTIONS)}"
     )
 
@@ -236,7 +216,7 @@ def _inspection(place: _Place) -> tuple[int, tuple[str, ...]]:
         if not isinstance(name, str) or name not in FEATURES:
             raise place.error(
                 "inspection", f"inspection: {name!r} is unknown"
-                f"{_near(name, [*FEATURES, *INSPECTIONS])}; allowed: {', '.join(INSPECTIONS)}, or"
+                f"{nearest(name, [*FEATURES, *INSPECTIONS])}; allowed: {', '.join(INSPECTIONS)}, or"
                 f" a list of {', '.join(FEATURES)}"
             )
         bits |= FEATURES[name]
@@ -248,7 +228,7 @@ def _parse_row(place: _Place, number: int) -> Policy:
     for key in place.row:
         if key not in KEYS:
             raise place.error(
-                key, f'unknown key "{key}" in [[policy]]{_near(key, KEYS)}; allowed: '
+                key, f'unknown key "{key}" in [[policy]]{nearest(key, KEYS)}; allowed: '
                 f"{', '.join(KEYS)}"
             )
     identity = place.row.get("id", number)
@@ -314,103 +294,3 @@ def first_match(
         if policy.matches(zone, source, destination, protocol, port):
             return policy
     return None
-
-
-# ---------------------------------------------------------------- policies -> arrays
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PolicyTable:
-    """What the fast path reads: n rows in order, m policies. All arrays are C-contiguous.
-
-    Addresses and masks are (high, low) 64-bit halves; IPv4 is its 32-bit number in the low half,
-    high half and high mask 0. A row matches when ``(address & mask) == row``.
-    """
-
-    policies: tuple[Policy, ...] = field(repr=False)
-    row_policy: NDArray[np.uint32]  # [n] index into policies
-    row_protocol: NDArray[np.int16]  # [n] -1 any
-    row_zone: NDArray[np.int32]  # [n] -1 any
-    row_port_low: NDArray[np.uint16]  # [n]
-    row_port_high: NDArray[np.uint16]  # [n]
-    row_has_ports: NDArray[np.uint8]  # [n] 0: any port, any protocol
-    row_family: NDArray[np.uint8]  # [n] 4 or 6
-    row_source: NDArray[np.uint64]  # [n, 2]
-    row_source_mask: NDArray[np.uint64]  # [n, 2]
-    row_destination: NDArray[np.uint64]  # [n, 2]
-    row_destination_mask: NDArray[np.uint64]  # [n, 2]
-    policy_id: NDArray[np.uint32]  # [m]
-    policy_action: NDArray[np.uint8]  # [m] PolicyAction
-    policy_inspection: NDArray[np.uint8]  # [m] class bits
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.row_policy)
-
-
-def row_count(policy: Policy) -> int:
-    """Rows a policy expands to: sources x destinations x port ranges, per family."""
-    return sum(
-        len(_of_family(policy.source, family)) * len(_of_family(policy.destination, family))
-        for family in (4, 6)
-    ) * max(1, len(policy.ports))
-
-
-def _check_count(policies: Sequence[Policy]) -> None:
-    counts = [row_count(policy) for policy in policies]
-    if sum(counts) > ROWS_MAX:
-        largest = max(range(len(counts)), key=counts.__getitem__)
-        raise SettingsError(
-            f"policies expand to {sum(counts)} rows (sources x destinations x port ranges);"
-            f" allowed: {ROWS_MAX}; policy {policies[largest].id} alone makes {counts[largest]}"
-        )
-
-
-def _halves(number: int) -> tuple[int, int]:
-    return number >> 64, number & (2**64 - 1)
-
-
-def _rows(policies: Sequence[Policy]) -> list[tuple[Any, ...]]:
-    """One tuple per row, in the order of the arrays."""
-    rows = []
-    for index, policy in enumerate(policies):
-        for family in (4, 6):
-            for source, source_mask in _of_family(policy.source, family):
-                for target, target_mask in _of_family(policy.destination, family):
-                    addresses = (_halves(source), _halves(source_mask), _halves(target),
-                                 _halves(target_mask))
-                    for low, high in policy.ports or ((0, 65535),):
-                        rows.append((index, policy.protocol, policy.zone, low, high,
-                                     bool(policy.ports), family, *addresses))
-    return rows
-
-
-_ROW_TYPES: Mapping[str, type[np.generic]] = {  # in the order of _rows
-    "row_policy": np.uint32, "row_protocol": np.int16, "row_zone": np.int32,
-    "row_port_low": np.uint16, "row_port_high": np.uint16, "row_has_ports": np.uint8,
-    "row_family": np.uint8, "row_source": np.uint64, "row_source_mask": np.uint64,
-    "row_destination": np.uint64, "row_destination_mask": np.uint64,
-}
-
-
-def compile_policies(policies: Sequence[Policy]) -> PolicyTable:
-    """Expand policies to the arrays of ``PolicyTable``.
-
-    Raises SettingsError when they make more than 1 000 000 rows.
-    """
-    _check_count(policies)
-    columns = list(zip(*_rows(policies), strict=True)) or [()] * len(_ROW_TYPES)
-    arrays: dict[str, NDArray[Any]] = {}
-    for (name, dtype), column in zip(_ROW_TYPES.items(), columns, strict=True):
-        array = np.array(column, dtype=dtype)
-        arrays[name] = array.reshape(-1, 2) if dtype is np.uint64 else array
-    return PolicyTable(
-        policies=tuple(policies),
-        policy_id=np.array([policy.id for policy in policies], dtype=np.uint32),
-        policy_action=np.array([policy.action for policy in policies], dtype=np.uint8),
-        policy_inspection=np.array([policy.inspection for policy in policies], dtype=np.uint8),
-        **arrays,
-    )
-
-
-compile = compile_policies  # noqa: A001  (the name of the interface: policy.compile)

@@ -26,10 +26,7 @@ from numpy.typing import NDArray
 from fwcore import __version__
 from fwcore._fastpath import EndCause, Reason, Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk, open_captures
-from fwcore.engine import Engine
-from fwcore.errors import FwcoreError, MissingExtra, SettingsError
-from fwcore.figures import (
-    INSPECTIONS,
+from fwcore.counters import (
     address_text,
     counters,
     key_text,
@@ -38,8 +35,11 @@ from fwcore.figures import (
     timeline,
     victim_dict,
 )
+from fwcore.engine import Engine
+from fwcore.errors import FwcoreError, MissingExtra, SettingsError
 from fwcore.result import Result
 from fwcore.settings import Settings, load
+from fwcore.words import CLASSES
 
 NS = 10**9
 WIRE_OVERHEAD_BYTES = 24       # preamble 8, FCS 4, gap 12: what line rate counts [IEEE 802.3]
@@ -342,7 +342,7 @@ def session_columns(rows: NDArray[Any]) -> dict[str, Any]:
     return {
         "key": [key_text(row) for row in rows],
         "state": [state_name(state) for state in rows["state"].tolist()],
-        "policy": rows["policy"], "inspection": [INSPECTIONS[i] for i in rows["inspection"]],
+        "policy": rows["policy"], "inspection": [CLASSES[i] for i in rows["inspection"]],
         "cause": causes, "created_packet": rows["created_packet"],
         "ended_packet": rows["ended_packet"], "created_ns": rows["created_ns"],
         "last_seen_ns": rows["last_seen_ns"], "ended_ns": rows["ended_ns"],

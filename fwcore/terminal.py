@@ -65,15 +65,15 @@ class Progress:
         return self.stopped
 
     def _draw(self, packets: int, done: int, total: int, elapsed: float) -> None:
-        from fwcore.report import figures
+        from fwcore import units
 
-        parts = [f"{figures.short(packets)} packets", f"{figures.short(packets / elapsed)}/s"]
+        parts = [f"{units.short(packets)} packets", f"{units.short(packets / elapsed)}/s"]
         if total > 0 and done > 0:
             part = min(1.0, done / total)
             filled = round(part * BAR_WIDTH)
             full, empty = ("█", "░") if self._blocks else ("#", "-")
             parts.insert(0, f"{full * filled}{empty * (BAR_WIDTH - filled)} {part:4.0%}")
-            parts.append(f"{figures.seconds(elapsed / part - elapsed)} left")
+            parts.append(f"{units.seconds(elapsed / part - elapsed)} left")
         self._stream.write("\r\x1b[K" + "  ".join(parts))
         self._stream.flush()
         self._drawn = True

@@ -322,7 +322,7 @@ def test_a_baseline_that_does_not_fit_is_refused_before_anything_runs(
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"only": ["reed"]}, "did you mean read"),
+    ({"only": ["reed"]}, 'did you mean "read"'),
     ({"repeat": 0}, "0 runs"),
     ({"fail_over": "20%"}, "needs something to hold"),
     ({"baseline": "a", "against": "b"}, "not both"),

@@ -175,8 +175,8 @@ def test_filtered_reader(capture):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("", "position 1: the end: expected one of host"),
-    ("hots 10.0.0.1", "position 1: 'hots': .*did you mean 'host'"),
-    ("tcp and prot 80", "position 9: 'prot': .*did you mean 'port'"),
+    ("hots 10.0.0.1", "position 1: 'hots': .*did you mean \"host\""),
+    ("tcp and prot 80", "position 9: 'prot': .*did you mean \"port\""),
     ("tcp udp", "position 5: 'udp': expected 'and'"),
     ("10.0.0.1", "write 'host 10.0.0.1'"),
     ("host 10.0.0", "position 6: '10.0.0': expected an IPv4 or IPv6 address"),

@@ -107,7 +107,7 @@ def test_exit_codes(run, played, change, argv, code, said):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("replay",), "Missing argument"), (("replya", "x"), "did you mean replay?"),
+        (("replay",), "Missing argument"), (("replya", "x"), 'did you mean "replay"?'),
         (("replay", "x", "--personalty", "y"), "--personality"),
         (("replay", "x", "--loop", "0"), "--loop"),
         (("compare", "x", "--with", "a"), "at least twice"),

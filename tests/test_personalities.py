@@ -4,6 +4,8 @@ import pytest
 
 from fwcore import settings
 from fwcore.errors import SettingsError
+from fwcore.settings.declared import PERSONALITIES
+from fwcore.settings.personality import MARKS
 
 MB = 1 << 20
 COLUMNS = ("fortios-7", "fortios-5", "fortios-4", "cos-core", "linux-conntrack", "plain")
@@ -63,12 +65,12 @@ def test_every_value_has_mark_reason_and_origin(name):
     for setting, row in settings.load(name).describe().items():
         if setting == "personality":
             continue
-        assert row["mark"] in settings.MARKS and row["why"], setting
+        assert row["mark"] in MARKS and row["why"], setting
         assert row["from"].startswith((f"personality {name}", "default")), setting
 
 
 def test_base_personality_is_complete():
-    entries = settings.personality("fortios-7").entries
+    entries = settings.read_personality("fortios-7").entries
     assert set(entries) == set(settings.BY_NAME) - {"personality"}
 
 
@@ -95,9 +97,9 @@ def test_timeouts(name, seconds):
 @pytest.mark.parametrize("name", COLUMNS)
 def test_each_own_value_differs_or_is_in_the_contract(name):
     """A personality file says nothing that would be the same without it, but for its column."""
-    base = settings.personality("fortios-7").entries
+    base = settings.read_personality("fortios-7").entries
     shown = set(CONTRACT) | {"licence_connections", "ipsec_max_tunnels", "licence_tunnels"}
-    for key, entry in settings.personality(name).entries.items():
+    for key, entry in settings.read_personality(name).entries.items():
         assert name == "fortios-7" or key in shown or key.endswith("_s") or (
             entry.value != base[key].value
         ), key
@@ -151,5 +153,5 @@ def test_a_personality_with_an_error_names_file_and_line(tmp_path, line, wrong, 
 
 
 def test_lines_are_short():
-    for path in settings.PERSONALITY_DIR.glob("*.toml"):
+    for path in PERSONALITIES.glob("*.toml"):
         assert all(len(line) <= 100 for line in path.read_text().splitlines()), path

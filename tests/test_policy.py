@@ -8,6 +8,7 @@ import pytest
 
 from fwcore import policy
 from fwcore.errors import SettingsError
+from fwcore.policy_layout import compile_policies
 from fwcore.settings import Row
 
 
@@ -105,7 +106,7 @@ def test_expansion():
         {"id": 2, "zone": 7, "protocol": "udp", "action": "local"},
         {"id": 3, "destination": "192.0.2.1", "action": "deny", "inspection": "proxy"},
     ]
-    table = policy.compile(policy.parse(rows))
+    table = compile_policies(policy.parse(rows))
     assert len(table) == 4 + 2 + 1
     assert table.row_policy.tolist() == [0, 0, 0, 0, 1, 1, 2]
     assert table.row_family.tolist() == [4, 4, 6, 6, 4, 6, 4]
@@ -125,7 +126,7 @@ def test_expansion():
 
 
 def test_array_types():
-    table = policy.compile(policy.parse([]))
+    table = compile_policies(policy.parse([]))
     types = {
         "row_policy": np.uint32, "row_protocol": np.int16, "row_zone": np.int32,
         "row_port_low": np.uint16, "row_port_high": np.uint16, "row_has_ports": np.uint8,
@@ -138,14 +139,14 @@ def test_array_types():
         assert array.dtype == dtype and array.flags.c_contiguous, name
         wide = dtype == np.uint64
         assert array.shape == ((2, 2) if wide else (1,) if name[0] == "p" else (2,)), name
-    assert len(policy.compile(())) == 0 and policy.compile(()).row_source.shape == (0, 2)
+    assert len(compile_policies(())) == 0 and compile_policies(()).row_source.shape == (0, 2)
 
 
 def test_expansion_is_bounded_before_it_is_made():
     nets = [f"10.{a}.{b}.0/24" for a in range(4) for b in range(256)]
     rows = [{"id": 9, "source": nets, "destination": nets}]  # 1024 x 1024
     with pytest.raises(SettingsError, match=r"1048576 rows.*policy 9"):
-        policy.compile(policy.parse(rows))
+        compile_policies(policy.parse(rows))
 
 
 def look_up(table, zone, source, destination, protocol, port):
@@ -189,7 +190,7 @@ def test_arrays_and_plain_match_agree():
     rng = random.Random(1)
     for _ in range(60):
         policies = policy.parse([random_row(rng) for _ in range(rng.randint(1, 5))])
-        table = policy.compile(policies)
+        table = compile_policies(policies)
         for _ in range(40):
             base = ipaddress.ip_address(rng.choice(["10.0.0.0", "2001:db8::"]))
             ends = (base + rng.randint(0, 4), base + rng.randint(0, 4))

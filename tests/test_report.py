@@ -7,8 +7,9 @@ import fake
 import numpy as np
 import pytest
 
+from fwcore import units
 from fwcore.errors import FwcoreError, MissingExtra
-from fwcore.report import facts, figures, graph, plot, tables, text
+from fwcore.report import facts, graph, plot, tables, text
 from fwcore.result import Result
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,7 +41,7 @@ def test_colours_change_nothing_but_colours(result):
 def test_transitions_with_their_packets(result):
     written = text.summary(result)
     for row in result.data["conserve"]["transitions"]:
-        assert f"packet {figures.count(row['packet']):>12}" in written
+        assert f"packet {units.count(row['packet']):>12}" in written
 
 
 def test_banner_only_while_a_mode_is_on(result):
@@ -128,16 +129,16 @@ def test_rates_are_per_second():
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (figures.count(1204331), "1 204 331"), (figures.short(9999), "9 999"),
-        (figures.short(19_700_000), "19.7 M"), (figures.size(1023), "1023 B"),
-        (figures.size(1 << 20), "1 MiB"), (figures.size(1020 * 1024), "0.996 MiB"),
-        (figures.seconds(0), "0 s"), (figures.seconds(0.00083), "830 us"),
-        (figures.seconds(125), "2 m 05 s"), (figures.seconds(59.999), "60 s"),
-        (figures.seconds(90061), "1 d 01 h"), (figures.share(1, 100000), "<0.1 %"),
-        (figures.share(0, 0), "-"),
-        (figures.clock(1_667_433_500 * 10**9), "2022-11-02 23:58:20.000"),
-        (figures.signed(-3), "-3"), (figures.signed(1200), "+1 200"),
-        (figures.plural(1, "pass", "passes"), "1 pass"),
+        (units.count(1204331), "1 204 331"), (units.short(9999), "9 999"),
+        (units.short(19_700_000), "19.7 M"), (units.size(1023), "1023 B"),
+        (units.size(1 << 20), "1 MiB"), (units.size(1020 * 1024), "0.996 MiB"),
+        (units.seconds(0), "0 s"), (units.seconds(0.00083), "830 us"),
+        (units.seconds(125), "2 m 05 s"), (units.seconds(59.999), "60 s"),
+        (units.seconds(90061), "1 d 01 h"), (units.share(1, 100000), "<0.1 %"),
+        (units.share(0, 0), "-"),
+        (units.clock(1_667_433_500 * 10**9), "2022-11-02 23:58:20.000"),
+        (units.signed(-3), "-3"), (units.signed(1200), "+1 200"),
+        (units.plural(1, "pass", "passes"), "1 pass"),
     ],
 )  # fmt: skip
 def test_figures(made, expected):

@@ -31,7 +31,7 @@ def test_both_directions_have_one_key():
     ("written", "said"),
     [
         ("10.0.0.5:4321", "write it like"), ("10.0.0.5:1-10.0.0.9:2", "write it like"),
-        ("10.0.0.5:1-10.0.0.9:2/tcpp", "neither icmp"),
+        ("10.0.0.5:1-10.0.0.9:2/tcpp", "did you mean \"tcp\".* or a number"),
         ("10.0.0.5-10.0.0.9:2/tcp", "lacks its port"),
         ("10.0.0.5:99999-10.0.0.9:2/tcp", "is not 0-65535"),
         ("ten:1-10.0.0.9:2/tcp", "is no address"),

@@ -5,9 +5,10 @@ import pickle
 
 import pytest
 
-from fwcore import settings
+from fwcore import conserve, settings
 from fwcore.errors import SettingsError
 from fwcore.settings import load
+from fwcore.settings.document import key_lines
 
 MIB = 1 << 20
 
@@ -251,7 +252,7 @@ def test_policy_rows_know_their_lines(tmp_path):
 
 def test_key_lines():
     text = 'a = 1\nb.c = [ # [\n "x]",\n]\n[t]\n"d" = 1\n[[p]]\ne=1\n[[p]]\nf=1'
-    lines = settings.key_lines(text)
+    lines = key_lines(text)
     assert lines == {("a",): 1, ("b", "c"): 2, ("t",): 5, ("t", "d"): 6, ("p", 0): 7,
                      ("p", 0, "e"): 8, ("p", 1): 9, ("p", 1, "f"): 10}
 
@@ -305,13 +306,20 @@ def test_more_than_memory():
 # ---------------------------------------------------------------- thresholds
 
 
+def thresholds(loaded):
+    """The levels of free or used pages, as the machines have them."""
+    return {machine.name: {name: pages for name, pages in machine.thresholds().items()
+                           if not name.startswith(("shm", "proxy_sessions"))}
+            for machine in conserve.machines(loaded, proxy_policies=False)}
+
+
 @pytest.mark.parametrize(
     ("mib", "pages", "mb"),
     [(997, (209290, 224604, 242470), (817, 877, 947)),
      (1918, (402626, 432087, 466457), (1572, 1687, 1822))],
 )
 def test_unified_thresholds_of_captures(mib, pages, mb):
-    levels = load("fortios-7", ram_bytes=mib * MIB).thresholds["unified"]
+    levels = thresholds(load("fortios-7", ram_bytes=mib * MIB))["unified"]
     assert tuple(levels.values()) == pages
     assert tuple(each * 4096 // MIB for each in levels.values()) == mb
 
@@ -327,7 +335,7 @@ def test_unified_thresholds_of_captures(mib, pages, mb):
     ],
 )
 def test_legacy_thresholds(ram, kernel, proxy):
-    levels = load("fortios-4", ram_bytes=ram, base_bytes=0, cache_limit_bytes=0).thresholds
+    levels = thresholds(load("fortios-4", ram_bytes=ram, base_bytes=0, cache_limit_bytes=0))
     assert levels.get("kernel") == (kernel and {"enter": kernel[0], "leave": kernel[1]})
     assert levels["proxy"] == {"enter": proxy[0], "leave": proxy[1]}
 
@@ -335,40 +343,28 @@ def test_legacy_thresholds(ram, kernel, proxy):
 def test_model_bytes_chooses_the_proxy_row():
     loaded = load("fortios-4", ram_bytes=997 * MIB)
     assert loaded.model_bytes == 1024 * MIB  # 8 x 128
-    assert loaded.thresholds["proxy"]["enter"] == 30627  # 12 % of 255232
-    assert loaded.thresholds["kernel"]["enter"] == 51046  # below 1 GB: 20 %
+    assert thresholds(loaded)["proxy"]["enter"] == 30627  # 12 % of 255232
+    assert thresholds(loaded)["kernel"]["enter"] == 51046  # below 1 GB: 20 %
 
 
 def test_lowmem_watches_seven_eighths():
     loaded = load("fortios-4", ram_bytes=512 * MIB, lowmem=True, base_bytes=0)
-    assert loaded.reachable_pages == 114688
     # 20 and 30 % of 114688, and the 16384 pages out of reach
-    assert loaded.thresholds["kernel"] == {"enter": 22937 + 16384, "leave": 34406 + 16384}
+    assert thresholds(loaded)["kernel"] == {"enter": 22937 + 16384, "leave": 34406 + 16384}
     # free of what is reachable falls below 22937 when 114688 - 22936 pages are used
-    assert loaded.entry_pages["kernel"] == 91752
-
-
-@pytest.mark.parametrize("name", ["fortios-7", "fortios-5", "fortios-4", "cos-core"])
-@pytest.mark.parametrize("mib", [1, 100, 256, 512, 997, 1024, 1667, 4096])
-@pytest.mark.parametrize("lowmem", [False, True])
-def test_the_machines_have_the_same_thresholds(name, mib, lowmem):
-    conserve = pytest.importorskip("fwcore.conserve")
-    loaded = load(name, ram_bytes=mib * MIB, lowmem=lowmem, base_bytes=0, max_connections=100)
-    machines = conserve.machines(loaded, proxy_policies=False)
-    found = {machine.name: machine.thresholds() for machine in machines}
-    for rows in found.values():
-        for key in [key for key in rows if key.startswith(("shm", "proxy_sessions"))]:
-            del rows[key]
-    assert found == loaded.thresholds
+    assert conserve.entry_pages(loaded)["kernel"] == 91752
 
 
 def test_entry_and_exit():
     loaded = load("fortios-5", ram_bytes=100 * 4096, base_bytes=0)
-    assert loaded.thresholds == {"fortios-5": {"enter": 20, "leave": 30}}
-    assert loaded.entry_pages == {"fortios-5": 81}  # free 19
-    assert loaded.exit_pages == {"fortios-5": 69}  # free 31
-    assert load("cos-core").entry_pages == {"low memory": 237_730}  # free 24 414 x 4096 < 10^8
-    assert load("fortios-7", ram_bytes=100 * 4096).entry_pages == {"red": 88, "extreme": 95}
+    assert thresholds(loaded) == {"fortios-5": {"enter": 20, "leave": 30}}
+    assert conserve.entry_pages(loaded) == {"fortios-5": 81}  # free 19
+    assert conserve.exit_pages(loaded) == {"fortios-5": 69}  # free 31
+    # free 24 414 x 4096 < 10^8
+    assert conserve.entry_pages(load("cos-core")) == {"low memory": 237_730}
+    small = load("fortios-7", ram_bytes=100 * 4096)
+    assert conserve.entry_pages(small) == {"red": 88, "extreme": 95}
+    assert conserve.exit_pages(small) == {"unified": 81}
 
 
 def test_a_cache_that_would_latch_is_refused():

@@ -110,8 +110,8 @@ def test_two_of_packets_rate_and_duration_give_the_third():
 
 
 @pytest.mark.parametrize("name,given,words", [
-    ("wbe", {}, "did you mean web"),
-    ("web", {"session": 3}, "did you mean sessions"),
+    ("wbe", {}, 'did you mean "web"'),
+    ("web", {"session": 3}, 'did you mean "sessions"'),
     ("web", {"ipv6": True}, "no parameter ipv6"),
     ("web", {"sessions": 0}, "out of range"),
     ("web", {"sessions": "many"}, "must be an integer"),

@@ -104,7 +104,7 @@ def personalities_page() -> str:
         if row.name != "personality":
             rows.append([f"`{row.name}`", *cells])
     abouts = table(["personality", "what it is"],
-                   [[f"`{name}`", settings.personality(name).summary] for name in names])
+                   [[f"`{name}`", settings.read_personality(name).summary] for name in names])
     return f"""# Personalities
 
 {MADE} `fwcore personality show NAME` prints one column. {MARKS}
@@ -120,7 +120,7 @@ asks for it has no effect.
 
 
 def _whys(name: str) -> str:
-    entries = settings.personality(name).entries
+    entries = settings.read_personality(name).entries
     rows = [[f"`{key}`", cell(entry.value), entry.mark, entry.why.replace("|", "\\|")]
             for key, entry in entries.items()]
     return f"### {name}\n\n{table(['setting', 'value', 'mark', 'why'], rows)}\n"

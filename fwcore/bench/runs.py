@@ -13,7 +13,6 @@ Laws: no absolute speed is ever asserted; every number comes with the machine it
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import platform
@@ -32,6 +31,7 @@ from fwcore.bench import guard
 from fwcore.bench.cases import CASES, Case
 from fwcore.bench.guard import Finding, Record
 from fwcore.errors import FwcoreError
+from fwcore.words import nearest
 
 RUNS = 5
 QUICK_RUNS = 1
@@ -134,9 +134,7 @@ def chosen(only: Sequence[str]) -> list[Case]:
     """The cases of these names; all but the large ones when there are none."""
     for name in only:
         if name not in CASES:
-            close = difflib.get_close_matches(name, CASES, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise FwcoreError(f"bench: there is no benchmark {name!r}{hint} "
+            raise FwcoreError(f"bench: there is no benchmark {name!r}{nearest(name, CASES)} "
                               f"(benchmarks: {', '.join(CASES)})")
     if only:
         return [CASES[name] for name in dict.fromkeys(only)]

@@ -2,7 +2,7 @@
 
     [src|dst] host ADDRESS      [src|dst] net NETWORK/BITS
     [tcp|udp|sctp] [src|dst] port NUMBER
-    ip   ip6   arp   tcp   udp   icmp   icmp6   sctp
+    ip  ip6  arp  tcp  udp  sctp  icmp  icmp6  igmp  gre  esp  ah  ospf
     joined by and (&&), or (||), not (!), parentheses
 
 As with tcpdump, ``not`` binds closest, and ``and`` and ``or`` bind alike, from left to right; a
@@ -16,7 +16,6 @@ A filter is compiled once to functions of ``Fields`` and evaluated with NumPy, a
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ import numpy as np
 
 from fwcore.capture.chunk import Array, Chunk, Fault, Reader
 from fwcore.errors import CaptureError
+from fwcore.words import ICMP, ICMPV6, OTHER_SPELLINGS, PROTOCOLS, WITH_PORTS, nearest
 
 Test = Callable[["Fields"], Array]
 
@@ -43,7 +43,6 @@ SHIMS_MAX = 16
 EXTENSIONS_MAX = 8
 EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
 FRAGMENT, AUTHENTICATION = 44, 51
-PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 ADDRESSES = {IPV4: (12, 16), IPV6: (8, 24), ARP: (14, 24)}
 """Ethertype -> where source and destination address stand."""
 
@@ -169,8 +168,9 @@ def _network(kind: int) -> Test:
 
 WORDS: dict[str, Test] = {
     "ip": _network(IPV4), "ip6": _network(IPV6), "arp": _network(ARP),
-    "icmp": _protocol(1, IPV4), "icmp6": _protocol(58, IPV6),
     **{name: _protocol(number) for name, number in PROTOCOLS.items()},
+    "icmp": _protocol(ICMP, IPV4),
+    **dict.fromkeys(("icmpv6", *OTHER_SPELLINGS), _protocol(ICMPV6, IPV6)),
 }
 
 
@@ -244,8 +244,7 @@ class Filter:
         word = self._peek()
         position = self._tokens[self._i][1] if word else len(self.text)
         found = f"{word!r}" if word else "the end"
-        close = difflib.get_close_matches(word.lower(), known, 1) if word else []
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = nearest(word, known) if word else ""
         return CaptureError(
             f"filter {self.text!r}, position {position + 1}: {found}: {expected}{hint}")
 
@@ -271,7 +270,8 @@ class Filter:
         protocol = self._take(*WORDS)
         ends = {"src": (0,), "dst": (1,), "": (0, 1)}
         if protocol:
-            if protocol not in PROTOCOLS or self._peek() not in ("src", "dst", "port"):
+            ported = PROTOCOLS.get(protocol) in WITH_PORTS
+            if not ported or self._peek() not in ("src", "dst", "port"):
                 return WORDS[protocol]
             side = self._take("src", "dst")
             if not self._take("port"):
@@ -280,7 +280,7 @@ class Filter:
         side = self._take("src", "dst")
         word = self._take("host", "net", "port")
         if word == "port":
-            return _ports(self._port(), ends[side], tuple(PROTOCOLS.values()))
+            return _ports(self._port(), ends[side], WITH_PORTS)
         if word:
             return _addresses(self._address(word), ends[side])
         known = ("host", "net", "port", *(() if side else ("src", "dst", "not", *WORDS)))

@@ -27,7 +27,6 @@ is scrambled; each session still sees its own packets in order.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import math
@@ -42,6 +41,7 @@ import numpy as np
 from fwcore.capture.assemble import RECORD_BYTES, TCP, UDP, Columns, Frames, Layout, assemble
 from fwcore.capture.chunk import Chunk
 from fwcore.errors import CaptureError, SettingsError
+from fwcore.words import nearest
 
 START_NS = 1_700_000_000 * 10**9
 SECOND_NS = 10**9
@@ -726,7 +726,7 @@ def _check_type(name: str, known: dict, key: str, value: object) -> None:
         return
     if key not in known and key != "duration_s":
         raise SettingsError(f"synth {name}: there is no parameter {key}"
-                            f"{_nearest(key, [*known, 'duration_s'])}")
+                            f"{nearest(key, [*known, 'duration_s'])}")
     if isinstance(known.get(key), bool):
         if not isinstance(value, bool):
             raise SettingsError(f"synth {name}: {key} must be true or false, not {value!r}")
@@ -753,14 +753,9 @@ def _with_duration(name: str, known: dict, given: dict) -> dict:
 
 def _kind(name: str) -> type[Workload]:
     if name not in WORKLOADS:
-        raise SettingsError(f"there is no workload {name!r}{_nearest(name, list(WORKLOADS))} "
+        raise SettingsError(f"there is no workload {name!r}{nearest(name, list(WORKLOADS))} "
                             f"(workloads: {', '.join(WORKLOADS)})")
     return WORKLOADS[name]
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def describe(workload: Workload) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from fwcore.errors import MissingExtra
 from fwcore.report import facts
 from fwcore.result import Result
+from fwcore.words import OWNERS
 
 try:
     from bokeh.embed import components
@@ -156,7 +157,7 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
     chart.xaxis.axis_label = "seconds since the first packet"
     _bands(chart, result, total * 1.08)
     stack, top = {}, np.zeros(len(columns["second"]))
-    for owner in facts.OWNERS:
+    for owner in OWNERS:
         stack[f"{owner}_low"] = top.astype(np.float32)
         top = top + columns[owner] / MIB_PAGES
         stack[f"{owner}_top"] = top.astype(np.float32)
@@ -177,11 +178,11 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
             "second", f"{owner}_low", f"{owner}_top", source=source, fill_color=COLOURS[owner],
             fill_alpha=0.30 if owner == "cache" else 0.72,
         )])
-        for owner in facts.OWNERS
+        for owner in OWNERS
     ]  # fmt: skip
     edge = chart.line("second", "used", source=source, line_color="#4c8dff", line_width=1.6)
     _legend(chart, [*areas, ("used", [edge])])
-    rows = [(owner, f"@{owner}{{0,0.0}} MiB") for owner in facts.OWNERS]
+    rows = [(owner, f"@{owner}{{0,0.0}} MiB") for owner in OWNERS]
     _hover(chart, edge, [("time", "@second{0.000} s"), ("packet", "@packet{0,0}"),
                          ("mode", "@mode"), ("used", "@used{0,0.0} MiB"), *rows])  # fmt: skip
     _thresholds(chart, result)

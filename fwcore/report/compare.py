@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from fwcore import units
 from fwcore.errors import FwcoreError
-from fwcore.report import facts, figures, text
+from fwcore.report import facts, text
 from fwcore.result import Result
 
 OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
@@ -225,16 +226,16 @@ def render_text(comparison: Comparison, style: text.Style | None = None) -> str:
     names, harm = _short_names(comparison.names), comparison.harm()
     rows = [["", *names]]
     for kind in OUTCOMES:
-        rows.append([kind, *(figures.count(row["flows"][kind]) for row in harm)])
+        rows.append([kind, *(units.count(row["flows"][kind]) for row in harm)])
     for key, label in (
         ("sessions_taken", "sessions taken"), ("dropped_bytes", "bytes dropped"),
         ("uninspected_bytes", "bytes unscanned"), ("transitions", "transitions"),
     ):  # fmt: skip
         plain = key in ("sessions_taken", "transitions")
         rows.append(
-            [label, *((figures.count if plain else figures.size)(row[key]) for row in harm)]
+            [label, *((units.count if plain else units.size)(row[key]) for row in harm)]
         )
-    total = figures.plural(len(comparison.flows[0]), "flow")
+    total = units.plural(len(comparison.flows[0]), "flow")
     head = f"{style.paint('fwcore compare', 'strong')}{style.dot}{total}"
     keys = [
         f"{short} = {name}"
@@ -270,7 +271,7 @@ def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> 
         words = sentence(names, kinds)
         tone = ("good", "warn", "warn", "bad", "bad")[worst]
         rows.append(
-            f"{figures.count(group['flows']):>9} {figures.size(group['bytes']):>9}  "
+            f"{units.count(group['flows']):>9} {units.size(group['bytes']):>9}  "
             + style.paint(words, tone)
         )
         if words.split()[-1] not in ("both", "all"):
@@ -278,7 +279,7 @@ def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> 
             rows.append(style.paint(f"{'':21}first seen at packet {packets}", "dim"))
     if len(found) > SHOWN:
         rest = sum(group["flows"] for group in found[SHOWN:])
-        rows.append(f"{figures.count(rest):>9} in {len(found) - SHOWN} smaller groups: --json")
+        rows.append(f"{units.count(rest):>9} in {len(found) - SHOWN} smaller groups: --json")
     return rows
 
 
@@ -287,9 +288,9 @@ def _net(comparison: Comparison, names: Sequence[str]) -> list[str]:
     for row, name in zip(comparison.net(), names[1:], strict=True):
         rows += text.wrap(
             [
-                f"{name} against {names[0]}: {figures.signed(row['lost'])} flows dropped,"
+                f"{name} against {names[0]}: {units.signed(row['lost'])} flows dropped,"
                 " evicted or refused",
-                f"{figures.signed(row['uninspected'])} flows passed uninspected",
+                f"{units.signed(row['uninspected'])} flows passed uninspected",
                 f"{_signed_size(row['dropped_bytes'])} dropped",
                 f"{_signed_size(row['uninspected_bytes'])} unscanned",
             ],
@@ -299,7 +300,7 @@ def _net(comparison: Comparison, names: Sequence[str]) -> list[str]:
 
 
 def _signed_size(number: int) -> str:
-    return ("+" if number > 0 else "") + figures.size(number)
+    return ("+" if number > 0 else "") + units.size(number)
 
 
 # -- as a page ----------------------------------------------------------------------------------
@@ -328,7 +329,7 @@ def render_html(comparison: Comparison) -> str:
                 body.append(html.section(f"{title}: {name}", chart))
     return html.assemble(
         title="The same traffic, " + " against ".join(comparison.names),
-        subtitle=f"{figures.plural(len(comparison.flows[0]), 'flow')}, joined packet by packet",
+        subtitle=f"{units.plural(len(comparison.flows[0]), 'flow')}, joined packet by packet",
         banner="", body="\n".join(body), footer="", chart_script=script,
         data={"end": (end - start) / 1e9, "charts": len(made), "victims": {"causes": []}},
     )  # fmt: skip
@@ -338,9 +339,9 @@ def _groups_html(comparison: Comparison) -> str:
     from fwcore.report import html
 
     rows = [
-        (sentence(comparison.names, group["outcomes"]), figures.count(group["flows"]),
-         figures.count(group["packets"]), figures.size(group["bytes"]),
-         ", ".join(map(figures.count, group["first_packets"])))
+        (sentence(comparison.names, group["outcomes"]), units.count(group["flows"]),
+         units.count(group["packets"]), units.size(group["bytes"]),
+         ", ".join(map(units.count, group["first_packets"])))
         for group in comparison.groups()
     ]  # fmt: skip
     head = ("what became of them", "flows", "packets", "bytes", "first seen at packet")
@@ -351,9 +352,9 @@ def _harm_html(comparison: Comparison) -> str:
     from fwcore.report import html
 
     rows = [
-        (row["name"], *(figures.count(row["flows"][kind]) for kind in OUTCOMES),
-         figures.count(row["sessions_taken"]), figures.size(row["dropped_bytes"]),
-         figures.size(row["uninspected_bytes"]), figures.count(row["transitions"]))
+        (row["name"], *(units.count(row["flows"][kind]) for kind in OUTCOMES),
+         units.count(row["sessions_taken"]), units.size(row["dropped_bytes"]),
+         units.size(row["uninspected_bytes"]), units.count(row["transitions"]))
         for row in comparison.harm()
     ]  # fmt: skip
     head = (
@@ -365,8 +366,8 @@ def _harm_html(comparison: Comparison) -> str:
         "transitions",
     )
     net = [
-        (f"{row['name']} against {row['against']}", figures.signed(row["lost"]),
-         figures.signed(row["uninspected"]), _signed_size(row["dropped_bytes"]),
+        (f"{row['name']} against {row['against']}", units.signed(row["lost"]),
+         units.signed(row["uninspected"]), _signed_size(row["dropped_bytes"]),
          _signed_size(row["uninspected_bytes"]))
         for row in comparison.net()
     ]  # fmt: skip

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fwcore import units
 from fwcore.flow import Endpoint, Flow
-from fwcore.report import facts, figures, text
+from fwcore.report import facts, text
+from fwcore.words import CLASSES
 
 SHOWN = 200  # rows on a terminal; the JSON has all
 TAKEN = ("evicted", "tension", "killed")
@@ -198,7 +200,6 @@ class Matcher:
 
 # -- the engine, as `follow` wants it -------------------------------------------------------------
 
-CLASSES = ("none", "flow", "proxy", "flow+proxy")
 
 
 class EngineWatch:
@@ -244,7 +245,7 @@ class EngineWatch:
 
     def session(self) -> Mapping[str, Any] | None:
         """created_packet and the state by name of the flow's session."""
-        from fwcore.figures import state_name
+        from fwcore.counters import state_name
 
         found = self._engine.lookup(*self._tuple)
         if found is None:
@@ -320,7 +321,7 @@ def render_text(life: Mapping[str, Any], style: text.Style | None = None) -> str
     style = style or text.Style()
     lines = [style.paint(f"fwcore explain  {life['flow']}", "strong"), ""]
     if not life["rows"]:
-        checked = figures.plural(life["capture_packets"], "packet")
+        checked = units.plural(life["capture_packets"], "packet")
         lines.append(f"  No packet of this flow among {checked}.")
         near = life.get("nearest", ())
         lines += ["", "  Nearest flows in the capture:"] if near else []
@@ -337,7 +338,7 @@ def render_text(life: Mapping[str, Any], style: text.Style | None = None) -> str
         previous = row
     hidden = len(life["rows"]) - SHOWN
     if hidden > 0:
-        lines.append(style.paint(f"  ... {figures.plural(hidden, 'more packet')}: --json", "dim"))
+        lines.append(style.paint(f"  ... {units.plural(hidden, 'more packet')}: --json", "dim"))
     lines += ["", *ending(life, style)]
     return "\n".join(lines) + "\n"
 
@@ -349,7 +350,7 @@ def _line(row: Mapping[str, Any], start_ns: int, style: text.Style) -> str:
     used = f"{100 * row['used_pages'] / row['total_pages']:.1f}%"
     verdict = style.paint(f"{row['verdict']:<7}", VERDICT_TONES.get(row["verdict"], ""))
     return (
-        f"{figures.count(row['packet']):>11} {figures.since(row['time_ns'], start_ns):>11} "
+        f"{units.count(row['packet']):>11} {units.since(row['time_ns'], start_ns):>11} "
         f"{arrow}  {row['flags']:<5} {state:<11} {used:>6} {verdict} {row['reason'].lower()}"
     )
 
@@ -362,8 +363,8 @@ def _changes(
         yield style.paint(f"{'':11} session of packet {previous['session']} was gone", "bad")
     if previous and (row["mode"], row["gate"]) == (previous["mode"], previous["gate"]):
         return
-    used = figures.share(row["used_pages"], row["total_pages"])
-    freeable = figures.pages_size(row["freeable_pages"])
+    used = units.share(row["used_pages"], row["total_pages"])
+    freeable = units.pages_size(row["freeable_pages"])
     mode = f"conserve {row['mode']}, memory {used} used, {freeable} freeable"
     yield style.paint(f"{'':11} {mode}", facts.MODE_TONES.get(row["mode"], "warn"))
     for part in text.fold(f"gate: {row['gate']}", text.WIDTH - 12):
@@ -375,12 +376,12 @@ def ending(life: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     if not life["sessions"]:
         yield "  No session was ever made for this flow."
     for end in life["sessions"]:
-        made = f"  The session of packet {figures.count(end['created_packet'])}"
+        made = f"  The session of packet {units.count(end['created_packet'])}"
         if end["packet"] is None:
             yield f"{made} stands at the end of the capture."
             continue
-        when = figures.since(end["time_ns"], life["start_ns"])
-        packet = figures.count(end["packet"])
+        when = units.since(end["time_ns"], life["start_ns"])
+        packet = units.count(end["packet"])
         if end["cause"] in TAKEN:
             ended = f"{made} was ended by packet {packet} at {when}: {end['cause']}."
             yield style.paint(ended, "bad")

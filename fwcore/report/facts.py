@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fwcore.result import Result, timeline_columns
+from fwcore.words import MODES, OWNERS
 
-OWNERS = ("base", "sessions", "shm", "cache")
 VERDICTS = ("forward", "inspect", "bypass", "drop")
-MODES = ("off", "on", "extreme")
 TONES = {"forward": "good", "inspect": "info", "bypass": "warn", "drop": "bad"}
 MODE_TONES = {"off": "dim", "on": "warn", "extreme": "bad"}
 NORMAL_REASONS = ("new", "hit")

@@ -15,7 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fwcore.report import charts, facts, figures
+from fwcore import units
+from fwcore.report import charts, facts
 from fwcore.report.text import banner
 from fwcore.result import Result
 
@@ -76,8 +77,8 @@ def render(result: Result) -> str:
     data = {"end": (end - start) / 1e9, "charts": len(made), "victims": _victim_columns(result)}
     return assemble(
         title=names or "capture",
-        subtitle=f"{result.data['personality']} · {figures.clock(start)} UTC · "
-        f"{figures.nanoseconds(end - start)} of capture · fwcore {result.data['fwcore']}",
+        subtitle=f"{result.data['personality']} · {units.clock(start)} UTC · "
+        f"{units.nanoseconds(end - start)} of capture · fwcore {result.data['fwcore']}",
         banner=_banner(result),
         body="\n".join(part for part in sections if part),
         footer=f"Outcome <code>{_text(result.data['outcome'])}</code>",
@@ -150,7 +151,7 @@ def note(text: str) -> str:
 
 
 def _more(shown: int, whole: int) -> str:
-    return note(f"the first {shown} of {figures.count(whole)}; the JSON has all") * (whole > shown)
+    return note(f"the first {shown} of {units.count(whole)}; the JSON has all") * (whole > shown)
 
 
 # -- parts --------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ def _banner(result: Result) -> str:
     if mode == "off":
         return ""
     memory = result.data["memory"]
-    used = figures.share(memory["now"]["used"], memory["total_pages"])
+    used = units.share(memory["now"]["used"], memory["total_pages"])
     return (
         f'<div id="banner" class="{mode}" role="alert">{_text(banner(result))}'
         f"<small>Conserve mode is {mode} at the end of this run: {used} of memory in use"
@@ -172,17 +173,17 @@ def _banner(result: Result) -> str:
 def _tiles(result: Result) -> str:
     data = result.data
     verdicts, packets = data["verdicts"], data["packets"]
-    peak = figures.share(data["memory"]["peak"]["used"], data["memory"]["total_pages"])
+    peak = units.share(data["memory"]["peak"]["used"], data["memory"]["total_pages"])
     tiles = [
-        (figures.short(packets), "packets", ""),
-        (figures.share(verdicts["drop"], packets), "dropped", "bad" if verdicts["drop"] else ""),
-        (figures.share(verdicts["bypass"], packets), "passed unscanned",
+        (units.short(packets), "packets", ""),
+        (units.share(verdicts["drop"], packets), "dropped", "bad" if verdicts["drop"] else ""),
+        (units.share(verdicts["bypass"], packets), "passed unscanned",
          "warn" if verdicts["bypass"] else ""),
-        (figures.short(data["sessions"]["peak"]), "sessions at the peak", ""),
-        (figures.short(data["memory_tension"]), "taken by memory tension",
+        (units.short(data["sessions"]["peak"]), "sessions at the peak", ""),
+        (units.short(data["memory_tension"]), "taken by memory tension",
          "bad" if data["memory_tension"] else ""),
         (peak, "of memory at the peak", ""),
-        (figures.short(data["speed"]["packets_per_s"]), "packets per second", ""),
+        (units.short(data["speed"]["packets_per_s"]), "packets per second", ""),
     ]  # fmt: skip
     inner = "".join(
         f'<div class="tile"><b class="{tone}">{_text(value)}</b><span>{name}</span></div>'
@@ -211,11 +212,11 @@ def _chart(title: str, divs: dict[str, str], *names: str) -> str:
 def _reasons(result: Result) -> str:
     packets = result.data["packets"]
     rows = [
-        (name, figures.count(number), figures.share(number, packets))
+        (name, units.count(number), units.share(number, packets))
         for name, number in facts.top_reasons(result, 29, unusual=False)
     ]
     verdicts = [
-        (name, figures.count(number), figures.share(number, packets))
+        (name, units.count(number), units.share(number, packets))
         for name, number in result.data["verdicts"].items()
     ]
     head = ("packets", "share")
@@ -234,9 +235,9 @@ def _exposure(result: Result, divs: dict[str, str]) -> str:
     rows = [
         (
             cause,
-            figures.count(row["sessions"]),
-            figures.count(row["packets"]),
-            figures.size(row["bytes"]),
+            units.count(row["sessions"]),
+            units.count(row["packets"]),
+            units.size(row["bytes"]),
         )
         for cause, row in exposure["by_cause"].items()
         if row["packets"]
@@ -257,7 +258,7 @@ def _hit(result: Result) -> str:
         for name, *values in found:
             cells: list[Any] = [name]
             for column, value in zip(names, values, strict=True):
-                shown = figures.size(value) if column == "bytes" else figures.count(value)
+                shown = units.size(value) if column == "bytes" else units.count(value)
                 tone = facts.HARMS.get(column, "") if value else "dim"
                 cells.append((shown, tone))
             rows.append(cells)
@@ -273,17 +274,17 @@ def _transitions(result: Result) -> str:
     start, _ = facts.span(result)
     total = result.data["memory"]["total_pages"]
     rows = [
-        (figures.count(row["packet"]), figures.since(row["time_ns"], start), row["machine"],
+        (units.count(row["packet"]), units.since(row["time_ns"], start), row["machine"],
          (f"{row['from']} → {row['to']}", facts.MODE_TONES.get(row["to"], "warn")), row["cause"],
-         figures.share(row["used_pages"], total), figures.pages_size(row["freeable_pages"]),
-         figures.pages_size(row["free_pages"]), {"data-second": (row["time_ns"] - start) / 1e9})
+         units.share(row["used_pages"], total), units.pages_size(row["freeable_pages"]),
+         units.pages_size(row["free_pages"]), {"data-second": (row["time_ns"] - start) / 1e9})
         for row in found[:MAX_ROWS]
     ]  # fmt: skip
     if not rows:
         return ""
     head = ("packet", "time", "machine", "mode", "cause", "used", "freeable", "free")
     times = ", ".join(
-        f"{mode} {figures.seconds(value)}"
+        f"{mode} {units.seconds(value)}"
         for mode, value in result.data["conserve"]["seconds"].items()
     )
     return section(
@@ -296,7 +297,7 @@ def _events(result: Result) -> str:
     found = result.data.get("events", [])
     start, _ = facts.span(result)
     rows = [
-        (figures.count(row["packet"]), figures.since(row["time_ns"], start), row["kind"],
+        (units.count(row["packet"]), units.since(row["time_ns"], start), row["kind"],
          (row.get("text", ""), "code"), {"data-second": (row["time_ns"] - start) / 1e9})
         for row in found[:MAX_ROWS]
     ]  # fmt: skip
@@ -345,7 +346,7 @@ def _victims(result: Result) -> str:
     body = table(head, (), (0, 1, 4, 5, 6, 8)).replace("<tbody>", '<tbody id="victims">')
     return section(
         "Victims", search, body, _more(MAX_VICTIMS, len(found)),
-        note(f"{figures.count(forgotten)} earlier victims were forgotten") if forgotten else "",
+        note(f"{units.count(forgotten)} earlier victims were forgotten") if forgotten else "",
     )  # fmt: skip
 
 
@@ -372,7 +373,7 @@ def _laws(result: Result) -> str:
         for name, holds in result.data["laws"].items()
     ]
     inputs = [
-        (row["path"], row["format"], row["reader"], figures.count(row["packets"]),
+        (row["path"], row["format"], row["reader"], units.count(row["packets"]),
          (str(row["fault"] or "none"), "bad" if row["fault"] else "dim"))
         for row in result.data["inputs"]
     ]  # fmt: skip

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fwcore import units
 from fwcore.errors import FwcoreError, MissingExtra
-from fwcore.report import facts, figures
+from fwcore.report import facts
 from fwcore.result import Result
+from fwcore.words import OWNERS
 
 ENDINGS = (".png", ".svg")
 SAMPLES = 3000
@@ -43,9 +45,9 @@ def write(result: Result, path: str | Path) -> None:
 
 def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     second = columns["second"]
-    parts = [columns[owner] / MIB_PAGES for owner in facts.OWNERS]
-    colours = [COLOURS[owner] for owner in facts.OWNERS]
-    axes.stackplot(second, *parts, labels=facts.OWNERS, colors=colours, alpha=0.8, linewidth=0)
+    parts = [columns[owner] / MIB_PAGES for owner in OWNERS]
+    colours = [COLOURS[owner] for owner in OWNERS]
+    axes.stackplot(second, *parts, labels=OWNERS, colors=colours, alpha=0.8, linewidth=0)
     axes.plot(second, columns["used"] / MIB_PAGES, color="#1e40af", linewidth=1.4, label="used")
     start, _ = facts.span(result)
     for band in facts.bands(result)[:500]:
@@ -68,6 +70,6 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
 def _title(result: Result) -> str:
     names = ", ".join(Path(str(row["path"])).name for row in result.data.get("inputs", ()))
     mode = facts.mode_at_end(result)
-    packets = figures.count(result.data["packets"])
+    packets = units.count(result.data["packets"])
     end = "" if mode == "off" else f" - conserve mode {mode} at the end"
     return f"{names} - {result.data['personality']} - {packets} packets{end}"

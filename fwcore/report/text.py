@@ -10,8 +10,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fwcore.report import facts, figures, graph
+from fwcore import units
+from fwcore.report import facts, graph
 from fwcore.result import Result
+from fwcore.words import OWNERS
 
 WIDTH = 80
 INDENT = 12  # where a section's lines begin; its title stands before
@@ -80,7 +82,7 @@ def section(title: str, rows: Sequence[str], style: Style) -> Iterator[str]:
 
 
 def wrap(parts: Sequence[str], style: Style, width: int = WIDTH - INDENT) -> list[str]:
-    """Figures joined by dots, broken between figures."""
+    """Figures joined by dots, broken between units."""
     rows: list[str] = []
     for part in parts:
         if rows and len(rows[-1]) + len(style.dot) + len(part) <= width:
@@ -139,13 +141,13 @@ def _input(result: Result, style: Style) -> Iterator[str]:
         if row.get("fault"):
             rows += [style.paint(text, "bad") for text in fold(f"fault: {_fault(row['fault'])}")]
     figure = [
-        f"{figures.count(data['packets'])} packets",
-        figures.size(data["bytes"]),
-        f"{figures.nanoseconds(data['duration_ns'])} of capture",
+        f"{units.count(data['packets'])} packets",
+        units.size(data["bytes"]),
+        f"{units.nanoseconds(data['duration_ns'])} of capture",
     ]
     if data.get("time_reversed"):
-        figure.append(f"{figures.count(data['time_reversed'])} back in time")
-    decoded = [f"{name} {figures.short(part)}" for name, part in data["decode"].items() if part]
+        figure.append(f"{units.count(data['time_reversed'])} back in time")
+    decoded = [f"{name} {units.short(part)}" for name, part in data["decode"].items() if part]
     yield from section("in", [*rows, *wrap(figure, style), *wrap(decoded, style)], style)
 
 
@@ -169,7 +171,7 @@ def _verdicts(result: Result, style: Style) -> Iterator[str]:
         if not number and name in ("bypass", "inspect"):
             continue
         tone = facts.TONES[name]
-        figure = f"{name:<8} {figures.count(number):>14} {figures.share(number, packets):>8}  "
+        figure = f"{name:<8} {units.count(number):>14} {units.share(number, packets):>8}  "
         rows.append(figure + style.paint(style.bar(number, packets), tone))
     yield from section("verdicts", rows, style)
 
@@ -177,7 +179,7 @@ def _verdicts(result: Result, style: Style) -> Iterator[str]:
 def _reasons(result: Result, style: Style) -> Iterator[str]:
     packets = result.data["packets"]
     rows = [
-        f"{name:<20} {figures.count(number):>14} {figures.share(number, packets):>8}"
+        f"{name:<20} {units.count(number):>14} {units.share(number, packets):>8}"
         for name, number in facts.top_reasons(result)
     ]
     yield from section("why", rows, style)
@@ -189,14 +191,14 @@ def _memory(result: Result, style: Style) -> Iterator[str]:
     now, peak = memory["now"], memory["peak"]
     rows = wrap(
         [
-            f"{figures.pages_size(total)} of RAM",
-            f"used {figures.pages_size(now['used'])} ({figures.share(now['used'], total)})",
-            f"peak {figures.pages_size(peak['used'])} ({figures.share(peak['used'], total)})",
+            f"{units.pages_size(total)} of RAM",
+            f"used {units.pages_size(now['used'])} ({units.share(now['used'], total)})",
+            f"peak {units.pages_size(peak['used'])} ({units.share(peak['used'], total)})",
         ],
         style,
     )
     rows += wrap(
-        [f"{name} {figures.pages_size(now[name])}" for name in (*facts.OWNERS, "free")], style
+        [f"{name} {units.pages_size(now[name])}" for name in (*OWNERS, "free")], style
     )
     yield from section("memory", rows, style)
     picture = graph.memory(result, width=WIDTH - INDENT - 6, unicode=style.unicode)
@@ -212,7 +214,7 @@ def _picture(result: Result, picture: graph.Graph, style: Style) -> Iterator[str
         yield (text + "".join(style.paint(run, tone) for run, tone in _runs(cells))).rstrip()
     width = len(picture.rows[0][1])
     start, end = facts.span(result)
-    length = figures.nanoseconds(end - start)
+    length = units.nanoseconds(end - start)
     yield style.paint(f"{'':>{side}} 0{length:>{width - 1}}", "dim")
 
 
@@ -236,21 +238,21 @@ def _transitions(result: Result, style: Style) -> Iterator[str]:
     shown = found if len(found) <= SHOWN_TRANSITIONS else [*found[:half], None, *found[-half:]]
     for row in shown:
         if row is None:
-            rows.append(f"... {figures.count(len(found) - 2 * half)} more, see --html or --json")
+            rows.append(f"... {units.count(len(found) - 2 * half)} more, see --html or --json")
             continue
         change = style.paint(
             f"{row['from']:>7} {style.arrow} {row['to']:<7}",
             facts.MODE_TONES.get(row["to"], "warn"),
         )
-        used = figures.share(row["used_pages"], result.data["memory"]["total_pages"])
+        used = units.share(row["used_pages"], result.data["memory"]["total_pages"])
         rows.append(
-            f"{row['machine']:<9}{change} packet {figures.count(row['packet']):>12} "
-            f"{figures.since(row['time_ns'], start):>11} {used:>7}"
+            f"{row['machine']:<9}{change} packet {units.count(row['packet']):>12} "
+            f"{units.since(row['time_ns'], start):>11} {used:>7}"
         )
     if found:
-        times = [f"{mode} {figures.seconds(value)}" for mode, value in conserve["seconds"].items()]
+        times = [f"{mode} {units.seconds(value)}" for mode, value in conserve["seconds"].items()]
         if conserve.get("flaps"):
-            times.append(figures.plural(conserve["flaps"], "flap") + " into extreme")
+            times.append(units.plural(conserve["flaps"], "flap") + " into extreme")
         rows += wrap(times, style)
     yield from section("modes", rows, style)
 
@@ -258,20 +260,20 @@ def _transitions(result: Result, style: Style) -> Iterator[str]:
 def _sessions(result: Result, style: Style) -> Iterator[str]:
     sessions, table = result.data["sessions"], result.data["table"]
     first = [
-        f"{figures.count(sessions['created'])} created",
-        f"peak {figures.count(sessions['peak'])} of {figures.count(table['max_connections'])}",
-        f"{figures.count(sessions['live'])} stand",
+        f"{units.count(sessions['created'])} created",
+        f"peak {units.count(sessions['peak'])} of {units.count(table['max_connections'])}",
+        f"{units.count(sessions['live'])} stand",
     ]
-    ended = [f"{cause} {figures.count(part)}" for cause, part in sessions["ended"].items() if part]
+    ended = [f"{cause} {units.count(part)}" for cause, part in sessions["ended"].items() if part]
     rows = wrap(first, style) + wrap(["ended: " + ended[0], *ended[1:]] if ended else [], style)
     if sessions.get("reborn"):
-        rows.append(f"{figures.count(sessions['reborn'])} came back after they had been taken")
+        rows.append(f"{units.count(sessions['reborn'])} came back after they had been taken")
     stampede = result.data["stampede"]
     if stampede["passes"]:
         rows += fold(
-            f"memory tension: {figures.plural(stampede['passes'], 'pass', 'passes')} took "
-            f"{figures.plural(stampede['sessions_deleted'], 'session')} for "
-            f"{figures.plural(stampede['pages_needed'], 'page')}"
+            f"memory tension: {units.plural(stampede['passes'], 'pass', 'passes')} took "
+            f"{units.plural(stampede['sessions_deleted'], 'session')} for "
+            f"{units.plural(stampede['pages_needed'], 'page')}"
         )
     yield from section("sessions", rows, style)
 
@@ -285,7 +287,7 @@ def _victims(result: Result, style: Style) -> Iterator[str]:
         rows = [["host" if kind == "hosts" else "policy", *names]]
         for name, *values in found[:5]:
             shown = (
-                figures.size(value) if column == "bytes" else figures.count(value)
+                units.size(value) if column == "bytes" else units.count(value)
                 for column, value in zip(names, values, strict=True)
             )
             rows.append([str(name)[:24], *shown])
@@ -303,8 +305,8 @@ def _exposure(result: Result, style: Style) -> Iterator[str]:
     rows = [["unscanned", "sessions", "packets", "bytes"]]
     causes = [(name, row) for name, row in exposure["by_cause"].items() if row["packets"]]
     for name, row in [*causes, ("all", exposure)] if len(causes) != 1 else causes:
-        packets, sessions = figures.count(row["packets"]), figures.count(row["sessions"])
-        rows.append([name, sessions, packets, figures.size(row["bytes"])])
+        packets, sessions = units.count(row["packets"]), units.count(row["sessions"])
+        rows.append([name, sessions, packets, units.size(row["bytes"])])
     yield from section("exposure", columns(rows, ["warn", "", "", ""], style), style)
 
 
@@ -319,19 +321,19 @@ def _laws(result: Result, style: Style) -> Iterator[str]:
 
 def _each(value: float) -> str:
     """Nanoseconds: 123 ns, 9.46 us."""
-    return f"{value:.3g} ns" if value < 999.5 else figures.seconds(value / 1e9)
+    return f"{value:.3g} ns" if value < 999.5 else units.seconds(value / 1e9)
 
 
 def _speed(result: Result, style: Style) -> Iterator[str]:
     speed, pace = result.data["speed"], result.data.get("pace", {})
     rows = wrap(
         [
-            f"{figures.short(speed['packets_per_s'])} packets/s",
+            f"{units.short(speed['packets_per_s'])} packets/s",
             f"{_each(speed['ns_per_packet'])} a packet",
-            f"{figures.seconds(speed['wall_s'])} in all",
-            f"longest pause {figures.nanoseconds(speed['longest_pause_ns'])}",
+            f"{units.seconds(speed['wall_s'])} in all",
+            f"longest pause {units.nanoseconds(speed['longest_pause_ns'])}",
             *(
-                [f"reading, starting {figures.seconds(speed['load_s'])}"]
+                [f"reading, starting {units.seconds(speed['load_s'])}"]
                 if speed.get("load_s")
                 else []
             ),
@@ -340,7 +342,7 @@ def _speed(result: Result, style: Style) -> Iterator[str]:
     )
     if pace.get("late_packets"):
         rows.append(
-            f"{figures.count(pace['late_packets'])} packets late, at most "
-            f"{figures.nanoseconds(pace['max_late_ns'])}"
+            f"{units.count(pace['late_packets'])} packets late, at most "
+            f"{units.nanoseconds(pace['max_late_ns'])}"
         )
     yield from section("speed", rows, style)

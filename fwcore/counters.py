@@ -1,4 +1,4 @@
-"""Figures of an engine: counters for the digest, the body of a result, and the laws.
+"""Counters of an engine by name, the laws, and rows as others read them.
 
 Everything that leaves an engine as a number is put together here; nothing is decided here.
 """
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fwcore import conserve
 from fwcore._fastpath import EndCause, Exposure, Reason, TcpState, Verdict
+from fwcore.words import CLASSES, OWNERS, protocol_text
 
-OWNERS = ("base", "sessions", "shm", "cache")
 PEAKS = (*OWNERS, "free", "used")
 
 
@@ -175,8 +175,7 @@ def key_text(row: Any) -> str:
     for address, port in (("initiator", "initiator_port"), ("responder", "responder_port")):
         text = str(ip_address(bytes(row[address][:size])))
         ends.append(f"[{text}]:{row[port]}" if size == 16 else f"{text}:{row[port]}")
-    names = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
-    protocol = names.get(int(row["protocol"]), str(row["protocol"]))
+    protocol = protocol_text(int(row["protocol"]))
     zone = f"@{row['zone']}" if row["zone"] else ""
     return f"{ends[0]}-{ends[1]}/{protocol}{zone}"
 
@@ -187,9 +186,6 @@ def state_name(state: int) -> str:
     return "FIN_WAIT" if name == "FIN_WAIT_REPLY" else name
 
 
-INSPECTIONS = ("none", "flow", "proxy", "flow+proxy")
-
-
 def victim_dict(row: Any) -> dict[str, Any]:
     """A row of the victim ledger in the contract's form."""
     return {
@@ -198,7 +194,7 @@ def victim_dict(row: Any) -> dict[str, Any]:
         "age_ns": int(row["ended_ns"] - row["created_ns"]),
         "idle_ns": int(row["ended_ns"] - row["last_seen_ns"]),
         "bytes": int(row["bytes"].sum()), "state": state_name(int(row["state"])),
-        "policy": int(row["policy"]), "inspection": INSPECTIONS[row["inspection"]],
+        "policy": int(row["policy"]), "inspection": CLASSES[row["inspection"]],
     }
 
 

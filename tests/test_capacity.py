@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from fwcore import plan
+from fwcore import capacity
 from fwcore.errors import SettingsError
 from fwcore.settings import load
 
@@ -22,15 +22,15 @@ def connections(result):
 def test_the_articles_figures():
     """[C] 512 000 connections need about 210 MB, 128 000 about 50; at least 150 MB saved."""
     cos = load("cos-core")
-    assert connections(plan.plan(cos)).bytes == 210_944_000
-    assert connections(plan.plan(cos, 128_000)).bytes == 52_736_000
-    (lever,) = plan.levers(cos, connections=128_000)
+    assert connections(capacity.plan(cos)).bytes == 210_944_000
+    assert connections(capacity.plan(cos, 128_000)).bytes == 52_736_000
+    (lever,) = capacity.levers(cos, connections=128_000)
     assert lever.saved_bytes == 158_208_000 >= 150 * MB
     assert (lever.before, lever.after, lever.restart) == (512_000, 128_000, True)
 
 
 def test_plan_of_cos_core():
-    result = plan.plan(load("cos-core"), 128_000, 100)
+    result = capacity.plan(load("cos-core"), 128_000, 100)
     assert [(line.owner, line.name, line.bytes) for line in result.lines] == [
         ("base", "system", 429_496_729),  # 40 % of 1 GiB
         ("base", "IPsec tunnels", 19_353_600),  # 100 x (65 536 + 128 000)
@@ -46,7 +46,7 @@ def test_the_floor():
     """One page above and one below 100 MB: 24 415 x 4096 = 100 003 840."""
     for free, above in ((24_415, True), (24_414, False)):
         base = (262_144 - 51_500 - free) * 4096
-        result = plan.plan(load("cos-core", base_bytes=base))
+        result = capacity.plan(load("cos-core", base_bytes=base))
         assert result.free_bytes == free * 4096 and result.above_floor is above
 
 
@@ -54,30 +54,30 @@ def test_base_items_are_lines_and_levers():
     items = [{"name": "rings", "count": 512, "bytes_each": 2048},
              {"name": "IDP", "count": 1, "bytes_each": 30 * MB}]
     settings = load("cos-core", base_items=items)
-    assert [line.name for line in plan.plan(settings).lines] == ["rings", "IDP", "connections"]
-    saved = {lever.lever: lever.saved_bytes for lever in plan.levers(settings)}
+    assert [line.name for line in capacity.plan(settings).lines] == ["rings", "IDP", "connections"]
+    saved = {lever.lever: lever.saved_bytes for lever in capacity.levers(settings)}
     assert saved["without IDP"] == 30 * MB and saved["without rings"] == 1_048_576
 
 
 def test_slab_is_planned_at_a_full_table():
     settings = load("fortios-7", ram_bytes=100 * 4096, max_connections=200)  # base 60, 4 a page
-    result = plan.plan(settings)
+    result = capacity.plan(settings)
     assert (result.used_pages, result.short_bytes) == (110, 10 * 4096)
     assert result.free_bytes == 0 and result.when == "at a full table"
-    assert plan.plan(settings, 100).free_bytes == 15 * 4096
+    assert capacity.plan(settings, 100).free_bytes == 15 * 4096
 
 
 def test_more_than_memory_is_one_line():
     with pytest.raises(SettingsError, match="does not fit memory") as refused:
-        plan.plan(load("cos-core"), 4_000_000)
+        capacity.plan(load("cos-core"), 4_000_000)
     assert "\n" not in str(refused.value)
 
 
 def test_results_fit_json():
     settings = load("cos-core", licence_tunnels=500)
-    shown = [plan.plan(settings).as_dict(), plan.headroom(settings).as_dict(),
-             plan.outlook(settings, 100).as_dict(),
-             [each.as_dict() for each in plan.levers(settings)]]
+    shown = [capacity.plan(settings).as_dict(), capacity.headroom(settings).as_dict(),
+             capacity.outlook(settings, 100).as_dict(),
+             [each.as_dict() for each in capacity.levers(settings)]]
     assert json.loads(json.dumps(shown)) == shown
 
 
@@ -87,7 +87,7 @@ def test_results_fit_json():
 def test_fewer_connections_make_tunnels_cheaper():
     """[C] "memory allocations for IPsec tunnels would be higher the more connections"."""
     settings = load("cos-core", licence_tunnels=500)
-    fewer, tunnels = plan.levers(settings)
+    fewer, tunnels = capacity.levers(settings)
     assert fewer.setting == "max_connections" and fewer.after == 128_000
     assert fewer.of_which_tunnels_bytes == 500 * 384_000
     assert fewer.saved_bytes == 158_208_000 + 192_000_000
@@ -96,7 +96,7 @@ def test_fewer_connections_make_tunnels_cheaper():
 
 
 def test_levers_of_fortios():
-    found = {each.setting: each for each in plan.levers(load("fortios-7"), objects=10)}
+    found = {each.setting: each for each in capacity.levers(load("fortios-7"), objects=10)}
     assert found["oversize_bytes"].saved_bytes == 10 * 5 * 2**20
     # 52 429 pages -> 26 215 pages (214 748 364 and 107 374 182 bytes)
     assert found["cache_limit_bytes"].saved_bytes == 26_214 * 4096
@@ -111,31 +111,31 @@ def test_levers_of_fortios():
 def test_headroom_of_slab():
     """100 pages, base 60, 4 sessions a page: red at 88, so with session 27 x 4 + 1."""
     settings = load("fortios-7", ram_bytes=100 * 4096, max_connections=1000)
-    room = plan.headroom(settings)
+    room = capacity.headroom(settings)
     assert room.sessions == {"red": 109, "extreme": 137, "memory": 161, "table full": 1000}
     assert (room.first, room.first_sessions) == ("red", 109)
     assert room.bytes == {"red": 28 * 4096, "extreme": 35 * 4096, "memory": 40 * 4096}
-    later = plan.headroom(settings, live=100, shm_pages=2)  # 25 + 2 pages
+    later = capacity.headroom(settings, live=100, shm_pages=2)  # 25 + 2 pages
     assert later.sessions["red"] == 101 - 100 and later.used_pages == 87
-    assert plan.headroom(settings, live=109).sessions["red"] == 0
+    assert capacity.headroom(settings, live=109).sessions["red"] == 0
 
 
 def test_headroom_when_the_table_fills_first():
     settings = load("fortios-7", ram_bytes=100 * 4096, max_connections=108)
-    assert plan.headroom(settings).first == "table full"
-    assert plan.headroom(settings).first_sessions == 108
+    assert capacity.headroom(settings).first == "table full"
+    assert capacity.headroom(settings).first_sessions == 108
     assert settings.warnings
 
 
 def test_headroom_of_whole_pages():
     """Two pages a session: red at 88 with base 60 is session 14."""
     settings = load("fortios-7", ram_bytes=100 * 4096, session_bytes=5000)
-    assert plan.headroom(settings).sessions["red"] == 14
-    assert plan.headroom(settings).sessions["memory"] == 21
+    assert capacity.headroom(settings).sessions["red"] == 14
+    assert capacity.headroom(settings).sessions["memory"] == 21
 
 
 def test_headroom_of_a_preallocated_table():
-    room = plan.headroom(load("cos-core"))
+    room = capacity.headroom(load("cos-core"))
     assert room.sessions == {"low memory": None, "memory": None, "table full": 512_000}
     assert room.first == "table full"
     # 1 GiB - 40 % - 51 500 pages = 105 786 free; the warning comes at 24 414
@@ -144,7 +144,7 @@ def test_headroom_of_a_preallocated_table():
 
 def test_headroom_of_fortios_4():
     """base 314 573; kernel at 473 089, proxy at 461 375 used pages."""
-    room = plan.headroom(load("fortios-4"))
+    room = capacity.headroom(load("fortios-4"))
     assert room.sessions["proxy"] == (461_375 - 314_573 - 1) * 4 + 1 == 587_205
     assert room.sessions["kernel"] == (473_089 - 314_573 - 1) * 4 + 1
     assert room.first == "proxy"
@@ -152,7 +152,7 @@ def test_headroom_of_fortios_4():
 
 def test_headroom_refuses_more_than_the_table():
     with pytest.raises(SettingsError, match="max_connections = 512000"):
-        plan.headroom(load("cos-core"), live=512_001)
+        capacity.headroom(load("cos-core"), live=512_001)
 
 
 # ---------------------------------------------------------------- outlook
@@ -161,13 +161,13 @@ def test_headroom_refuses_more_than_the_table():
 def test_days_to_each_level():
     """100 pages, base 60; one page a day: red (88) in 28 days, extreme in 35, gone in 40."""
     settings = load("fortios-7", ram_bytes=100 * 4096)
-    result = plan.outlook(settings, leak_bytes_per_day=4096)
+    result = capacity.outlook(settings, leak_bytes_per_day=4096)
     assert result.days == {"red": 28, "extreme": 35, "memory": 40}
     assert result.until == "red" and result.days_between_restarts == 28
-    late = plan.outlook(settings, leak_bytes_per_day=4096, until="memory")
+    late = capacity.outlook(settings, leak_bytes_per_day=4096, until="memory")
     assert late.days_between_restarts == 40
-    assert plan.outlook(settings, Fraction(4096, 86400)).days == result.days
-    assert plan.outlook(settings, leak_bytes_per_day=4096, live=8).days["red"] == 26
+    assert capacity.outlook(settings, Fraction(4096, 86400)).days == result.days
+    assert capacity.outlook(settings, leak_bytes_per_day=4096, live=8).days["red"] == 26
 
 
 def test_once_a_week_becomes_once_a_month():
@@ -178,7 +178,7 @@ def test_once_a_week_becomes_once_a_month():
     """
     before = load("cos-core", base_bytes=174_475 * 4096)
     after = before.replace(max_connections=128_000)
-    result = plan.outlook(before, restart_every_days=7, after=after)
+    result = capacity.outlook(before, restart_every_days=7, after=after)
     assert result.until == "low memory"
     assert result.leak_bytes_per_day == Fraction(11_755 * 4096, 7)
     assert result.days_between_restarts == 7
@@ -188,9 +188,9 @@ def test_once_a_week_becomes_once_a_month():
 
 def test_a_level_that_has_come_is_zero_days_away():
     settings = load("fortios-7", ram_bytes=100 * 4096, base_bytes=90 * 4096)
-    assert plan.outlook(settings, 1).days["red"] == 0
+    assert capacity.outlook(settings, 1).days["red"] == 0
     with pytest.raises(SettingsError, match="tells nothing"):
-        plan.outlook(settings, restart_every_days=7)
+        capacity.outlook(settings, restart_every_days=7)
 
 
 @pytest.mark.parametrize("leak", [{}, {"leak_bytes_per_s": 0}, {"leak_bytes_per_day": -1},
@@ -199,11 +199,11 @@ def test_a_level_that_has_come_is_zero_days_away():
                                   {"leak_bytes_per_s": 1, "until": "green"}])
 def test_leaks_that_are_refused(leak):
     with pytest.raises(SettingsError):
-        plan.outlook(load("cos-core"), **leak)
+        capacity.outlook(load("cos-core"), **leak)
 
 
 def test_the_level_stays_the_same_after_a_change():
     """red is first before; after, it is still red that a restart is due at."""
     before = load("fortios-7", ram_bytes=100 * 4096)
-    result = plan.outlook(before, leak_bytes_per_day=4096, after=before.replace(base_bytes=0))
+    result = capacity.outlook(before, leak_bytes_per_day=4096, after=before.replace(base_bytes=0))
     assert result.days_between_restarts_after == 88

@@ -1,4 +1,9 @@
-"""Policies laid out for the fast path: by protocol, then by the responder's port.
+"""How the fast path looks a new session up: policies laid out by protocol, then by port.
+
+    Policy, in order  --compile_policies-->  PolicyTable  --lay_out-->  Compiled
+
+A policy expands to one row per (family, source, destination, port range), rows stand in the order
+of their policies, so that the first row that matches names the first policy that matches.
 
 Eight tables (TCP, UDP, SCTP, other; for IPv4, then for IPv6). A table's ports are cut into
 segments within which the same rows can match; each segment has its rows in policy order. IPv4 rows
@@ -10,19 +15,127 @@ ports, so that merging segments, which bounds the memory, changes nothing but sp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-PROTOCOLS = (6, 17, 132, -1)      # -1: everything without ports
-ROWS_MAX = 1 << 20                # rows of all segments of one table; more are merged
+from fwcore.errors import SettingsError
+from fwcore.policy import Policy, of_family
+from fwcore.words import WITH_PORTS
+
+ROWS_MAX = 1_000_000              # rows that all policies expand to
+SEGMENT_ROWS_MAX = 1 << 20        # rows of all segments of one table; more are merged
+TABLES = (*WITH_PORTS, -1)        # -1: everything without ports
 BLOCK4 = np.dtype([("source", "<u4", 8), ("source_mask", "<u4", 8),
                    ("destination", "<u4", 8), ("destination_mask", "<u4", 8)])
 ROW6 = np.dtype([("source", "<u8", 2), ("source_mask", "<u8", 2),
                  ("destination", "<u8", 2), ("destination_mask", "<u8", 2)])
 GUARD = np.dtype([("policy", "<u4"), ("zone", "<i4"), ("protocol", "<i2"), ("port_low", "<u2"),
                   ("port_high", "<u2"), ("has_ports", "<u2")])
+
+
+# --- policies -> arrays -------------------------------------------------------------------------
+
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyTable:
+    """What the fast path reads: n rows in order, m policies. All arrays are C-contiguous.
+
+    Addresses and masks are (high, low) 64-bit halves; IPv4 is its 32-bit number in the low half,
+    high half and high mask 0. A row matches when ``(address & mask) == row``.
+    """
+
+    policies: tuple[Policy, ...] = field(repr=False)
+    row_policy: NDArray[np.uint32]  # [n] index into policies
+    row_protocol: NDArray[np.int16]  # [n] -1 any
+    row_zone: NDArray[np.int32]  # [n] -1 any
+    row_port_low: NDArray[np.uint16]  # [n]
+    row_port_high: NDArray[np.uint16]  # [n]
+    row_has_ports: NDArray[np.uint8]  # [n] 0: any port, any protocol
+    row_family: NDArray[np.uint8]  # [n] 4 or 6
+    row_source: NDArray[np.uint64]  # [n, 2]
+    row_source_mask: NDArray[np.uint64]  # [n, 2]
+    row_destination: NDArray[np.uint64]  # [n, 2]
+    row_destination_mask: NDArray[np.uint64]  # [n, 2]
+    policy_id: NDArray[np.uint32]  # [m]
+    policy_action: NDArray[np.uint8]  # [m] PolicyAction
+    policy_inspection: NDArray[np.uint8]  # [m] class bits
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.row_policy)
+
+
+def row_count(policy: Policy) -> int:
+    """Rows a policy expands to: sources x destinations x port ranges, per family."""
+    return sum(
+        len(of_family(policy.source, family)) * len(of_family(policy.destination, family))
+        for family in (4, 6)
+    ) * max(1, len(policy.ports))
+
+
+def _check_count(policies: Sequence[Policy]) -> None:
+    counts = [row_count(policy) for policy in policies]
+    if sum(counts) > ROWS_MAX:
+        largest = max(range(len(counts)), key=counts.__getitem__)
+        raise SettingsError(
+            f"policies expand to {sum(counts)} rows (sources x destinations x port ranges);"
+            f" allowed: {ROWS_MAX}; policy {policies[largest].id} alone makes {counts[largest]}"
+        )
+
+
+def _halves(number: int) -> tuple[int, int]:
+    return number >> 64, number & (2**64 - 1)
+
+
+def _rows(policies: Sequence[Policy]) -> list[tuple[Any, ...]]:
+    """One tuple per row, in the order of the arrays."""
+    rows = []
+    for index, policy in enumerate(policies):
+        for family in (4, 6):
+            for source, source_mask in of_family(policy.source, family):
+                for target, target_mask in of_family(policy.destination, family):
+                    addresses = (_halves(source), _halves(source_mask), _halves(target),
+                                 _halves(target_mask))
+                    for low, high in policy.ports or ((0, 65535),):
+                        rows.append((index, policy.protocol, policy.zone, low, high,
+                                     bool(policy.ports), family, *addresses))
+    return rows
+
+
+_ROW_TYPES: Mapping[str, type[np.generic]] = {  # in the order of _rows
+    "row_policy": np.uint32, "row_protocol": np.int16, "row_zone": np.int32,
+    "row_port_low": np.uint16, "row_port_high": np.uint16, "row_has_ports": np.uint8,
+    "row_family": np.uint8, "row_source": np.uint64, "row_source_mask": np.uint64,
+    "row_destination": np.uint64, "row_destination_mask": np.uint64,
+}
+
+
+def compile_policies(policies: Sequence[Policy]) -> PolicyTable:
+    """Expand policies to the arrays of ``PolicyTable``.
+
+    Raises SettingsError when they make more than 1 000 000 rows.
+    """
+    _check_count(policies)
+    columns = list(zip(*_rows(policies), strict=True)) or [()] * len(_ROW_TYPES)
+    arrays: dict[str, NDArray[Any]] = {}
+    for (name, dtype), column in zip(_ROW_TYPES.items(), columns, strict=True):
+        array = np.array(column, dtype=dtype)
+        arrays[name] = array.reshape(-1, 2) if dtype is np.uint64 else array
+    return PolicyTable(
+        policies=tuple(policies),
+        policy_id=np.array([policy.id for policy in policies], dtype=np.uint32),
+        policy_action=np.array([policy.action for policy in policies], dtype=np.uint8),
+        policy_inspection=np.array([policy.inspection for policy in policies], dtype=np.uint8),
+        **arrays,
+    )
+
+
+# --- arrays -> what is looked up -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -52,7 +165,7 @@ def _rows_of(table: Any, protocol: int, family: int) -> np.ndarray:
     if protocol >= 0:
         wanted &= (table.row_protocol == -1) | (table.row_protocol == protocol)
     else:
-        wanted &= (table.row_has_ports == 0) & ~np.isin(table.row_protocol, PROTOCOLS[:3])
+        wanted &= (table.row_has_ports == 0) & ~np.isin(table.row_protocol, WITH_PORTS)
     return np.flatnonzero(wanted)
 
 
@@ -62,7 +175,7 @@ def _segments_of(table: Any, rows: np.ndarray) -> tuple[np.ndarray, list[np.ndar
     high = np.where(table.row_has_ports[rows], table.row_port_high[rows], 65535).astype(np.int64)
     bounds = np.unique(np.concatenate([[0], low, high + 1]))
     bounds = bounds[bounds <= 65535]
-    keep = max(1, min(len(bounds), ROWS_MAX // max(1, len(rows))))
+    keep = max(1, min(len(bounds), SEGMENT_ROWS_MAX // max(1, len(rows))))
     bounds = bounds[:: -(-len(bounds) // keep)]
     ends = np.append(bounds[1:], 65536)
     parts = [rows[(low < end) & (high >= begin)]
@@ -102,12 +215,12 @@ def _bytes(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
 
 
 def lay_out(table: Any) -> Compiled:
-    """Lays out a ``policy.PolicyTable``."""
+    """Lays out a ``PolicyTable``."""
     bounds, segments = [], []
     blocks4, guards4, rows6, guards6 = [], [], [], []
     first4 = first6 = 0
     for family in (4, 6):
-        for protocol in PROTOCOLS:
+        for protocol in TABLES:
             begins, parts = _segments_of(table, _rows_of(table, protocol, family))
             pairs = []
             for rows in parts:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fwcore import plan
-from fwcore.report import figures, text
+from fwcore import capacity, units
+from fwcore.report import text
 
 
 def make(
@@ -18,16 +18,16 @@ def make(
     restart_every: int | None = None,
 ) -> dict[str, Any]:
     """Plain values: the plan for these counts; a leak's outlook now and after the change."""
-    planned = plan.with_counts(settings, connections, tunnels)
+    planned = capacity.with_counts(settings, connections, tunnels)
     made = {
-        "plan": plan.plan(planned).as_dict(),
-        "headroom": plan.headroom(planned).as_dict(),
-        "levers": [lever.as_dict() for lever in plan.levers(planned)],
+        "plan": capacity.plan(planned).as_dict(),
+        "headroom": capacity.headroom(planned).as_dict(),
+        "levers": [lever.as_dict() for lever in capacity.levers(planned)],
         "outlook": None,
     }
     if leak_bytes_per_s is not None or restart_every is not None:
         after = planned if planned is not settings else None
-        made["outlook"] = plan.outlook(
+        made["outlook"] = capacity.outlook(
             settings, leak_bytes_per_s, restart_every_days=restart_every, after=after
         ).as_dict()
     return made
@@ -45,21 +45,21 @@ def render(made: Mapping[str, Any], style: text.Style) -> str:
 
 def _megabytes(number: int) -> str:
     """Both readings of MB, for the articles differ: '210.9 MB (201 MiB)'."""
-    return f"{number / 1e6:.1f} MB ({figures.size(number)})"
+    return f"{number / 1e6:.1f} MB ({units.size(number)})"
 
 
 def _memory(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     found = made["plan"]
     yield (
         style.paint(f"fwcore plan{style.dot}{found['personality']}", "strong")
-        + f"{style.dot}{figures.count(found['connections'])} connections"
-        + f"{style.dot}{figures.count(found['tunnels'])} tunnels, {found['when']}"
+        + f"{style.dot}{units.count(found['connections'])} connections"
+        + f"{style.dot}{units.count(found['tunnels'])} tunnels, {found['when']}"
     )
     yield ""
     rows = [["owner", "what", "count", "each", "bytes"]]
     rows += [
-        [line["owner"], line["name"], figures.count(line["count"]),
-         figures.size(line["bytes_each"]), _megabytes(line["bytes"])]
+        [line["owner"], line["name"], units.count(line["count"]),
+         units.size(line["bytes_each"]), _megabytes(line["bytes"])]
         for line in found["lines"]
     ]  # fmt: skip
     rows.append(["", "of RAM", "", "", _megabytes(found["total_bytes"])])
@@ -81,8 +81,8 @@ def _headroom(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     for name, sessions in order:
         room = found["bytes"].get(name)
         rows.append([
-            name, "never by these" if sessions is None else figures.count(sessions),
-            "" if room is None else figures.size(room),
+            name, "never by these" if sessions is None else units.count(sessions),
+            "" if room is None else units.size(room),
         ])  # fmt: skip
     yield from text.section("headroom", text.columns(rows, ["", "", ""], style), style)
 
@@ -93,14 +93,14 @@ def _levers(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
         restart = "restart" if lever["restart"] else ""
         rows.append([
             lever["lever"], _amount(lever["before"], lever["setting"]),
-            _amount(lever["after"], lever["setting"]), figures.size(lever["saved_bytes"]), restart,
+            _amount(lever["after"], lever["setting"]), units.size(lever["saved_bytes"]), restart,
         ])  # fmt: skip
     if len(rows) > 1:
         yield from text.section("levers", text.columns(rows, [""] * 5, style), style)
 
 
 def _amount(value: int, setting: str) -> str:
-    return figures.size(value) if setting.endswith("_bytes") else figures.count(value)
+    return units.size(value) if setting.endswith("_bytes") else units.count(value)
 
 
 def _outlook(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
@@ -117,4 +117,4 @@ def _outlook(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     between = f"a restart every {found['days_between_restarts']:.1f} days"
     if after:
         between += f" becomes one every {found['days_between_restarts_after']:.1f}"
-    yield f"{'':12}{figures.size(found['leak_bytes_per_day'])} a day: {between}"
+    yield f"{'':12}{units.size(found['leak_bytes_per_day'])} a day: {between}"

@@ -1,4 +1,4 @@
-"""Planning: memory by owner, what each lever saves, headroom, and the outlook with a leak.
+"""Capacity: memory by owner, what each lever saves, headroom, and the outlook with a leak.
 
     plan      n connections, m tunnels  ->  who owns how much, what stays free
     levers    fewer connections, tunnels, smaller scans, smaller caches  ->  bytes saved
@@ -23,13 +23,13 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
+from fwcore import conserve
 from fwcore.errors import SettingsError
+from fwcore.units import DAY_S, MB, PAGE_BYTES, ceil_div, pages_of
 
 Settings = Any  # a fwcore.settings.Settings: files of one floor do not import each other
 
-PAGE_BYTES = 4096
-FLOOR_BYTES = 100 * 10**6  # [C] "at least 100 MB of free RAM is recommended"
-DAY_S = 86400
+FLOOR_BYTES = 100 * MB  # [C] "at least 100 MB of free RAM is recommended"
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _lever_tunnels(settings: Settings, tunnels: int) -> Lever:
 
 def _lever_scan(settings: Settings, oversize_bytes: int, objects: int) -> Lever:
     """[K] "Reduce the maximum file size for antivirus scanning": so many objects at once."""
-    before, after = (-(-size // PAGE_BYTES) for size in (settings.oversize_bytes, oversize_bytes))
+    before, after = (pages_of(size) for size in (settings.oversize_bytes, oversize_bytes))
     saved = (before - after) * PAGE_BYTES * objects
     return Lever("smaller scan size", "oversize_bytes", settings.oversize_bytes, oversize_bytes,
                  saved, 0, "at most", False, "K")
@@ -266,7 +266,7 @@ def used_pages(settings: Settings, live: int = 0, shm_pages: int = 0) -> int:
 
 def levels(settings: Settings) -> dict[str, int]:
     """Used pages at which each mode begins while nothing is cached, and "memory": all of it."""
-    return {**settings.entry_pages, "memory": settings.total_pages}
+    return {**conserve.entry_pages(settings), "memory": settings.total_pages}
 
 
 def _sessions_until(settings: Settings, pages: int) -> int | None:
@@ -277,7 +277,7 @@ def _sessions_until(settings: Settings, pages: int) -> int | None:
         return None
     if settings.sessions_per_page:
         return (pages - 1) * settings.sessions_per_page + 1
-    return -(-pages // settings.pages_per_session)
+    return ceil_div(pages, settings.pages_per_session)
 
 
 def headroom(settings: Settings, live: int = 0, shm_pages: int = 0) -> Headroom:

@@ -1,0 +1,151 @@
+"""Settings against each other: what is refused, and what is allowed and probably not meant."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from fwcore import conserve
+from fwcore.errors import SettingsError
+from fwcore.units import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from fwcore.settings.resolved import Settings
+
+def _blame(settings: Settings, *names: str) -> str:
+    """The first of these that the user gave, else the first."""
+    return next((name for name in names if name in settings.given), names[0])
+
+
+def _threshold_span(settings: Settings, name: str) -> tuple[int, int]:
+    """What the other two thresholds leave for this one."""
+    green, red, extreme = (
+        settings.value(f"memory_use_threshold_{level}") for level in ("green", "red", "extreme")
+    )
+    if name.endswith("green"):
+        return 70, red - 1
+    if name.endswith("red"):
+        return green + 1, extreme - 1
+    return red + 1, 97
+
+
+def _check_thresholds(settings: Settings) -> None:
+    """green < red < extreme [D]."""
+    names = [f"memory_use_threshold_{level}" for level in ("green", "red", "extreme")]
+    for lower, upper in itertools.pairwise(names):
+        if settings.value(lower) < settings.value(upper):
+            continue
+        name = _blame(settings, upper, lower)
+        relation, other = ("above", lower) if name == upper else ("below", upper)
+        low, high = _threshold_span(settings, name)
+        raise SettingsError(
+            f"{settings.where(name)}: {name} = {settings.value(name)} is not {relation} {other}"
+            f" ({settings.value(other)}); allowed: {low} to {high} %; green < red < extreme, or"
+            " conserve mode could not be entered and left at two different levels"
+        )
+
+
+def _check_fits(settings: Settings) -> None:
+    """What is taken at start must fit RAM; says how much is needed and how much there is."""
+    table = settings.preallocated_pages
+    needed = (settings.base_pages + table) * PAGE_BYTES
+    if needed <= settings.total_pages * PAGE_BYTES:
+        return
+    name = _blame(settings, *(("max_connections", "session_bytes") if table else ()), "base_bytes",
+                  "ram_bytes", "ipsec_max_tunnels")
+    parts = f"base {settings.base_bytes}"
+    if settings.tunnels_bytes:
+        parts += f" + tunnels {settings.tunnels_bytes}"
+    if table:
+        parts += (f" + {settings.max_connections} connections x {settings.session_bytes} ="
+                  f" {settings.max_connections * settings.session_bytes}")
+    raise SettingsError(
+        f"{settings.where(name)}: {name} = {settings.value(name)} does not fit memory: {needed}"
+        f" bytes are needed at start ({parts}), ram_bytes is {settings.ram_bytes}"
+    )
+
+
+def cache_room_pages(settings: Settings) -> int | None:
+    """Most pages of cache with which every legacy machine can still be left; None: no limit.
+
+    Machines on free memory do not count the cache as free. With base and the preallocated table
+    in place, nothing else used and the cache full,
+    free = watched - base - preallocated - cache must exceed ``leave``.
+    Negative: the base alone holds the mode, whatever the cache.
+    """
+    if settings.machine in ("none", "unified"):
+        return None
+    exits = conserve.exit_pages(settings).values()
+    return min(exits) - settings.base_pages - settings.preallocated_pages
+
+
+def _check_cache(settings: Settings) -> None:
+    room = cache_room_pages(settings)
+    if room is None or room < 0 or settings.cache_limit_pages <= room:
+        return
+    name = _blame(settings, "cache_limit_bytes", "base_bytes", "ram_bytes", "max_connections")
+    raise SettingsError(
+        f"{settings.where(name)}: {name} = {settings.value(name)} would latch the machine:"
+        f" cache_limit_bytes = {settings.cache_limit_bytes}; allowed: 0 to {room * PAGE_BYTES}"
+        " bytes; a full cache is not free memory, and conserve mode is left on free memory only"
+    )
+
+
+def _warn_never_left(settings: Settings) -> str:
+    start = settings.base_pages + settings.preallocated_pages
+    stuck = [name for name, limit in conserve.exit_pages(settings).items() if start > limit]
+    if not stuck:
+        return ""
+    least = min(conserve.exit_pages(settings)[name] for name in stuck)
+    left = f"is left only at {least} or fewer" if least >= 0 else "is never left"
+    return (
+        f"{', '.join(stuck)}: {start} pages are used at start, but the mode {left}: once entered"
+        " it stays"
+    )
+
+
+def _warn_table_first(settings: Settings) -> str:
+    if settings.machine == "none":
+        return ""
+    full = settings.base_pages + settings.session_pages(settings.max_connections)
+    name, entry = min(conserve.entry_pages(settings).items(), key=lambda item: item[1])
+    if full >= entry:
+        return ""
+    return (
+        f"the connection table fills before {name} is reached: {settings.max_connections} sessions"
+        f" make {full} used pages, the mode begins at {entry}; traffic without inspection cannot"
+        " bring it about"
+    )
+
+
+def _warn_kernel_first(settings: Settings) -> str:
+    entries = conserve.entry_pages(settings)
+    if settings.kernel_mode != "bypass" or "kernel" not in entries:
+        return ""
+    if entries["kernel"] > entries["proxy"]:
+        return ""
+    return (
+        f"with {settings.ram_bytes} bytes of RAM the kernel machine enters no later than the proxy"
+        f" (at {entries['kernel']} and {entries['proxy']} used pages; 1.67 GB is the border), so"
+        " that av_failopen never shows: AV is bypassed whatever it says"
+    )
+
+
+def _warn_items(settings: Settings) -> str:
+    if settings.base_items and "base_bytes" in settings.given:
+        return "base_bytes is given: the [[base_item]] rows are not counted"
+    return ""
+
+
+def refuse_together(settings: Settings) -> None:
+    """Raises SettingsError for the first combination that is not allowed."""
+    _check_thresholds(settings)
+    _check_fits(settings)
+    _check_cache(settings)
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    """What is allowed and probably not meant."""
+    found = (_warn_never_left(settings), _warn_table_first(settings),
+             _warn_kernel_first(settings), _warn_items(settings))
+    return tuple(text for text in found if text)

@@ -1,0 +1,166 @@
+"""What may be set: one row a setting, from which messages, help and documentation are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fwcore.units import GIB, MIB, PAGE_BYTES
+
+PERSONALITIES = Path(__file__).parent.parent / "personalities"
+POSTURES = {  # [T] "A Quick Decision Matrix"
+    "availability": ("pass", True),
+    "security": ("off", False),
+    "balanced": ("pass", False),
+    "diagnostic": ("one-shot", True),
+}
+
+
+def personalities() -> tuple[str, ...]:
+    """Names of the built-in personalities."""
+    return tuple(sorted(path.stem for path in PERSONALITIES.glob("*.toml")))
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One setting: its kind, what is allowed and why. ``words`` stand instead of a number."""
+
+    name: str
+    kind: str  # "name" | "choice" | "choices" | "bool" | "count" | "bytes" | "percent" | "seconds"
+    unit: str
+    help: str
+    low: int | float = 0
+    high: int | float = 0
+    choices: tuple[str, ...] = ()
+    reason: str = ""
+    share: bool = False  # "60%" of ram_bytes is accepted
+    words: tuple[str, ...] = ()
+    table: str = ""  # of a settings file; "" is its top
+
+    def allowed(self) -> str:
+        """The allowed values in words, for messages and help."""
+        if self.kind == "bool":
+            return "true or false"
+        if self.kind == "name":
+            return "one of " + ", ".join(personalities())
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        if self.kind == "choices":
+            return "a list of " + ", ".join(self.choices)
+        text = f"{self.low} to {self.high} {self.unit}".rstrip()
+        if self.share:
+            text += ', or a share of RAM such as "10%"'
+        return text + "".join(f', or "{word}"' for word in self.words)
+
+
+MANY = 1 << 30
+HUGE = 1 << 50
+LONG = 10**9
+_TABLE = "record numbers have 31 bits"
+_SPAN = "70 to 97 is what the appliance takes [R]"
+_D = Declaration
+
+
+def _timeout(name: str, text: str) -> Declaration:
+    return _D(name, "seconds", "s", text, 0.001, LONG, reason="a session must be able to stand",
+              table="timeouts")
+
+
+DECLARATIONS: tuple[Declaration, ...] = (
+    _D("personality", "name", "", "named set of settings that behaves like one firewall"),
+    _D("seed", "count", "", "seed of the keyed hash; random for embedding", 0, 2**64 - 1,
+       words=("random",), reason="the hash is seeded with 64 bits"),
+    _D("ram_bytes", "bytes", "bytes", "RAM of the appliance", 4 * PAGE_BYTES, HUGE,
+       reason="an appliance has at least 4 pages"),
+    _D("model_bytes", "bytes", "bytes", "RAM the model is sold with: row of the proxy's thresholds;"
+       " auto: ram_bytes rounded up to 128 MiB", 1, HUGE, words=("auto",)),
+    _D("base_bytes", "bytes", "bytes", "base at start: OS, daemons, rings, all but the tunnels",
+       0, HUGE, share=True),
+    _D("accounting", "choice", "", "when the memory of sessions is taken: all at start, or slab"
+       " pages as needed", choices=("preallocated", "slab")),
+    _D("session_bytes", "bytes", "bytes", "the appliance's figure for one session", 1, 16 * MIB),
+    _D("max_connections", "count", "sessions", "capacity of the connection table; dynamic: as"
+       " licence_connections says", 1, MANY, words=("dynamic",), reason=_TABLE),
+    _D("licence_connections", "count", "sessions", "what the licence allows", 1, MANY,
+       reason=_TABLE),
+    _D("buckets", "count", "buckets", "hash buckets; decides what memory tension takes; auto:"
+       " ceil(max_connections / 4)", 1, MANY, words=("auto",)),
+    _D("when_full", "choice", "", "what makes room when no record is free",
+       choices=("refuse", "bucket", "tension", "replace_oldest", "early_drop")),
+    _D("midstream", "choice", "", "a TCP segment without SYN and without a session",
+       choices=("allow", "drop", "grace")),
+    _D("midstream_grace_s", "seconds", "s", "how long from packet 1 grace allows midstream", 0,
+       LONG),
+    _D("half_open_limit", "count", "sessions", "most half-open sessions; 0 is off", 0, MANY),
+    _D("sessions_per_host", "count", "sessions", "most sessions of one initiator; 0 is off", 0,
+       MANY),
+    _D("zone", "choice", "", "whether the VLAN id is part of the key", choices=("none", "vlan")),
+    _D("non_ip", "choice", "", "verdict of what is not IP", choices=("forward", "drop")),
+    _D("orphan_fragments", "choice", "", "verdict of a later fragment whose first was not seen",
+       choices=("forward", "drop")),
+    _D("sweep_s", "seconds", "s", "distance of expiry ticks", 0.001, 86400,
+       reason="expiry needs a tick"),
+    _D("ipsec_max_tunnels", "count", "tunnels", "tunnels preallocated; 0: as licence_tunnels says",
+       0, 1 << 20),
+    _D("licence_tunnels", "count", "tunnels", "tunnels the licence allows", 0, 1 << 20),
+    _D("tunnel_base_bytes", "bytes", "bytes", "cost of a tunnel", 0, GIB),
+    _D("tunnel_bytes_per_connection", "bytes", "bytes", "added to each tunnel's cost for every"
+       " connection the table can hold", 0, MIB),
+    _D("machine", "choice", "", "conserve machine",
+       choices=("unified", "fortios-5", "kernel+proxy", "none")),
+    _D("posture", "choice", "", "sets av_failopen and ips_fail_open unless these are given",
+       choices=("none", *POSTURES)),
+    _D("av_failopen", "choice", "", "proxy-inspected traffic in conserve mode",
+       choices=("pass", "off", "one-shot", "idledrop")),
+    _D("av_failopen_session", "bool", "", "full proxy session table: act as av_failopen says"
+       " (false: drop)"),
+    _D("ips_fail_open", "bool", "", "IPS that cannot scan lets packets pass"),
+    _D("ips_trigger", "choices", "", "what puts IPS into its fail state",
+       choices=("conserve", "buffer")),
+    _D("ips_socket_bytes", "bytes", "bytes", "IPS buffer", 1, 1 << 40),
+    _D("ips_throughput_bps", "count", "bit/s", "rate at which the IPS buffer drains; 0 is"
+       " unlimited", 0, HUGE),
+    _D("extreme_scope", "choice", "", "new sessions refused in extreme mode",
+       choices=("all", "inspected")),
+    _D("memory_use_threshold_green", "percent", "%", "conserve mode ends below this use", 70, 97,
+       reason=_SPAN),
+    _D("memory_use_threshold_red", "percent", "%", "conserve mode begins at this use", 70, 97,
+       reason=_SPAN),
+    _D("memory_use_threshold_extreme", "percent", "%", "extreme mode begins at this use, freeable"
+       " counted", 70, 97, reason="above 97 is not recommended: it leaves the device no time to"
+       " recover before it crashes [T]; " + _SPAN),
+    _D("idledrop_variant", "choice", "", "idledrop ends all sessions of the busiest host, or its"
+       " idle ones", choices=("host", "idle")),
+    _D("idledrop_idle_s", "seconds", "s", "idle time from which variant idle ends a session", 0,
+       LONG),
+    _D("kernel_mode", "choice", "", "what the kernel machine does to AV: bypass it, or as"
+       " av_failopen says", choices=("bypass", "av-failopen")),
+    _D("lowmem", "bool", "", "32-bit model: the kernel machine watches 7/8 of RAM"),
+    _D("sip_alg", "bool", "", "SIP ALG is on, so a proxy runs without an AV policy"),
+    _D("shm_limit_bytes", "bytes", "bytes", "shared memory the proxies may use", PAGE_BYTES, HUGE,
+       share=True, reason="its free share is compared with 20 and 30 %"),
+    _D("proxy_max_sessions", "count", "sessions", "capacity of the proxy session table", 1, MANY,
+       reason="a table of 0 would be full for ever"),
+    _D("proxy_session_bytes", "bytes", "bytes", "shared memory of a proxied session", 0, GIB),
+    _D("oversize_bytes", "bytes", "bytes", "objects above this are not scanned", 1, 1 << 40),
+    _D("cache_limit_bytes", "bytes", "bytes", "released buffers kept as cache (freeable)", 0, HUGE,
+       share=True),
+    _D("config_freeze", "bool", "", "conserve mode refuses configuration changes"),
+    _D("fragments_max", "count", "entries", "fragment table", 1, 1 << 20),
+    _D("victims_max", "count", "rows", "victim ledger", 1, 1 << 24),
+    _D("transitions_max", "count", "rows", "transitions kept", 0, 1 << 24),
+    _D("events_max", "count", "rows", "events kept", 0, 1 << 24),
+    _D("timeline_interval_s", "seconds", "s", "distance of timeline samples; 0 is off", 0, LONG),
+    _timeout("tcp_s", "idle time of an established TCP session"),
+    _timeout("tcp_halfopen_s", "idle time of a TCP session before ESTABLISHED"),
+    _timeout("tcp_halfclose_s", "idle time of a TCP session after one FIN"),
+    _timeout("tcp_timewait_s", "idle time of a TCP session after both FINs"),
+    _timeout("tcp_rst_s", "idle time of a TCP session after RST"),
+    _timeout("udp_s", "idle time of a UDP session"),
+    _timeout("icmp_s", "idle time of an ICMP echo session"),
+    _timeout("other_s", "idle time of a session of another protocol"),
+)
+BY_NAME: Mapping[str, Declaration] = {row.name: row for row in DECLARATIONS}
+TIMEOUTS = tuple(row.name for row in DECLARATIONS if row.table == "timeouts")
+ROW_KINDS = {"base_item": "base_items", "policy": "policies", "pressure": "pressure"}

@@ -1,0 +1,111 @@
+"""A TOML file whose keys know their lines, and rows that know where they were written."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fwcore.errors import SettingsError
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?")
+_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_"'-]+)*)\s*=""")
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
+_TRIPLE = re.compile(r'"""|\'\'\'')
+
+
+def key_lines(text: str) -> dict[tuple[Any, ...], int]:
+    """Line of each key and table: ("ram_bytes",), ("timeouts", "tcp_s"), ("policy", 0, "id").
+
+    A scanner, not a parser: tomllib has accepted the text before. Lines within arrays of several
+    lines and within multi-line strings are no keys.
+    """
+    lines: dict[tuple[Any, ...], int] = {}
+    table: tuple[Any, ...] = ()
+    counts: dict[tuple[Any, ...], int] = {}
+    depth, within = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = None if depth or within else _HEADER.match(line)
+        if header:
+            table = _parts(header[2])
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
+            lines.setdefault(table, number)
+            continue
+        key = None if depth or within else _KEY.match(line)
+        if key:
+            lines.setdefault((*table, *_parts(key[1])), number)
+        depth, within = _open_after(line, depth, within)
+    return lines
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _open_after(line: str, depth: int, within: str) -> tuple[int, str]:
+    """Brackets open and the multi-line quote open at the end of this line."""
+    for quote in _TRIPLE.findall(line):
+        within = "" if quote == within else within or quote
+    if within:
+        return depth, within
+    bare = _QUOTED.sub("", _TRIPLE.sub("", line)).split("#")[0]
+    return depth + sum(map(bare.count, "[{")) - sum(map(bare.count, "]}")), ""
+
+
+class Row(dict[str, Any]):
+    """A ``[[policy]]``, ``[[pressure]]`` or ``[[base_item]]`` that knows where it was written.
+
+    ``where`` is "file:line" of the row, ``lines`` "file:line" of each key.
+    """
+
+    __slots__ = ("lines", "where")
+
+    def __init__(
+        self, values: Mapping[str, Any], where: str, lines: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(values)
+        self.where = where
+        self.lines = dict(lines or {})
+
+
+class Document(NamedTuple):
+    """A TOML file with the lines of its keys."""
+
+    path: str
+    data: dict[str, Any]
+    lines: dict[tuple[Any, ...], int]
+
+    def where(self, *key: Any) -> str:
+        """``file:line`` of a key, or of the nearest table around it."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return f"{self.path}:{self.lines.get(key, 1)}"
+
+    def rows(self, kind: str) -> tuple[Row, ...]:
+        """The rows of an array of tables."""
+        found = self.data.get(kind, [])
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise SettingsError(f"{self.where(kind)}: write {kind} rows as [[{kind}]] tables")
+        return tuple(
+            Row(row, self.where(kind, at), {key: self.where(kind, at, key) for key in row})
+            for at, row in enumerate(found)
+        )
+
+
+def read_document(path: str | Path) -> Document:
+    """Read a TOML file. Raises SettingsError with file and line."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+        return Document(str(path), tomllib.loads(text), key_lines(text))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: byte {error.start} is not UTF-8; TOML is UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
+        where = f"{path}:{at[1]}" if at else str(path)
+        raise SettingsError(f"{where}: not valid TOML: {error}") from None

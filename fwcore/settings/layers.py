@@ -1,0 +1,242 @@
+"""Layers of settings, and what they resolve to.
+
+    personalities/fortios-7.toml   every setting, each with its mark and a reason
+              |  overlaid by
+    personalities/<name>.toml      only what this generation does otherwise
+              |  posture           sets av_failopen and ips_fail_open
+              |  settings file     key = value, [timeouts], [[base_item]], [[policy]], [[pressure]]
+              |  --set key=value
+              v  arguments
+    Settings                       later layers win; where each value comes from is kept
+
+What the user did not give is worked out anew when something else changes (``base_bytes`` stays
+60 % when ``ram_bytes`` is replaced).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fwcore.errors import SettingsError
+from fwcore.settings.checks import cache_room_pages
+from fwcore.settings.declared import POSTURES, ROW_KINDS, TIMEOUTS
+from fwcore.settings.document import Document, Row, read_document
+from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in, read_personality
+from fwcore.settings.resolved import Settings, Timeouts
+from fwcore.settings.rows import ROW_CHECKS, rows_of
+from fwcore.settings.values import Given, Share, declared, from_text, give, show
+from fwcore.units import MIB, PAGE_BYTES, ceil_div
+from fwcore.words import nearest
+
+
+def _flat(name: str) -> str:
+    return name.removeprefix("timeouts.")
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise SettingsError(f'--set: {show(text)} is not key=value')
+    name = _flat(name.strip())
+    if name in ROW_KINDS or name in ROW_KINDS.values():
+        raise SettingsError(f"--set: {name} are rows of a settings file, not a value")
+    return name, value
+
+
+def _take_assignments(texts: Sequence[str], kilo: int, given: dict[str, Given]) -> None:
+    for text in texts:
+        name, value = _assignment(text)
+        typed = from_text(declared(name, "--set"), value)
+        given[name] = give(name, typed, "--set", kilo)
+
+
+def _take_document(
+    document: Document, kilo: int, given: dict[str, Given], rows: dict[str, tuple[Row, ...]]
+) -> None:
+    for key, value in document.data.items():
+        if key in ROW_KINDS:
+            rows[key] = document.rows(key)
+        elif key == "timeouts":
+            _take_timeouts(document, kilo, given)
+        else:
+            given[key] = give(key, value, f"file {document.where(key)}", kilo)
+
+
+def _take_timeouts(document: Document, kilo: int, given: dict[str, Given]) -> None:
+    table = document.data["timeouts"]
+    if not isinstance(table, dict):
+        raise SettingsError(f"{document.where('timeouts')}: timeouts is a table: [timeouts]")
+    for key, value in table.items():
+        where = document.where("timeouts", key)
+        if key not in TIMEOUTS:
+            raise SettingsError(
+                f'{where}: unknown timeout "{key}"{nearest(key, TIMEOUTS)}; allowed:'
+                f" {', '.join(TIMEOUTS)}"
+            )
+        given[key] = give(key, value, f"file {where}", kilo)
+
+
+def _take_arguments(
+    arguments: Mapping[str, Any], kilo: int, given: dict[str, Given],
+    rows: dict[str, tuple[Row, ...]],
+) -> None:
+    plural = {attribute: kind for kind, attribute in ROW_KINDS.items()}
+    for name, value in arguments.items():
+        kind = plural.get(name, name)
+        if kind in ROW_KINDS:
+            rows[kind] = rows_of(kind, value, "argument")
+        elif name == "timeouts":
+            values = dataclasses.asdict(value) if isinstance(value, Timeouts) else value
+            _take_arguments(dict(values), kilo, given, rows)
+        else:
+            given[name] = give(name, value, "argument", kilo)
+
+
+def _choose(
+    name: str | None, document: Document | None, assignments: Sequence[str]
+) -> tuple[Personality, str]:
+    """The personality: argument, then --set, then the settings file, then plain; and its origin."""
+    origin = "argument"
+    if name is None:
+        for text in assignments:
+            key, value = _assignment(text)
+            if key == "personality":
+                name, origin = value.strip().strip("\"'"), "--set"
+    if name is None and document is not None and "personality" in document.data:
+        name, origin = document.data["personality"], f"file {document.where('personality')}"
+    if name is None:
+        name, origin = "plain", "default"
+    if not isinstance(name, str):
+        raise SettingsError(f"{origin.removeprefix('file ')}: personality is not a name")
+    return read_personality(name, origin.removeprefix("file ")), origin
+
+
+def load(
+    personality: str | None = None,
+    file: str | Path | None = None,
+    assignments: Sequence[str] = (),
+    *,
+    policy_file: str | Path | None = None,
+    **overrides: Any,
+) -> Settings:
+    """Settings from a personality, a settings file, ``--set`` texts and arguments, in this order.
+
+    personality: built-in name or the path of a .toml; None: as ``--set personality=`` or the file
+    says, else "plain". file: TOML, ``key = value``. assignments: "key=value" each. policy_file:
+    TOML with [[policy]] rows, replaces those of ``file``. overrides: any setting or timeout by
+    name, policies, pressure, base_items (sequences of dicts), timeouts (dict).
+    Raises SettingsError with setting, place, allowed range and reason.
+    """
+    document = None if file is None else read_document(file)
+    chosen, origin = _choose(personality, document, assignments)
+    given: dict[str, Given] = {}
+    rows: dict[str, tuple[Row, ...]] = dict.fromkeys(ROW_KINDS, ())
+    if document is not None:
+        _take_document(document, chosen.kilo, given, rows)
+    if policy_file is not None:
+        rows["policy"] = _read_policy_file(policy_file)
+    _take_assignments(assignments, chosen.kilo, given)
+    _take_arguments(overrides, chosen.kilo, given, rows)
+    return _build(chosen, origin, given, rows)
+
+
+def replaced(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """``Settings.replace``."""
+    changes = dict(changes)
+    origin = "argument" if "personality" in changes else settings.origin.get("personality", "")
+    chosen = read_personality(changes.pop("personality", settings.personality))
+    rows = {kind: getattr(settings, attribute) for kind, attribute in ROW_KINDS.items()}
+    given = dict(settings.given)
+    _take_arguments(changes, chosen.kilo, given, rows)
+    return _build(chosen, origin, given, rows)
+
+
+def _read_policy_file(path: str | Path) -> tuple[Row, ...]:
+    document = read_document(path)
+    for key in document.data:
+        if key != "policy":
+            raise SettingsError(f"{document.where(key)}: a policy file has [[policy]] rows only")
+    return document.rows("policy")
+
+
+def _overlay(
+    chosen: Personality, given: Mapping[str, Given]
+) -> dict[str, tuple[Any, str, str, str]]:
+    """name -> (value, origin, mark, why): fortios-7, the personality, posture, what was given."""
+    values: dict[str, tuple[Any, str, str, str]] = {}
+    for source in (built_in(BASE_PERSONALITY), chosen):
+        own = source.name == chosen.name
+        origin = f"personality {source.name}" if own else "default"
+        for name, entry in source.entries.items():
+            values[name] = (entry.value, origin, entry.mark, entry.why)
+    posture = given["posture"].value if "posture" in given else values["posture"][0]
+    if posture != "none":
+        for name, value in zip(("av_failopen", "ips_fail_open"), POSTURES[posture], strict=True):
+            values[name] = (value, f"posture {posture}", "T", "decision matrix of the guide")
+    for name, each in given.items():
+        values[name] = (each.value, each.origin, "", "")
+    return values
+
+
+def _resolve(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Shares of RAM, "auto" and "dynamic" as numbers."""
+    ram = values["ram_bytes"]
+    numbers = {name: value.of(ram) if isinstance(value, Share) else value
+               for name, value in values.items()}
+    if numbers["max_connections"] == "dynamic":
+        numbers["max_connections"] = numbers["licence_connections"]
+    if numbers["buckets"] == "auto":
+        numbers["buckets"] = ceil_div(numbers["max_connections"], 4)
+    if numbers["model_bytes"] == "auto":
+        numbers["model_bytes"] = ceil_div(ram, 128 * MIB) * 128 * MIB
+    return numbers
+
+
+def _build(
+    chosen: Personality, personality_origin: str, given: Mapping[str, Given],
+    rows: Mapping[str, tuple[Row, ...]],
+) -> Settings:
+    """Overlay, resolve, validate."""
+    given = {name: each for name, each in given.items() if name != "personality"}
+    layers = _overlay(chosen, given)
+    numbers = _resolve({name: layer[0] for name, layer in layers.items()})
+    origin = {name: layer[1] for name, layer in layers.items()}
+    origin["personality"] = personality_origin
+    checked = {kind: tuple(ROW_CHECKS[kind](row, chosen.kilo) for row in each)
+               for kind, each in rows.items()}
+    marks = {name: layer[2] for name, layer in layers.items()}
+    if checked["base_item"] and "base_bytes" not in given:
+        items = checked["base_item"]
+        numbers["base_bytes"] = sum(row["count"] * row["bytes_each"] for row in items)
+        origin["base_bytes"], marks["base_bytes"] = f"file {items[0].where}", ""
+    timeouts = Timeouts(**{name: numbers.pop(name) for name in TIMEOUTS})
+    cache_limit = numbers.pop("cache_limit_bytes")
+    settings = Settings(
+        **numbers,
+        cache_limit_bytes=cache_limit if "cache_limit_bytes" in given else 0,
+        personality=chosen.name,
+        timeouts=timeouts,
+        base_items=checked["base_item"],
+        policies=checked["policy"],
+        pressure=checked["pressure"],
+        kilo=chosen.kilo, given=given, origin=origin, marks=marks,
+        reasons={name: layer[3] for name, layer in layers.items()},
+    )
+    return settings if "cache_limit_bytes" in given else _with_cache(settings, cache_limit)
+
+
+def _with_cache(settings: Settings, cache_limit: int) -> Settings:
+    """The personality's cache, lowered where it would latch the machine [D].
+
+    60 % base, 10 % cache and leaving above 30 % free do not go together to the last page; a
+    default must not be refused for that.
+    """
+    room = cache_room_pages(settings)
+    origin = dict(settings.origin)
+    if room is not None and room >= 0 and ceil_div(cache_limit, PAGE_BYTES) > room:
+        cache_limit = room * PAGE_BYTES
+        origin["cache_limit_bytes"] += ", lowered so that the machine can be left"
+    return dataclasses.replace(settings, cache_limit_bytes=cache_limit, origin=origin)

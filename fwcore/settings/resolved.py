@@ -1,0 +1,239 @@
+"""Settings as they are used: frozen, valid, every share and "auto" a number."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fwcore.settings import checks
+from fwcore.settings.declared import DECLARATIONS
+from fwcore.settings.document import Row
+from fwcore.settings.values import Bad, Given, coerce, refuse
+from fwcore.units import PAGE_BYTES, ceil_div, pages_of, to_ns
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Idle times by protocol and state, seconds."""
+
+    tcp_s: float
+    tcp_halfopen_s: float
+    tcp_halfclose_s: float
+    tcp_timewait_s: float
+    tcp_rst_s: float
+    udp_s: float
+    icmp_s: float
+    other_s: float
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the timeouts, in the order of the contract."""
+        return tuple(each.name for each in dataclasses.fields(cls))
+
+    def as_ns(self) -> dict[str, int]:
+        """The same by name without the unit: {"tcp": ns, "tcp_halfopen": ns, ...}."""
+        return {name[:-2]: to_ns(getattr(self, name)) for name in self.names()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of ``DECLARATIONS``, resolved: byte amounts, connections and buckets are ints.
+
+    Made by ``load``; changed by ``replace``. Equality and hash look at the values, not at where
+    they come from. Raises SettingsError when a value or a combination is not allowed.
+    """
+
+    personality: str
+    seed: int | None
+    ram_bytes: int
+    model_bytes: int
+    base_bytes: int
+    accounting: str
+    session_bytes: int
+    max_connections: int
+    licence_connections: int
+    buckets: int
+    when_full: str
+    midstream: str
+    midstream_grace_s: float
+    half_open_limit: int
+    sessions_per_host: int
+    zone: str
+    non_ip: str
+    orphan_fragments: str
+    sweep_s: float
+    ipsec_max_tunnels: int
+    licence_tunnels: int
+    tunnel_base_bytes: int
+    tunnel_bytes_per_connection: int
+    machine: str
+    posture: str
+    av_failopen: str
+    av_failopen_session: bool
+    ips_fail_open: bool
+    ips_trigger: tuple[str, ...]
+    ips_socket_bytes: int
+    ips_throughput_bps: int
+    extreme_scope: str
+    memory_use_threshold_green: int
+    memory_use_threshold_red: int
+    memory_use_threshold_extreme: int
+    idledrop_variant: str
+    idledrop_idle_s: float
+    kernel_mode: str
+    lowmem: bool
+    sip_alg: bool
+    shm_limit_bytes: int
+    proxy_max_sessions: int
+    proxy_session_bytes: int
+    oversize_bytes: int
+    cache_limit_bytes: int
+    config_freeze: bool
+    fragments_max: int
+    victims_max: int
+    transitions_max: int
+    events_max: int
+    timeline_interval_s: float
+    timeouts: Timeouts
+    base_items: tuple[Row, ...] = field(default=(), hash=False)
+    policies: tuple[Row, ...] = field(default=(), hash=False)
+    pressure: tuple[Row, ...] = field(default=(), hash=False)
+    kilo: int = field(default=1024, compare=False)
+    given: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    marks: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    reasons: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for declaration in DECLARATIONS:
+            value = self.value(declaration.name)
+            try:
+                coerce(declaration, value)
+            except Bad as bad:
+                raise refuse(
+                    self.where(declaration.name), declaration, value, str(bad)
+                ) from None
+        checks.refuse_together(self)
+
+    def value(self, name: str) -> Any:
+        """A setting by its flat name (timeouts too)."""
+        return getattr(self.timeouts if name in Timeouts.names() else self, name)
+
+    def where(self, name: str) -> str:
+        """Where a value comes from, as messages begin."""
+        return self.origin.get(name, "argument").removeprefix("file ")
+
+    def replace(self, **changes: Any) -> Settings:
+        """The same with changes, validated again; what was not given is worked out anew.
+
+        Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items.
+        """
+        from fwcore.settings import layers  # which make Settings
+
+        return layers.replaced(self, changes)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """{name: {"value", "from", "mark", "why"}} of every setting; values fit JSON."""
+        result = {}
+        for declaration in DECLARATIONS:
+            name = declaration.name
+            value = self.value(name)
+            result[name] = {
+                "value": list(value) if isinstance(value, tuple) else value,
+                "from": self.origin.get(name, "argument"),
+                "mark": self.marks.get(name, ""),
+                "why": self.reasons.get(name, ""),
+            }
+        return result
+
+    # Pages. Byte amounts are rounded up, thresholds down.
+
+    @property
+    def total_pages(self) -> int:
+        """RAM."""
+        return pages_of(self.ram_bytes)
+
+    @property
+    def tunnels(self) -> int:
+        """Preallocated tunnels: ipsec_max_tunnels, or as the licence says [C]."""
+        return self.ipsec_max_tunnels or self.licence_tunnels
+
+    @property
+    def tunnels_bytes(self) -> int:
+        """Memory of all tunnels: more connections make each tunnel dearer [C]."""
+        each = self.tunnel_base_bytes + self.tunnel_bytes_per_connection * self.max_connections
+        return self.tunnels * each
+
+    @property
+    def base_pages(self) -> int:
+        """Base at start: base_bytes and the tunnels."""
+        return pages_of(self.base_bytes + self.tunnels_bytes)
+
+    @property
+    def sessions_per_page(self) -> int:
+        """Sessions in a slab page; 0 when a session needs whole pages."""
+        return PAGE_BYTES // self.session_bytes
+
+    @property
+    def pages_per_session(self) -> int:
+        """Whole pages of one session (1 when it shares a page)."""
+        return pages_of(self.session_bytes)
+
+    @property
+    def preallocated_pages(self) -> int:
+        """Pages of the connection table taken at start (0 with slab)."""
+        if self.accounting != "preallocated":
+            return 0
+        return pages_of(self.max_connections * self.session_bytes)
+
+    def session_pages(self, live: int) -> int:
+        """Pages owned by ``sessions`` when so many are live."""
+        if self.accounting == "preallocated":
+            return self.preallocated_pages
+        if self.sessions_per_page:
+            return ceil_div(live, self.sessions_per_page)
+        return live * self.pages_per_session
+
+    @property
+    def cache_limit_pages(self) -> int:
+        """Most pages kept as cache."""
+        return pages_of(self.cache_limit_bytes)
+
+    @property
+    def shm_limit_pages(self) -> int:
+        """Shared memory of the proxies (fortios-5)."""
+        return pages_of(self.shm_limit_bytes)
+
+    @property
+    def proxy_session_pages(self) -> int:
+        """Pages a proxied session holds while it lives."""
+        return pages_of(self.proxy_session_bytes)
+
+    # Nanoseconds
+
+    @property
+    def sweep_ns(self) -> int:
+        """Distance of expiry ticks."""
+        return to_ns(self.sweep_s)
+
+    @property
+    def midstream_grace_ns(self) -> int:
+        """Grace from packet 1."""
+        return to_ns(self.midstream_grace_s)
+
+    @property
+    def idledrop_idle_ns(self) -> int:
+        """Idle time of idledrop_variant idle."""
+        return to_ns(self.idledrop_idle_s)
+
+    @property
+    def timeline_interval_ns(self) -> int:
+        """Distance of timeline samples; 0 is off."""
+        return to_ns(self.timeline_interval_s)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and probably not meant; said at start."""
+        return checks.warnings(self)

@@ -1,0 +1,185 @@
+"""One value: text, a number or a list -> what its declaration takes, or what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from fwcore.errors import SettingsError
+from fwcore.settings.declared import BY_NAME, Declaration
+from fwcore.words import nearest
+
+
+class Share(NamedTuple):
+    """A share of RAM, not yet resolved."""
+
+    percent: Fraction
+
+    def of(self, ram_bytes: int) -> int:
+        """Bytes, rounded down."""
+        return int(ram_bytes * self.percent / 100)
+
+
+class Bad(ValueError):
+    """A value that its declaration does not take; the caller knows where it stands."""
+
+_AMOUNT = re.compile(r"\s*(-?[0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]+|%)\s*")
+_BINARY = {"kib": 1, "mib": 2, "gib": 3, "tib": 4}
+_VENDOR = {"b": 0, "kb": 1, "mb": 2, "gb": 3, "tb": 4}
+_BOOL_WORDS = {"true": True, "yes": True, "on": True, "enable": True,
+               "false": False, "no": False, "off": False, "disable": False}
+
+
+def _amount(text: str, declaration: Declaration, kilo: int) -> int | Share:
+    """``"64MiB"`` -> 67108864, ``"60%"`` -> Share(60). Raises Bad."""
+    match = _AMOUNT.fullmatch(text)
+    if not match:
+        raise Bad("is not a number of bytes such as 65536 or 64KiB")
+    number, unit = Fraction(match[1].replace("_", "")), match[2].lower()
+    if unit == "%":
+        if not declaration.share or not 0 <= number <= 100:
+            raise Bad("is not a share it can take")
+        return Share(number)
+    if unit in _BINARY:
+        number *= 1024 ** _BINARY[unit]
+    elif unit in _VENDOR:
+        number *= kilo ** _VENDOR[unit]
+    else:
+        raise Bad(f"has the unknown unit {match[2]} (KiB, MiB, GiB, kB, MB, GB)")
+    if number.denominator != 1:
+        raise Bad("is not a whole number of bytes")
+    return int(number)
+
+
+def _whole(value: Any) -> int:
+    """An int that is no bool (numpy integers too). Raises Bad."""
+    if isinstance(value, bool):
+        raise Bad("is true or false, not a number")
+    try:
+        return operator.index(value)
+    except TypeError:
+        kind = "text" if isinstance(value, str) else type(value).__name__
+        raise Bad(f"is not a whole number but {kind}") from None
+
+
+def _ranged(declaration: Declaration, number: Any) -> Any:
+    if not declaration.low <= number <= declaration.high:
+        raise Bad("is out of range")
+    return number
+
+
+def _coerce_choices(declaration: Declaration, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise Bad("is not a list")
+    names = tuple(value)
+    for name in names:
+        if name not in declaration.choices:
+            raise Bad(f"names {name!r}{nearest(name, declaration.choices)}")
+    return tuple(name for name in declaration.choices if name in names)
+
+
+def _coerce_seconds(declaration: Declaration, value: Any) -> float:
+    if isinstance(value, float):
+        return _ranged(declaration, value)
+    return _ranged(declaration, _whole(value))
+
+
+def _coerce_typed(declaration: Declaration, value: Any) -> Any:
+    """Names, choices and booleans: values that are no numbers."""
+    kind = declaration.kind
+    if kind == "name" and not isinstance(value, str):
+        raise Bad("is not a name")
+    if kind == "bool" and not isinstance(value, bool):
+        raise Bad("is neither true nor false")
+    if kind == "choice" and value not in declaration.choices:
+        raise Bad(f"is unknown{nearest(value, declaration.choices)}")
+    return value
+
+
+def coerce(declaration: Declaration, value: Any, kilo: int = 1024) -> Any:
+    """A typed value of this setting, or Bad with what is wrong. ``kilo``: the vendor's kB."""
+    if isinstance(value, str) and value in declaration.words:
+        return None if value == "random" else value
+    if value is None and "random" in declaration.words:
+        return None
+    if declaration.kind in ("name", "bool", "choice"):
+        return _coerce_typed(declaration, value)
+    if declaration.kind == "choices":
+        return _coerce_choices(declaration, value)
+    if declaration.kind == "seconds":
+        return _coerce_seconds(declaration, value)
+    if declaration.kind == "bytes" and isinstance(value, str):
+        value = _amount(value, declaration, kilo)
+    if isinstance(value, Share):
+        return value
+    return _ranged(declaration, _whole(value))
+
+
+def from_text(declaration: Declaration, text: str) -> Any:
+    """The right side of ``--set``, typed by the declaration; coerce judges the rest."""
+    text = text.strip().strip("\"'")
+    if declaration.kind == "bool":
+        return _BOOL_WORDS.get(text.lower(), text)
+    if declaration.kind == "choices":
+        words = [word.strip(" []\"'") for word in text.split(",")]
+        return [word for word in words if word not in ("", "none")]
+    if declaration.kind in ("choice", "name"):
+        return text
+    if declaration.kind == "percent":
+        text = text.removesuffix("%").strip()
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def show(value: Any) -> str:
+    """A value as it is written in TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        shown = value if len(value) <= 60 else value[:60] + "..."
+        return json.dumps(shown, ensure_ascii=False)
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(show(each) for each in value) + "]"
+    return "random" if value is None else str(value)[:60]
+
+
+def refuse(where: str, declaration: Declaration, value: Any, problem: str) -> SettingsError:
+    """The one form of a refusal: place, setting, problem, allowed range, reason."""
+    reason = f"; {declaration.reason}" if declaration.reason else ""
+    return SettingsError(
+        f"{where}: {declaration.name} = {show(value)} {problem}; "
+        f"allowed: {declaration.allowed()}{reason}"
+    )
+
+
+def declared(name: str, where: str) -> Declaration:
+    try:
+        return BY_NAME[name]
+    except KeyError:
+        near = nearest(name, BY_NAME) or "; `fwcore personality show plain` lists them"
+        raise SettingsError(f'{where}: unknown setting {show(name)}{near}') from None
+
+
+class Given(NamedTuple):
+    """A value somebody gave, and where: "file x.toml:3", "--set", "argument"."""
+
+    value: Any
+    origin: str
+
+
+def give(name: str, value: Any, origin: str, kilo: int) -> Given:
+    """Look the name up and type the value. Raises SettingsError."""
+    where = origin.removeprefix("file ")
+    declaration = declared(name, where)
+    try:
+        return Given(coerce(declaration, value, kilo), origin)
+    except Bad as bad:
+        raise refuse(where, declaration, value, str(bad)) from None
