@@ -121,6 +121,14 @@ LOW_MEMORY_BYTES: Final = 100 * MB          # [C] "at least 100 MB of free RAM i
 LOW_MEMORY_CLEARED_BYTES: Final = 110 * MB  # [D]
 
 
+def free_level(total: int, percent: int) -> int:
+    """Pages of free memory below which a mode is entered: floored, but at least one.
+
+    There is nothing below 0 pages: with a level of 0 memory would fail and the mode never begin.
+    """
+    return max(1, percent_of(total, percent))
+
+
 def row_pages(rows: Iterable[_Row], size_bytes: int, of_pages: int) -> tuple[int, int] | None:
     """(enter, leave) in pages from the first row that ``size_bytes`` reaches; None without one.
 
@@ -129,7 +137,7 @@ def row_pages(rows: Iterable[_Row], size_bytes: int, of_pages: int) -> tuple[int
     for row in rows:
         if size_bytes >= row.at_least_bytes:
             if row.percent:
-                return percent_of(of_pages, row.enter), percent_of(of_pages, row.leave)
+                return free_level(of_pages, row.enter), percent_of(of_pages, row.leave)
             return row.enter * MIB // PAGE_BYTES, row.leave * MIB // PAGE_BYTES
     return None
 
@@ -192,7 +200,7 @@ class FreeMemory:
     __slots__ = ("_enter", "_leave", "_quiet", "name")
 
     def __init__(self, name: str, enter: int, leave: int) -> None:
-        """Enter below ``enter`` free pages, leave above ``leave``. => enter <= leave."""
+        """Enter below ``enter`` free pages, leave above ``leave``. => enter <= leave + 1."""
         self.name = name
         self._enter = enter
         self._leave = leave
@@ -233,7 +241,7 @@ class Fortios5:
         total, limit = settings.total_pages, settings.shm_limit_pages
         self._proxy_runs = proxy_runs
         self._shm_limit = limit
-        self._enter = percent_of(total, FORTIOS_5_ENTER_PERCENT)
+        self._enter = free_level(total, FORTIOS_5_ENTER_PERCENT)
         self._leave = percent_of(total, FORTIOS_5_LEAVE_PERCENT)
         self._enter_shm = percent_of(limit, FORTIOS_5_ENTER_PERCENT)
         self._leave_shm = percent_of(limit, FORTIOS_5_LEAVE_PERCENT)

@@ -69,10 +69,17 @@ MODES: Final = (OFF, ON, EXTREME)
 # --- words that were probably meant --------------------------------------------------------------
 
 
+def spelled(name: str) -> str:
+    """A name as it is written here: vendors write ``av-failopen`` for ``av_failopen``."""
+    return name.replace("-", "_")
+
+
 def near(name: object, names: Iterable[str]) -> str | None:
     """The one of ``names`` that comes nearest to what was written, or None."""
-    found = difflib.get_close_matches(str(name)[:100].lower(), list(names), n=1, cutoff=0.5)
-    return found[0] if found else None
+    by_spelling = {spelled(each): each for each in names}
+    word = spelled(str(name)[:100].lower())
+    found = difflib.get_close_matches(word, list(by_spelling), n=1, cutoff=0.5)
+    return by_spelling[found[0]] if found else None
 
 
 def nearest(name: object, names: Iterable[str]) -> str:

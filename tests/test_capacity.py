@@ -207,3 +207,40 @@ def test_the_level_stays_the_same_after_a_change():
     before = load("fortios-7", ram_bytes=100 * 4096)
     result = capacity.outlook(before, leak_bytes_per_day=4096, after=before.replace(base_bytes=0))
     assert result.days_between_restarts_after == 88
+
+
+# ---------------------------------------------------------------- edges
+
+
+def test_exactly_the_floor_is_above_it():
+    """100 MB is 10^8 bytes = 24 414.0625 pages: 24 415 free pages are at least that."""
+    free = 24_415
+    at = load("plain", ram_bytes=(free + 1000) * 4096, base_bytes=1000 * 4096, accounting="slab",
+              session_bytes=4096, max_connections=1)
+    assert capacity.plan(at.replace(base_bytes=999 * 4096)).free_bytes == free * 4096
+    assert capacity.plan(at.replace(base_bytes=999 * 4096)).above_floor
+    assert not capacity.plan(at).above_floor
+
+
+def test_a_floor_of_exactly_the_free_bytes(monkeypatch):
+    planned = load("plain", ram_bytes=1 << 20, max_connections=1)
+    monkeypatch.setattr(capacity, "FLOOR_BYTES", capacity.plan(planned).free_bytes)
+    assert capacity.plan(planned).above_floor
+
+
+def test_no_tunnels_are_no_tunnels_whatever_the_licence_says():
+    licensed = load("cos-core", licence_tunnels=500, tunnel_base_bytes=10_000)
+    assert licensed.tunnels == 500
+    without = capacity.with_counts(licensed, tunnels=0)
+    assert (without.tunnels, without.licence_tunnels, without.tunnels_bytes) == (0, 0, 0)
+    assert capacity.with_counts(licensed, tunnels=3).licence_tunnels == 500
+
+
+def test_the_level_asked_for_stays_after_a_change():
+    """200 pages, plain: until memory is gone, although the warning comes first."""
+    before = load("fortios-7", ram_bytes=1000 * 4096, base_bytes=500 * 4096)
+    after = before.replace(base_bytes=400 * 4096)
+    found = capacity.outlook(before, leak_bytes_per_day=4096, after=after, until="memory")
+    assert found.until == "memory"
+    assert (found.days_between_restarts, found.days_between_restarts_after) == (500, 600)
+    assert min(found.days_after.values()) == 480  # red, at 880 pages, would have come first

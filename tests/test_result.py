@@ -45,6 +45,7 @@ def test_repr_tells_the_story_in_one_line(result):
         ({}, 0),
         ({"inputs": [{"path": "x", "fault": {"message": "cut", "byte_offset": 9}}]}, 3),
         ({"interrupted": True}, 130),
+        ({"inputs": [{"path": "x", "fault": "cut"}], "interrupted": True}, 130),
         ({"laws": {"pages": False}, "interrupted": True}, 5),
     ],
 )

@@ -413,3 +413,67 @@ def test_pressure_may_take_away_in_units():
         load("plain", assignments=["ram_bytes=-130MiB"])
     with pytest.raises(SettingsError, match="not a share"):
         load("plain", assignments=["base_bytes=-5%"])
+
+
+# ---------------------------------------------------------------- spelling
+
+
+def test_vendor_spelling_is_taken(tmp_path):
+    path = write(tmp_path, 'personality = "fortios-7"\nram-bytes = 409600\nbase_bytes = 0\n'
+                           "[timeouts]\nudp-s = 9\n"
+                           '[[pressure]]\nat-s = 1\nadd-bytes = 4096\n')
+    loaded = load(None, path, ["av-failopen=one_shot", "when-full=replace-oldest"],
+                  **{"ips-trigger": ["buffer"]})
+    assert (loaded.ram_bytes, loaded.timeouts.udp_s) == (409600, 9)
+    assert (loaded.av_failopen, loaded.when_full) == ("one-shot", "replace_oldest")
+    assert loaded.ips_trigger == ("buffer",)
+    assert loaded.pressure[0]["add_bytes"] == 4096
+    assert loaded.origin["ram_bytes"] == f"file {path}:2"
+    assert loaded.origin["udp_s"] == f"file {path}:5"
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("ram_bytes = 1000000\nram-bytes = 2000000\n", 2),
+    ("[timeouts]\nudp_s = 1\nudp-s = 2\n", 3),
+    ("[[pressure]]\nat_s = 1\nat-s = 2\nadd_bytes = 1\n", 1),
+])
+def test_both_spellings_at_once_are_refused(tmp_path, text, line):
+    path = write(tmp_path, text)
+    assert refusal(None, path).startswith(f"{path}:{line}: ")
+
+
+def test_the_nearest_name_is_found_in_either_spelling():
+    assert 'did you mean "av_failopen"' in refusal(assignments=["av-failopn=pass"])
+    assert 'did you mean "one-shot"' in refusal("fortios-7", assignments=["av_failopen=one_sht"])
+
+
+# ---------------------------------------------------------------- edges of the checks
+
+
+def test_what_just_fits_is_taken():
+    """RAM of 100 pages, all of them base: nothing is left, and that is allowed."""
+    full = load("plain", ram_bytes=100 * 4096, base_bytes=99 * 4096, max_connections=28,
+                session_bytes=144)  # 28 x 144 = 4032: the hundredth page
+    assert full.base_pages + full.preallocated_pages == full.total_pages
+    assert "does not fit memory" in refusal(
+        "plain", ram_bytes=100 * 4096, base_bytes=99 * 4096, max_connections=29, session_bytes=144)
+
+
+def test_the_cache_leaves_room_for_the_stricter_machine():
+    """fortios-4, 512 MiB = 131 072 pages: kernel and proxy are left above 39 321 free pages; with
+    a model of 1 GiB the proxy already above 23 592, so that the kernel is the one that limits."""
+    loaded = load("fortios-4", ram_bytes=512 * MIB, base_bytes=0, model_bytes=1 << 30)
+    room = 131_072 - 39_321 - 1
+    assert min(conserve.exit_pages(loaded).values()) == room
+    assert loaded.replace(cache_limit_bytes=room * 4096).cache_limit_pages == room
+    with pytest.raises(SettingsError, match="would latch"):
+        loaded.replace(cache_limit_bytes=(room + 1) * 4096)
+
+
+def test_a_default_cache_is_lowered_to_nothing_where_nothing_is_left():
+    """fortios-5, 100 pages: left above 30 free; a base of 69 leaves no page for a cache."""
+    loaded = load("fortios-5", ram_bytes=100 * 4096, base_bytes=69 * 4096)
+    assert loaded.cache_limit_bytes == 0
+    assert loaded.origin["cache_limit_bytes"].endswith("so that the machine can be left")
+    held = load("fortios-5", ram_bytes=100 * 4096, base_bytes=70 * 4096)  # the base alone holds it
+    assert held.cache_limit_pages == 10 and "never left" not in held.origin["cache_limit_bytes"]

@@ -70,9 +70,9 @@ def kernel_machine(config: Config, total: int) -> FreeMemory:
 def proxy_machine(config: Config, total: int) -> FreeMemory:
     """Levels by the RAM of the model [K]; below 128 MiB the first row [D]."""
     if config.model_bytes >= GIB:
-        return FreeMemory("proxy", total * 12 // 100, total * 18 // 100)
+        return FreeMemory("proxy", max(1, total * 12 // 100), total * 18 // 100)
     if config.model_bytes >= 512 * MIB:
-        return FreeMemory("proxy", total * 20 // 100, total * 30 // 100)
+        return FreeMemory("proxy", max(1, total * 20 // 100), total * 30 // 100)
     if config.model_bytes >= 256 * MIB:
         return FreeMemory("proxy", 40 * MIB // PAGE, 60 * MIB // PAGE)
     return FreeMemory("proxy", 10 * MIB // PAGE, 20 * MIB // PAGE)
@@ -84,7 +84,7 @@ class FortiOS5:
     name = "fortios-5"
 
     def __init__(self, config: Config, total: int, proxy_runs: bool) -> None:
-        self.enter = total * 20 // 100
+        self.enter = max(1, total * 20 // 100)  # below 0 pages there is nothing
         self.leave = total * 30 // 100
         self.proxy_runs = proxy_runs
         self.shm_limit = pages_of(config.shm_limit_bytes)

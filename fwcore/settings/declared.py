@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fwcore.units import GIB, MIB, PAGE_BYTES
+from fwcore.units import GIB, MIB, PAGE_BYTES, SECOND_NS
 
 PERSONALITIES = Path(__file__).parent.parent / "personalities"
 POSTURES = {  # [T] "A Quick Decision Matrix"
@@ -54,9 +54,12 @@ class Declaration:
         return text + "".join(f', or "{word}"' for word in self.words)
 
 
-MANY = 1 << 30
-HUGE = 1 << 50
-LONG = 10**9
+# Bounds follow the fields that hold the values (_layout.h); tests/test_settings_bounds.py holds the
+# two together and tries both ends of each.
+MANY = 1 << 30  # records and lines: half of their numbers' 31 bits, so that overflow lines fit too
+HUGE = 1 << 50  # bytes: 2^38 pages, and thousands of them fit a sum of 64 bits
+LATEST_NS = 1 << 62  # capture time ends here (semantics 2) ...
+LONG = (2**63 - 1 - LATEST_NS) // SECOND_NS  # ... and a deadline this much later is a time still
 _TABLE = "record numbers have 31 bits"
 _SPAN = "70 to 97 is what the appliance takes [R]"
 _D = Declaration

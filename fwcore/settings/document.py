@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fwcore.errors import SettingsError
+from fwcore.words import spelled
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_"'-]+)*)\s*=""")
@@ -67,9 +68,11 @@ class Row(dict[str, Any]):
     def __init__(
         self, values: Mapping[str, Any], where: str, lines: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(values)
+        super().__init__({spelled(key): value for key, value in values.items()})
         self.where = where
-        self.lines = dict(lines or {})
+        self.lines = {spelled(key): line for key, line in (lines or {}).items()}
+        if len(self) < len(values):
+            raise SettingsError(f"{where}: a key is given twice, with - and with _")
 
 
 class Document(NamedTuple):

@@ -29,11 +29,11 @@ from fwcore.settings.resolved import Settings, Timeouts
 from fwcore.settings.rows import ROW_CHECKS, rows_of
 from fwcore.settings.values import Given, Share, declared, from_text, give, show
 from fwcore.units import MIB, PAGE_BYTES, ceil_div
-from fwcore.words import nearest
+from fwcore.words import nearest, spelled
 
 
 def _flat(name: str) -> str:
-    return name.removeprefix("timeouts.")
+    return spelled(name).removeprefix("timeouts.")
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -57,12 +57,15 @@ def _take_document(
     document: Document, kilo: int, given: dict[str, Given], rows: dict[str, tuple[Row, ...]]
 ) -> None:
     for key, value in document.data.items():
-        if key in ROW_KINDS:
-            rows[key] = document.rows(key)
-        elif key == "timeouts":
+        name = spelled(key)
+        if name != key and name in document.data:
+            raise SettingsError(f"{document.where(key)}: {key} is {name}, which is given too")
+        if name in ROW_KINDS:
+            rows[name] = document.rows(key)
+        elif name == "timeouts":
             _take_timeouts(document, kilo, given)
         else:
-            given[key] = give(key, value, f"file {document.where(key)}", kilo)
+            given[name] = give(name, value, f"file {document.where(key)}", kilo)
 
 
 def _take_timeouts(document: Document, kilo: int, given: dict[str, Given]) -> None:
@@ -71,12 +74,15 @@ def _take_timeouts(document: Document, kilo: int, given: dict[str, Given]) -> No
         raise SettingsError(f"{document.where('timeouts')}: timeouts is a table: [timeouts]")
     for key, value in table.items():
         where = document.where("timeouts", key)
-        if key not in TIMEOUTS:
+        name = spelled(key)
+        if name not in TIMEOUTS:
             raise SettingsError(
                 f'{where}: unknown timeout "{key}"{nearest(key, TIMEOUTS)}; allowed:'
                 f" {', '.join(TIMEOUTS)}"
             )
-        given[key] = give(key, value, f"file {where}", kilo)
+        if name != key and name in table:
+            raise SettingsError(f"{where}: {key} is {name}, which is given too")
+        given[name] = give(name, value, f"file {where}", kilo)
 
 
 def _take_arguments(
@@ -84,7 +90,8 @@ def _take_arguments(
     rows: dict[str, tuple[Row, ...]],
 ) -> None:
     plural = {attribute: kind for kind, attribute in ROW_KINDS.items()}
-    for name, value in arguments.items():
+    for written, value in arguments.items():
+        name = spelled(written)
         kind = plural.get(name, name)
         if kind in ROW_KINDS:
             rows[kind] = rows_of(kind, value, "argument")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fwcore.errors import SettingsError
 from fwcore.settings.declared import BY_NAME, Declaration
-from fwcore.words import nearest
+from fwcore.words import nearest, spelled
 
 
 class Share(NamedTuple):
@@ -76,10 +76,17 @@ def _coerce_choices(declaration: Declaration, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise Bad("is not a list")
     names = tuple(value)
-    for name in names:
-        if name not in declaration.choices:
-            raise Bad(f"names {name!r}{nearest(name, declaration.choices)}")
-    return tuple(name for name in declaration.choices if name in names)
+    chosen = {_choice(name, declaration.choices): name for name in names}
+    if None in chosen:
+        raise Bad(f"names {chosen[None]!r}{nearest(chosen[None], declaration.choices)}")
+    return tuple(name for name in declaration.choices if name in chosen)
+
+
+def _choice(value: Any, choices: Iterable[str]) -> str | None:
+    """The choice that is meant, with ``-`` and ``_`` alike; None: none of them."""
+    if not isinstance(value, str):
+        return None
+    return {spelled(each): each for each in choices}.get(spelled(value))
 
 
 def _coerce_seconds(declaration: Declaration, value: Any) -> float:
@@ -95,8 +102,11 @@ def _coerce_typed(declaration: Declaration, value: Any) -> Any:
         raise Bad("is not a name")
     if kind == "bool" and not isinstance(value, bool):
         raise Bad("is neither true nor false")
-    if kind == "choice" and value not in declaration.choices:
-        raise Bad(f"is unknown{nearest(value, declaration.choices)}")
+    if kind == "choice":
+        chosen = _choice(value, declaration.choices)
+        if chosen is None:
+            raise Bad(f"is unknown{nearest(value, declaration.choices)}")
+        return chosen
     return value
 
 
