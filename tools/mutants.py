@@ -1,11 +1,15 @@
 """Each listed change of the code must turn a test red: tests/mutants.toml.
 
-    python tools/mutants.py [NAME ...] [--tests "PATHS"] [--jobs 2] [--seconds 180]
+    python tools/mutants.py [NAME ...] [--changed BASE] [--tests "PATHS"] [--jobs 2]
+                            [--seconds 180]
 
 A mutant is applied in a built copy of the project, the extensions are built again where it is in
 them (-O1: quick), and the tests run until the first failure. Red, a crash or a time-out kills it.
 One that survives, or that cannot be built, is listed at the end, which is then 1. The tests have to
 be green without a change; otherwise nothing is said about the mutants, and the end is 2.
+
+A mutant may name the tests that kill it; without, those of TESTS have to. ``--changed BASE`` tries
+those of the files that differ from the commit BASE only: what a change of them has to answer for.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +51,7 @@ class Mutant:
     old: str
     new: str
     why: str
+    tests: tuple[str, ...] = ()  # files, or nodes in them; none: TESTS
 
     @property
     def compiled(self) -> bool:
@@ -62,15 +67,26 @@ class Mutant:
 
 
 def load(path: Path = LIST) -> list[Mutant]:
-    return [Mutant(**row) for row in tomllib.loads(path.read_text())["mutant"]]
+    rows = tomllib.loads(path.read_text())["mutant"]
+    return [Mutant(**{**row, "tests": tuple(row.get("tests", ()))}) for row in rows]
+
+
+def changed_since(base: str) -> frozenset[str]:
+    """Files that differ from a commit, in the working tree too. Raises ValueError."""
+    done = subprocess.run(["git", "diff", "--name-only", "-z", base, "--"], cwd=ROOT, text=True,
+                          capture_output=True, check=False)
+    if done.returncode:
+        raise ValueError(f"--changed {base}: {done.stderr.strip() or 'git failed'}")
+    return frozenset(name for name in done.stdout.split("\0") if name)
 
 
 class Bench:
     """A built copy in which one mutant after another is tried."""
 
-    def __init__(self, folder: Path, tests: list[str], seconds: float) -> None:
+    def __init__(self, folder: Path, tests: list[str], seconds: float, told: bool) -> None:
         self.folder = copy_to(folder)
         self.tests = tests
+        self.told = told  # which tests to run was said: a mutant's own do not count
         self.seconds = seconds
         self.stale = True
 
@@ -82,11 +98,11 @@ class Bench:
         self.stale = False
         return done.stdout if done.returncode else ""
 
-    def red(self) -> str:
-        """Why the tests are not green, or ""."""
+    def red(self, tests: Sequence[str] = ()) -> str:
+        """Why these tests, or all of the bench, are not green, or ""."""
         command = [
             sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-            "--benchmark-disable", "-m", "not slow", "--tb=no", *self.tests]
+            "--benchmark-disable", "-m", "not slow", "--tb=no", *(tests or self.tests)]
         process = subprocess.Popen(
             command, cwd=self.folder, env=environment(self.folder), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
@@ -115,7 +131,7 @@ class Bench:
                     self.stale = True
                     return False, "does not build: " + problem[-300:]
                 self.stale = mutant.compiled
-            why = self.red()
+            why = self.red(() if self.told else mutant.tests)
             return bool(why), why
         finally:
             path.write_text(original)
@@ -135,20 +151,23 @@ def work(bench: Bench, todo: queue.SimpleQueue[Mutant], survivors: list[str]) ->
               f" {time.monotonic() - begin:5.0f} s  {by}", flush=True)
 
 
-def run(mutants: Iterable[Mutant], tests: list[str], jobs: int, seconds: float) -> int:
+def run(mutants: Sequence[Mutant], tests: list[str], jobs: int, seconds: float,
+        told: bool) -> int:
     # Python's first, out of the build without a change; then every one builds for itself.
     todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
     for mutant in sorted(mutants, key=lambda mutant: mutant.compiled):
         todo.put(mutant)
     survivors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="fwcore-mutants-") as temporary:
-        benches = [Bench(Path(temporary) / f"bench{i}" / "fwcore", tests, seconds)
+        benches = [Bench(Path(temporary) / f"bench{i}" / "fwcore", tests, seconds, told)
                    for i in range(jobs)]
         for bench in benches:
             if problem := bench.prepare():
                 print(problem)
                 return 2
-        if why := benches[0].red():
+        own = {name for mutant in mutants for name in mutant.tests}
+        every = sorted(set(tests) | (set() if told else own))
+        if why := benches[0].red(every):
             print(f"mutants: the tests are red without a change: {why}")
             return 2
         threads = [threading.Thread(target=work, args=(bench, todo, survivors))
@@ -166,6 +185,7 @@ def run(mutants: Iterable[Mutant], tests: list[str], jobs: int, seconds: float) 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="only these")
+    parser.add_argument("--changed", metavar="BASE", help="only of files that differ from it")
     parser.add_argument("--tests", help="test files, between spaces")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=180, help="for the tests of a mutant")
@@ -175,9 +195,18 @@ def main() -> int:
     if unknown:
         parser.error(f"no such mutants: {', '.join(sorted(unknown))}")
     chosen = [mutant for mutant in mutants if not options.names or mutant.name in options.names]
+    if options.changed:
+        try:
+            files = changed_since(options.changed)
+        except ValueError as error:
+            parser.error(str(error))
+        chosen = [mutant for mutant in chosen if mutant.file in files]
+        if not chosen:
+            print(f"mutants: none of a file that differs from {options.changed}")
+            return 0
     tests = options.tests.split() if options.tests else [
         name for name in TESTS if (ROOT / name).exists()]
-    return run(chosen, tests, options.jobs, options.seconds)
+    return run(chosen, tests, options.jobs, options.seconds, bool(options.tests))
 
 
 if __name__ == "__main__":
