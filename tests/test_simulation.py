@@ -97,9 +97,9 @@ def test_a_difference_is_found_and_shrunk(monkeypatch):
 
 
 def test_a_broken_law_is_found_by_the_engine_alone(monkeypatch):
-    from fwcore import figures
+    from fwcore import counters
 
-    monkeypatch.setattr(figures, "_failure_after_mode", lambda engine, raw: False)
+    monkeypatch.setattr(counters, "_failure_after_mode", lambda engine, raw: False)
     with pytest.raises(AssertionError, match="page_failure_after_mode"):
         bulk.run(3)
 
