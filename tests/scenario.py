@@ -49,6 +49,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parent / "scenarios"
+FILES = "[0-8]*.toml"
+"""Those of shaping, 90 and on, have a notation of their own: shaping_scenario.py."""
 PAGE = Path(__file__).parent.parent / "docs" / "scenarios.md"
 START_NS = 1_700_000_000 * 10**9
 PAGE_BYTES = 4096
@@ -335,7 +337,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[Scenario]]:
 
 def read_all() -> list[Scenario]:
     """Every scenario of every file, in order."""
-    return [scenario for path in sorted(FOLDER.glob("*.toml")) for scenario in read_file(path)[1]]
+    return [scenario for path in sorted(FOLDER.glob(FILES)) for scenario in read_file(path)[1]]
 
 
 # --- running ------------------------------------------------------------------------------------
@@ -604,7 +606,7 @@ def render() -> str:
         row = scenario.row
         lines.append(f"| [{scenario.id}](#{scenario.id}) | {row['source']} | {row['says']} |")
     lines.append("")
-    for path in sorted(FOLDER.glob("*.toml")):
+    for path in sorted(FOLDER.glob(FILES)):
         document, scenarios = read_file(path)
         lines += [f"## {document['title']}", "", document["about"].strip(), ""]
         for name, preset in document.get("preset", {}).items():

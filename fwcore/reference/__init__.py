@@ -11,6 +11,10 @@ the same counters here and in the fast path. Each file is one noun, read in this
     session             what is remembered of traffic
     machines, gate      memory -> mode -> what a new session gets
     memory, leak        who owns the pages, and who loses them
+    rows, meter         shaping: what is declared; how fast
+    discard, shares     ways to drop; sub-queues of a class
+    tree, link          classes and their colours; a line and who is served
+    queues, shaping     what waits and leaves; a packet through all of it
 
 and then the firewall, floor on floor, each a class that stands on the one before:
 

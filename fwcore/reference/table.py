@@ -5,18 +5,20 @@ from __future__ import annotations
 from fwcore.reference.packet import Key
 from fwcore.reference.words import MASK64
 
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def splitmix64(state: int) -> int:
+    """The output that belongs to a state of the stream, which counts up by GOLDEN."""
+    z = state & MASK64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK64
+    return z ^ (z >> 31)
+
 
 def seeds(seed: int) -> tuple[int, ...]:
     """Six 64-bit keys k0..k5 from the setting `seed`, by splitmix64."""
-    state = seed & MASK64
-    keys = []
-    for _ in range(6):
-        state = (state + 0x9E3779B97F4A7C15) & MASK64
-        z = state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK64
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK64
-        keys.append(z ^ (z >> 31))
-    return tuple(keys)
+    return tuple(splitmix64(seed + n * GOLDEN) for n in range(1, 7))
 
 
 def mum(a: int, b: int) -> int:

@@ -1,0 +1,286 @@
+"""Shaping: what a packet meets after the firewall has judged it.
+
+    row_of, admits, begin, end      a session: its row, its limits, its buckets
+    arrive                          a packet: meters, then the class of a link, or why not
+    due, moment                     what happens by itself, one nanosecond at a time
+    advance, drain, clear           the same, driven from outside
+    configure                       other rows while running
+
+    packet --> meters --> class --> link --> departure
+                 |          |         +--> next link
+                 over       queue_full, no_memory, codel, pushed_out
+
+It holds no clock of its own: times come in. Pages of queues are asked for and given back through
+`request` and `give`. Laws: every packet that came in is sent, dropped or waiting; a line sends
+one packet at a time; nothing is rounded but what is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from fwcore.reference.discard import Waiting
+from fwcore.reference.link import Link
+from fwcore.reference.meter import Account, Meter
+from fwcore.reference.queues import Queues, Request, add
+from fwcore.reference.rows import WAYS, Arrival, Declared, Session, ShapingRow
+from fwcore.reference.tree import Class
+from fwcore.reference.words import SECOND
+
+
+@dataclass
+class Shaped:
+    """A session under its row. `held`: what it took, way by way, in the row's order."""
+
+    session: Session
+    row: ShapingRow
+    handle: int
+    held: dict[str, list[tuple[Meter, object, Account]]] = field(default_factory=dict)
+
+
+class Judged(NamedTuple):
+    """What became of a packet at arrival. `reason` "": it passed."""
+
+    reason: str
+    link: int | None = None
+    cls: int | None = None
+    dscp: int | None = None
+
+
+class Shaper(Queues):
+    """All meters and links of a firewall."""
+
+    def __init__(
+        self, declared: Declared, request: Request | None = None,
+        give: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(declared, request, give)
+        self.meters = {row.name: Meter(row) for row in declared.meters}
+        self.unshaped = {"packets": 0, "bytes": 0}
+        self.handles = 0
+
+    # -- Sessions --
+
+    def row_of(self, session: Session) -> ShapingRow | None:
+        """The first row that matches; None: unshaped."""
+        return next((row for row in self.declared.rows if row.matches(session)), None)
+
+    def admits(self, row: ShapingRow | None, session: Session) -> bool:
+        """Whether the limits of sessions of the row's meters let a new one in."""
+        names = (*row.meters, *row.reply_meters) if row else ()
+        return all(self.meters[name].admits(session, row.id)
+                   for name in names if row and name in self.meters)
+
+    def begin(self, row: ShapingRow | None, session: Session) -> Shaped | None:
+        """A session is made: it takes its buckets, the forward way's first."""
+        if row is None:
+            return None
+        self.handles += 1
+        shaped = Shaped(session, row, self.handles)
+        for way in WAYS:
+            shaped.held[way] = []
+            for name in row.way(way)[0]:
+                if name in self.meters:
+                    meter = self.meters[name]
+                    key = meter.key_of(session, row.id, way)
+                    account = meter.take(key, shaped.handle, session.protocol)
+                    shaped.held[way].append((meter, key, account))
+        return shaped
+
+    def end(self, shaped: Shaped | None) -> None:
+        """A session ends: its buckets may be forgotten; what it has in queues still leaves."""
+        if shaped:
+            for way in WAYS:
+                for meter, key, account in shaped.held[way]:
+                    meter.leave(key, account, shaped.handle)
+
+    # -- A packet --
+
+    def arrive(
+        self, arrival: Arrival, shaped: Shaped | None, way: str = "forward", metered: bool = True
+    ) -> Judged:
+        """Judge a packet that the firewall let pass; all that is due before it happens first.
+
+        `metered` is False for ICMP errors, which meet their session's class but no meter.
+        """
+        self.advance(arrival.time_ns)
+        if shaped is None:
+            self.unshaped["packets"] += 1
+            self.unshaped["bytes"] += arrival.frame
+            return Judged("")
+        verdict, dscp, cls = self.meter(arrival, shaped, way) if metered else (True, None, None)
+        if not verdict:
+            return Judged("over_limit")
+        _, name, default = shaped.row.way(way)
+        link = self.links.get(name)
+        if link is None:
+            return Judged("", dscp=dscp)
+        if cls is None:
+            by_dscp = shaped.row.class_by_dscp if metered else {}
+            cls = by_dscp.get(arrival.dscp, default)
+        leaf = link.leaf(cls)
+        packet = self.waiting(arrival, link, leaf, shaped.session, way, dscp)
+        reason = self.enqueue(link, leaf, packet, shaped.handle)
+        return Judged(reason, link.number, leaf.row.id, dscp)
+
+    def meter(
+        self, arrival: Arrival, shaped: Shaped, way: str
+    ) -> tuple[bool, int | None, int | None]:
+        """Ask all meters of a way, then debit; whether it passes, its mark and its class."""
+        held = [(meter, account) for meter, _, account in shaped.held[way]
+                if self.meters.get(meter.row.name) is meter]
+        asked = []
+        for meter, account in held:
+            colour = account.colour(self.now, meter.things(arrival))
+            asked.append((meter, account, colour))
+            if colour == len(meter.row.rungs) and meter.row.over == "drop":
+                add(meter.dropped, meter.size(arrival))
+                meter.by_colour[colour] += 1
+                return False, None, None
+        marks: list[int | None] = []
+        classes: list[int | None] = []
+        done: set[int] = set()
+        for meter, account, colour in asked:
+            add(meter.passed, meter.size(arrival))
+            meter.by_colour[colour] += 1
+            if colour == len(meter.row.rungs):
+                marks.append(None)
+                classes.append(meter.row.over_class if meter.row.over == "class" else None)
+                continue
+            marks.append(meter.row.rungs[colour].dscp)
+            classes.append(meter.row.rungs[colour].cls)
+            if id(account) not in done:
+                account.debit(self.now, meter.things(arrival), colour)
+            done.add(id(account))
+        return True, first(marks), first(classes)
+
+    # -- Change --
+
+    def configure(self, declared: Declared) -> None:
+        """Other rows; levels and queues stay as far as they fit."""
+        meters = {}
+        for meter in declared.meters:
+            old = self.meters.get(meter.name)
+            kept = old is not None and old.reconfigure(meter, self.now)
+            meters[meter.name] = old if old is not None and kept else Meter(meter)
+        self.meters = meters
+        for name in [name for name in self.links if name not in {r.name for r in declared.links}]:
+            self.clear_link(self.links[name])
+            del self.links[name]
+        self.plant(declared)
+        before, self.links = self.links, {}
+        for number, row in enumerate(declared.links):
+            self.links[row.name] = self.make_link(row, number)
+            if row.name in before:
+                self.replant(before[row.name], self.links[row.name])
+        for link in sorted(self.links.values(), key=lambda link: self.distance[link.row.name]):
+            link.serve(self.now, (self.now, 0))
+
+    def replant(self, old: Link, new: Link) -> None:
+        """A link under new rows takes over the line, the levels, the turns and the queues."""
+        for name in ("line", "rows", "turns", "queued", "queued_bytes", "pages", "packets",
+                     "bytes", "line_bytes", "busy", "peak", "former"):
+            setattr(new, name, getattr(old, name))
+        packets = []
+        for leaf in old.leaves():
+            there = new.classes.get(leaf.row.id)
+            for packet in leaf.everything():
+                if there is None or there.children:
+                    self.cleared(new, leaf, packet)
+                else:
+                    packets.append(packet)
+        for node in old.classes.values():
+            if node.row.id in new.classes:
+                adopt(node, new.classes[node.row.id], self.now)
+            else:
+                new.former.append(node)
+        if new.line:
+            keep = new.classes.get(new.line.leaf.row.id, new.line.leaf)
+            new.line = new.line._replace(leaf=keep)
+        for packet in sorted(packets, key=lambda packet: packet.order):
+            self.put_back(new, new.classes[packet.cls], packet)
+        for leaf in new.leaves():
+            while leaf.over():
+                self.dropped(new, leaf, leaf.push_out(self.now), "pushed_out", self.now)
+
+    def put_back(self, link: Link, leaf: Class, packet: Waiting) -> None:
+        """A packet that waited goes on waiting, unless it never could leave."""
+        if leaf.giant(packet.size):
+            leaf.giants += 1
+            self.dropped(link, leaf, packet, "pushed_out", self.now)
+            return
+        fresh = self.waiting(
+            packet.arrival, link, leaf, packet.session, packet.way, packet.dscp)
+        leaf.put(packet._replace(share=fresh.share))
+
+    # -- Counters --
+
+    def counters(self) -> dict[str, Any]:
+        """What comes out, by meter, link and class."""
+        links = list(self.links.values())
+        return {
+            "unshaped": dict(self.unshaped),
+            "pages": self.pages,
+            "meters": {m.row.name: {
+                "keys": len(m.accounts), "passed": dict(m.passed), "dropped": dict(m.dropped),
+                "by_colour": list(m.by_colour), "keys_forgotten": m.keys_forgotten,
+                "keys_shared": m.keys_shared} for m in self.meters.values()},
+            "links": {link.row.name: {
+                "packets": link.packets, "bytes": link.bytes, "busy_ns": link.busy_ns,
+                "queue_peak": dict(link.peak), "pages": link.pages} for link in links},
+            "classes": {f"{link.row.name}:{leaf.row.id}": {
+                **leaf.sent, "dropped": dict(leaf.dropped), "borrowed": leaf.borrowed,
+                "giants": leaf.giants, "waiting": leaf.waiting,
+                "delay_max": max(leaf.delays, default=0)}
+                for link in links for leaf in link.classes.values()},
+        }
+
+    def laws(self) -> dict[str, bool]:
+        """What holds at every moment, each from two sources."""
+        links = list(self.links.values())
+        return {
+            "shaped_accounted": all(map(accounted, links)),
+            "queue_pages": all(link.pages == self.pages_for(held_bytes(link)) for link in links)
+            and self.pages == sum(link.pages for link in links),
+            "link_busy": all(sum(link.busy.values()) == link.line_bytes * 8 * SECOND
+                             for link in links),
+        }
+
+
+def accounted(link: Link) -> bool:
+    """Arrivals = left + dropped + cleared + waiting, in packets and bytes, for each class."""
+    for leaf in (*link.classes.values(), *link.former):
+        line = link.line if link.line and link.line.leaf is leaf else None
+        waiting = leaf.everything_waiting()
+        packets = leaf.sent["packets"] + sum(leaf.dropped.values()) + leaf.cleared["packets"]
+        size = leaf.sent["bytes"] + leaf.dropped_bytes + leaf.cleared["bytes"]
+        packets += len(waiting) + bool(line)
+        size += sum(packet.size for packet in waiting) + (line.packet.size if line else 0)
+        if leaf.arrived != {"packets": packets, "bytes": size}:
+            return False
+    return True
+
+
+def held_bytes(link: Link) -> int:
+    """Bytes that a link really holds: those that wait and the packet on the line."""
+    waiting = sum(packet.size for leaf in link.classes.values()
+                  for packet in leaf.everything_waiting())
+    return waiting + (link.line.packet.size if link.line else 0)
+
+
+def adopt(old: Class, new: Class, now: int) -> None:
+    """A class under a new row keeps its levels, deficits and counters."""
+    for name in ("guarantee", "ceiling"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before and after:
+            after.take_over(before, now)
+    for name in ("deficit", "largest", "arrived", "sent", "dropped", "dropped_bytes", "cleared",
+                 "giants", "borrowed", "delays"):
+        setattr(new, name, getattr(old, name))
+
+
+def first(values: list[int | None]) -> int | None:
+    """The first that says something."""
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,376 @@
+"""Shaping scenarios: meters, links and packets as an engineer would write them on paper.
+
+    tests/scenarios/90-shaping*.toml --> Scenario --> run (twin; any shaper behind the same door)
+                                             |             |
+                                             +--> differences(scenario, story)
+
+A `[[scenario]]` row:
+
+    id, says, source        its name, the statement, where that comes from
+    meter, link, class, shaping, seed, queue_accounting, queue_packets_max    as in a settings file
+    pages        free pages that queues may take; what they hold more is refused
+    flows        NAME  SOURCE:PORT > DESTINATION:PORT PROTOCOL [policy N]
+    packets      NUMBER TIME FLOW > FRAME [ip N] [dscp N] [ect] -> END, END ...
+                 times are milliseconds after the first packet, FRAME bytes on the wire; `>` is
+                 from the flow's source, `<` towards it; `icmp` is an ICMP error of the session
+                 FIRST-LAST TIME+STEP ...    several alike
+                 END   LINK:CLASS FATE TIME [dscp N], for each link;  pass [dscp N] where no link
+                       holds it;  over_limit, queue_full, no_memory, host_limit
+                 = FIGURE VALUE ...          counters after the packets so far
+                 ! TIME end FLOW             the session ends
+                 ! TIME clear | pages N      nothing waits any more | free pages are N more
+                 ! TIME set KIND NAME [ID] {..}    configure: values of a row; without them it goes
+    order        numbers of the packets as the departures stand
+    expect       counters at the end, by path
+    why          how the expectation is worked out
+
+A flow's session begins with its first packet; one refused leaves none.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from fwcore.reference import rows, shaping
+
+FOLDER = Path(__file__).parent / "scenarios"
+FILES = "90-shaping*.toml"
+PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
+MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+TIMES = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+START_NS = 1_700_000_000 * 10**9
+ETHERNET = 14
+
+# --- settings as text -> numbers ------------------------------------------------------------------
+
+
+def rate_of(value: int | str, whole: int = 0) -> int:
+    """Bit/s: a number, `10Mbit`, `125kB`, or a percentage of the link, floored."""
+    if isinstance(value, int):
+        return value
+    if value.endswith("%"):
+        return int(whole * Fraction(value[:-1]) / 100)
+    match = re.fullmatch(r"([\d.]+)([kMG]?)(bit|B)", value)
+    assert match, f"no rate: {value}"
+    bits = Fraction(match[1]) * MULTIPLES[match[2]] * (8 if match[3] == "B" else 1)
+    assert bits.denominator == 1, value
+    return int(bits)
+
+
+def ns_of(value: str) -> int:
+    """A time as text, in nanoseconds."""
+    match = re.fullmatch(r"([\d.]+)(s|ms|us|ns)", value)
+    assert match, f"no time: {value}"
+    return int(Fraction(match[1]) * TIMES[match[2]])
+
+
+def depth_of(value: int | str, rate: int, bits: int = 8) -> int:
+    """Bytes (packets), or a time of the rate, floored."""
+    return value if isinstance(value, int) else rate * ns_of(value) // (bits * 10**9)
+
+
+def meter_row(row: dict[str, Any]) -> rows.MeterRow:
+    """A `[[meter]]`."""
+    given = dict(row)
+    bits = 1 if given.get("count") == "packets" else 8
+    rungs = []
+    for rung in given.pop("rungs"):
+        rate = rate_of(rung["rate"])
+        rungs.append(rows.RungRow(rate, depth_of(rung["depth"], rate, bits),
+                                  rung.get("dscp"), rung.get("class")))
+    rename(given, overhead_bytes="overhead")
+    return rows.MeterRow(rungs=tuple(rungs), **given)
+
+
+def link_row(row: dict[str, Any]) -> rows.LinkRow:
+    """A `[[link]]`."""
+    given = dict(row)
+    rename(given, overhead_bytes="overhead")
+    given["rate"] = rate_of(given.get("rate", 0))
+    return rows.LinkRow(**given)
+
+
+def class_row(row: dict[str, Any], links: dict[str, rows.LinkRow]) -> rows.ClassRow:
+    """A `[[class]]`."""
+    given = dict(row)
+    whole = links[given["link"]].rate
+    guarantee = rate_of(given.pop("guarantee", 0), whole)
+    ceiling = given.pop("ceiling", "100%")
+    ceiling = 0 if ceiling == "100%" else rate_of(ceiling, whole)
+    auto = min(200_000, max(1000, guarantee // 80)) if guarantee else 1514
+    quantum = given.pop("quantum_bytes", "auto")
+    share = rate_of(given.pop("share_ceiling", 0))
+    return rows.ClassRow(
+        guarantee=guarantee, ceiling=ceiling, share_ceiling=share,
+        guarantee_burst=depth_of(given.pop("guarantee_burst", "10ms"), guarantee),
+        ceiling_burst=depth_of(given.pop("ceiling_burst", "10ms"), ceiling),
+        share_burst=depth_of(given.pop("share_burst", "10ms"), share),
+        quantum=auto if quantum == "auto" else quantum,
+        target_ns=ns_of(given.pop("target", "5ms")),
+        interval_ns=ns_of(given.pop("interval", "100ms")), **given)
+
+
+def shaping_row(row: dict[str, Any]) -> rows.ShapingRow:
+    """A `[[shaping]]`."""
+    given = dict(row)
+    rename(given, **{"class": "cls", "reply_class": "reply_cls"})
+    for name in ("meters", "reply_meters"):
+        given[name] = tuple(given.get(name, ()))
+    for name in ("policy", "dscp"):
+        given[name] = frozenset(given.get(name, ()))
+    for name in ("source", "destination"):
+        if name in given:
+            net = ip_network(given[name])
+            given[name] = (int(net[0]), int(net[-1]))
+    if "protocol" in given:
+        given["protocol"] = PROTOCOLS[given["protocol"]]
+    if "ports" in given:
+        given["ports"] = (given["ports"], given["ports"])
+    given["class_by_dscp"] = {int(k): v for k, v in given.get("class_by_dscp", {}).items()}
+    return rows.ShapingRow(**given)
+
+
+def rename(row: dict[str, Any], **names: str) -> None:
+    for old, new in names.items():
+        if old in row:
+            row[new] = row.pop(old)
+
+
+def declared(row: dict[str, Any]) -> rows.Declared:
+    """The settings of a scenario, resolved."""
+    links = [link_row(link) for link in row.get("link", ())]
+    by_name = {link.name: link for link in links}
+    return rows.Declared(
+        meters=tuple(meter_row(meter) for meter in row.get("meter", ())),
+        links=tuple(links),
+        classes=tuple(class_row(cls, by_name) for cls in row.get("class", ())),
+        rows=tuple(shaping_row(each) for each in row.get("shaping", ())),
+        seed=row.get("seed", 0), queue_packets_max=row.get("queue_packets_max", 0),
+        accounting=row.get("queue_accounting", "none"))
+
+
+# --- scenarios ------------------------------------------------------------------------------------
+
+KEYS = {"id", "source", "says", "meter", "link", "class", "shaping", "seed", "queue_accounting",
+        "queue_packets_max", "pages", "flows", "packets", "order", "expect", "why"}
+FLOW_LINE = re.compile(r"(\w+)\s+(\S+):(\d+)\s+>\s+(\S+):(\d+)\s+(\w+)(?:\s+policy\s+(\d+))?")
+PACKET_LINE = re.compile(
+    r"(?P<first>\d+)(?:-(?P<last>\d+))?\s+(?P<time>[\d.]+)(?:\+(?P<step>[\d.]+))?\s+"
+    r"(?P<flow>\w+)\s+(?P<way>[<>])\s+(?P<frame>\d+)(?:\s+ip\s+(?P<ip>\d+))?"
+    r"(?:\s+dscp\s+(?P<dscp>\d+))?"
+    r"(?P<ect>\s+ect)?(?P<icmp>\s+icmp)?\s+->\s+(?P<ends>.+)")
+DEED_LINE = re.compile(r"!\s+(?P<time>[\d.]+)\s+(?P<verb>\w+)\s*(?P<rest>.*)")
+
+
+@dataclass
+class Scenario:
+    """One row of the table."""
+
+    file: str
+    row: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    def lines(self) -> Iterator[str]:
+        """Lines of the packets without comments."""
+        for line in self.row.get("packets", "").splitlines():
+            if line := line.partition("#")[0].strip():
+                yield " ".join(line.split())
+
+
+@dataclass
+class Story:
+    """What happened, in the notation of the files."""
+
+    ends: dict[int, list[str]] = field(default_factory=dict)
+    wanted: dict[int, list[str]] = field(default_factory=dict)
+    wrong_figures: list[str] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    laws: dict[str, bool] = field(default_factory=dict)
+    counters: dict[str, Any] = field(default_factory=dict)
+
+
+def read_all() -> list[Scenario]:
+    """Every scenario of every file, in order."""
+    found = []
+    for path in sorted(FOLDER.glob(FILES)):
+        for row in tomllib.loads(path.read_text())["scenario"]:
+            unknown = row.keys() - KEYS
+            assert not unknown, f"{path.name}: {row['id']}: {unknown}"
+            found.append(Scenario(path.stem, row))
+    return found
+
+
+def ns(text: str) -> int:
+    """Milliseconds of a file as exact nanoseconds after the start."""
+    amount = Fraction(text) * 10**6
+    assert amount.denominator == 1, f"{text} ms is no whole number of nanoseconds"
+    return START_NS + int(amount)
+
+
+def ms(time_ns: int) -> str:
+    """A time as the files have it."""
+    whole, rest = divmod(time_ns - START_NS, 10**6)
+    return f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
+
+
+class Pages:
+    """An account that queues take pages from."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def request(self, need: Any, pinned: int | None) -> bool:
+        if need() > self.free:
+            return False
+        self.free -= need()
+        return True
+
+    def give(self, pages: int) -> None:
+        self.free += pages
+
+
+class Run:
+    """A scenario through a shaper of the twin."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.settings = {key: list(scenario.row.get(key, ()))
+                         for key in ("meter", "link", "class", "shaping")}
+        self.pages = Pages(scenario.row.get("pages", 10**9))
+        self.shaper = shaping.Shaper(
+            declared(scenario.row), self.pages.request, self.pages.give)
+        self.flows = dict(map(flow_of, (scenario.row.get("flows", "")).strip().splitlines()))
+        self.open: dict[str, shaping.Shaped | None] = {}
+        self.story = Story()
+
+    def run(self) -> Story:
+        """All lines, then what waits leaves."""
+        count = 0
+        for line in self.scenario.lines():
+            if line.startswith("="):
+                self.check(line[1:].split())
+            elif line.startswith("!"):
+                self.deed(line)
+            else:
+                count = self.packets(line, count)
+        self.shaper.drain()
+        story = self.story
+        names = [link.name for link in self.shaper.declared.links]
+        for row in self.shaper.departures:
+            link = names[row.link] if row.link < len(names) else f"#{row.link}"
+            mark = "" if row.dscp is None else f" dscp {row.dscp}"
+            story.order.append(row.packet)
+            story.ends[row.packet].append(
+                f"{link}:{row.cls} {row.fate} {ms(row.time_ns)}{mark}")
+        story.laws = self.shaper.laws()
+        story.counters = self.shaper.counters()
+        for path, value in self.scenario.row.get("expect", {}).items():
+            self.figure(path, value)
+        return story
+
+    def packets(self, line: str, count: int) -> int:
+        match = PACKET_LINE.fullmatch(line)
+        assert match, f"{self.scenario.id}: no packet: {line}"
+        first, last = int(match["first"]), int(match["last"] or match["first"])
+        step = Fraction(match["step"] or 0) * 10**6
+        for i, number in enumerate(range(first, last + 1)):
+            count += 1
+            assert number == count, f"{self.scenario.id}: packet {count}: {line}"
+            self.story.wanted[number] = [end.strip() for end in match["ends"].split(",")]
+            self.story.ends[number] = self.packet(
+                match, number, ns(match["time"]) + int(i * step))
+        return count
+
+    def packet(self, match: re.Match[str], number: int, time_ns: int) -> list[str]:
+        frame, dscp = int(match["frame"]), int(match["dscp"] or 0)
+        ip = int(match["ip"] or frame - ETHERNET)
+        name = match["flow"]
+        if name not in self.open:
+            session = rows.Session(dscp=dscp, **self.flows[name])
+            self.shaper.advance(time_ns)
+            row = self.shaper.row_of(session)
+            if not self.shaper.admits(row, session):
+                return ["host_limit"]
+            self.open[name] = self.shaper.begin(row, session)
+        told = self.shaper.arrive(
+            rows.Arrival(number, time_ns, frame, ip, dscp, bool(match["ect"])),
+            self.open[name], "forward" if match["way"] == ">" else "reply", not match["icmp"])
+        if told.reason:
+            return [told.reason]
+        if told.link is None:
+            return ["pass" if told.dscp is None else f"pass dscp {told.dscp}"]
+        return []
+
+    def check(self, words: list[str]) -> None:
+        self.story.counters = self.shaper.counters()
+        for path, value in zip(words[::2], words[1::2], strict=True):
+            self.figure(path, int(value))
+
+    def figure(self, path: str, value: int) -> None:
+        found: Any = self.story.counters | {"free": self.pages.free}
+        for part in path.split("."):
+            found = found[int(part) if isinstance(found, list) else part]
+        if found != value:
+            self.story.wrong_figures.append(f"{path} is {found}, not {value}")
+
+    def deed(self, line: str) -> None:
+        match = DEED_LINE.fullmatch(line)
+        assert match, f"{self.scenario.id}: no deed: {line}"
+        verb, rest = match["verb"], match["rest"]
+        self.shaper.advance(ns(match["time"]))
+        if verb == "end":
+            self.shaper.end(self.open.pop(rest))
+        elif verb == "clear":
+            self.shaper.clear()
+        elif verb == "pages":
+            self.pages.free += int(rest)
+        else:
+            assert verb == "set", line
+            self.change(rest)
+
+    def change(self, text: str) -> None:
+        """`KIND NAME [ID] {values}`: values of a row, or the row goes."""
+        words, brace, values = text.partition("{")
+        kind, name, *number = words.split()
+        table = self.settings[kind]
+        at = next(i for i, row in enumerate(table) if (
+            row.get("link") == name and row["id"] == int(number[0]) if number
+            else str(row.get("name", row.get("id"))) == name))
+        if brace:
+            table[at] = table[at] | tomllib.loads(f"v = {{{values}")["v"]
+        else:
+            del table[at]
+        self.shaper.configure(declared({**self.scenario.row, **self.settings}))
+
+
+def flow_of(line: str) -> tuple[str, dict[str, int]]:
+    """A flow's name and the facts of its session."""
+    match = FLOW_LINE.fullmatch(line.strip())
+    assert match, f"no flow: {line}"
+    name, source, port, destination, service, protocol, policy = match.groups()
+    facts = {"initiator": int(ip_address(source)), "responder": int(ip_address(destination)),
+             "protocol": PROTOCOLS[protocol], "port": int(service), "policy": int(policy or 0),
+             "hash": int(port) << 48}
+    return name, facts
+
+
+def differences(scenario: Scenario, story: Story) -> list[str]:
+    """Everything that is not as the scenario says."""
+    found = [f"packet {number}: {story.ends.get(number)}, not {wanted}"
+             for number, wanted in story.wanted.items()
+             if wanted != ["*"] and story.ends.get(number) != wanted]
+    if "order" in scenario.row:
+        wanted_order = [int(word) for word in scenario.row["order"].split()]
+        if story.order != wanted_order:
+            found.append(f"order {story.order}, not {wanted_order}")
+    return found + story.wrong_figures
