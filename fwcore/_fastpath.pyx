@@ -23,7 +23,7 @@ from libc.string cimport memcpy, memset
 
 from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
-from fwcore._hosts cimport host_slot, hosts_top
+from fwcore._hosts cimport host_find, host_slot, hosts_top
 from fwcore._layout cimport (
     DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT,
     END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES,
@@ -109,6 +109,7 @@ cdef struct chunk_t:
     const uint16_t *link
     uint16_t *outcome     # verdict, reason << 8
     uint64_t *flow        # keyed hash a packet; NULL: not wanted
+    uint8_t *reply        # 1: sent by the session's responder; NULL: not wanted
     uint64_t count
 
 
@@ -207,6 +208,8 @@ cdef inline int packet_finish(
     fw.now_ns = time_ns
     outcome = verdict_packet(fw, p, chunk.length[i])
     chunk.outcome[i] = <uint16_t>outcome
+    if chunk.reply != NULL:
+        chunk.reply[i] = <uint8_t>fw.direction
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
     if fw_unlikely(fw.dirty):
@@ -630,14 +633,16 @@ cdef class FastPath:
         pages_note_peaks(fw)
         due_update(fw)
 
-    def load(self, chunk, outcome, flow=None):
+    def load(self, chunk, outcome, flow=None, reply=None):
         """Makes a chunk ready to run.
 
         ``chunk``: data uint8[bytes], offset uint64[n], captured uint32[n], length uint32[n],
         time_ns int64[n], link uint16[n]. ``outcome``: uint16[n], written: verdict in the low
         byte, reason in the high one. ``flow``: uint64[n] or None, written: keyed hash of the
-        packet's key, 0 without one. Raises ValueError when a frame reaches past the data or a
-        time is outside 0..2**62.
+        packet's key, 0 without one. ``reply``: uint8[n] or None, written: 1 where the sender is
+        the session's responder (of an ICMP error: who sent the packet that it quotes), or would be
+        had the packet made one. Raises ValueError when a frame reaches past the data or a time is
+        outside 0..2**62.
         """
         cdef const uint8_t[::1] data = chunk.data
         cdef const uint64_t[::1] offset = chunk.offset
@@ -647,6 +652,7 @@ cdef class FastPath:
         cdef const uint16_t[::1] link = chunk.link
         cdef uint16_t[::1] out = outcome
         cdef uint64_t[::1] flows
+        cdef uint8_t[::1] replies
         cdef uint64_t count = offset.shape[0]
         cdef uint64_t bad
         if not (captured.shape[0] == length.shape[0] == time_ns.shape[0] == link.shape[0]
@@ -654,7 +660,7 @@ cdef class FastPath:
             raise ValueError("chunk: its arrays differ in length")
         memset(&self.chunk, 0, sizeof(chunk_t))
         self.position = 0
-        self.loaded = (chunk, outcome, flow)
+        self.loaded = (chunk, outcome, flow, reply)
         if count == 0:
             return
         self.chunk.data = &data[0] if data.shape[0] else NULL
@@ -669,6 +675,11 @@ cdef class FastPath:
             if flows.shape[0] != offset.shape[0]:
                 raise ValueError("flow: its length differs from the chunk's")
             self.chunk.flow = &flows[0]
+        if reply is not None:
+            replies = reply
+            if replies.shape[0] != offset.shape[0]:
+                raise ValueError("reply: its length differs from the chunk's")
+            self.chunk.reply = &replies[0]
         with nogil:
             bad = chunk_check(&self.chunk, count, data.shape[0])
         if bad < count:
@@ -925,6 +936,12 @@ cdef class FastPath:
             found = hosts_top(&self.fw, &out[0], room)
         return rows[:found]
 
+    def sessions_of(self, address, uint32_t family):
+        """Live sessions of an initiator: its address as a number, 4 or 6."""
+        cdef uint32_t host = host_find(
+            &self.fw, address & 0xFFFFFFFFFFFFFFFF, address >> 64, family)
+        return 0 if host == NIL else self.fw.hosts[host].live
+
     def victims(self):
         """The victim ledger, oldest first: SESSION_DTYPE rows, the last ``victims_max``."""
         cdef uint64_t total = self.fw.counters.victims
@@ -1073,29 +1090,6 @@ cdef class FastPath:
 
 
 # --- single stages, for tests and for those who build on them ------------------------------------
-
-def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=(0,) * 6, shift=0):
-    """What parsing makes of one frame: a dict of packet_t's fields.
-
-    ``frame``: captured bytes; ``length``: on the wire (default: all captured); ``link``:
-    LINKTYPE number.
-    """
-    cdef uint64_t keys[6]
-    cdef parser_t parser
-    cdef packet_t p
-    for i in range(6):
-        keys[i] = seeds[i]
-    parser.seeds = keys
-    parser.zone = zone
-    parser.shift = shift
-    memset(&p, 0, sizeof(packet_t))
-    cdef uint32_t count = frame.shape[0]
-    parse_frame(&frame[0] if count else NULL, count, count if length is None else length, link,
-                &parser, &p)
-    return {"kind": p.kind, "key": p.key, "payload": p.payload, "swapped": p.swapped,
-            "class": p.class_, "syn": p.syn, "protocol": p.protocol, "fragment": p.fragment,
-            "decode": p.decode, "hash": p.hash}
-
 
 def blake2b16(parts):
     """BLAKE2b with 16 bytes out, fed part by part, as the data plane computes it."""

@@ -97,6 +97,7 @@ cdef inline void fragment_store(
     e.swapped = p.swapped
     e.verdict = verdict
     e.reason = reason
+    e.direction = fw.direction
     e.inserted_ns = fw.now_ns
     e.chain = fw.fragment_heads[slot]
     fw.fragment_heads[slot] = entry

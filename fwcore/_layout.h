@@ -318,7 +318,8 @@ typedef struct {
     uint32_t chain;          /* next of its hash slot */
     uint32_t older, newer;
     uint8_t used, session, swapped, verdict, reason;
-    uint8_t pad[3];
+    uint8_t direction;       /* of the first fragment */
+    uint8_t pad[2];
 } fragment_t;
 
 /* One session as others see it: live, ended or victim. NumPy's dtype is made from this. */
@@ -341,6 +342,33 @@ typedef struct {
     uint32_t packets[2];
 } session_row_t;
 _Static_assert(sizeof(session_row_t) == 120, "no holes but by design");
+
+/* A frame as those see it who read and do not judge: filter, who was hit, explain. A damaged or cut
+ * one as far as it says something, whatever its kind. NumPy's dtype is made from this. */
+enum { HAS_SOURCE = 1, HAS_DESTINATION = 2, HAS_PORTS = 4 };
+typedef struct {
+    uint64_t key[5];             /* words of fw_key_t, of the packet or of the one that an ICMP
+                                    error quotes; 0: none */
+    uint64_t flow;               /* keyed hash of the key, 0 without one */
+    uint64_t source[2];          /* high and low half, of the outermost IP header or of ARP */
+    uint64_t destination[2];
+    uint32_t payload;            /* bytes of transport payload, from the IP lengths */
+    uint32_t length, captured;   /* bytes of the frame on the wire, and those to be read */
+    uint32_t fragment_id;
+    uint16_t source_port, destination_port; /* ICMP: what stands for them in the key */
+    uint16_t zone;               /* VLAN id of the outermost tag, 0 without */
+    uint16_t ethertype;          /* behind VLAN tags, labels and PPPoE; 0: none */
+    uint8_t kind;                /* KIND_* */
+    uint8_t family;              /* 4 or 6; 0: no IP header, or it was cut */
+    uint8_t protocol;            /* of the transport, behind IPv6's extension headers */
+    uint8_t fragment_protocol;   /* as the fragments of one packet have it in common */
+    uint8_t tcp_flags;           /* FIN 1, SYN 2, RST 4, PSH 8, ACK 16 ... */
+    uint8_t fragment;            /* FRAME_* */
+    uint8_t swapped;             /* 1: the source is the key's endpoint b */
+    uint8_t has;                 /* HAS_*: what was captured; the rest is 0 */
+} frame_row_t;
+enum { FRAME_WHOLE, FRAME_FIRST, FRAME_LATER };
+_Static_assert(sizeof(frame_row_t) == 112, "no holes");
 
 /* One sample of the timeline: gauges, and counters since the start. */
 typedef struct {
@@ -491,6 +519,7 @@ typedef struct {
     uint64_t live, half_open, proxy_sessions;
     uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
     uint32_t shift;                  /* address shift of a looped replay */
+    uint32_t direction;              /* of the packet judged last, FORWARD_WAY or REPLY_WAY */
     line_t *lines;                   /* buckets, then overflow lines */
     record_t *records;
     fw_timer_t *timers;

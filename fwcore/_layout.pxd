@@ -37,6 +37,7 @@ cdef extern from "_layout.h" nogil:
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ESTABLISHED, SESSION_HALF_OPEN, SESSION_PROXIED
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE
+        HAS_SOURCE, HAS_DESTINATION, HAS_PORTS, FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
     const int64_t FRAGMENT_LIFE_NS, NEVER, SWEEP_MIN_NS
     const uint32_t NIL, RECORD_MASK, PROTECTED_BIT
 
@@ -109,7 +110,7 @@ cdef extern from "_layout.h" nogil:
         fw_key_t key
         int64_t inserted_ns
         uint32_t id, chain, older, newer
-        uint8_t session, swapped, verdict, reason
+        uint8_t session, swapped, verdict, reason, direction
 
     ctypedef struct session_row_t:
         uint8_t initiator[16]
@@ -123,6 +124,15 @@ cdef extern from "_layout.h" nogil:
         uint64_t created_packet, ended_packet
         uint64_t bytes[2]
         uint32_t packets[2]
+
+    ctypedef struct frame_row_t:
+        uint64_t key[5]
+        uint64_t flow
+        uint64_t source[2]
+        uint64_t destination[2]
+        uint32_t payload, length, captured, fragment_id
+        uint16_t source_port, destination_port, zone, ethertype
+        uint8_t kind, family, protocol, fragment_protocol, tcp_flags, fragment, swapped, has
 
     ctypedef struct sample_t:
         int64_t time_ns
@@ -242,7 +252,7 @@ cdef extern from "_layout.h" nogil:
         pages_t pages
         int64_t now_ns, start_ns, wheel_until_ns, deadline_ns, round_ns
         uint64_t packet, live, half_open, proxy_sessions
-        uint32_t dirty, shift
+        uint32_t dirty, shift, direction
         line_t *lines
         record_t *records
         fw_timer_t *timers

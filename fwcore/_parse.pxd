@@ -31,7 +31,11 @@ cdef struct frame_t:
     uint32_t limit        # end of the enclosing layer on the wire
     uint32_t at           # begin of the next header
     uint32_t zone
-    # of the IP header
+    # how far the long way came, for those who read more of a frame than its packet
+    uint32_t ethertype    # of what is no IP; 0: none
+    uint32_t network      # where the IP header begins, or what is there instead
+    uint32_t transport    # where the transport begins, once there is a protocol
+    # of the IP header; family 0: it was not captured; protocol 0: it contradicts itself
     uint64_t source_lo, source_hi, destination_lo, destination_hi
     uint32_t fragment_id
     uint32_t fragment_offset
@@ -113,6 +117,7 @@ cdef inline int parse_ethertype(frame_t *f, uint32_t ethertype) noexcept nogil:
         elif ethertype == 0x8864:
             return parse_pppoe(f)
         else:
+            f.ethertype = ethertype
             return KIND_NON_IP
     return KIND_MALFORMED
 
@@ -185,9 +190,20 @@ cdef inline int parse_ipv4(frame_t *f, packet_t *p, const parser_t *parser) noex
     if status:
         return status
     h = f.data + f.at
+    f.family = 4
+    f.source_lo = parse_shift4(fw_be32(h + 12), parser.shift)
+    f.destination_lo = parse_shift4(fw_be32(h + 16), parser.shift)
+    f.source_hi = f.destination_hi = 0
     header = (h[0] & 15) * 4
     if h[0] >> 4 != 4 or header < 20:
         return KIND_MALFORMED
+    word = fw_be16(h + 6)
+    f.protocol = f.fragment_protocol = h[9]
+    f.fragment_offset = word & 0x1FFF
+    f.more = (word >> 13) & 1
+    f.fragmented = (word & 0x3FFF) != 0
+    f.fragment_id = fw_be16(h + 4)
+    f.transport = f.at + header
     total = fw_be16(h + 2)
     room = f.limit - f.at
     if total == 0:  # segmentation offload leaves the length to the card
@@ -198,16 +214,6 @@ cdef inline int parse_ipv4(frame_t *f, packet_t *p, const parser_t *parser) noex
     if f.captured < f.at + header:
         return KIND_TRUNCATED
     p.decode |= DECODE_IPV4
-    word = fw_be16(h + 6)
-    f.family = 4
-    f.protocol = f.fragment_protocol = h[9]
-    f.source_lo = parse_shift4(fw_be32(h + 12), parser.shift)
-    f.destination_lo = parse_shift4(fw_be32(h + 16), parser.shift)
-    f.source_hi = f.destination_hi = 0
-    f.fragment_offset = word & 0x1FFF
-    f.more = (word >> 13) & 1
-    f.fragmented = (word & 0x3FFF) != 0
-    f.fragment_id = fw_be16(h + 4)
     f.limit = f.at + total
     f.at += header
     return 0
@@ -283,11 +289,19 @@ cdef inline int parse_ipv6(frame_t *f, packet_t *p, const parser_t *parser) noex
     if status:
         return status
     h = f.data + f.at
+    f.family = 6
+    f.source_hi = fw_be64(h + 8)
+    f.source_lo = parse_shift6(fw_be64(h + 16), parser.shift)
+    f.destination_hi = fw_be64(h + 24)
+    f.destination_lo = parse_shift6(fw_be64(h + 32), parser.shift)
     if h[0] >> 4 != 6:
         return KIND_MALFORMED
+    f.protocol = f.fragment_protocol = h[6]
+    f.fragment_offset = f.more = f.fragmented = 0
     payload = fw_be16(h + 4)
     room = f.limit - f.at - 40
     f.at += 40
+    f.transport = f.at
     if payload == 0:
         if h[6] == 0:
             status = parse_jumbo(f, &payload)
@@ -299,15 +313,9 @@ cdef inline int parse_ipv6(frame_t *f, packet_t *p, const parser_t *parser) noex
     if payload > room:
         return KIND_MALFORMED
     p.decode |= DECODE_IPV6
-    f.family = 6
-    f.protocol = h[6]
-    f.source_hi = fw_be64(h + 8)
-    f.source_lo = parse_shift6(fw_be64(h + 16), parser.shift)
-    f.destination_hi = fw_be64(h + 24)
-    f.destination_lo = parse_shift6(fw_be64(h + 32), parser.shift)
-    f.fragment_offset = f.more = f.fragmented = 0
     f.limit = f.at + payload
     status = parse_extensions(f)
+    f.transport = f.at
     if f.fragmented:
         p.decode |= DECODE_FRAGMENT
     return status
@@ -651,22 +659,24 @@ cdef inline int parse_common(
 
 cdef inline void parse_any(
     const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
-    const parser_t *parser, packet_t *p,
+    const parser_t *parser, frame_t *f, packet_t *p,
 ) noexcept nogil:
-    """parse_frame, the long way round."""
-    cdef frame_t f
+    """parse_frame, the long way round. => captured is no more than wire"""
     cdef int status
     f.data = data
     f.captured = captured
     f.limit = wire
     f.at = 0
     f.zone = 0
+    f.ethertype = f.family = f.protocol = 0
     p.payload = 0
     p.head = fw_head(0, CLASS_NONE, 0, 0, 0)
     p.hash = 0
-    status = parse_link(&f, link)
+    status = parse_link(f, link)
+    f.network = f.at
     if status == 4 or status == 6:
-        status = parse_ip(&f, p, status, parser)
+        f.ethertype = 0x0800 if status == 4 else 0x86DD
+        status = parse_ip(f, p, status, parser)
     p.kind = status
     if status == KIND_KEYED or status == KIND_QUOTE:
         p.hash = key_hash(&p.key, parser.seeds)
@@ -677,7 +687,8 @@ cdef inline void parse_frame(
     const parser_t *parser, packet_t *p,
 ) noexcept nogil:
     """=> p.kind is set; key, hash and the rest where the kind has them; nothing else changes."""
+    cdef frame_t f
     if captured > wire:
         captured = wire
     if fw_unlikely(link != 1 or not parse_common(data, captured, wire, parser, p)):
-        parse_any(data, captured, wire, link, parser, p)
+        parse_any(data, captured, wire, link, parser, &f, p)

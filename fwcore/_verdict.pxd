@@ -234,6 +234,7 @@ cdef inline uint32_t verdict_hit(
     cdef int way = p.swapped ^ (r.flags & SESSION_FROM_B)  # FORWARD_WAY 0, REPLY_WAY 1
     cdef uint8_t state = r.state
     cdef int second
+    fw.direction = way
     r.packets[way] += 1
     r.bytes[way] += wire
     if reason == REASON_HIT:  # a later fragment makes no step
@@ -404,6 +405,7 @@ cdef inline uint32_t verdict_miss(
     cdef record_t *r
     cdef int way = REPLY_WAY if p.class_ == CLASS_SYNACK else FORWARD_WAY
     cdef int reason = admit_flow(fw, p, &a)
+    fw.direction = p.swapped ^ a.from_b
     if reason:
         return outcome_of(VERDICT_DROP, reason)
     record[0] = admit_begin(fw, p, &a)
@@ -441,6 +443,7 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
     cdef uint32_t entry = fragment_find(fw, p)
     cdef uint32_t record
     if entry != NIL:
+        fw.direction = fw.fragments[entry].direction
         if not fw.fragments[entry].session:
             return outcome_of(fw.fragments[entry].verdict, fw.fragments[entry].reason)
         p.key = fw.fragments[entry].key
@@ -458,6 +461,7 @@ cdef inline uint32_t verdict_quote(fw_t *fw, const packet_t *p, uint32_t wire) n
     cdef uint32_t record = session_find(fw, p)
     if record == NIL:
         return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
+    fw.direction = p.swapped ^ (fw.records[record].flags & SESSION_FROM_B)
     return session_standing(fw, &fw.records[record], wire, REASON_RELATED)
 
 
@@ -490,6 +494,7 @@ cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexce
     cdef uint32_t record = NIL
     if fw_likely(not (p.kind | p.fragment)):  # KIND_KEYED is 0
         return verdict_keyed(fw, p, wire, &record)
+    fw.direction = FORWARD_WAY  # who has no key has nobody to answer
     if p.kind == KIND_LATER:
         return verdict_later(fw, p, wire)
     if p.kind == KIND_MALFORMED:

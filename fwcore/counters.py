@@ -5,6 +5,7 @@ Everything that leaves an engine as a number is put together here; nothing is de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -159,13 +160,20 @@ def hosts_of(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     four = rows["family"] == 4
     low = np.where(four, high >> np.uint64(32), low)
     high = np.where(four, np.uint64(0), high)
-    order = np.lexsort((rows["family"], low, high))
-    ordered = [column[order] for column in (high, low, rows["family"])]
-    begins = np.ones(len(rows), dtype=bool)
-    begins[1:] = np.any([column[1:] != column[:-1] for column in ordered], axis=0)
+    order, begins = ranked((high, low, rows["family"]))
     place = np.empty(len(rows), dtype=np.intp)
     place[order] = np.cumsum(begins) - 1
     return place, order[begins]
+
+
+def ranked(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Rows of columns[n] sorted, the first column first: (their order intp[n], bool[n]: where a
+    row differs from the one before it). Of equal ones the earlier comes first."""
+    order = np.lexsort(columns[::-1])
+    ordered = [column[order] for column in columns]
+    begins = np.ones(len(order), dtype=bool)
+    begins[1:] = np.any([column[1:] != column[:-1] for column in ordered], axis=0)
+    return order, begins
 
 
 def key_text(row: Any) -> str:

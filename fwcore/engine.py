@@ -243,14 +243,18 @@ class Engine:
 
     # --- packets ---
 
-    def process(self, chunk: Any, flow: NDArray[np.uint64] | None = None) -> NDArray[np.uint8]:
+    def process(
+        self, chunk: Any, flow: NDArray[np.uint64] | None = None,
+        reply: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
         """Judges a chunk of n frames; uint8[n, 2]: Verdict, Reason.
 
-        ``flow``: uint64[n], written: the packet's flow (keyed hash), 0 without a key.
+        ``flow``: uint64[n], written: the packet's flow (keyed hash), 0 without a key. ``reply``:
+        uint8[n], written: 1 where the sender is the session's responder, or would be.
         """
         count = len(chunk.offset)
         outcome = np.zeros(count, dtype=np.uint16)
-        self.fastpath.load(chunk, outcome, flow)
+        self.fastpath.load(chunk, outcome, flow, reply)
         if count == 0:
             return outcome.view(np.uint8).reshape(-1, 2)
         if not self._begun:

@@ -12,12 +12,10 @@ import csv
 import heapq
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace as replaced
 from fractions import Fraction
-from ipaddress import ip_address
 from typing import Any
 
 import numpy as np
@@ -37,6 +35,7 @@ from fwcore.counters import (
 )
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError, MissingExtra, SettingsError
+from fwcore.hits import Hits
 from fwcore.result import Result
 from fwcore.settings import Settings, load
 from fwcore.words import CLASSES
@@ -46,7 +45,6 @@ WIRE_OVERHEAD_BYTES = 24       # preamble 8, FCS 4, gap 12: what line rate count
 SMALLEST_FRAME_BYTES = 60      # without FCS; shorter ones are padded on the wire
 LATE_NS = 1_000_000            # a paced packet later than this is counted
 PACE_SPIN_NS = 60_000          # what sleep oversleeps; the rest is waited for actively
-HIT_HOSTS = 100_000            # hosts whose lost packets are counted
 IDLEDROP_HOSTS = 1000          # of the result, those that lost most sessions to idledrop
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "": 1}
@@ -352,101 +350,6 @@ def session_columns(rows: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-# --- who was hit ----------------------------------------------------------------------------------
-
-
-class Hits:
-    """Who was hit: packets dropped and bypassed by source, and sessions taken.
-
-    The fast path keeps no figures by host, so that the sources of dropped and bypassed packets are
-    read here, of plain Ethernet frames with IPv4 or IPv6; of others they are not known.
-    Laws: at most ``HIT_HOSTS`` hosts are kept; the packets of later ones are ``forgotten``. A chunk
-    of 8 192 dropped packets costs about 2 ms at most.
-    """
-
-    def __init__(self) -> None:
-        self.dropped: Counter[bytes] = Counter()
-        self.bypassed: Counter[bytes] = Counter()
-        self.forgotten = 0
-
-    def add(self, chunk: Chunk, verdict: NDArray[np.uint8], shift: int = 0) -> None:
-        """Counts the dropped and bypassed packets of a chunk; ``shift``: of a looped replay."""
-        if not (verdict >= Verdict.BYPASS).any():
-            return
-        for wanted, counter in ((Verdict.BYPASS, self.bypassed), (Verdict.DROP, self.dropped)):
-            found = np.flatnonzero(verdict == wanted)
-            for begin in range(0, len(found), CHUNK_SIZE):
-                for hosts in _sources(chunk, found[begin:begin + CHUNK_SIZE], shift):
-                    self._count(counter, hosts)
-
-    def _count(self, counter: Counter[bytes], hosts: list[bytes]) -> None:
-        kept = len(self.dropped) + len(self.bypassed)
-        if kept + len(hosts) <= HIT_HOSTS:
-            counter.update(hosts)
-            return
-        for host in hosts:
-            if host in counter:
-                counter[host] += 1
-            elif kept < HIT_HOSTS:
-                counter[host] = 1
-                kept += 1
-            else:
-                self.forgotten += 1
-
-    def rows(self, engine: Engine, count: int = 10) -> dict[str, Any]:
-        """{"hosts": rows, "policies": rows, "forgotten_packets"}, most hit first."""
-        hosts: dict[str, dict[str, Any]] = {}
-        policies: dict[int, dict[str, Any]] = {}
-
-        def host_row(name: str) -> dict[str, Any]:
-            return hosts.setdefault(name, {"host": name, "dropped": 0, "bypassed": 0, "taken": 0,
-                                           "bytes": 0, "sessions": 0})
-
-        for row in engine.victims():
-            size = 4 if row["family"] == 4 else 16
-            entry = host_row(str(ip_address(bytes(row["initiator"][:size]))))
-            number = int(row["policy"])
-            policies.setdefault(number, {"id": number, "taken": 0, "bytes": 0})
-            for each in (entry, policies[number]):
-                each["taken"] += 1
-                each["bytes"] += int(row["bytes"].sum())
-        for name, counter in (("dropped", self.dropped), ("bypassed", self.bypassed)):
-            for address, _ in self._most(count):
-                host_row(str(ip_address(address)))[name] = counter[address]
-        for live in engine.top_hosts(count):
-            host_row(live["host"])["sessions"] = live["sessions"]
-        by_hit = sorted(hosts.values(), key=lambda h: (
-            -h["taken"], -h["dropped"] - h["bypassed"], -h["sessions"], h["host"]))
-        by_policy = sorted(policies.values(), key=lambda p: (-p["taken"], p["id"]))
-        return {"hosts": by_hit[:count], "policies": by_policy[:count],
-                "forgotten_packets": self.forgotten}
-
-    def _most(self, count: int) -> list[tuple[bytes, int]]:
-        """Hosts with most packets dropped or bypassed; of equal ones the lower address."""
-        both = self.dropped + self.bypassed
-        return heapq.nsmallest(count, both.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _sources(chunk: Chunk, index: NDArray[np.intp], shift: int) -> Iterator[list[bytes]]:
-    """Source addresses in network order: of the IPv4 frames among ``index``, then of IPv6."""
-    index = index[(chunk.link[index] == 1) & (chunk.captured[index] >= 34)]
-    begin = chunk.offset[index].astype(np.int64)
-    kind = chunk.data[begin + 12].astype(np.uint16) << 8 | chunk.data[begin + 13]
-    four = begin[kind == 0x0800]
-    if len(four):
-        octets = chunk.data[four[:, None] + np.arange(26, 30)]
-        if shift:
-            words = octets.view(">u4")
-            words[:] = words & 0xFF000000 | (words + np.uint32(shift)) & 0xFFFFFF
-        yield octets.view("V4").ravel().tolist()
-    six = begin[(kind == 0x86DD) & (chunk.captured[index] >= 54)]
-    if len(six):
-        octets = chunk.data[six[:, None] + np.arange(22, 38)]
-        if shift:
-            octets.view(">u4")[:, 3] += np.uint32(shift)
-        yield octets.view("V16").ravel().tolist()
-
-
 # --- the result -----------------------------------------------------------------------------------
 
 
@@ -538,8 +441,9 @@ class _Run:
             return
         wanted = self.flows is not None or "verdicts" in self.files
         flow = np.zeros(len(chunk), dtype=np.uint64) if wanted else None
+        reply = np.zeros(len(chunk), dtype=np.uint8)
         begin = time.perf_counter_ns()
-        outcome = self.engine.process(chunk, flow)
+        outcome = self.engine.process(chunk, flow, reply)
         spent = time.perf_counter_ns() - begin
         self.process_ns += spent
         self.longest_pause_ns = max(self.longest_pause_ns, spent)
@@ -547,7 +451,7 @@ class _Run:
             self.first_ns = int(chunk.time_ns[0])
         self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
-        self.hits.add(chunk, outcome[:, 0], self.engine.fastpath.shift)
+        self.hits.add(chunk, outcome[:, 0], reply, self.engine.fastpath.shift)
         if self.flows is not None and flow is not None:
             self.flows(flow, outcome, chunk.length)
         if "write" in self.files:

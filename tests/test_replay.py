@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frames import ethernet, ip, tcp, udp
 
-from fwcore._fastpath import Verdict
 from fwcore.capture import Chunk, open_capture
 from fwcore.capture.synth import make
 from fwcore.errors import CaptureError, FwcoreError, SettingsError
-from fwcore.replay import CHUNK_SIZE, HIT_HOSTS, Hits, Pace, Timing, replay
+from fwcore.replay import Pace, Timing, replay
 from fwcore.result import Result
 from fwcore.settings import load
 
@@ -296,33 +294,6 @@ def test_transitions_keep_a_snapshot(conserve):
     assert {"sessions", "hosts", "memory"} == set(rows[0]["snapshot"])
     assert sum(rows[0]["snapshot"]["memory"][name] for name in ("base", "sessions", "shm")) == (
         rows[0]["used_pages"])
-
-
-def test_hosts_by_lost_packets():
-    row = {"id": 1, "source": "any", "destination": "any", "protocol": "udp", "ports": [53],
-           "action": "accept"}
-    frames = [ethernet(ip(source, target, 17, udp(9, port))) for source, target, port in (
-        ("10.0.0.1", "192.0.2.1", 54), ("10.0.0.1", "192.0.2.1", 55),
-        ("10.0.0.2", "192.0.2.1", 53), ("2001:db8::1", "2001:db8::2", 54),
-        ("10.0.0.3", "192.0.2.1", 54))]
-    frames.append(ethernet(ip("10.0.0.9", "192.0.2.1", 6, tcp(1, 2)), vlan=5))  # not looked at
-    result = replay([Chunk.from_frames(frames, range(6))], load("plain", policies=[row]))
-    assert result["verdicts.drop"] == 5
-    dropped = {host["host"]: host["dropped"] for host in result["top"]["hosts"]}
-    assert dropped == {"10.0.0.1": 2, "10.0.0.2": 0, "10.0.0.3": 1, "2001:db8::1": 1}
-    assert result["top"]["forgotten_packets"] == 0
-
-
-def test_hosts_are_bounded_and_named_as_the_engine_names_them():
-    frames = [ethernet(ip(f"10.1.{i >> 8}.{i & 255}", "192.0.2.1", 17, udp(1, 2)))
-              for i in range(CHUNK_SIZE)]
-    chunk = Chunk.from_frames(frames, range(CHUNK_SIZE))
-    hits, verdict = Hits(), np.full(CHUNK_SIZE, int(Verdict.DROP), np.uint8)
-    for turn in range(30):
-        hits.add(chunk, verdict, turn * CHUNK_SIZE)
-    assert len(hits.dropped) == HIT_HOSTS
-    assert hits.forgotten == 30 * CHUNK_SIZE - HIT_HOSTS
-    assert bytes([10, 1, 0x20, 7]) in hits.dropped
 
 
 def test_a_capture_is_not_changed_while_it_is_read(tmp_path):

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import pytest
+from frames import ethernet, icmp_error, ip, tcp, udp
 
 from fwcore import flow
+from fwcore.capture import Chunk
 from fwcore.errors import FwcoreError
 from fwcore.report import explain, text
 
@@ -154,50 +156,61 @@ def test_a_flow_that_is_not_there():
     assert "No packet of this flow among 1 packet." in explain.render_text(made)
 
 
-def ipv4(source, destination, protocol, fragment=0, payload=b""):
-    import ipaddress
-    import struct
-
-    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 7, fragment, 64, protocol, 0)
-    ends = b"".join(ipaddress.ip_address(end).packed for end in (source, destination))
-    return b"\0" * 12 + b"\x08\0" + head + ends + payload
-
-
-class Frames(list):
-    """A chunk of frames, as the matcher reads it."""
-
-    def frame(self, index):
-        return self[index]
-
-    @property
-    def length(self):
-        return [len(frame) for frame in self]
-
-    @property
-    def link(self):
-        return [1] * len(self)
+def chunk_of(frames):
+    return Chunk.from_frames(frames, range(len(frames)))
 
 
 def test_the_matcher_finds_both_directions_fragments_and_quotes():
-    pytest.importorskip("fwcore.reference")
-    import struct
+    ends = "10.0.0.5", "203.0.113.9"
+    there, back = udp(4321, 53, 32), udp(53, 4321, 32)
+    error = icmp_error(ip(*ends, 17, there))
+    wanted = [
+        (ethernet(ip(*ends, 17, there)), ("forward", "")),
+        (ethernet(ip(*ends, 17, udp(1, 53))), None),  # another port
+        (ethernet(ip(*ends[::-1], 17, back, more=True)), ("reply", "first")),
+        (ethernet(ip(*ends[::-1], 17, bytes(40), fragment=5)), ("reply", "later")),
+        (ethernet(ip(*ends, 17, bytes(40), fragment=5)), None),  # nobody's later one
+        (ethernet(ip(*ends[::-1], 1, error)), ("reply", "")),
+        (ethernet(ip("192.0.2.1", "10.0.0.5", 1, error)), ("reply", "")),  # of a router
+        (ethernet(ip("192.0.2.1", ends[1], 1, icmp_error(ip(*ends[::-1], 17, back)))),
+         ("forward", "")),
+        (ethernet(ip("10.0.0.6", ends[1], 17, there)), None),
+        (b"", None),
+    ]
+    chunk = chunk_of([frame for frame, _ in wanted])
+    for written, turned in (("10.0.0.5:4321-203.0.113.9:53/udp", False),
+                            ("203.0.113.9:53-10.0.0.5:4321/udp", True)):
+        found = {seen.index: (seen.direction, seen.flags)
+                 for seen in explain.Matcher(flow.parse(written))(chunk)}  # fmt: skip
+        other = {"forward": "reply", "reply": "forward"}
+        assert found == {
+            index: (other[seen[0]] if turned else seen[0], seen[1])
+            for index, (_, seen) in enumerate(wanted) if seen}  # fmt: skip
 
-    ports = struct.pack(">HHHH", 4321, 53, 40, 0)
-    back = struct.pack(">HHHH", 53, 4321, 40, 0)
-    there = ipv4("10.0.0.5", "203.0.113.9", 17, 0, ports + b"x" * 32)
-    quote = b"\x03\x03" + b"\0" * 6 + there[14:]
-    frames = Frames([
-        there,
-        ipv4("10.0.0.5", "203.0.113.9", 17, 0, struct.pack(">HHHH", 1, 53, 8, 0)),  # other port
-        ipv4("203.0.113.9", "10.0.0.5", 17, 0x2000, back + b"y" * 32),  # first fragment
-        ipv4("203.0.113.9", "10.0.0.5", 17, 5, b"z" * 40),  # its later one
-        ipv4("10.0.0.5", "203.0.113.9", 17, 5, b"z" * 40),  # nobody's later one
-        ipv4("203.0.113.9", "10.0.0.5", 1, 0, quote),
-        ipv4("10.0.0.6", "203.0.113.9", 17, 0, ports + b"x" * 32),
-        b"",
-    ])  # fmt: skip
-    wanted = flow.parse("10.0.0.5:4321-203.0.113.9:53/udp")
-    found = [(seen.index, seen.direction, seen.flags)
-             for seen in explain.Matcher(wanted)(frames)]  # fmt: skip
-    assert found == [(0, "forward", ""), (2, "reply", "first"), (3, "reply", "later"),
-                     (5, "reply", "")]  # fmt: skip
+
+def test_the_matcher_keeps_zones_and_flags_apart():
+    chunk = chunk_of([ethernet(ip("10.0.0.5", "192.0.2.9", 6, tcp(1, 2, letters)), vlan=vlan)
+                      for letters, vlan in (("S", 5), ("SA", 6), ("PA", None))])  # fmt: skip
+    for written, zones, found in (
+        ("10.0.0.5:1-192.0.2.9:2/tcp", False, [(0, "S"), (1, "SA"), (2, "PA")]),
+        ("10.0.0.5:1-192.0.2.9:2/tcp@5", True, [(0, "S")]),
+        ("10.0.0.5:1-192.0.2.9:2/tcp", True, [(2, "PA")]),
+        ("10.0.0.5:1-192.0.2.9:2/tcp@5", False, []),
+    ):  # fmt: skip
+        matcher = explain.Matcher(flow.parse(written), vlan_zone=zones)
+        assert [(seen.index, seen.flags) for seen in matcher(chunk)] == found
+
+
+def test_the_nearest_flows_in_the_order_of_the_capture():
+    ends = "10.0.0.5", "203.0.113.9"
+    frames = [ip("10.0.0.5", "192.0.2.7", 6, tcp(9, 80)), *(
+        ip(*(ends if port % 2 else ends[::-1]), 17, udp(port, 53)) for port in (7, 3, 8, 3))]
+    matcher = explain.Matcher(flow.parse("10.0.0.5:1-203.0.113.9:2/tcp"))
+    for frame in frames:  # a chunk each: what was near before is not near again
+        assert list(matcher(chunk_of([ethernet(frame)]))) == []
+    assert matcher.nearest() == [
+        "10.0.0.5:7-203.0.113.9:53/udp", "10.0.0.5:3-203.0.113.9:53/udp",
+        "203.0.113.9:8-10.0.0.5:53/udp", "10.0.0.5:9-192.0.2.7:80/tcp"]  # fmt: skip
+    near = explain.Matcher(flow.parse("10.0.0.5:9-192.0.2.7:80/tcp"))
+    assert len(list(near(chunk_of([ethernet(frame) for frame in frames])))) == 1
+    assert near.nearest() == []

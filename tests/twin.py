@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from fwcore import reference
 from fwcore._fastpath import EndCause, TcpState
 from fwcore.capture import Chunk
@@ -37,7 +39,7 @@ def changed(before: Settings, after: Settings) -> dict[str, Any]:
 
 
 def run_twin(settings: Settings, chunks: Iterable[Chunk]):
-    """(list of (verdict, reason), firewall) of the twin over chunks."""
+    """(list of (verdict, reason, reply), firewall) of the twin over chunks."""
     firewall = reference.Firewall(config_of(settings))
     judged = []
     for chunk in chunks:
@@ -45,11 +47,11 @@ def run_twin(settings: Settings, chunks: Iterable[Chunk]):
     return judged, firewall
 
 
-def judge(firewall: reference.Firewall, chunk: Chunk) -> list[tuple[int, int]]:
-    """The twin's (verdict, reason) of each packet."""
+def judge(firewall: reference.Firewall, chunk: Chunk) -> list[tuple[int, int, int]]:
+    """The twin's (verdict, reason, whether the responder sent it) of each packet."""
     frames = [chunk.frame(i) for i in range(len(chunk))]
     columns = (chunk.time_ns.tolist(), chunk.length.tolist(), chunk.link.tolist())
-    return [(int(verdict), int(reason)) for verdict, reason in map(
+    return [(int(verdict), int(reason), int(firewall.reply)) for verdict, reason in map(
         firewall.packet, frames, *columns)]
 
 
@@ -66,8 +68,9 @@ class Pair:
         self.packets = 0
 
     def process(self, chunk: Chunk) -> None:
-        """Judges the chunk's packets, verdict by verdict."""
-        found = self.engine.process(chunk).tolist()
+        """Judges the chunk's packets: verdict, reason, direction."""
+        reply = np.zeros(len(chunk), np.uint8)
+        found = np.column_stack([self.engine.process(chunk, reply=reply), reply]).tolist()
         for got, want in zip(map(tuple, found), judge(self.twin, chunk), strict=True):
             self.packets += 1
             assert got == want, f"packet {self.packets}: engine {got}, twin {want}"

@@ -196,7 +196,7 @@ def read_all(path: Path) -> None:
 
 def cut_frames(path: Path, seen: set[tuple[bytes, int, int]]) -> int:
     """Parses every prefix of every frame that differs from those before; how many."""
-    from fwcore._fastpath import parse
+    from fwcore._columns import parse, parse_columns
     from fwcore.capture import open_capture
     from fwcore.errors import FwcoreError
 
@@ -204,6 +204,7 @@ def cut_frames(path: Path, seen: set[tuple[bytes, int, int]]) -> int:
     try:
         with open_capture(str(path)) as reader:
             for chunk in reader:
+                parse_columns(chunk)
                 for i in range(len(chunk)):
                     frame, wire, link = chunk.frame(i), int(chunk.length[i]), int(chunk.link[i])
                     if (frame[:PREFIX_MAX], wire, link) in seen:
@@ -214,6 +215,7 @@ def cut_frames(path: Path, seen: set[tuple[bytes, int, int]]) -> int:
                     for cut in cuts:
                         memory = exactly(frame[:cut])
                         parse(memory, wire, link)
+                        parse(memory, wire, link, shortcut=False)
                         prefixes += 1
                     parse(memory, link=link, zone=True, shift=7)
     except FwcoreError:

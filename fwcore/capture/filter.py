@@ -11,7 +11,8 @@ which wants ``vlan`` and the like spelled out, a filter sees through what the fi
 through: VLAN tags, MPLS, PPPoE, IPv6 extension headers. It looks at the outermost IP header only.
 A frame that does not carry what a word asks for does not match it.
 
-A filter is compiled once to functions of ``Fields`` and evaluated with NumPy, a chunk at a time.
+A filter is compiled once to functions of a chunk's columns (``parse_columns``: the firewall's own
+parser) and evaluated with NumPy, a chunk at a time.
 """
 
 from __future__ import annotations
@@ -19,151 +20,39 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
+from fwcore._columns import DESTINATION, PORTS, SOURCE, parse_columns
 from fwcore.capture.chunk import Array, Chunk, Fault, Reader
 from fwcore.errors import CaptureError
 from fwcore.words import ICMP, ICMPV6, OTHER_SPELLINGS, PROTOCOLS, WITH_PORTS, nearest
 
-Test = Callable[["Fields"], Array]
+Test = Callable[[Array], Array]
+"""FRAME_DTYPE[n] -> bool[n]."""
 
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
-VLANS = (0x8100, 0x88A8, 0x9100)
-MPLS = (0x8847, 0x8848)
-PPPOE = 0x8864
-RAW_LINKS = (12, 14, 101, 228, 229)
-NULL_LINKS = (0, 108)
-TYPED_LINKS = {1: (12, 14), 113: (14, 16), 276: (0, 20)}
-"""Link type -> where its ethertype stands, and where what follows begins."""
 TOKEN = re.compile(r"[()!]|&&|\|\||[^\s()!&|]+|[&|]")
-SHIMS_MAX = 16
-EXTENSIONS_MAX = 8
-EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
-FRAGMENT, AUTHENTICATION = 44, 51
-ADDRESSES = {IPV4: (12, 16), IPV6: (8, 24), ARP: (14, 24)}
-"""Ethertype -> where source and destination address stand."""
-
-
-class Fields:
-    """Headers of the frames of a chunk, as far as a filter asks; arrays of length n."""
-
-    def __init__(self, chunk: Chunk) -> None:
-        self.data = chunk.data if len(chunk.data) else np.zeros(1, np.uint8)
-        self.link = chunk.link
-        self.begin = chunk.offset.astype(np.int64)
-        self.end = self.begin + np.minimum(chunk.captured, chunk.length)
-
-    def read(self, which: Array, at: Array, size: int) -> tuple[Array, Array]:
-        """A big-endian number of ``size`` bytes (to 8) at absolute positions of the frames
-        ``which`` (indices), and where it was captured; 0 where not."""
-        there = at + size <= self.end[which]
-        safe = np.where(there, at, 0)
-        value = np.zeros(len(at), np.uint64)
-        for i in range(size):
-            byte = self.data[np.where(there, safe + i, 0)]
-            value = (value << np.uint64(8)) | byte
-        return np.where(there, value, np.uint64(0)), there
-
-    @cached_property
-    def network(self) -> tuple[Array, Array]:
-        """Ethertype (0: none) and position of the network header, behind all shims."""
-        kind = np.zeros(len(self.begin), np.int64)
-        at = self.begin.copy()
-        for link in np.unique(self.link):
-            which = np.flatnonzero(self.link == link)
-            kind[which], at[which] = self._after_link(int(link), which)
-        for _ in range(SHIMS_MAX):
-            which = np.flatnonzero(np.isin(kind, (*VLANS, *MPLS, PPPOE)))
-            if not len(which):
-                break
-            kind[which], at[which] = self._after_shim(which, kind[which], at[which])
-        return kind, at
-
-    def _after_link(self, link: int, which: Array) -> tuple[Array, Array]:
-        """Ethertype and position of what follows the link header of frames of one link type."""
-        begin = self.begin[which]
-        if link in TYPED_LINKS:
-            type_at, size = TYPED_LINKS[link]
-            return self.read(which, begin + type_at, 2)[0].astype(np.int64), begin + size
-        if link in RAW_LINKS:
-            return self._by_version(which, begin), begin
-        if link in NULL_LINKS:
-            family = self.read(which, begin, 4)[0]
-            family = np.where(family < 1 << 16, family, family >> np.uint64(24))
-            kind = np.where(family == 2, IPV4, np.where(np.isin(family, (10, 24, 28, 30)), IPV6, 0))
-            return kind, begin + 4
-        return np.zeros(len(which), np.int64), begin
-
-    def _by_version(self, which: Array, at: Array) -> Array:
-        """Ethertype by the first four bits of an IP header."""
-        version = self.read(which, at, 1)[0] >> np.uint64(4)
-        kind: Array = np.where(version == 4, IPV4, np.where(version == 6, IPV6, 0))
-        return kind
-
-    def _after_shim(self, which: Array, kind: Array, at: Array) -> tuple[Array, Array]:
-        """Ethertype and position behind one VLAN tag, MPLS label or PPPoE header each."""
-        tag = self.read(which, at + 2, 2)[0].astype(np.int64)
-        bottom = (tag >> 8) & 1 == 1
-        inner = np.where(bottom, self._by_version(which, at + 4), kind)
-        ppp = self.read(which, at + 6, 2)[0]
-        behind_ppp = np.where(ppp == 0x21, IPV4, np.where(ppp == 0x57, IPV6, 0))
-        vlan, mpls = np.isin(kind, VLANS), np.isin(kind, MPLS)
-        return (np.where(vlan, tag, np.where(mpls, inner, behind_ppp)),
-                np.where(vlan | mpls, at + 4, at + 8))
-
-    @cached_property
-    def transport(self) -> tuple[Array, Array]:
-        """IP protocol (-1: none) and position of the transport header (-1: none, a later
-        fragment or a header that was not captured)."""
-        kind, network = self.network
-        protocol = np.full(len(kind), -1, np.int64)
-        position = np.full(len(kind), -1, np.int64)
-        v4 = np.flatnonzero(kind == IPV4)
-        first = self.read(v4, network[v4], 1)[0].astype(np.int64)
-        next_protocol, there = self.read(v4, network[v4] + 9, 1)
-        later = self.read(v4, network[v4] + 6, 2)[0].astype(np.int64) & 0x1FFF != 0
-        sound = there & (first >> 4 == 4) & (first & 15 >= 5)
-        protocol[v4] = np.where(sound, next_protocol.astype(np.int64), -1)
-        position[v4] = np.where(sound & ~later, network[v4] + 4 * (first & 15), -1)
-        v6 = np.flatnonzero(kind == IPV6)
-        protocol[v6], position[v6] = self._after_extensions(v6, network[v6])
-        return protocol, position
-
-    def _after_extensions(self, which: Array, network: Array) -> tuple[Array, Array]:
-        """Protocol and transport position behind the extension headers of IPv6."""
-        first = self.read(which, network, 1)[0]
-        number, there = self.read(which, network + 6, 1)
-        protocol = np.where(there & (first >> np.uint64(4) == 6), number.astype(np.int64), -1)
-        at = network + 40
-        later = np.zeros(len(which), bool)
-        for _ in range(EXTENSIONS_MAX):
-            more = np.flatnonzero(np.isin(protocol, EXTENSIONS) & ~later)
-            if not len(more):
-                break
-            head, there = self.read(which[more], at[more], 4)
-            now, size = protocol[more], (head >> np.uint64(16)).astype(np.int64) & 0xFF
-            later[more] = (now == FRAGMENT) & (head.astype(np.int64) & 0xFFF8 != 0)
-            step = np.where(now == FRAGMENT, 8,
-                            np.where(now == AUTHENTICATION, 4 * (size + 2), 8 * (size + 1)))
-            protocol[more] = np.where(there, (head >> np.uint64(24)).astype(np.int64), -1)
-            at[more] += step
-        return protocol, np.where(later | (protocol < 0), -1, at)
+SIDES = {"src": ("source",), "dst": ("destination",), "": ("source", "destination")}
+KNOWN = {"source": SOURCE, "destination": DESTINATION}
+HALF = (1 << 64) - 1
 
 
 def _protocol(number: int, kind: int | None = None) -> Test:
     """Frames of an IP protocol, of one IP version if ``kind`` names it."""
-    def test(fields: Fields) -> Array:
-        found: Array = fields.transport[0] == number
-        return found if kind is None else found & (fields.network[0] == kind)
+    def test(rows: Array) -> Array:
+        found: Array = rows["protocol"] == number
+        return found if kind is None else found & (rows["ethertype"] == kind)
     return test
 
 
 def _network(kind: int) -> Test:
     """Frames of an ethertype."""
-    return lambda fields: fields.network[0] == kind
+    def test(rows: Array) -> Array:
+        found: Array = rows["ethertype"] == kind
+        return found
+    return test
 
 
 WORDS: dict[str, Test] = {
@@ -174,43 +63,32 @@ WORDS: dict[str, Test] = {
 }
 
 
-def _ports(number: int, ends: tuple[int, ...], protocols: tuple[int, ...]) -> Test:
-    """Frames with a port; ``ends`` are 0 for the source, 1 for the destination."""
-    def test(fields: Fields) -> Array:
-        protocol, position = fields.transport
-        which = np.flatnonzero(np.isin(protocol, protocols) & (position >= 0))
-        found = np.zeros(len(protocol), bool)
-        for end in ends:
-            value, there = fields.read(which, position[which] + 2 * end, 2)
-            found[which] |= there & (value == number)
-        return found
+def _ports(number: int, ends: tuple[str, ...], protocols: tuple[int, ...]) -> Test:
+    """Frames with a port at one of the ends."""
+    def test(rows: Array) -> Array:
+        known: Array = (rows["has"] & PORTS != 0) & np.isin(rows["protocol"], protocols)
+        return known & np.any([rows[f"{end}_port"] == number for end in ends], axis=0)
     return test
 
 
 def _addresses(network: ipaddress.IPv4Network | ipaddress.IPv6Network,
-               ends: tuple[int, ...]) -> Test:
-    """Frames with an address within a network."""
-    size = network.max_prefixlen // 8
-    parts = range(0, size, 8) if size == 16 else (0,)
-    width = min(size, 8)
+               ends: tuple[str, ...]) -> Test:
+    """Frames with an address within a network at one of the ends."""
     wanted, mask = int(network.network_address), int(network.netmask)
-    low = (1 << 8 * width) - 1
+    kinds = (IPV4, ARP) if network.version == 4 else (IPV6,)
+    halves = [(at, np.uint64(wanted >> shift & HALF), np.uint64(mask >> shift & HALF))
+              for at, shift in ((1, 0), (0, 64)) if mask >> shift & HALF]
 
-    def test(fields: Fields) -> Array:
-        kind, at = fields.network
-        found = np.zeros(len(kind), bool)
-        for number in (IPV4, ARP) if size == 4 else (IPV6,):
-            which = np.flatnonzero(kind == number)
-            for end in ends:
-                match = np.ones(len(which), bool)
-                for part in parts:
-                    shift = 8 * (size - width - part)
-                    value, there = fields.read(
-                        which, at[which] + ADDRESSES[number][end] + part, width)
-                    match &= there & (value & np.uint64(mask >> shift & low)
-                                      == np.uint64(wanted >> shift & low))
-                found[which] |= match
+    def within(address: Array) -> Array:
+        found = np.ones(len(address), bool)
+        for at, bits, masked in halves:
+            found &= address[:, at] & masked == bits
         return found
+
+    def test(rows: Array) -> Array:
+        known: Array = np.isin(rows["ethertype"], kinds)
+        return known & np.any(
+            [(rows["has"] & KNOWN[end] != 0) & within(rows[end]) for end in ends], axis=0)
     return test
 
 
@@ -226,7 +104,7 @@ class Filter:
             raise self._error("expected 'and', 'or' or the end")
 
     def __call__(self, chunk: Chunk) -> Array:
-        return self._test(Fields(chunk))
+        return self._test(parse_columns(chunk))
 
     def _peek(self) -> str:
         return self._tokens[self._i][0] if self._i < len(self._tokens) else ""
@@ -258,7 +136,7 @@ class Filter:
     def _term(self) -> Test:
         if self._take("not", "!"):
             inner = self._term()
-            return lambda fields: ~inner(fields)
+            return lambda rows: ~inner(rows)
         if self._take("("):
             inner = self._chain()
             if not self._take(")"):
@@ -268,7 +146,6 @@ class Filter:
 
     def _primitive(self) -> Test:
         protocol = self._take(*WORDS)
-        ends = {"src": (0,), "dst": (1,), "": (0, 1)}
         if protocol:
             ported = PROTOCOLS.get(protocol) in WITH_PORTS
             if not ported or self._peek() not in ("src", "dst", "port"):
@@ -276,13 +153,13 @@ class Filter:
             side = self._take("src", "dst")
             if not self._take("port"):
                 raise self._error(f"expected 'port' after {protocol!r}")
-            return _ports(self._port(), ends[side], (PROTOCOLS[protocol],))
+            return _ports(self._port(), SIDES[side], (PROTOCOLS[protocol],))
         side = self._take("src", "dst")
         word = self._take("host", "net", "port")
         if word == "port":
-            return _ports(self._port(), ends[side], WITH_PORTS)
+            return _ports(self._port(), SIDES[side], WITH_PORTS)
         if word:
-            return _addresses(self._address(word), ends[side])
+            return _addresses(self._address(word), SIDES[side])
         known = ("host", "net", "port", *(() if side else ("src", "dst", "not", *WORDS)))
         try:
             ipaddress.ip_address(self._peek())
@@ -313,8 +190,8 @@ class Filter:
 
 def _join(left: Test, right: Test, both: bool) -> Test:
     if both:
-        return lambda fields: left(fields) & right(fields)
-    return lambda fields: left(fields) | right(fields)
+        return lambda rows: left(rows) & right(rows)
+    return lambda rows: left(rows) | right(rows)
 
 
 class FilteredReader:

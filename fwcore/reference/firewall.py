@@ -48,6 +48,7 @@ class Firewall(Clock):
         self.now = target
         packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift)
         self.count_decode(packet)
+        self.reply = False
         judged = self.judge(packet, wire)
         if packet.fragment == "first" and packet.kind in ("session", "icmp_error"):
             self.fragment_store(packet, judged)
@@ -84,6 +85,7 @@ class Firewall(Clock):
                 return Judgement(DROP, made)
             session, reason = made, "new"
         direction = self.count_to_session(session, packet.source_first, wire)
+        self.reply = direction == "reply"
         if flags and reason == "hit":
             state = TCP_TABLE[session.state, direction, flags]
             if state is None:
@@ -97,17 +99,20 @@ class Firewall(Clock):
         session = self.find(packet.key, "") if packet.key else None
         if session is None:
             return Judgement(DROP, "icmp_orphan")
+        self.reply = packet.source_first != session.initiator_first
         return self.session_judgement(session, "related", None)
 
     def judge_later(self, packet: Packet, wire: int) -> Judgement:
         """A later fragment follows its first."""
         entry = self.fragments.get(packet.fragment_key())
         if entry and self.now - entry.inserted_ns < FRAGMENT_LIFE_NS:
+            self.reply = entry.reply
             if entry.key is None:
                 return entry.judgement._replace(session=None)
             session = self.find(entry.key, "")
             if session is not None:
                 direction = self.count_to_session(session, entry.source_first, wire)
+                self.reply = direction == "reply"
                 self.touch(session)
                 return self.inspect(session, direction, packet.payload, False, "fragment")
         drop = self.config.orphan_fragments == "drop"
@@ -129,7 +134,7 @@ class Firewall(Clock):
             table.popitem(last=False)
         stands = packet.kind == "session" and packet.key in self.sessions
         key = packet.key if stands else None
-        entry = FragmentEntry(self.now, key, packet.source_first, judged)
+        entry = FragmentEntry(self.now, key, packet.source_first, self.reply, judged)
         table[packet.fragment_key()] = entry
 
     def admit(self, packet: Packet, flags: str) -> Session | str:
@@ -138,6 +143,7 @@ class Firewall(Clock):
         if flags and not packet.flags & SYN_FLAG and not self.midstream_allowed():
             return "no_session"
         from_initiator = flags != "SYNACK"  # a SYN+ACK is sent by the responder
+        self.reply = not from_initiator
         policy = self.policy_of(packet, from_initiator)
         if policy is None or policy.action == "deny":
             return "denied"

@@ -76,4 +76,5 @@ class FragmentEntry(NamedTuple):
     inserted_ns: int
     key: Key | None
     source_first: bool
+    reply: bool  # whether the first was sent by the responder
     judgement: Judgement

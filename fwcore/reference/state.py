@@ -58,6 +58,7 @@ class State:
         self.t0 = 0
         self.now = 0
         self.number = 0  # the packet being judged
+        self.reply = False  # its sender is the responder, of an ICMP error that of what it quotes
         self.sweep_ns = nanoseconds(config.sweep_s)
         # pressure script
         rows = config.pressure

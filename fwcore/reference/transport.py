@@ -145,7 +145,9 @@ def quoted_key(frame: Frame, outer: Packet, at: int, end: int) -> Key | None:
             quoted.protocol = frame.data[at]
             at += size
     need(at, 8)
-    return quoted_transport(frame, quoted, at)
+    key = quoted_transport(frame, quoted, at)
+    outer.source_first = quoted.source_first
+    return key
 
 
 def quoted_transport(frame: Frame, quoted: Packet, at: int) -> Key | None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from fwcore import units
+from fwcore._columns import Fragment, Kind, parse_columns
 from fwcore.flow import Endpoint, Flow
 from fwcore.report import facts, text
 from fwcore.words import CLASSES
@@ -112,39 +113,41 @@ FLAG_LETTERS = ((2, "S"), (1, "F"), (4, "R"), (8, "P"), (16, "A"))
 class Matcher:
     """Finds the packets of a flow in a chunk: its own, its fragments, ICMP errors quoting it.
 
-    A frame is a candidate when it holds the bytes of both addresses; only candidates are parsed,
-    by the plain parser of `fwcore.reference`. The newest FRAGMENTS first fragments are remembered.
+    A chunk is parsed at once, as the firewall parses it; only what matches is looked at one by one.
+    The newest FRAGMENTS first fragments are remembered.
     """
 
     FRAGMENTS = 1024
     NEAREST = 5
-    LOOKS = 10_000  # packets parsed, at most, for flows of the initiator with others
 
     def __init__(self, flow: Flow, *, vlan_zone: bool = False) -> None:
-        self._needles = tuple(end.address.packed for end in flow.key[:2])
         low, high = flow.key[:2]
-        self._key = (low.address.version, flow.protocol, int(low.address), low.port,
-                     int(high.address), high.port)  # fmt: skip
-        self._initiator = int(flow.initiator.address), flow.initiator.port
+        self._ends = tuple(_halves(end) for end in (flow.initiator, flow.responder))
+        self._initiator_first = flow.initiator == low
+        self._words = np.array([
+            low.port | high.port << 16 | flow.zone << 32 | flow.protocol << 48
+            | low.address.version << 56,
+            _halves(low)[1], _halves(high)[1], _halves(low)[0], _halves(high)[0],
+        ], dtype=np.uint64)
+        self._family = low.address.version
         self._vlan_zone, self._zone = vlan_zone, flow.zone
         self._fragments: dict[tuple[int, ...], bool] = {}
-        self._source = flow.initiator.address.packed
-        self._near: tuple[dict[Any, Flow], dict[Any, Flow]] = {}, {}  # same hosts, same initiator
-        self._found, self._looks = False, 0
+        self._near: tuple[dict[int, Flow], dict[int, Flow]] = {}, {}  # same hosts, same initiator
+        self._found = False
 
     def __call__(self, chunk: Any) -> Iterator[Seen]:
         """The flow's packets of a chunk, in order; the chunk itself is not changed."""
-        low, high = self._needles
-        for index in range(len(chunk)):
-            frame = chunk.frame(index)
-            if low in frame and high in frame:
-                seen = self._look(chunk, index, frame)
-                if seen is not None:
-                    self._found = True
-                    yield seen
-            elif not self._found and self._looks < self.LOOKS and self._source in frame:
-                self._looks += 1
-                self._remember(self._parse(chunk, index, frame), 1)
+        rows = parse_columns(chunk, zone=self._vlan_zone)
+        there, back = self._between(rows, 0, 1), self._between(rows, 1, 0)
+        own = (rows["key"] == self._words).all(axis=1)
+        later = (rows["kind"] == Kind.LATER) & (there | back)
+        seen = [found for index in np.flatnonzero(own | later).tolist()
+                if (found := self._look(rows[index], index, bool(there[index]))) is not None]
+        self._found |= bool(seen)
+        if not self._found:
+            self._remember(rows, there | back, 0)
+            self._remember(rows, self._at(rows["source"], 0) & ~(there | back), 1)
+        yield from seen
 
     def nearest(self) -> list[str]:
         """Flows between the same hosts, then others of the initiator; none if it was found."""
@@ -153,49 +156,60 @@ class Matcher:
         near = [*self._near[0].values(), *self._near[1].values()]
         return [str(flow) for flow in near[: self.NEAREST]]
 
-    def _remember(self, packet: Any, kind: int) -> None:
-        """Keeps a packet's flow for `nearest`, written as the packet goes."""
-        key, known = packet.key, self._near[kind]
-        if key is None or packet.kind != "session" or key in known or len(known) >= self.NEAREST:
+    def _at(self, address: Any, end: int) -> Any:
+        return (address == np.array(self._ends[end], np.uint64)).all(axis=1)
+
+    def _between(self, rows: Any, source: int, destination: int) -> Any:
+        """Rows from one of the flow's ends to another, bool[n]; ports are not looked at."""
+        return (self._at(rows["source"], source) & self._at(rows["destination"], destination)
+                & (rows["family"] == self._family))
+
+    def _remember(self, rows: Any, which: Any, kind: int) -> None:
+        """Keeps the first flows among the chosen rows for `nearest`, written as the packet goes."""
+        known = self._near[kind]
+        if len(known) >= self.NEAREST:
             return
-        if kind and packet.source != self._initiator[0]:
-            return
-        kinds = IPv4Address if key.family == 4 else IPv6Address
-        ends = [Endpoint(kinds(address), port) for address, port in (
-            (key.address_a, key.port_a), (key.address_b, key.port_b))]  # fmt: skip
-        if not packet.source_first:
-            ends.reverse()
-        known[key] = Flow(ends[0], ends[1], key.protocol, key.zone)
+        index = np.flatnonzero(
+            which & (rows["kind"] == Kind.KEYED) & (rows["family"] == self._family))
+        _, first = np.unique(rows["flow"][index], return_index=True)
+        for row in rows[index[np.sort(first)]]:
+            if int(row["flow"]) not in known and len(known) < self.NEAREST:
+                known[int(row["flow"])] = _flow_of(row, self._vlan_zone)
 
-    def _parse(self, chunk: Any, index: int, frame: bytes) -> Any:
-        from fwcore import reference
-
-        length, link = int(chunk.length[index]), int(chunk.link[index])
-        return reference.parse(frame, length, link, vlan_zone=self._vlan_zone)
-
-    def _look(self, chunk: Any, index: int, frame: bytes) -> Seen | None:
-        length, packet = int(chunk.length[index]), self._parse(chunk, index, frame)
-        if packet.fragment == "later":
-            if packet.fragment_key() not in self._fragments:
-                return None
-        elif packet.key is None or not self._same(packet.key):
-            if not self._found:
-                self._remember(packet, 0)
+    def _look(self, row: Any, index: int, there: bool) -> Seen | None:
+        """One packet that may belong to the flow: its own, or a fragment that follows one."""
+        if row["fragment"] == Fragment.LATER and self._fragment(row) not in self._fragments:
             return None
-        elif packet.fragment == "first":
-            self._fragments[packet.fragment_key()] = True
+        if row["fragment"] == Fragment.FIRST:
+            self._fragments[self._fragment(row)] = True
             if len(self._fragments) > self.FRAGMENTS:
                 del self._fragments[next(iter(self._fragments))]
-        source = packet.source, packet.source_port
-        forward = source == self._initiator or (
-            packet.fragment == "later" and packet.source == self._initiator[0]
-        )
-        letters = "".join(letter for bit, letter in FLAG_LETTERS if packet.flags & bit)
-        return Seen(index, "forward" if forward else "reply", letters or packet.fragment, length)
+        letters = "".join(letter for bit, letter in FLAG_LETTERS if row["tcp_flags"] & bit)
+        forward = there
+        if row["kind"] != Kind.LATER:
+            forward = bool(row["swapped"]) != self._initiator_first
+        if row["kind"] == Kind.QUOTE:  # an error goes back to who sent the packet that it quotes
+            forward = not forward
+        part = ("", "first", "later")[row["fragment"]]
+        return Seen(index, "forward" if forward else "reply", letters or part, int(row["length"]))
 
-    def _same(self, key: Any) -> bool:
-        found = (key.family, key.protocol, key.address_a, key.port_a, key.address_b, key.port_b)
-        return found == self._key and key.zone == self._zone
+    def _fragment(self, row: Any) -> tuple[int, ...]:
+        """What the fragments of one packet have in common."""
+        return (*row["source"].tolist(), *row["destination"].tolist(), int(row["fragment_id"]),
+                int(row["fragment_protocol"]), int(row["zone"]) if self._vlan_zone else 0)
+
+
+def _halves(end: Endpoint) -> tuple[int, int]:
+    """High and low half of an address."""
+    return divmod(int(end.address), 1 << 64)
+
+
+def _flow_of(row: Any, vlan_zone: bool) -> Flow:
+    """A packet's flow, its sender first."""
+    kinds = IPv4Address if row["family"] == 4 else IPv6Address
+    ends = [Endpoint(kinds(int(row[end][0]) << 64 | int(row[end][1])), int(row[f"{end}_port"]))
+            for end in ("source", "destination")]  # fmt: skip
+    return Flow(ends[0], ends[1], int(row["protocol"]), int(row["zone"]) if vlan_zone else 0)
 
 
 # -- the engine, as `follow` wants it -------------------------------------------------------------

@@ -1,0 +1,42 @@
+"""Types of the compiled module; tests/test_package.py holds them against the module."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Kind(IntEnum):
+    KEYED = 0
+    QUOTE = 8
+    LATER = 9
+    NO_QUOTE = 10
+    NON_IP = 11
+    UNSUPPORTED = 12
+    TRUNCATED = 13
+    MALFORMED = 14
+
+class Fragment(IntEnum):
+    WHOLE = 0
+    FIRST = 1
+    LATER = 2
+
+SOURCE: Final[int]
+DESTINATION: Final[int]
+PORTS: Final[int]
+SEEDS: Final[tuple[int, ...]]
+FRAME_DTYPE: Final[np.dtype[Any]]
+
+def parse_columns(
+    chunk: Any, zone: bool = False, seeds: Sequence[int] = ..., shift: int = 0
+) -> NDArray[Any]: ...
+def parse(
+    frame: Any,
+    length: int | None = None,
+    link: int = 1,
+    zone: bool = False,
+    seeds: Sequence[int] = ...,
+    shift: int = 0,
+    shortcut: bool = True,
+) -> dict[str, Any]: ...

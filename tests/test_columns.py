@@ -1,0 +1,155 @@
+"""Frames as columns against the plain twin's parser, and the shortcut against the long way."""
+
+import numpy as np
+import pytest
+from frames import ethernet, icmp_error, ip, tcp, udp
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
+from test_twin_frames import EXAMPLES, FRAMES, damage, damaged
+
+from fwcore import reference
+from fwcore._columns import DESTINATION, PORTS, SOURCE, Fragment, Kind, parse, parse_columns
+from fwcore.capture import Chunk
+
+KINDS = {"session": (Kind.KEYED,), "icmp_error": (Kind.QUOTE, Kind.NO_QUOTE),
+         "later": (Kind.LATER,), "non_ip": (Kind.NON_IP,), "truncated": (Kind.TRUNCATED,),
+         "unsupported_link": (Kind.UNSUPPORTED,), "malformed": (Kind.MALFORMED,)}
+FRAGMENTS = {"": Fragment.WHOLE, "first": Fragment.FIRST, "later": Fragment.LATER}
+
+
+def chunk_of(rows):
+    """A chunk of (frame, wire length, link)."""
+    frames, lengths, links = zip(*rows, strict=True)
+    return Chunk.from_frames(frames, range(len(frames)), lengths, links)
+
+
+def number(halves):
+    return int(halves[0]) << 64 | int(halves[1])
+
+
+def held_against_the_twin(chunk, zone, shift=0):
+    rows = parse_columns(chunk, zone=zone, shift=shift)
+    for i, row in enumerate(rows):
+        packet = reference.parse(chunk.frame(i), int(chunk.length[i]), int(chunk.link[i]),
+                                 vlan_zone=zone, shift=shift)
+        where = f"frame {i}: {chunk.frame(i).hex()}: {row}"
+        assert row["kind"] in KINDS[packet.kind], where
+        assert row["length"] == chunk.length[i], where
+        if packet.kind not in ("session", "icmp_error", "later"):
+            continue
+        assert (row["family"], row["protocol"]) == (packet.family, packet.protocol), where
+        assert row["has"] & (SOURCE | DESTINATION) == SOURCE | DESTINATION, where
+        assert number(row["source"]) == packet.source, where
+        assert number(row["destination"]) == packet.destination, where
+        assert row["fragment"] == FRAGMENTS[packet.fragment], where
+        if packet.fragment:
+            assert (row["fragment_id"], row["fragment_protocol"]) == (
+                packet.fragment_id, packet.fragment_protocol), where
+        if zone:
+            assert row["zone"] == packet.zone, where
+        if packet.kind == "session":
+            ports = [packet.key.port_a, packet.key.port_b]  # ICMP's stand with the key's ends
+            assert [row["source_port"], row["destination_port"]] == (
+                ports if packet.source_first else ports[::-1]), where
+            assert bool(row["has"] & PORTS) == (packet.transport in ("tcp", "udp", "sctp")), where
+            assert row["payload"] == packet.payload, where
+            assert row["tcp_flags"] == packet.flags, where
+        if row["kind"] in (Kind.KEYED, Kind.QUOTE) and packet.key is not None:
+            key = packet.key
+            meta = (key.port_a | key.port_b << 16 | key.zone << 32 | key.protocol << 48
+                    | key.family << 56)
+            words = row["key"].tolist()
+            assert words[0] == meta, where
+            assert (words[3] << 64 | words[1], words[4] << 64 | words[2]) == (
+                key.address_a, key.address_b), where
+            assert row["swapped"] == (not packet.source_first), where
+            assert row["flow"] != 0, where
+
+
+@pytest.mark.parametrize("zone", [False, True])
+def test_golden_frames_as_the_twin_reads_them(zone):
+    held_against_the_twin(chunk_of(FRAMES), zone)
+    held_against_the_twin(chunk_of(FRAMES[::7]), zone, shift=0xFFFFFE)
+
+
+@hypothesis_settings(max_examples=EXAMPLES, deadline=None,
+                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(damaged, st.booleans())
+def test_damaged_frames_as_the_twin_reads_them(rows, zone):
+    held_against_the_twin(damage(rows), zone)
+
+
+def test_the_shortcut_finds_what_the_long_way_finds_in_every_prefix():
+    """Of every golden frame, cut at what was captured and at what was on the wire."""
+    seen = set()
+    for frame, wire, link in FRAMES:
+        whole = np.frombuffer(frame, np.uint8)
+        if link != 1:
+            assert parse(whole, wire, link) == parse(whole, wire, link, shortcut=False)
+            continue  # there is none
+        for cut in range(min(len(frame), 80) + 1):
+            for length in {wire, cut}:
+                if (frame[:cut], length) in seen:
+                    continue
+                seen.add((frame[:cut], length))
+                short = parse(whole[:cut], length, link)
+                assert short == parse(whole[:cut], length, link, shortcut=False), (
+                    frame[:cut].hex(), length)
+        for given_ in ({"zone": True}, {"shift": 0xFFFFF0}, {"seeds": (1, 2, 3, 4, 5, 6)}):
+            assert parse(whole, wire, link, **given_) == parse(
+                whole, wire, link, shortcut=False, **given_)
+    assert len(seen) > 10_000
+
+
+@hypothesis_settings(max_examples=EXAMPLES, deadline=None,
+                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(damaged)
+def test_the_shortcut_finds_what_the_long_way_finds_in_damaged_frames(rows):
+    chunk = damage(rows)
+    columns = parse_columns(chunk)
+    for i, row in enumerate(columns):
+        frame = np.frombuffer(chunk.frame(i), np.uint8)
+        short = parse(frame, int(chunk.length[i]), int(chunk.link[i]))
+        assert short == parse(frame, int(chunk.length[i]), int(chunk.link[i]), shortcut=False)
+        assert (row["kind"], row["payload"], row["flow"]) == (
+            short["kind"], short["payload"], short["hash"])
+
+
+def test_what_was_captured_of_a_cut_frame_is_there():
+    frame = ethernet(ip("10.0.0.1", "192.0.2.9", 6, tcp(80, 5000, "SA")))
+    chunk = chunk_of([(frame[:cut], len(frame), 1) for cut in (13, 14, 24, 30, 34, 37, 38, 48)])
+    rows = parse_columns(chunk)
+    assert rows["ethertype"].tolist() == [0] + [0x0800] * 7
+    assert rows["protocol"].tolist() == [0, 0] + [6] * 6
+    both = SOURCE | DESTINATION
+    assert rows["has"].tolist() == [0, 0, 0, SOURCE, both, both, both | PORTS, both | PORTS]
+    assert rows["tcp_flags"].tolist() == [0] * 7 + [18]
+    assert set(rows["kind"].tolist()) == {Kind.TRUNCATED}
+
+
+def test_a_quote_has_the_ends_of_its_own_and_the_key_of_what_it_quotes():
+    quoted = ip("10.0.0.5", "203.0.113.9", 17, udp(4321, 53))
+    rows = parse_columns(chunk_of([(frame, len(frame), 1) for frame in (
+        ethernet(quoted), ethernet(ip("192.0.2.1", "10.0.0.5", 1, icmp_error(quoted))))]))
+    assert rows["kind"].tolist() == [Kind.KEYED, Kind.QUOTE]
+    assert rows["flow"][0] == rows["flow"][1] != 0
+    assert (rows["key"][0] == rows["key"][1]).all()
+    assert rows["source"][1].tolist() == [0, 0xC0000201]
+
+
+def test_misuse():
+    frame = ethernet(ip("10.0.0.1", "192.0.2.9", 17, udp(1, 2)))
+    chunk = chunk_of([(frame, len(frame), 1)])
+    with pytest.raises(ValueError, match="seeds: 1 numbers"):
+        parse_columns(chunk, seeds=(1,))
+    with pytest.raises(ValueError, match="seeds: 7 numbers"):
+        parse(chunk.data, seeds=(1,) * 7)
+    far = Chunk(chunk.data, chunk.offset + np.uint64(1), *(
+        getattr(chunk, name) for name in ("captured", "length", "time_ns", "link")))
+    with pytest.raises(ValueError, match="frame 0 reaches past the data"):
+        parse_columns(far)
+    short = Chunk(chunk.data, chunk.offset, chunk.captured[:0], *(
+        getattr(chunk, name) for name in ("length", "time_ns", "link")))
+    with pytest.raises(ValueError, match="differ in length"):
+        parse_columns(short)
+    assert len(parse_columns(Chunk.from_frames([], []))) == 0
+    assert len(parse_columns(Chunk.from_frames([b""], [0]))) == 1

@@ -1,0 +1,180 @@
+"""Who was hit: by initiator, behind every link header, bounded, whatever the chunks."""
+
+import struct
+
+import numpy as np
+import pytest
+from frames import ethernet, icmp_error, ip, tcp, udp
+
+import fwcore
+from fwcore import hits as module
+from fwcore._columns import parse_columns
+from fwcore._fastpath import Verdict
+from fwcore.capture import CHUNK_SIZE, Chunk
+from fwcore.hits import HIT_HOSTS, Hits
+from fwcore.replay import replay
+from fwcore.settings import load
+
+DNS = {"id": 1, "source": "any", "destination": "any", "protocol": "udp", "ports": [53],
+       "action": "accept"}
+ARP = bytes(12) + b"\x08\x06" + struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, b"", bytes(4),
+                                           b"", bytes(4))
+
+
+def behind(shim, packet):
+    """An Ethernet frame with what stands between its ethertype's place and IP."""
+    return bytes(12) + shim + packet
+
+
+def dropped_of(frames, links=1, **settings):
+    given = {"policies": [DNS], **settings}
+    result = replay([Chunk.from_frames(frames, range(len(frames)), link=links)],
+                    load("plain", **given))
+    top = result["top"]
+    hosts = {host["host"]: host["dropped"] for host in top["hosts"] if host["dropped"]}
+    assert sum(hosts.values()) + top["forgotten_packets"] == result["verdicts.drop"]
+    return hosts, top["forgotten_packets"]
+
+
+def test_hosts_by_lost_packets():
+    frames = [ethernet(ip(source, target, 17, udp(9, port))) for source, target, port in (
+        ("10.0.0.1", "192.0.2.1", 54), ("10.0.0.1", "192.0.2.1", 55),
+        ("10.0.0.2", "192.0.2.1", 53), ("2001:db8::1", "2001:db8::2", 54),
+        ("10.0.0.3", "192.0.2.1", 54))]
+    assert dropped_of(frames) == ({"10.0.0.1": 2, "10.0.0.3": 1, "2001:db8::1": 1}, 0)
+
+
+@pytest.mark.parametrize("shim", [
+    b"\x81\x00\x00\x05\x08\x00", b"\x88\xa8\x00\x05\x81\x00\x00\x06\x08\x00",
+    b"\x88\x47\x00\x01\x01\x40", b"\x88\x64\x11\x00\x00\x01\x00\x1e\x00\x21"],
+    ids=["vlan", "qinq", "mpls", "pppoe"])
+def test_packets_behind_shims_have_their_host(shim):
+    packet = ip("10.0.0.9", "192.0.2.1", 17, udp(1, 2))
+    assert dropped_of([behind(shim, packet)]) == ({"10.0.0.9": 1}, 0)
+
+
+@pytest.mark.parametrize("link, head", [
+    (101, b""), (113, bytes(14) + b"\x08\x00"), (276, b"\x08\x00" + bytes(18)),
+    (0, b"\x02\x00\x00\x00")])
+def test_other_links_have_their_hosts(link, head):
+    packet = ip("10.0.0.9", "192.0.2.1", 17, udp(1, 2))
+    assert dropped_of([head + packet], [link]) == ({"10.0.0.9": 1}, 0)
+
+
+def test_what_has_no_address_is_forgotten():
+    frames = [ARP, ethernet(ip("10.0.0.9", "192.0.2.1", 17, udp(1, 2)))]
+    assert dropped_of(frames, non_ip="drop") == ({"10.0.0.9": 1}, 1)
+
+
+def test_a_malformed_packet_counts_for_its_sender():
+    frame = bytearray(ethernet(ip("10.0.0.9", "192.0.2.1", 17, udp(1, 53))))
+    frame[16:18] = b"\xff\xff"    # its total length
+    assert dropped_of([bytes(frame)]) == ({"10.0.0.9": 1}, 0)
+
+
+def test_replies_count_for_the_initiator():
+    """A refused SYN+ACK, a reply of a killed session, a fragment and an error on their way back."""
+    syn_ack = ethernet(ip("192.0.2.1", "10.0.0.5", 6, tcp(80, 1000, "SA")))
+    first = ethernet(ip("192.0.2.1", "10.0.0.6", 6, tcp(80, 1000, "SA"), more=True))
+    later = ethernet(ip("192.0.2.1", "10.0.0.6", 6, bytes(64), fragment=3))
+    hosts, _ = dropped_of([syn_ack, first, later])
+    assert hosts == {"10.0.0.5": 1, "10.0.0.6": 2}
+
+
+def test_bypassed_replies_and_errors_count_for_the_initiator():
+    policy = {"id": 1, "protocol": "tcp", "action": "accept", "inspection": "proxy"}
+    settings = load(
+        "fortios-7", ram_bytes=400 * 4096, base_bytes=360 * 4096, max_connections=100,
+        policies=[policy], av_failopen="pass", cache_limit_bytes=0)
+    there = ip("10.0.0.5", "192.0.2.1", 6, tcp(1000, 80, "A", 100))
+    back = ip("192.0.2.1", "10.0.0.5", 6, tcp(80, 1000, "A", 100))
+    frames = [ip("10.0.0.5", "192.0.2.1", 6, tcp(1000, 80, "S")),
+              ip("192.0.2.1", "10.0.0.5", 6, tcp(80, 1000, "SA")), there, back, back,
+              ip("198.51.100.7", "192.0.2.1", 1, icmp_error(back)),
+              ip("198.51.100.7", "10.0.0.5", 1, icmp_error(there))]
+    chunk = Chunk.from_frames([ethernet(frame) for frame in frames], range(len(frames)))
+    result = replay([chunk], settings)
+    assert result["verdicts.bypass"] >= 6
+    hosts = {host["host"]: host for host in result["top"]["hosts"]}
+    assert set(hosts) == {"10.0.0.5"}
+    assert hosts["10.0.0.5"]["bypassed"] == result["verdicts.bypass"]
+    assert hosts["10.0.0.5"]["sessions"] == 1
+
+
+def test_a_victim_has_its_lost_packets_and_its_sessions_too():
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 6)]
+    frames += [ethernet(ip(f"10.0.1.{i}", "192.0.2.1", 17, udp(9, 54)))
+               for i in range(1, 21) for _ in range(2)]
+    frames.append(ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(9, 54))))
+    settings = load("plain", policies=[DNS], max_connections=3, buckets=1, when_full="bucket")
+    result = replay([Chunk.from_frames(frames, range(len(frames)))], settings)
+    first = result["top"]["hosts"][0]
+    assert (first["host"], first["taken"], first["sessions"], first["dropped"]) == (
+        "10.0.0.1", 2, 3, 1)
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def crowd(count):
+    frames = [ethernet(ip(f"10.1.{i >> 8}.{i & 255}", "192.0.2.1", 17, udp(1, 2)))
+              for i in range(count)]
+    return Chunk.from_frames(frames, range(count))
+
+
+def test_hosts_are_bounded_and_named_as_the_engine_names_them():
+    chunk, hits = crowd(CHUNK_SIZE), Hits()
+    verdict = np.full(CHUNK_SIZE, int(Verdict.DROP), np.uint8)
+    reply = np.zeros(CHUNK_SIZE, np.uint8)
+    for turn in range(30):
+        hits.add(chunk, verdict, reply, turn * CHUNK_SIZE)
+    assert len(hits.dropped) == HIT_HOSTS
+    assert hits.forgotten == 30 * CHUNK_SIZE - HIT_HOSTS
+    assert (10 << 24 | 1 << 16 | 0x2007, 4) in hits.dropped
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_who_is_kept_does_not_depend_on_the_chunks(monkeypatch, size):
+    monkeypatch.setattr(module, "HIT_HOSTS", 20)
+    chunk = crowd(64)
+    verdict = np.array([Verdict.DROP, Verdict.BYPASS, Verdict.FORWARD] * 22, np.uint8)[:64]
+    whole, parts = Hits(), Hits()
+    whole.add(chunk, verdict, np.zeros(64, np.uint8))
+    for begin in range(0, 64, size):
+        part = slice(begin, begin + size)
+        parts.add(chunk.slice(part.start, min(64, part.stop)), verdict[part],
+                  np.zeros(len(verdict[part]), np.uint8))
+    assert (whole.dropped, whole.bypassed, whole.forgotten) == (
+        parts.dropped, parts.bypassed, parts.forgotten)
+    assert (len(whole.dropped), len(whole.bypassed), whole.forgotten) == (10, 10, 23)
+
+
+@pytest.mark.parametrize("source", ["10.255.255.250", "2001:db8::ffff:fffa"])
+def test_the_shift_of_a_loop_stays_below_the_octets_it_may_change(source):
+    """Each turn has other hosts, and the first octet, or all above 32 bits, stays as it was."""
+    target = "192.0.2.1" if "." in source else "2001:db8::1"
+    chunk = Chunk.from_frames([ethernet(ip(source, target, 17, udp(1, 2)))], [0])
+    result = replay([chunk], load("plain", policies=[DNS]), loop=3)
+    hosts = sorted(host["host"] for host in result["top"]["hosts"])
+    steps = [0, 0x9E3779, 2 * 0x9E3779 & 0xFFFFFF]
+    if "." in source:
+        wanted = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+                  for n in ((0xFFFFFA + step) & 0xFFFFFF for step in steps)]
+    else:
+        wanted = [f"2001:db8::{n >> 16:x}:{n & 0xFFFF:x}".replace("::0:", "::")
+                  for n in ((0xFFFFFFFA + step) & 0xFFFFFFFF for step in steps)]
+    assert hosts == sorted(wanted)
+
+
+def test_an_engine_says_who_answers():
+    frames = [ethernet(packet) for packet in (
+        ip("10.0.0.5", "192.0.2.1", 17, udp(1000, 53)), ip("192.0.2.1", "10.0.0.5", 17,
+                                                           udp(53, 1000)))] + [b""]
+    chunk = Chunk.from_frames(frames, range(3))
+    reply = np.full(3, 7, np.uint8)
+    with fwcore.Engine(load("plain")) as engine:
+        engine.process(chunk, reply=reply)
+        assert reply.tolist() == [0, 1, 0]
+        with pytest.raises(ValueError, match="reply: its length differs"):
+            engine.process(chunk, reply=reply[:2].copy())
+    assert len(parse_columns(chunk)) == 3
