@@ -22,6 +22,9 @@ SEED ?=
 KIND ?=
 INPUT ?=
 TARGET ?=
+BRIEF ?=
+CHANGED ?=
+WITHIN ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,10 +61,11 @@ fuzz: $(VENV)/test
 	    $(if $(INPUT),--input $(INPUT)) $(TARGET)
 
 sanitize: $(VENV)/test
-	$(BIN)/python tools/sanitize.py
+	$(BIN)/python tools/sanitize.py --jobs $(JOBS) $(if $(BRIEF),--brief)
 
 mutants: $(VENV)/test
-	$(BIN)/python tools/mutants.py --jobs $(JOBS) $(MUTANTS)
+	$(BIN)/python tools/mutants.py --jobs $(JOBS) $(if $(CHANGED),--changed $(CHANGED)) \
+	    $(if $(WITHIN),--within $(WITHIN)) $(MUTANTS)
 
 docs: $(VENV)/docs
 	$(BIN)/mkdocs build --strict

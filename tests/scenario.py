@@ -48,6 +48,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from twin import changed, config_of
+
 FOLDER = Path(__file__).parent / "scenarios"
 FILES = "[0-8]*.toml"
 """Those of shaping, 90 and on, have a notation of their own: shaping_scenario.py."""
@@ -447,22 +449,13 @@ def _operate(engine: Any, step: Operation) -> str:
     return ""
 
 
-def twin_config(reference: Any, settings: Any) -> Any:
-    """The twin's Config from resolved settings."""
-    names = reference.Config.__dataclass_fields__.keys() - {"policies", "pressure", "base_bytes"}
-    given = {name: settings.value(name) for name in names}
-    return reference.Config(
-        **given, base_bytes=settings.base_pages * PAGE_BYTES,
-        policies=[dict(row) for row in settings.policies],
-        pressure=[dict(row) for row in settings.pressure])
-
-
-def run_twin(scenario: Scenario, reference: Any) -> Story | None:
-    """Through the twin; None where the operator restarts, which the twin cannot."""
+def run_twin(scenario: Scenario) -> Story:
+    """Through the twin; what the settings refuse is not asked of it."""
     import fwcore
+    from fwcore import reference
 
     settings = fwcore.load(**scenario.overrides())
-    firewall = reference.Firewall(twin_config(reference, settings))
+    firewall = reference.Firewall(config_of(settings))
     story = Story()
     for step in steps_of(scenario, settings.buckets):
         if isinstance(step, Packet):
@@ -473,10 +466,9 @@ def run_twin(scenario: Scenario, reference: Any) -> Story | None:
             story.checks.append(
                 {name: found[name] if name != "label" else value
                  for name, value in step.figures.items()})
-        elif step.verb == "restart":
-            return None
         elif not step.outcome.startswith("refused"):
-            firewall.configure(**step.changes)
+            before, settings = settings, settings.replace(**step.changes)
+            getattr(firewall, step.verb)(**changed(before, settings))
     story.transitions = [transition_text(t) for t in firewall.transitions]
     story.events = events_text(firewall.events)
     story.kinds = [event["kind"] for event in firewall.events]

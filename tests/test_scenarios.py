@@ -40,10 +40,7 @@ def test_one_call_or_many_is_the_same(row):
 
 @pytest.mark.parametrize("row", RUNS)
 def test_the_twin_does_what_the_scenario_says(row):
-    reference = pytest.importorskip("fwcore.reference", reason="the twin is not built yet")
-    story = notation.run_twin(row, reference)
-    if story is None:
-        pytest.skip("the twin has no restart")
+    story = notation.run_twin(row)
     assert notation.differences(row, story, fwcore.load(**row.overrides()).buckets) == []
     assert story.outcome == notation.run_engine(row).outcome
 

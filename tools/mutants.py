@@ -1,7 +1,7 @@
 """Each listed change of the code must turn a test red: tests/mutants.toml.
 
     python tools/mutants.py [NAME ...] [--changed BASE] [--tests "PATHS"] [--jobs 2]
-                            [--seconds 180]
+                            [--seconds 180] [--within SECONDS]
 
 A mutant is applied in a built copy of the project, the extensions are built again where it is in
 them (-O1: quick), and the tests run until the first failure. Red, a crash or a time-out kills it.
@@ -10,11 +10,13 @@ be green without a change; otherwise nothing is said about the mutants, and the 
 
 A mutant may name the tests that kill it; without, those of TESTS have to. ``--changed BASE`` tries
 those of the files that differ from the commit BASE only: what a change of them has to answer for.
+``--within`` begins no other mutant after so many seconds, and says how many were left.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import queue
 import signal
@@ -137,8 +139,10 @@ class Bench:
             path.write_text(original)
 
 
-def work(bench: Bench, todo: queue.SimpleQueue[Mutant], survivors: list[str]) -> None:
-    while True:
+def work(
+    bench: Bench, todo: queue.SimpleQueue[Mutant], survivors: list[str], until: float,
+) -> None:
+    while time.monotonic() < until:
         try:
             mutant = todo.get_nowait()
         except queue.Empty:
@@ -152,7 +156,8 @@ def work(bench: Bench, todo: queue.SimpleQueue[Mutant], survivors: list[str]) ->
 
 
 def run(mutants: Sequence[Mutant], tests: list[str], jobs: int, seconds: float,
-        told: bool) -> int:
+        told: bool, within: float) -> int:
+    until = time.monotonic() + within
     # Python's first, out of the build without a change; then every one builds for itself.
     todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
     for mutant in sorted(mutants, key=lambda mutant: mutant.compiled):
@@ -170,7 +175,7 @@ def run(mutants: Sequence[Mutant], tests: list[str], jobs: int, seconds: float,
         if why := benches[0].red(every):
             print(f"mutants: the tests are red without a change: {why}")
             return 2
-        threads = [threading.Thread(target=work, args=(bench, todo, survivors))
+        threads = [threading.Thread(target=work, args=(bench, todo, survivors, until))
                    for bench in benches]
         for thread in threads:
             thread.start()
@@ -178,7 +183,8 @@ def run(mutants: Sequence[Mutant], tests: list[str], jobs: int, seconds: float,
             thread.join()
     for survivor in survivors:
         print(f"survived: {survivor}")
-    print(f"mutants: {len(survivors)} survived")
+    left = f", {todo.qsize()} not tried in {within:.0f} s" if todo.qsize() else ""
+    print(f"mutants: {len(survivors)} survived{left}")
     return 1 if survivors else 0
 
 
@@ -189,6 +195,8 @@ def main() -> int:
     parser.add_argument("--tests", help="test files, between spaces")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=180, help="for the tests of a mutant")
+    parser.add_argument("--within", type=float, default=math.inf,
+                        help="seconds after which none is begun")
     options = parser.parse_args()
     mutants = load()
     unknown = set(options.names) - {mutant.name for mutant in mutants}
@@ -206,7 +214,8 @@ def main() -> int:
             return 0
     tests = options.tests.split() if options.tests else [
         name for name in TESTS if (ROOT / name).exists()]
-    return run(chosen, tests, options.jobs, options.seconds, bool(options.tests))
+    return run(chosen, tests, options.jobs, options.seconds, bool(options.tests),
+               options.within)
 
 
 if __name__ == "__main__":
