@@ -104,15 +104,24 @@ def test_a_broken_law_is_found_by_the_engine_alone(monkeypatch):
         bulk.run(3)
 
 
+def never_ends():
+    while True:
+        pass
+
+
 @pytest.mark.parametrize("deed, told", [
     (lambda: os.kill(os.getpid(), signal.SIGTERM), "signal 15"),
-    (lambda: time.sleep(60), "hang: no end after 1 s"),
+    (never_ends, "hang: no end after 1 s of work"),
     (lambda: {}["x"], "KeyError: 'x' (test_simulation.py:"),
     (lambda: None, ""),
 ])
 def test_what_becomes_of_a_deed(deed, told):
-    found = shrink.failure_of(deed, 1 if told.startswith("hang") else 20)
+    found = shrink.failure_of(deed, 1 if deed is never_ends else 20)
     assert found.startswith(told) and bool(found) == bool(told)
+
+
+def test_what_only_waits_hangs_too():
+    assert shrink.failure_of(lambda: time.sleep(60), 5, wait=0.5).startswith("hang")
 
 
 def test_the_program_says_its_seed_first_and_what_it_did_last():

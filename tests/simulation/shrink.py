@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import resource
 import select
 import signal
 import time
@@ -17,15 +18,20 @@ from typing import Any
 
 from simulation.case import Case
 
-HANG_S = 60.0
+HANG_S = 60  # of the processor's time: a machine may be busy with something else
+WAIT_S = 20 * HANG_S  # for what does not even work
 
 
-def failure_of(deed: Callable[[], Any], seconds: float = HANG_S) -> str:
-    """What becomes of a deed in a child: "" or its error, the signal that killed it, a hang."""
+def failure_of(deed: Callable[[], Any], seconds: int = HANG_S, wait: float = WAIT_S) -> str:
+    """What becomes of a deed in a child: "" or its error, the signal that killed it, a hang.
+
+    ``seconds`` of the processor's time are its own, ``wait`` seconds may pass.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         text = ""
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         try:
             deed()
         except BaseException as error:
@@ -34,14 +40,14 @@ def failure_of(deed: Callable[[], Any], seconds: float = HANG_S) -> str:
         os._exit(0)
     os.close(writer)
     text, ended = "", False
-    if select.select([reader], [], [], seconds)[0]:
+    if select.select([reader], [], [], wait)[0]:
         text, ended = os.read(reader, 65_536).decode(errors="replace"), True
     os.close(reader)
     if not ended:
         os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
-    if not ended:
-        return f"hang: no end after {seconds:.0f} s"
+    if not ended or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+        return f"hang: no end after {seconds} s of work"
     return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else text
 
 
@@ -65,7 +71,7 @@ def smallest(case: Case, failure: str, seconds: float = 120.0) -> tuple[Case, st
     Any difference is taken for the one looked for: with fewer packets another figure shows first.
     """
     deadline = time.monotonic() + seconds
-    hang_s = 3.0 if failure.startswith("hang") else HANG_S
+    hang_s = HANG_S // 10 if failure.startswith("hang") else HANG_S
     wanted = failure.split()[0]
 
     def fails(candidate: Case) -> str:
