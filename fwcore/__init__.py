@@ -9,7 +9,8 @@
 Names are loaded when they are first used, so that ``import fwcore`` costs nothing.
 """
 
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,26 @@ _HOME = {
     "FwcoreError": "fwcore.errors",
 }
 __all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - strings all the same
+
+
+class _Unbuilt:
+    """Asked last of all finders, so that a checkout that was not built says what it is."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, _target: Any = None) -> None:
+        """Raises ImportError for our own extension modules: nobody before found them."""
+        if path is not None and name in EXTENSIONS:
+            _refuse(name)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ImportError(
+        f"{name} is not built in {__path__[0]}: this is a checkout. Build it (pip install"
+        " --editable .), or start elsewhere to use the fwcore that is installed", name=name)
+
+
+EXTENSIONS = ("fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._bare")
+sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,3 +27,13 @@ class LawBroken(FwcoreError):
     """Two independent sources of one figure disagree: a defect of fwcore."""
 
     exit_code = 5
+
+
+class OutputError(FwcoreError):
+    """An output cannot be written; the message names it."""
+
+
+class PipeClosed(OutputError):
+    """Whoever read an output has gone; 141 is what SIGPIPE would have given (128 + 13)."""
+
+    exit_code = 141

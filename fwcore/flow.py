@@ -58,8 +58,8 @@ def parse(text: str) -> Flow:
         raise FwcoreError(f"flow {text!r}: write it like {EXAMPLE}")
     protocol, _, zone = protocol.partition("@")
     number = _protocol(protocol, text)
-    if zone and not zone.isdecimal():
-        raise FwcoreError(f"flow {text!r}: zone {zone!r} is no number")
+    if zone and not (zone.isdecimal() and len(zone) <= 5):
+        raise FwcoreError(f"flow {text!r}: zone {zone[:20]!r} is no VLAN")
     ends_found = _endpoint(first, number, text), _endpoint(second, number, text)
     flow = Flow(*ends_found, number, int(zone or 0))
     if flow.initiator.address.version != flow.responder.address.version:
@@ -90,6 +90,6 @@ def _endpoint(part: str, protocol: int, text: str) -> Endpoint:
         raise FwcoreError(f"flow {text!r}: {name!r} is no address{hint}") from None
     if not port and protocol in WITH_PORTS:
         raise FwcoreError(f"flow {text!r}: {name} lacks its port, like {EXAMPLE}")
-    if port and not (port.isdecimal() and int(port) < 65536):
+    if port and not (port.isdecimal() and len(port) <= 5 and int(port) < 65536):
         raise FwcoreError(f"flow {text!r}: port {port!r} is not 0-65535")
     return Endpoint(address, int(port or 0))

@@ -6,24 +6,36 @@ A run may take hours; a missing directory or an extra that is not installed is s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fwcore.errors import FwcoreError, MissingExtra
+from fwcore.outfile import Named, check_apart
 
 TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg")
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
     "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": (),
-    "sessions": (), "victims": TABLES, "timeline": TABLES,
+    "sessions": (), "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
 }  # fmt: skip
+STREAMS = ("json", "write", "output")     # may be "-"
 
 
-def check_outputs(outputs: Mapping[str, str]) -> None:
-    """Raises FwcoreError for the first path (by name of its output) that cannot be written."""
+def check_outputs(outputs: Mapping[str, str], inputs: Iterable[Named] = ()) -> None:
+    """Raises FwcoreError for the first path (by name of its output) that cannot be written.
+
+    Also for one that is an input or another output. ``inputs``: what each is called, its path.
+    """
+    named = [(f"--{name}" if name != "output" else "FILE", path) for name, path in outputs.items()]
+    if "-" not in outputs.values():
+        named.insert(0, ("standard output", "-"))
+    check_apart(named, inputs)
     for name, path in outputs.items():
         if path == "-":
+            if name not in STREAMS:
+                raise FwcoreError(f"--{name} -: standard output takes JSON or a capture only; name"
+                                  " a file")
             continue
         _check_path(path)
         ending = Path(path).suffix.lower()

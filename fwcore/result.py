@@ -19,20 +19,22 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fwcore import shape
 from fwcore.errors import FwcoreError, MissingExtra
+from fwcore.outfile import Output
 
 Table = np.ndarray | Callable[[], np.ndarray]
 """A table of a result, or what makes it: millions of sessions are copied when somebody asks."""
 
 SCHEMA = 1
-EXIT_DONE, EXIT_FAULT, EXIT_EXPECTATION, EXIT_LAW, EXIT_INTERRUPTED = 0, 3, 4, 5, 130
+EXIT_DONE, EXIT_LOST, EXIT_FAULT, EXIT_LAW = 0, 2, 3, 5
+EXIT_INTERRUPTED = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGPIPE": 141}
 ROW_TABLES = ("victims", "events", "transitions", "hosts", "policies", "inputs")
 JSON_MEMBER = "result_json"
 CAPTURES = tuple(map(bytes.fromhex, (  # first bytes of pcap (us, ns; both orders) and pcapng
@@ -104,11 +106,17 @@ class Result(Section):
 
     @property
     def exit_code(self) -> int:
-        """What a command line returns: 0, 3 a capture's fault, 5 a broken law, 130 interrupted."""
+        """What a command line returns, the gravest first.
+
+        5 a broken law; 130, 143, 129, 141 interrupted by INT, TERM, HUP, or a closed pipe; 2 an
+        output that could not be written; 3 a capture's fault; 0.
+        """
         if not all(self._data.get("laws", {}).values()):
             return EXIT_LAW
         if self._data.get("interrupted"):
-            return EXIT_INTERRUPTED
+            return EXIT_INTERRUPTED.get(self._data.get("interrupted_by", ""), 130)
+        if self._data.get("lost"):
+            return EXIT_LOST
         if any(row.get("fault") for row in self._data.get("inputs", ())):
             return EXIT_FAULT
         return EXIT_DONE
@@ -125,6 +133,11 @@ class Result(Section):
             f" peak {data.get('sessions', {}).get('peak', 0):,}; conserve {mode},"
             f" {transitions} transitions; outcome {data.get('outcome')}>"
         )
+
+    def with_lost(self, path: str, message: str) -> Result:
+        """The same, with one more output that could not be written."""
+        lost = [*self._data.get("lost", ()), {"path": path, "message": message}]
+        return Result({**self._data, "lost": lost}, self._tables)
 
     # -- tables ---------------------------------------------------------------------------------
 
@@ -178,25 +191,22 @@ class Result(Section):
         """The result as JSON text; written to `path` when one is given."""
         text = json.dumps(self._data, indent=indent, default=plain) + "\n"
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            with Output(path) as output:
+                output.write(text.encode())
         return text
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Result:
         """A Result from `to_json`'s text; FwcoreError when it is something else."""
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise FwcoreError(f"not a result: {error}") from None
-        return cls(_checked(data))
+        return cls(_read(text))
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes the state file: this result and its tables."""
         text = np.frombuffer(self.to_json(indent=0).encode(), dtype=np.uint8)
-        with open(path, "wb") as file:
-            tables: dict[str, Any] = {JSON_MEMBER: text}
-            tables |= {name: self._table(name) for name in self._tables}
-            np.savez_compressed(file, **tables)
+        tables: dict[str, Any] = {JSON_MEMBER: text}
+        tables |= {name: self._table(name) for name in self._tables}
+        with Output(path) as output:
+            np.savez_compressed(output.file, **tables)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
@@ -211,18 +221,25 @@ class Result(Section):
             if raw[:2] == b"PK":
                 return cls._from_state(raw)
             return cls.from_json(raw)
-        except (FwcoreError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        except FwcoreError as error:
             raise FwcoreError(
                 f"{path}: neither a result (--json) nor a state file (--state): {error}"
             ) from None
 
     @classmethod
     def _from_state(cls, raw: bytes) -> Result:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as members:
-            if JSON_MEMBER not in members:
-                raise FwcoreError(f"no {JSON_MEMBER} in the archive")
-            tables = {name: members[name] for name in members.files if name != JSON_MEMBER}
-            return cls(_checked(json.loads(members[JSON_MEMBER].tobytes())), tables)
+        try:
+            with np.load(io.BytesIO(raw), allow_pickle=False) as members:
+                tables = {name: members[name] for name in members.files}
+        except Exception as error:     # of zipfile, zlib and NumPy: the archive is what is wrong
+            raise FwcoreError(f"a damaged archive: {str(error)[:200]}") from None
+        text = tables.pop(JSON_MEMBER, None)
+        if not isinstance(text, np.ndarray):
+            raise FwcoreError(f"no {JSON_MEMBER} in the archive")
+        for name, table in tables.items():
+            if not isinstance(table, np.ndarray) or table.ndim != 1:
+                raise FwcoreError(f"{name} in the archive is no table")
+        return cls(_read(text.tobytes()), tables)
 
 
 def timeline_columns(timeline: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -259,11 +276,19 @@ def _columns_to_array(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     return table
 
 
-def _checked(data: Any) -> dict[str, Any]:
+def _read(text: str | bytes) -> dict[str, Any]:
+    """The result that a JSON text is; FwcoreError with the place where it is none."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise FwcoreError(f"not a result: {error}") from None
+    except RecursionError:
+        raise FwcoreError("not a result: nested too deeply") from None
     if not isinstance(data, dict) or "schema" not in data:
         raise FwcoreError("the JSON has no 'schema'")
     if data["schema"] != SCHEMA:
         raise FwcoreError(f"its schema is {data['schema']}, this fwcore reads {SCHEMA}")
+    shape.check(data, shape.RESULT)
     return data
 
 

@@ -1,35 +1,37 @@
-"""What the command line needs of a terminal: colours or not, a progress line, where JSON goes.
+"""What the command line needs of a terminal: colours or not, a progress line, two doors.
 
 Colours and progress appear on a terminal only; ``NO_COLOR`` (any value, no-color.org) and
-``TERM=dumb`` switch colours off. Results go to standard output, everything else to standard error.
+``TERM=dumb`` switch colours off. Results go to standard output (``say``), everything else to
+standard error (``note``), and what is not printable goes through neither.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Any
+from contextlib import suppress
+from typing import IO, Any, Self
+
+from fwcore.errors import OutputError, PipeClosed
+from fwcore.escape import shown, visible
 
 REDRAW_S = 0.1
 BAR_WIDTH = 24
 
 
-def colours(stream: IO[str]) -> bool:
+def colours(stream: IO[str] | None) -> bool:
     """Whether to colour what goes to this stream."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return stream.isatty()
+    return stream is not None and stream.isatty()
 
 
 def writes_blocks(stream: Any) -> bool:
     """Whether the stream's encoding has block characters."""
     try:
         "█▁░┈→·".encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
+    except (AttributeError, UnicodeEncodeError, LookupError):
         return False
     return True
 
@@ -46,23 +48,21 @@ class Progress:
     """One line on standard error: share, packets, rate, time left. Silent in a pipe.
 
     Called as ``progress(packets, done, total)`` - packets so far, and how far of how much (bytes,
-    or packets; total 0 is unknown). Returns True once the user asked to stop.
+    or packets; total 0 is unknown). A terminal that goes away (HUP) only ends the line.
     """
 
     def __init__(self, quiet: bool = False, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._shown = not quiet and self._stream.isatty()
+        self._stream: Any = stream or sys.stderr
+        self._shown = not quiet and self._stream is not None and self._stream.isatty()
         self._blocks = writes_blocks(self._stream)
         self._start = self._last = time.monotonic()
-        self.stopped = False
         self._drawn = False
 
-    def __call__(self, packets: int, done: int = 0, total: int = 0) -> bool:
+    def __call__(self, packets: int, done: int = 0, total: int = 0) -> None:
         now = time.monotonic()
         if self._shown and now - self._last >= REDRAW_S:
             self._last = now
             self._draw(packets, done, total, now - self._start)
-        return self.stopped
 
     def _draw(self, packets: int, done: int, total: int, elapsed: float) -> None:
         from fwcore import units
@@ -74,42 +74,73 @@ class Progress:
             full, empty = ("█", "░") if self._blocks else ("#", "-")
             parts.insert(0, f"{full * filled}{empty * (BAR_WIDTH - filled)} {part:4.0%}")
             parts.append(f"{units.seconds(elapsed / part - elapsed)} left")
-        self._stream.write("\r\x1b[K" + "  ".join(parts))
-        self._stream.flush()
+        self._write("\r\x1b[K" + "  ".join(parts))
         self._drawn = True
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._shown = False
 
     def close(self) -> None:
         """Clears the line."""
         if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._write("\r\x1b[K")
             self._drawn = False
 
-    @contextmanager
-    def interruptible(self) -> Iterator[Progress]:
-        """Within: the first Ctrl-C asks to stop after the chunk, the second stops at once."""
+    def __enter__(self) -> Self:
+        return self
 
-        def ask(_number: int, _frame: Any) -> None:
-            self.stopped = True
-            signal.signal(signal.SIGINT, before)
-
-        before = signal.getsignal(signal.SIGINT)
-        try:
-            signal.signal(signal.SIGINT, ask)
-        except ValueError:  # not the main thread: Ctrl-C goes elsewhere
-            before = None
-        try:
-            yield self
-        finally:
-            if before is not None:
-                signal.signal(signal.SIGINT, before)
-            self.close()
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
-def write_text(target: str, text: str) -> None:
-    """`text` to a file, or to standard output for "-"."""
-    if target == "-":
-        sys.stdout.write(text)
+def say(text: str) -> None:
+    """A result to standard output, at once. Raises OutputError, PipeClosed when nobody reads it."""
+    stream = sys.stdout
+    if not text:
         return
-    with open(target, "w", encoding="utf-8") as file:
-        file.write(text)
+    if stream is None:
+        raise OutputError("standard output is closed: nothing can be written to it")
+    text = shown(text, colours(stream))
+    encoding = stream.encoding or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except BrokenPipeError:
+        silence()
+        raise PipeClosed("standard output: nobody reads it any more") from None
+    except OSError as error:
+        silence()
+        raise OutputError(f"standard output: writing failed ({error.strerror})") from None
+
+
+def note(text: str) -> None:
+    """One line to standard error; lost where that is closed."""
+    stream = sys.stderr
+    if stream is None:
+        return
+    line = visible(" ".join(text.split()))
+    encoding = stream.encoding or "utf-8"
+    with suppress(OSError, ValueError):
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+
+
+def silence() -> None:
+    """Standard output goes nowhere from here on: no second complaint when the process ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def hold_streams() -> None:
+    """Takes the places of closed standard streams, so that no file opened later stands there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)      # the lowest number that is free: this one

@@ -18,7 +18,7 @@ from fwcore._capture import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures, stream
 from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution
-from fwcore.capture.stream import ZSTD_BYTES, zstd_module
+from fwcore.capture.stream import ZSTD_BYTES, StreamSource, zstd_module
 from fwcore.errors import MissingExtra
 
 zstd = zstd_module()
@@ -190,7 +190,6 @@ def test_resolution_fits_64_bits():
     (block("<", 6, struct.pack("<5I", 0, 0, 0, 5, 5) + b"abcd"), "more captured bytes"),
     (block("<", 6, struct.pack("<5I", 0, 0, 0, 300_000, 5) + b"abcd"), "longer than"),
     (block("<", 1, b"abcd"), "at least 20"),
-    (block("<", 1, bytes(8) + option("<", 9, b"ab")), "if_tsresol"),
     (block("<", 1, bytes(8) + b"\x09\0\xff\0"), "reaches past"),
     (section(major=2), "version 2.0"),
     (block("<", 0x0A0D0D0A, b"\1\2\3\4"), "byte-order mark"),
@@ -205,6 +204,44 @@ def test_pcapng_damage(capture, bad, words):
     assert reader.fault.packet == 1
     assert words in reader.fault.message
     assert str(reader.fault).startswith(f"{reader.path}: byte {len(start)}: ")
+
+
+@pytest.mark.parametrize("code, size, words", [
+    (9, 0, "if_tsresol has 0 bytes"), (9, 2, "if_tsresol has 2 bytes"),
+    (14, 4, "if_tsoffset has 4 bytes"), (14, 12, "if_tsoffset has 12 bytes")])
+def test_pcapng_options_of_a_wrong_length_are_as_good_as_none(capture, code, size, words):
+    """Wireshark reads on in microseconds and without an offset; so do we, and say so."""
+    odd = block("<", 1, bytes(8) + option("<", code, b"\7" * size))
+    reader = open_capture(capture(section() + interface() + odd + enhanced(b"a", 5, number=1)))
+    assert [(row[0], row[2]) for row in rows(reader)] == [(b"a", 5000)]
+    assert reader.fault is None
+    assert len(reader.notes) == 1 and reader.notes[0].startswith(f"interface 1: {words}")
+    many = open_capture(capture(section() + odd * 100 + enhanced(b"a", 5)))
+    assert len(rows(many)) == 1 and len(many.notes) == 10
+    filtered = open_capture(reader.path, filter="ip")
+    assert not rows(filtered) and len(filtered.notes) == 10
+
+
+def test_a_record_of_any_size_is_copied_a_few_times_at_most():
+    """A new room is at least twice as large: 60 MiB of one block are gathered in a few of them."""
+    source = StreamSource(io.BytesIO(bytes(60 << 20)), b"\x0a\x0d\x0d\x0a", close=False)
+    rooms = set()
+    while source.more(0):
+        rooms.add(len(source._room))
+    assert len(source.data) == (60 << 20) + 4 and 2 <= len(rooms) <= 8
+    held = source.data
+    assert not source.more(5) and source.data is held and source.base == 0
+
+
+def test_what_was_handed_out_stays(monkeypatch):
+    """Chunks keep their bytes while the room they are in is filled behind them."""
+    monkeypatch.setattr("fwcore.capture.stream.BLOCK_BYTES", 4)
+    source = StreamSource(io.BytesIO(bytes(range(4, 250))), bytes(range(4)), close=False)
+    seen = []
+    while source.more(len(source.data)):
+        seen.append(source.data)
+        assert not source.data.flags.writeable
+    assert b"".join(part.tobytes() for part in seen) == bytes(range(250))
 
 
 def test_pcapng_many_interfaces(capture):

@@ -10,6 +10,7 @@ from scapy.utils import RawPcapReader
 from test_capture import FRAMES, rows
 
 from fwcore.capture import CaptureError, Chunk, PcapWriter, open_capture
+from fwcore.errors import OutputError
 
 TIMES = [0, 1, 10**9 - 1, 1_700_000_000_123_456_789, 5, (2**32 - 1) * 10**9 + 999_999_999]
 
@@ -57,5 +58,5 @@ def test_what_does_not_fit(tmp_path):
         outside.captured[0] = 9
         with pytest.raises(CaptureError, match="not there"):
             writer.write(outside)
-    with pytest.raises(CaptureError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         PcapWriter(str(tmp_path / "none" / "out.pcap"))

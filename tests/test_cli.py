@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from fwcore import cli, terminal
+from fwcore.cli import given
 from fwcore.errors import FwcoreError
+from fwcore.interruption import Interrupted, Interruption
 from fwcore.result import Result
 
 
@@ -39,8 +41,8 @@ def played(monkeypatch):
         made.given, made.more, made.overrides = given, list(more), overrides
         return made
 
-    monkeypatch.setattr(cli, "_settings", settings)
-    monkeypatch.setattr(cli, "_replay", replay)
+    monkeypatch.setattr("fwcore.cli.given.settings", settings)
+    monkeypatch.setattr("fwcore.cli.running.replay", replay)
     return box
 
 
@@ -126,7 +128,7 @@ def test_errors_carry_their_exit_code(run, played, monkeypatch):
     def fail(*_args, **_more):
         raise FwcoreError("setting x\nis wrong")
 
-    monkeypatch.setattr(cli, "_settings", fail)
+    monkeypatch.setattr("fwcore.cli.given.settings", fail)
     assert run("replay", "x") == (2, "", "fwcore: setting x is wrong\n")
 
 
@@ -144,18 +146,18 @@ def test_compare(run, played, tmp_path):
 
 
 def test_a_variant_may_name_a_file_and_values_with_commas(played, tmp_path):
-    made = cli._variant("my.toml,ips_trigger=conserve,buffer,av_failopen=off", {})
+    made = given.variant("my.toml,ips_trigger=conserve,buffer,av_failopen=off", {})
     assert made.overrides == {"file": "my.toml"}
     assert made.more == ["ips_trigger=conserve,buffer", "av_failopen=off"]
 
 
 def test_pressure_as_text():
-    assert cli._pressure("at_s=1.5 owner=base add_bytes=-4096") == {
+    assert given.pressure_row("at_s=1.5 owner=base add_bytes=-4096") == {
         "at_s": 1.5, "owner": "base", "add_bytes": -4096}  # fmt: skip
-    assert cli._pressure("at_s=0, add_bytes=-8MiB") == {"at_s": 0, "add_bytes": -(8 << 20)}
-    assert cli._pressure("fail_every=3") == {"fail_every": 3}
+    assert given.pressure_row("at_s=0, add_bytes=-8MiB") == {"at_s": 0, "add_bytes": -(8 << 20)}
+    assert given.pressure_row("fail_every=3") == {"fail_every": 3}
     with pytest.raises(FwcoreError, match="is not KEY=VALUE"):
-        cli._pressure("fail_every")
+        given.pressure_row("fail_every")
 
 
 def every_command():
@@ -213,7 +215,7 @@ def test_progress_on_a_terminal_and_nothing_in_a_pipe(monkeypatch):
     master, slave = pty.openpty()
     with os.fdopen(slave, "w", encoding="utf-8") as stream:
         progress = terminal.Progress(stream=stream)
-        assert progress(500_000, 25, 100) is False
+        progress(500_000, 25, 100)
         progress.close()
         written = os.read(master, 4096).decode()
     assert "25%" in written and "500 k packets" in written and "left" in written
@@ -221,18 +223,22 @@ def test_progress_on_a_terminal_and_nothing_in_a_pipe(monkeypatch):
         assert not terminal.Progress(stream=pipe)._shown
 
 
-def test_the_first_ctrl_c_asks_the_second_stops():
+def test_the_first_signal_asks_the_second_stops():
     import signal
 
     # Started in the background of a script, a process ignores SIGINT: begin from Python's own.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with terminal.Progress(quiet=True).interruptible() as progress:
-            assert progress(1) is False
-            signal.raise_signal(signal.SIGINT)
-            assert progress(2) is True
-            with pytest.raises(KeyboardInterrupt):
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(Interrupted, match="SIGTERM"), interruption.waiting():
+                pass
+            with pytest.raises(Interrupted, match="SIGINT"):
                 signal.raise_signal(signal.SIGINT)
+        with (Interruption() as interruption, pytest.raises(Interrupted, match="SIGHUP"),
+              interruption.waiting()):
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -252,7 +258,7 @@ def test_a_defect_is_one_line_too(run, played, monkeypatch):
     def fail(*_args, **_more):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(cli, "_replay", fail)
+    monkeypatch.setattr("fwcore.cli.running.replay", fail)
     monkeypatch.delenv("FWCORE_DEBUG", raising=False)
     code, out, err = run("replay", "x", "-q")
     assert (code, out) == (1, "") and err.startswith(
@@ -367,7 +373,8 @@ def test_standard_input_is_not_compared(run, played):
 def test_bench_help_names_every_benchmark():
     from fwcore.bench.cases import CASES
 
-    said = " ".join(cli.bench.help.split()).partition("Benchmarks: ")[2].partition(".")[0]
+    text = " ".join(cli.app.commands["bench"].help.split())
+    said = text.partition("Benchmarks: ")[2].partition(".")[0]
     assert said.split(", ") == list(CASES)
 
 

@@ -15,7 +15,8 @@ import pytest
 from fwcore.capture import Chunk, open_capture
 from fwcore.capture.synth import make
 from fwcore.errors import CaptureError, FwcoreError, SettingsError
-from fwcore.replay import Pace, Timing, replay
+from fwcore.replay import Timing, replay
+from fwcore.replay.pace import Pace
 from fwcore.result import Result
 from fwcore.settings import load
 
@@ -57,7 +58,6 @@ def test_pace_does_not_matter():
     assert paced["outcome"] == plain["outcome"]
     assert paced["duration_ns"] == WEB_NS // 1000
     assert paced["speed.wall_s"] >= 0.4
-    assert paced["speed.wall_s"] > plain["speed.wall_s"]
     assert set(paced["pace"]) == {"late_packets", "max_late_ns", "median_late_ns"}
     assert paced["pace.max_late_ns"] > 0
     assert paced["pace.late_packets"] <= WEB_PACKETS

@@ -7,9 +7,9 @@ import fake
 import numpy as np
 import pytest
 
-from fwcore import units
+from fwcore import rows, units
 from fwcore.errors import FwcoreError, MissingExtra
-from fwcore.report import facts, graph, plot, tables, text
+from fwcore.report import facts, graph, plot, text
 from fwcore.result import Result
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -147,23 +147,23 @@ def test_figures(made, expected):
 
 def test_tables_as_files(result, tmp_path):
     csv = tmp_path / "v.csv"
-    assert tables.write(result.array("victims"), csv) == 400
+    assert rows.write(result.array("victims"), csv) == 400
     lines = csv.read_text().splitlines()
     assert lines[0].startswith("packet,created_packet,key,cause") and len(lines) == 401
     pytest.importorskip("pyarrow")
     import pyarrow.parquet
 
     parquet = tmp_path / "v.parquet"
-    tables.write(result.array("victims"), parquet)
+    rows.write(result.array("victims"), parquet)
     assert pyarrow.parquet.read_table(parquet).column("cause")[0].as_py() == "tension"
 
 
 def test_tables_say_what_they_can_write(result, tmp_path, monkeypatch):
     with pytest.raises(FwcoreError, match=r"\.csv or \.parquet"):
-        tables.write(result.array("victims"), tmp_path / "v.xlsx")
+        rows.write(result.array("victims"), tmp_path / "v.xlsx")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"fwcore\[parquet\]"):
-        tables.write(result.array("victims"), tmp_path / "v.parquet")
+        rows.write(result.array("victims"), tmp_path / "v.parquet")
 
 
 def test_picture(result, tmp_path):

@@ -75,7 +75,7 @@ def test_a_table_is_made_when_it_is_asked_for_and_once(tmp_path):
         made.append(1)
         return np.arange(3)
 
-    lazy = Result({"schema": 1}, {"sessions": sessions})
+    lazy = Result(fake.make(), {"sessions": sessions})
     assert "sessions" in lazy.arrays
     assert lazy.to_json() and not made
     assert lazy.array("sessions").tolist() == list(lazy.iter_sessions()) == [0, 1, 2]

@@ -9,7 +9,7 @@ import pytest
 from scapy.all import ICMP, IP, TCP, UDP, Ether, IPv6, RawPcapReader
 
 from fwcore.capture import synth
-from fwcore.errors import CaptureError, SettingsError
+from fwcore.errors import OutputError, SettingsError
 
 NAMES = list(synth.WORKLOADS)
 VARIANTS = [(name, {}) for name in NAMES] + [
@@ -339,7 +339,7 @@ def test_standard_output_is_a_path(monkeypatch):
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(CaptureError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         synth.to_pcap(tmp_path / "missing" / "w.pcap", small("web", 10))
 
 

@@ -31,6 +31,7 @@ from fwcore.bench import guard
 from fwcore.bench.cases import CASES, Case
 from fwcore.bench.guard import Finding, Record
 from fwcore.errors import FwcoreError
+from fwcore.outfile import Output
 from fwcore.words import nearest
 
 RUNS = 5
@@ -284,8 +285,6 @@ def as_markdown(found: Sequence[Finding], lines: Sequence[str]) -> str:
 
 
 def write_text(path: str, text: str) -> None:
-    """Raises FwcoreError."""
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FwcoreError(f"{path}: cannot be written ({error.strerror})") from None
+    """A whole file, in its place when it is written. Raises OutputError."""
+    with Output(path) as output:
+        output.write(text.encode())

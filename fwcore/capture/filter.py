@@ -169,7 +169,7 @@ class Filter:
 
     def _port(self) -> int:
         word = self._peek()
-        if not (word.isascii() and word.isdigit() and int(word) <= 65535):
+        if not (word.isascii() and word.isdigit() and len(word) <= 5 and int(word) <= 65535):
             raise self._error("expected a port number, 0 to 65535")
         self._i += 1
         return int(word)
@@ -207,6 +207,10 @@ class FilteredReader:
     def fault(self) -> Fault | None:
         """That of the capture: its ``packet`` counts the frames before it, matching or not."""
         return self.inner.fault
+
+    @property
+    def notes(self) -> list[str]:
+        return getattr(self.inner, "notes", [])
 
     @property
     def position_bytes(self) -> int:

@@ -56,6 +56,7 @@ class NativeReader(ABC):
         self.chunk_size = chunk_size
         self.packets = 0
         self.fault: Fault | None = None
+        self.notes: list[str] = []     # what was read on over; not in the way of any packet
         self.compression = source.compression
         self.format = ""
         self._source: Source | None = source

@@ -26,6 +26,8 @@ INTERFACE_BYTES = 20
 ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 OPTION_TSRESOL = 9
 OPTION_TSOFFSET = 14
+MICROSECONDS = b"\x06"        # what if_tsresol is where it is not said
+NOTES_MAX = 10
 NO_LIMIT = 2**32 - 1
 COLUMNS = 7
 
@@ -63,17 +65,23 @@ def options(body: bytes, order: str) -> dict[int, bytes]:
     return found
 
 
-def interface_row(block: bytes, order: str) -> list[int]:
-    """The row of the interface table for an interface block (columns: _scan.pxd); BlockError."""
+def interface_row(block: bytes, order: str, notes: list[str]) -> list[int]:
+    """The row of the interface table for an interface block (columns: _scan.pxd); BlockError.
+
+    An option of a wrong length is as good as none, as Wireshark has it; ``notes`` takes a line.
+    """
     if len(block) < INTERFACE_BYTES:
         raise BlockError(f"an interface block of {len(block)} bytes; it has at least 20")
     link, snaplen = struct.unpack_from(order + "HxxI", block, 8)
     found = options(block[16:-4], order)
-    tsresol = found.get(OPTION_TSRESOL, b"\x06")
+    tsresol = found.get(OPTION_TSRESOL, MICROSECONDS)
     tsoffset = found.get(OPTION_TSOFFSET, bytes(8))
-    if len(tsresol) != 1 or len(tsoffset) != 8:
-        raise BlockError("if_tsresol has 1 byte and if_tsoffset 8, not "
-                         f"{len(tsresol)} and {len(tsoffset)}")
+    if len(tsresol) != 1:
+        notes.append(f"if_tsresol has {len(tsresol)} bytes, not 1: times are read as microseconds")
+        tsresol = MICROSECONDS
+    if len(tsoffset) != 8:
+        notes.append(f"if_tsoffset has {len(tsoffset)} bytes, not 8: no offset is added")
+        tsoffset = bytes(8)
     (offset_s,) = struct.unpack(order + "Q", tsoffset)
     return [link, snaplen or NO_LIMIT, packet_limit(link), *resolution(tsresol[0]), offset_s]
 
@@ -83,6 +91,7 @@ class PcapNgReader(NativeReader):
 
     def _begin(self, source: Source) -> None:
         self.format = "pcapng"
+        self.notes = []
         self._order = "<"
         self._table: Array = np.empty((8, COLUMNS), np.uint64)
         self._interfaces = self._table[:0]
@@ -128,15 +137,19 @@ class PcapNgReader(NativeReader):
                 if not self._whole_section(data, total):
                     return ScanStatus.CUT
             else:
-                self._add(interface_row(data[start : start + total].tobytes(), self._order))
+                self._add(data[start : start + total].tobytes())
         except BlockError as error:
             self._wrong = str(error)
             return ScanStatus.CONTROL
         self._position = start + total
         return None
 
-    def _add(self, row: list[int]) -> None:
+    def _add(self, block: bytes) -> None:
         """One more interface of the section; the table doubles, for a file may have millions."""
+        said: list[str] = []
+        row = interface_row(block, self._order, said)
+        for text in said[: NOTES_MAX - len(self.notes)]:
+            self.notes.append(f"interface {len(self._interfaces)}: {text}")
         count = len(self._interfaces)
         if count == len(self._table):
             self._table = np.concatenate([self._table, np.empty_like(self._table)])

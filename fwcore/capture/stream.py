@@ -1,7 +1,7 @@
 """Where the bytes of a capture come from: a mapped file, or a stream that is decompressed.
 
     regular file      mapped whole; nothing is copied, the chunks keep the map alive
-    .gz, .zst, "-"    blocks of some MiB; what a reader has not consumed is carried over
+    .gz, .zst, "-"    what has come, some MiB at most; what a reader has not consumed stays
 
 Both look the same to a reader: ``data`` is what there is, ``base`` the place of its first byte in
 the (decompressed) capture, and ``more(keep)`` forgets all before ``keep`` and adds what comes next.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import stat
 import sys
 import threading
@@ -27,8 +28,8 @@ from fwcore.capture.chunk import Array
 from fwcore.errors import CaptureError, MissingExtra
 
 BLOCK_BYTES = 1 << 20
-"""Decompressed bytes to gather before a reader sees them: some thousand frames, and few enough to
-stay in the cache."""
+"""Decompressed bytes to gather before a reader sees them, where more come without waiting: some
+thousand frames, and few enough to stay in the cache."""
 
 WINDOW_BYTES = 4 << 20
 """Bytes of a mapped file that are mapped at a time."""
@@ -187,6 +188,8 @@ class StreamSource:
         self._file, self._close, self._first = file, close, first
         self._read_bytes = 0
         self.data: Array = np.empty(0, np.uint8)
+        self._room: Array = np.empty(0, np.uint8)
+        self._begin = self._end = 0          # of what is in the room
         self.base = 0
         self.problem = ""
         self._ended = False
@@ -201,33 +204,51 @@ class StreamSource:
             self._fill = self._read
 
     def _read(self) -> bytes:
-        """The next bytes as they are in the file."""
+        """The next bytes as they are in the file, as soon as there are some."""
         if self._first:
             block, self._first = self._first, b""
         else:
             try:
-                block = self._file.read(READ_BYTES)
+                block = _some(self._file, READ_BYTES)
             except OSError as error:
                 raise StreamError(f"reading failed ({error.strerror})") from error
         self._read_bytes += len(block)
         return block
 
     def more(self, keep: int) -> bool:
-        parts: list[Any] = [self.data[keep:]]
+        self._begin += keep
         added = 0
-        while added < BLOCK_BYTES and not self._ended:
+        while added < BLOCK_BYTES and not self._ended and (not added or _is_ready(self._file)):
             try:
                 part = self._fill()
             except StreamError as error:
                 part, self.problem = b"", str(error)
             self._ended = not part
+            self._append(part)
             added += len(part)
-            parts.append(part)
         if not added:
+            self._begin -= keep
             return False
         self.base += keep
-        self.data = np.frombuffer(b"".join(parts), np.uint8)
+        self.data = self._room[self._begin : self._end]
+        self.data.flags.writeable = False
         return True
+
+    def _append(self, part: bytes) -> None:
+        """Behind what is there: chunks that were handed out keep their bytes.
+
+        A room that is full gives way to one of twice what it still holds, so that a record of any
+        size costs a copy or two of each of its bytes, however small the parts are.
+        """
+        end = self._end + len(part)
+        if end > len(self._room):
+            kept = self._room[self._begin : self._end]
+            self._room = np.empty(2 * (len(kept) + len(part)) + BLOCK_BYTES, np.uint8)
+            self._room[: len(kept)] = kept
+            self._begin, self._end = 0, len(kept)
+            end = len(kept) + len(part)
+        self._room[self._end : end] = np.frombuffer(part, np.uint8)
+        self._end = end
 
     def passed(self, position: int) -> None:
         pass
@@ -241,7 +262,8 @@ class StreamSource:
             self._file.close()
 
     def close(self) -> None:
-        self.data = np.empty(0, np.uint8)
+        self.data = self._room = np.empty(0, np.uint8)
+        self._begin = self._end = 0
         self.release()
 
 
@@ -356,7 +378,13 @@ def open_source(path: str) -> Source:
     Raises CaptureError for what cannot be read at all, MissingExtra for zstd without its package.
     """
     if path == "-":
-        return StreamSource(sys.stdin.buffer, _first_bytes(sys.stdin.buffer), close=False)
+        if sys.stdin is None:
+            raise CaptureError("standard input is closed: name a file, or pipe a capture in")
+        stdin = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)   # what is there, and no more
+        try:
+            return StreamSource(stdin, _first_bytes(stdin), close=False)
+        except OSError as error:
+            raise CaptureError(f"standard input cannot be read ({error.strerror})") from error
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - the source closes it
         kind = os.fstat(file.fileno())
@@ -388,6 +416,23 @@ def open_source(path: str) -> Source:
 def _first_bytes(file: BinaryIO) -> bytes:
     """At least 4 bytes of a stream, unless it is shorter."""
     first = b""
-    while len(first) < 4 and (block := file.read(4 - len(first))):
+    while len(first) < 4 and (block := _some(file, 4 - len(first))):
         first += block
     return first
+
+
+def _some(file: BinaryIO, size: int) -> bytes:
+    """At most ``size`` bytes, as soon as there are any; also where the file does not block."""
+    while True:
+        block: bytes | None = file.read(size)
+        if block is not None:
+            return block
+        select.select([file], [], [])
+
+
+def _is_ready(file: BinaryIO) -> bool:
+    """Whether a read would not wait."""
+    try:
+        return bool(select.select([file], [], [], 0)[0])
+    except (OSError, ValueError):    # nothing to wait for: bytes in memory
+        return True

@@ -30,7 +30,6 @@ import dataclasses
 import functools
 import inspect
 import math
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,8 @@ import numpy as np
 
 from fwcore.capture.assemble import RECORD_BYTES, TCP, UDP, Columns, Frames, Layout, assemble
 from fwcore.capture.chunk import Chunk
-from fwcore.errors import CaptureError, SettingsError
+from fwcore.errors import SettingsError
+from fwcore.outfile import Output
 from fwcore.words import nearest
 
 START_NS = 1_700_000_000 * 10**9
@@ -769,19 +769,11 @@ def to_pcap(path: str | Path, workload: Workload,
             progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
     """Streams a nanosecond pcap to ``path`` ("-": standard output); (packets, bytes written).
 
-    ``progress(packets, bytes)`` is called after each block. Raises CaptureError when the file
+    ``progress(packets, bytes)`` is called after each block. Raises OutputError when the file
     cannot be written.
     """
-    target = sys.stdout.buffer if str(path) == "-" else None
-    try:
-        if target is not None:
-            return _write(target, workload, progress)
-        with open(path, "wb") as file:
-            return _write(file, workload, progress)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CaptureError(f"cannot write {path}: {error.strerror or error}") from error
+    with Output(path) as output:
+        return _write(output, workload, progress)
 
 
 def _write(file, workload: Workload, progress: Callable[[int, int], None] | None):
@@ -794,5 +786,4 @@ def _write(file, workload: Workload, progress: Callable[[int, int], None] | None
         done, written = last, written + frames.data.nbytes
         if progress is not None:
             progress(done, written)
-    file.flush()
     return done, written

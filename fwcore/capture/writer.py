@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-import sys
-from typing import BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 
 from fwcore._capture import capture_pack
 from fwcore.capture.chunk import Array, Chunk
-from fwcore.errors import CaptureError
+from fwcore.errors import CaptureError, OutputError
+from fwcore.outfile import Output
 
 MAGIC_NS = 0xA1B23C4D
 SNAPLEN = 262_144
@@ -20,8 +20,9 @@ class PcapWriter:
     """A pcap file that is written chunk by chunk; "-" is standard output.
 
     ``link`` is the LINKTYPE of the file; None takes that of the first frame written (a file
-    without frames then says Ethernet). Raises CaptureError when the file cannot be written, or a
-    frame does not fit it: another link type, or a time after 2106, which pcap cannot say.
+    without frames then says Ethernet). It takes its place when it is closed. Raises OutputError
+    when it cannot be written, CaptureError for a frame that does not fit it: another link type, or
+    a time after 2106, which pcap cannot say.
     """
 
     def __init__(self, path: str, link: int | None = None) -> None:
@@ -29,11 +30,7 @@ class PcapWriter:
         self.link = link
         self.packets = 0
         self._begun = False
-        try:
-            self._file: BinaryIO = (
-                sys.stdout.buffer if path == "-" else open(path, "wb"))  # noqa: SIM115
-        except OSError as error:
-            raise CaptureError(f"{path}: cannot be written ({error.strerror})") from error
+        self._output = Output(path)
 
     def write(self, chunk: Chunk, mask: Array | None = None) -> int:
         """Write the frames of a chunk, those where ``mask`` (bool[n]) is true; returns how many."""
@@ -67,29 +64,32 @@ class PcapWriter:
         return len(chosen)
 
     def _write(self, data: memoryview | bytes) -> None:
-        try:
-            if not self._begun:
-                self._begun = True
-                link = 1 if self.link is None else self.link
-                self._file.write(struct.pack("=IHHIIII", MAGIC_NS, 2, 4, 0, 0, SNAPLEN, link))
-            self._file.write(data)  # type: ignore[arg-type]
-        except OSError as error:
-            raise CaptureError(f"{self.path}: writing failed ({error.strerror})") from error
+        if not self._begun:
+            self._begun = True
+            link = 1 if self.link is None else self.link
+            self._output.write(struct.pack("=IHHIIII", MAGIC_NS, 2, 4, 0, 0, SNAPLEN, link))
+        self._output.write(data)
 
     def close(self) -> None:
         """Finish the file; one without frames still gets its header."""
-        if self._file.closed:
+        if self._output.file.closed:
             return
-        self._write(b"")
         try:
-            self._file.flush()
-        except OSError as error:
-            raise CaptureError(f"{self.path}: writing failed ({error.strerror})") from error
-        if self.path != "-":
-            self._file.close()
+            self._write(b"")
+        except OutputError:
+            self.discard()
+            raise
+        self._output.commit()
+
+    def discard(self) -> None:
+        """The file will not be whole: nothing of it stays."""
+        self._output.discard()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: Any, *_error: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()

@@ -94,9 +94,10 @@ def bands(result: Result) -> list[Band]:
         now = worst(modes)
         if now == mode:
             continue
-        if mode != "off" and row["time_ns"] > since:
-            found.append(Band(since, row["time_ns"], mode))
-        since, mode = row["time_ns"], now
+        moment = min(max(row["time_ns"], since), max(end, since))     # in the picture, in order
+        if mode != "off" and moment > since:
+            found.append(Band(since, moment, mode))
+        since, mode = moment, now
     if mode != "off":
         found.append(Band(since, max(end, since), mode))
     return found

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fwcore import units
+from fwcore.outfile import Output
 from fwcore.report import charts, facts
 from fwcore.report.text import banner
 from fwcore.result import Result
@@ -58,8 +59,11 @@ def write(result: Result, path: str | Path) -> int:
 
 
 def write_page(page: str, path: str | Path) -> int:
-    """Writes any page; returns its size in bytes."""
-    return Path(path).write_bytes(page.encode())
+    """Writes any page; returns its size in bytes. Raises OutputError."""
+    data = page.encode("utf-8", "backslashreplace")
+    with Output(path) as output:
+        output.write(data)
+    return len(data)
 
 
 def render(result: Result) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 
 from fwcore import units
 from fwcore.errors import FwcoreError, MissingExtra
+from fwcore.escape import visible
+from fwcore.outfile import Output
 from fwcore.report import facts
 from fwcore.result import Result
 from fwcore.words import OWNERS
@@ -33,14 +35,16 @@ def write(result: Result, path: str | Path) -> None:
         ) from None
     from matplotlib.figure import Figure
 
+    kind = Path(path).suffix.lower().removeprefix(".")
     columns = facts.timeline(result, SAMPLES)
     if not columns:
         raise FwcoreError(f"{path}: the result has no timeline to draw")
     with matplotlib.rc_context({"svg.hashsalt": "fwcore", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(11, 5), layout="constrained")
         _draw(figure.add_subplot(), result, columns)
-        metadata = {"Date": None} if str(path).lower().endswith(".svg") else None
-        figure.savefig(path, dpi=150, metadata=metadata)
+        metadata = {"Date": None} if kind == "svg" else None
+        with Output(path) as output:
+            figure.savefig(output.file, format=kind, dpi=150, metadata=metadata)
 
 
 def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
@@ -68,7 +72,7 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
 
 
 def _title(result: Result) -> str:
-    names = ", ".join(Path(str(row["path"])).name for row in result.data.get("inputs", ()))
+    names = ", ".join(visible(Path(str(row["path"])).name) for row in result.data.get("inputs", ()))
     mode = facts.mode_at_end(result)
     packets = units.count(result.data["packets"])
     end = "" if mode == "off" else f" - conserve mode {mode} at the end"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fwcore import units
+from fwcore.escape import visible_tree
 from fwcore.report import facts, graph
 from fwcore.result import Result
 from fwcore.words import OWNERS
@@ -62,6 +63,7 @@ class Style:
 def summary(result: Result, style: Style | None = None) -> str:
     """The whole summary, ending in a newline; no line is longer than 80 columns."""
     style = style or Style()
+    result = Result(visible_tree(result.data))     # its texts may come from anywhere
     parts = [
         _head, _input, _verdicts, _reasons, _memory, _transitions, _sessions, _victims,
         _exposure, _laws, _speed,

@@ -1,0 +1,101 @@
+"""The command line: a file a command, and what they share.
+
+    app        the root, how a command is checked before it runs
+    options    the options that several commands share
+    given      settings from those options
+    exits      exit codes, and what a command says when it ends
+    running    a replay with a progress line and signals that finish it
+
+Every command imports what it needs when it runs, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fwcore import EXTENSIONS, terminal
+from fwcore.cli import (
+    bench as bench,
+    compare as compare,
+    explain as explain,
+    lookup as lookup,
+    plan as plan,
+    replay as replay,
+    report as report,
+    synth as synth,
+)
+from fwcore.cli.app import app
+from fwcore.cli.exits import DEFECT, INTERRUPTED, USAGE, fail
+from fwcore.errors import FwcoreError, PipeClosed
+from fwcore.interruption import Interrupted
+
+__all__ = ["app", "main"]
+NAME, COMPLETION = "fwcore", "_FWCORE_COMPLETE"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code."""
+    terminal.hold_streams()
+    try:
+        return _run(sys.argv[1:] if argv is None else list(argv))
+    except (BrokenPipeError, PipeClosed):
+        return _unread()
+    except FwcoreError as error:
+        return fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        terminal.say(error.format_message() + "\n")
+        return USAGE
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "fwcore"
+        return fail(f"{error.format_message()} (see {command} --help)", USAGE)
+    except click.ClickException as error:
+        return fail(error.format_message(), USAGE)
+    except Interrupted as signal:
+        return fail(f"interrupted by {signal}", 128 + signal.number)
+    except KeyboardInterrupt:
+        return fail("interrupted", INTERRUPTED)
+    except ImportError as error:
+        return fail(str(error), USAGE) if error.name in EXTENSIONS else _defect(error)
+    except MemoryError as error:
+        return fail(f"not enough memory: {error}", USAGE)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        terminal.silence()
+        return fail(f"{where}{error.strerror or error}", USAGE)
+    except Exception as error:
+        return _defect(error)
+
+
+def _run(argv: list[str]) -> int:
+    """Without click's own main, which makes 1 of a closed pipe and hides which signal it was."""
+    wanted = os.environ.get(COMPLETION)
+    if wanted:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(app, {}, NAME, COMPLETION, wanted)
+    try:
+        with app.make_context(NAME, argv) as context:
+            code = app.invoke(context)
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _unread() -> int:
+    """Nobody reads on, which needs no words."""
+    terminal.silence()
+    return PipeClosed.exit_code
+
+
+def _defect(error: Exception) -> int:
+    """A mistake of ours: one line too, unless FWCORE_DEBUG asks for the whole story."""
+    if os.environ.get("FWCORE_DEBUG"):
+        raise error
+    what = f"{type(error).__name__}: {error}"
+    return fail(f"{what} - a defect of fwcore; FWCORE_DEBUG=1 shows where", DEFECT)

@@ -1,0 +1,69 @@
+"""fwcore compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from fwcore.cli import exits, given as settings_of, options, running
+from fwcore.cli.app import app
+from fwcore.escape import visible
+
+
+@app.command()
+@click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
+@click.option("--with", "variants", multiple=True, required=True, metavar="WHAT",
+              help="Personality, settings file or 'key=value,...'; twice or more.")  # fmt: skip
+@options.several(options.SETTINGS)
+@options.several(options.CAPTURE)
+@options.JSON
+@options.HTML
+@options.QUIET
+def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) -> int:
+    """The same traffic under several settings, joined flow by flow.
+
+    The other options hold for every run; each --with changes them for one.
+
+    \b
+    fwcore compare web.pcap --with fortios-7 --with fortios-5
+    fwcore compare web.pcap --personality fortios-7 \\
+        --with av_failopen=pass --with av_failopen=off --html compare.html
+    fwcore compare web.pcap --with mine.toml --with fortios-7,seed=2
+    """
+    from fwcore import terminal
+    from fwcore.report import compare as module
+
+    if len(variants) < 2:
+        raise click.UsageError("compare needs --with at least twice")
+    if len(set(variants)) < len(variants):
+        raise click.UsageError("compare: the same --with was given twice")
+    if "-" in captures:
+        raise click.UsageError("compare reads captures once for each --with, and standard input"
+                               " can be read once: save it to a file")
+    given["assignments"] = (f"victims_max={module.VICTIMS}", *given["assignments"])
+    named = {visible(variant): settings_of.variant(variant, given) for variant in variants}
+    if not given["quiet"]:
+        for variant, settings in named.items():
+            settings_of.warn(settings, given["loop"], variant)
+
+    def run(paths: Sequence[str], settings: Any, **more: Any) -> Any:
+        result = running.replay(paths, settings, given, **more)
+        if result.data.get("interrupted"):     # runs of unequal length compare nothing
+            raise click.exceptions.Exit(exits.of_replay(result, 0, None))
+        return result
+
+    comparison = module.run(list(captures), named, run)
+    code = max(result.exit_code for result in comparison.results)
+    if given["html_file"]:
+        from fwcore.report import html
+
+        page = module.render_html(comparison)
+        code = exits.attempt(html.write_page, page, given["html_file"]) or code
+    if not given["quiet"] or given["json_file"]:
+        code = running.json_or_text(
+            comparison.to_dict() if given["json_file"] else None, given["json_file"],
+            lambda: "" if given["quiet"] else module.render_text(comparison, terminal.style()),
+        ) or code  # fmt: skip
+    return code

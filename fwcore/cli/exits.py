@@ -1,0 +1,87 @@
+"""How a command ends. Results go to standard output, progress and errors to standard error.
+
+An error is one line that begins with "fwcore:". Of several exit codes the gravest stands: 5, then
+an interruption, then 2, 3, 4, and a closed pipe last. Exit codes:
+
+    0  done
+    1  a defect of fwcore; FWCORE_DEBUG=1 shows where
+    2  usage, settings, or a file that cannot be read or written
+    3  a fault within a capture; what came before it was processed
+    4  --expect-outcome differs, or a benchmark is below --fail-over
+    5  a law is broken: two sources of one figure disagree
+  130  interrupted (INT); what was done until then is reported
+  129  the same by HUP; 143 by TERM; 141 by a closed pipe, after all files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fwcore import terminal
+from fwcore.errors import FwcoreError, OutputError, PipeClosed
+
+if TYPE_CHECKING:
+    from fwcore.result import Result
+
+DONE, DEFECT, USAGE, FAULT, EXPECTATION, INTERRUPTED = 0, 1, 2, 3, 4, 130
+TEXT = (__doc__ or "").partition("Exit codes:\n\n")[2]
+
+
+def fail(message: str, code: int) -> int:
+    """Says what went wrong; the code, for ``return``."""
+    terminal.note(f"fwcore: {message}")
+    return code
+
+
+def attempt(do: Callable[..., Any], *given: Any) -> int:
+    """Writes one output; 0, or the exit code after it was said why not. A closed pipe is silent."""
+    try:
+        do(*given)
+    except PipeClosed as error:
+        return error.exit_code
+    except FwcoreError as error:
+        return fail(str(error), error.exit_code)
+    return DONE
+
+
+def last(text: str, code: int) -> int:
+    """Says a result when all files are written; the exit code, which a closed pipe hides not."""
+    try:
+        terminal.say(text)
+    except PipeClosed as error:
+        return code or error.exit_code
+    except OutputError as error:
+        return max(code, fail(str(error), USAGE))
+    return code
+
+
+def of_replay(result: Result, written: int, expected: str | None) -> int:
+    """The exit code, with a line on standard error for everything that went wrong.
+
+    ``written``: the code of the outputs.
+    """
+    from fwcore.report import facts
+
+    broken = facts.broken_laws(result)
+    if broken:
+        fail(f"broken laws: {', '.join(broken)}: this is a defect of fwcore", 5)
+    for row in result.data.get("inputs", ()):
+        for note in row.get("notes", ()):
+            fail(f"note: {row['path']}: {note}", DONE)
+        if row.get("fault"):
+            fault = row["fault"]
+            where = f" at byte {fault['byte_offset']}" if isinstance(fault, dict) else ""
+            what = fault["message"] if isinstance(fault, dict) else fault
+            fail(f"{row['path']}: {what}{where}; everything before it was processed", FAULT)
+    for row in result.data.get("lost", ()):
+        fail(row["message"], USAGE)
+    code = result.exit_code
+    if result.data.get("interrupted") and result.data.get("interrupted_by") != "SIGPIPE":
+        fail(f"interrupted after packet {result.data['packets']}", code)
+    differs = expected is not None and expected != result.data["outcome"]
+    if differs and not result.data.get("interrupted"):
+        fail(f"outcome {result.data['outcome']}, expected {expected}", EXPECTATION)
+    if code in (DONE, FAULT) and written:
+        return written
+    return EXPECTATION if differs and code == DONE else code

@@ -1,0 +1,154 @@
+"""What can be looked up: personalities, settings, counters; completion of the shell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fwcore.cli import exits, options, running
+from fwcore.cli.app import Group, app
+from fwcore.errors import FwcoreError
+
+COMPLETION = {
+    "bash": 'eval "$(_FWCORE_COMPLETE=bash_source fwcore)"  # in ~/.bashrc',
+    "zsh": 'eval "$(_FWCORE_COMPLETE=zsh_source fwcore)"  # in ~/.zshrc',
+    "fish": "_FWCORE_COMPLETE=fish_source fwcore | source  # in ~/.config/fish/config.fish",
+}
+
+
+@app.group(cls=Group)
+def personality() -> None:
+    """The firewalls that can be simulated."""
+
+
+@personality.command("list")
+@options.JSON
+def personality_list(json_file: str | None) -> int:
+    """Names, and what each is like."""
+    from fwcore import settings, terminal
+    from fwcore.report import text
+
+    rows = []
+    for name in settings.personalities():
+        made = settings.load(name)
+        rows.append(
+            {
+                "name": name,
+                **{
+                    key: getattr(made, key)
+                    for key in ("machine", "when_full", "accounting", "max_connections")
+                },
+                "summary": settings.read_personality(name).summary,
+            }
+        )
+    head = [key for key in rows[0] if key != "summary"]
+    table = [head, *([str(row[key]) for key in head] for row in rows)]
+    style = terminal.style()
+
+    def render() -> str:
+        """A line of figures each, and what it is below: 80 columns."""
+        lines = list(text.columns(table, [""] * len(head), style, left=6))
+        told = [f"{line}\n    {style.paint(row['summary'], 'dim')}"
+                for line, row in zip(lines[1:], rows, strict=True)]
+        return "\n".join([lines[0], *told]) + "\n"
+
+    return running.json_or_text(rows, json_file, render)
+
+
+@personality.command("show")
+@click.argument("name", shell_complete=lambda *_: options.PERSONALITIES)
+@options.JSON
+def personality_show(name: str, json_file: str | None) -> int:
+    """Every effective value of NAME, where it comes from, and its source's mark."""
+    from fwcore import settings
+
+    data = settings.load(name).describe()
+    return running.json_or_text(data, json_file, lambda: _settings_table(data))
+
+
+@app.command("settings")
+@click.argument("word", required=False)
+@options.JSON
+def settings_list(word: str | None, json_file: str | None) -> int:
+    """All settings, with what is allowed; WORD narrows it down.
+
+    \b
+    fwcore settings
+    fwcore settings threshold
+    """
+    from fwcore import settings
+
+    rows = [
+        {"name": row.name, "help": row.help, "allowed": row.allowed(), "reason": row.reason}
+        for row in settings.DECLARATIONS
+        if not word or word.lower() in f"{row.name} {row.help}".lower()
+    ]
+    if not rows:
+        raise FwcoreError(f"no setting has {word!r} in its name or meaning")
+    return running.json_or_text(rows, json_file, lambda: "".join(map(_setting_text, rows)))
+
+
+def _setting_text(row: dict[str, str]) -> str:
+    from fwcore import terminal
+    from fwcore.report import text
+
+    style = terminal.style()
+    lines = [style.paint(row["name"], "strong")]
+    lines += [f"    {part}" for part in text.fold(row["help"], 74)]
+    allowed = row["allowed"] + (f" ({row['reason']})" if row["reason"] else "")
+    lines += [style.paint(f"    {part}", "dim") for part in text.fold(allowed, 74)]
+    return "\n".join(lines) + "\n"
+
+
+def _settings_table(data: dict[str, dict[str, Any]]) -> str:
+    from fwcore import terminal
+    from fwcore.report import text
+
+    rows = [["setting", "value", "mark", "from"]]
+    for name, row in data.items():
+        value = row["value"]
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        if isinstance(value, (list, tuple)):
+            shown = ", ".join(map(str, value)) or "none"
+        rows.append([name, shown, row.get("mark", ""), row["from"]])
+    tones = ["", "info", "dim", "dim"]
+    return "\n".join(text.columns(rows, tones, terminal.style(), left=4)) + "\n"
+
+
+@app.command()
+@click.argument("word", required=False)
+@options.JSON
+def glossary(word: str | None, json_file: str | None) -> int:
+    """What a counter means, when it goes back to zero, and the vendor's name for it.
+
+    \b
+    fwcore glossary tension
+    fwcore glossary sessions.ended
+    """
+    from fwcore import glossary as module
+
+    found = list(module.search(word)) if word else list(module.ENTRIES)
+    if not found:
+        raise FwcoreError(f"no counter has {word!r} in its name or meaning")
+    rows = [entry._asdict() for entry in found]
+    return running.json_or_text(rows, json_file, lambda: "".join(map(_glossary_text, found)))
+
+
+def _glossary_text(entry: Any) -> str:
+    from fwcore import terminal
+    from fwcore.report import text
+
+    style = terminal.style()
+    quiet = f"reset: {entry.reset}" + (f"; vendor: {entry.vendor}" if entry.vendor else "")
+    lines = [style.paint(entry.name, "strong")]
+    lines += [f"    {part}" for part in text.fold(entry.meaning, 74)]
+    lines += [style.paint(f"    {part}", "dim") for part in text.fold(quiet, 74)]
+    return "\n".join(lines) + "\n"
+
+
+@app.command()
+@click.argument("shell", type=click.Choice(sorted(COMPLETION)))
+def completion(shell: str) -> int:
+    """How to switch on completion in your shell."""
+    return exits.last(COMPLETION[shell] + "\n", 0)

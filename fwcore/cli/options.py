@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import click
+
+PERSONALITIES = ("fortios-7", "fortios-5", "fortios-4", "cos-core", "linux-conntrack", "plain")
+TIMINGS = "original | speed:X | pps:N | line-rate:10G"
+
+SETTINGS = (
+    click.option("--personality", metavar="NAME", shell_complete=lambda *_: PERSONALITIES,
+                 help=f"What it behaves like: {', '.join(PERSONALITIES)}."),
+    click.option("--settings", "settings_file", type=click.Path(), metavar="FILE",
+                 help="Settings in TOML."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+                 help="One setting; may be repeated. 'fwcore settings' lists them."),
+    click.option("--policy", "policy_file", type=click.Path(), metavar="FILE",
+                 help="Policies in TOML, instead of those in the settings."),
+    click.option("--pressure", multiple=True, metavar="'KEY=VALUE ...'",
+                 help="Pressure on memory, like 'at_s=1 add_bytes=64MiB'."),
+    click.option("--seed", type=int, metavar="N", help="Seed of the bucket hash."),
+)  # fmt: skip
+
+
+def _chunk_size() -> int:
+    from fwcore.capture import CHUNK_SIZE  # when a command runs, and not for --help
+
+    return CHUNK_SIZE
+
+
+CAPTURE = (
+    click.option("--reader", type=click.Choice(["native", "scapy"]), default="native",
+                 show_default=True, help="Who reads the capture."),
+    click.option("--filter", "filter_", metavar="TEXT",
+                 help="Only these packets, like 'host 10.0.0.5 and tcp port 443'."),
+    click.option("--timing", default="original", show_default=True, metavar="HOW",
+                 help=f"Rewrite capture time: {TIMINGS}."),
+    click.option("--loop", type=click.IntRange(1), default=1, metavar="N",
+                 help="Replay N times, each time with other addresses."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N packets."),
+    click.option("--chunk-size", type=click.IntRange(1), default=_chunk_size, hidden=True),
+)  # fmt: skip
+
+JSON = click.option(
+    "--json", "json_file", metavar="FILE", help="The result as JSON; '-' prints it instead."
+)
+HTML = click.option("--html", "html_file", type=click.Path(), metavar="FILE",
+                     help="A page to look at, all in one file.")  # fmt: skip
+PLOT = click.option("--plot", "plot_file", type=click.Path(), metavar="FILE",
+                    help="The main picture alone, .png or .svg.")  # fmt: skip
+VICTIMS = click.option("--victims", "victims_file", type=click.Path(), metavar="FILE",
+                       help="Sessions that were taken, .csv or .parquet.")  # fmt: skip
+TIMELINE = click.option("--timeline", "timeline_file", type=click.Path(), metavar="FILE",
+                        help="Memory and counters over time, .csv or .parquet.")  # fmt: skip
+QUIET = click.option("-q", "--quiet", is_flag=True, help="No summary, no progress.")
+
+
+def several(options: Sequence[Callable]) -> Callable:
+    """One decorator from several options, in their order."""
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

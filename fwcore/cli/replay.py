@@ -1,0 +1,53 @@
+"""fwcore replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fwcore.cli import exits, given as module, options, running
+from fwcore.cli.app import app
+
+
+@app.command()
+@click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
+@options.several(options.SETTINGS)
+@options.several(options.CAPTURE)
+@click.option("--pace", is_flag=True, help="Also wait for each packet's time.")
+@options.JSON
+@options.HTML
+@options.PLOT
+@click.option("--state", "state_file", type=click.Path(), metavar="FILE",
+              help="All that later views need.")  # fmt: skip
+@click.option("--write", "write_file", type=click.Path(), metavar="FILE",
+              help="What was forwarded, as pcap.")  # fmt: skip
+@click.option("--verdicts", "verdicts_file", type=click.Path(), metavar="FILE",
+              help="A row a packet, .csv or .parquet.")  # fmt: skip
+@click.option("--sessions", "sessions_file", type=click.Path(), metavar="FILE",
+              help="Every session that ever lived, .csv or .parquet.")  # fmt: skip
+@options.VICTIMS
+@options.TIMELINE
+@click.option("--expect-outcome", metavar="DIGEST", help="Exit with 4 when the outcome differs.")
+@options.QUIET
+def replay(captures: tuple[str, ...], **given: Any) -> int:
+    """Run captures through a firewall and say what became of every packet.
+
+    CAPTURE is pcap or pcapng, also .gz and .zst; '-' is standard input. Several are replayed one
+    after the other.
+
+    \b
+    fwcore replay web.pcap
+    fwcore replay web.pcap --personality fortios-7 --set ram_bytes=512MiB
+    fwcore replay web.pcap --settings my.toml --html report.html
+    fwcore replay day1.pcapng.zst day2.pcapng.zst --timing speed:10
+    fwcore replay web.pcap --pressure 'at_s=10 add_bytes=200MiB'
+    fwcore replay web.pcap --json - | jq .conserve.transitions
+    """
+    made = module.settings(given)
+    if not given["quiet"]:
+        module.warn(made, given["loop"])
+    result = running.replay(captures, made, given)
+    written = running.write_files(result, given)
+    spoken = exits.last(running.said(result, given), 0)
+    return exits.of_replay(result, written, given["expect_outcome"]) or spoken

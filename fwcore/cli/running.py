@@ -1,0 +1,86 @@
+"""A replay with a progress line, signals that finish it, and the files made from its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fwcore.cli import exits
+
+if TYPE_CHECKING:
+    from fwcore.result import Result
+
+
+def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more: Any) -> Any:
+    """Calls the replay with the shared options."""
+    from fwcore import replay as module
+    from fwcore.interruption import Interruption
+    from fwcore.terminal import Progress
+
+    files = {
+        name: given[f"{name}_file"]
+        for name in ("write", "verdicts", "sessions", "state")
+        if given.get(f"{name}_file")
+    }
+    with Interruption() as interruption, Progress(given.get("quiet", False)) as progress:
+        return module.replay(
+            list(captures), settings, timing=given["timing"], pace=given.get("pace", False),
+            loop=given["loop"], limit=given["limit"], reader=given["reader"],
+            filter=given["filter_"], chunk_size=given["chunk_size"], progress=progress,
+            interruption=interruption, **files, **more,
+        )  # fmt: skip
+
+
+def write_files(result: Result, given: dict[str, Any]) -> int:
+    """The files that are made from a result, in the order in which they cost time.
+
+    Each is tried, whatever became of the others; the exit code.
+    """
+    codes = [0]
+    if given.get("json_file") not in (None, "-"):
+        codes.append(exits.attempt(result.to_json, given["json_file"]))
+    for name in ("victims", "timeline"):
+        if given.get(f"{name}_file"):
+            from fwcore import rows
+
+            codes.append(exits.attempt(rows.write, result.array(name), given[f"{name}_file"]))
+    if given.get("plot_file"):
+        from fwcore.report import plot
+
+        codes.append(exits.attempt(plot.write, result, given["plot_file"]))
+    if given.get("html_file"):
+        from fwcore.report import html
+
+        codes.append(exits.attempt(html.write, result, given["html_file"]))
+    return max(codes)
+
+
+def said(result: Result, given: dict[str, Any]) -> str:
+    """What goes to standard output: the summary, the JSON, or nothing."""
+    if given.get("json_file") == "-":
+        return result.to_json()
+    if given["quiet"] or given.get("write_file") == "-":
+        return ""
+    from fwcore import terminal
+    from fwcore.report import text
+
+    return text.summary(result, terminal.style())
+
+
+def json_or_text(data: Any, json_file: str | None, text: Callable[[], str]) -> int:
+    """JSON to its file and the text to the terminal, or JSON alone for '-'; the exit code."""
+    import json
+
+    from fwcore.outfile import Output
+    from fwcore.result import plain
+
+    made = json.dumps(data, indent=1, default=plain) + "\n" if json_file else ""
+    if json_file == "-":
+        return exits.last(made, 0)
+
+    def write(path: str) -> None:
+        with Output(path) as output:
+            output.write(made.encode())
+
+    code = exits.attempt(write, json_file) if json_file else 0
+    return exits.last(text(), code)

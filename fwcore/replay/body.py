@@ -1,0 +1,58 @@
+"""The body of a result: what an engine knows, without what only a replay knows."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+from fwcore import __version__
+from fwcore.counters import address_text, counters, laws, timeline, victim_dict
+from fwcore.engine import Engine
+from fwcore.hits import Hits
+
+NS = 10**9
+IDLEDROP_HOSTS = 1000          # of the result, those that lost most sessions to idledrop
+
+
+def _conserve(engine: Engine) -> dict[str, Any]:
+    return {
+        "mode": engine.mode, "label": engine.label, "flaps": engine.flaps,
+        "seconds": {name: ns / NS for name, ns in engine.mode_times_ns().items()},
+        "transitions": [each.to_result() for each in engine.transitions],
+    }
+
+
+def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
+    """The contract's result of an engine, without what only a replay knows."""
+    settings = engine.settings
+    body = counters(engine)
+    memory = body["memory"]
+    memory["thresholds"] = engine.thresholds
+    raw = engine.fastpath.counters()
+    body["sessions"]["half_open"] = raw["half_open"]
+    refusals = ("no_session", "conserve_block", "extreme", "ips_block", "half_open_limit",
+                "host_limit", "proxy_table_full", "table_full", "no_memory")
+    body["denied"] = body["reasons"]["denied"]
+    body["refused"] = sum(body["reasons"][name] for name in refusals)
+    scan = engine.fastpath.audit()
+    victims = engine.victims()
+    parts = engine.fastpath.memory
+    connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))
+    hosts = heapq.nsmallest(
+        IDLEDROP_HOSTS, engine.idledrop_hosts.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "schema": 1, "fwcore": __version__, "personality": settings.personality,
+        "settings": settings.describe(), **body, "conserve": _conserve(engine),
+        "idledrop": {"hosts": [{"host": address_text(*host), "sessions": count}
+                               for host, count in hosts]},
+        "victims": [victim_dict(row) for row in victims],
+        "victims_forgotten": raw["victims"] - len(victims),
+        "events": [each.to_result(settings, engine.thresholds) for each in engine.events],
+        "table": {
+            "max_connections": settings.max_connections, "buckets": settings.buckets,
+            "bytes": sum(parts.values()), "parts": parts,
+            "bytes_per_connection": -(-connection // settings.max_connections),
+            "max_depth": scan["depth"]},
+        "top": (hits or Hits()).rows(engine), "timeline": timeline(engine),
+        "laws": laws(engine, scan), "outcome": engine.outcome(),
+    }

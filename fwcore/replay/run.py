@@ -1,0 +1,204 @@
+"""One replay: opens, drives, and says what was found."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fwcore.capture import CHUNK_SIZE, Chunk
+from fwcore.engine import Engine
+from fwcore.errors import FwcoreError, SettingsError
+from fwcore.hits import Hits
+from fwcore.interruption import Interrupted, Interruption
+from fwcore.outfile import check_apart
+from fwcore.replay.body import NS, result_body
+from fwcore.replay.pace import Pace
+from fwcore.replay.sinks import Sinks
+from fwcore.replay.sources import opener_of, paths_of
+from fwcore.replay.timing import Timing
+from fwcore.replay.turns import Turns
+from fwcore.result import Result
+from fwcore.settings import Settings, load
+
+SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
+
+Flows = Callable[[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]], None]
+Progress = Callable[[int, int, int], Any]
+Item = TypeVar("Item")
+
+
+def replay(
+    source: Any,
+    settings: Settings | None = None,
+    *,
+    policies: Sequence[Any] | None = None,
+    timing: str | None = None,
+    pace: bool = False,
+    loop: int = 1,
+    limit: int | None = None,
+    reader: str = "native",
+    filter: str | None = None,  # noqa: A002 - the option's name
+    chunk_size: int = CHUNK_SIZE,
+    group: int = 32,
+    write: str | None = None,
+    verdicts: str | None = None,
+    sessions: str | None = None,
+    state: str | None = None,
+    seed: int | None = None,
+    flows: Flows | None = None,
+    progress: Progress | None = None,
+    interruption: Interruption | None = None,
+) -> Result:
+    """Replays captures through a firewall and says what became of every packet.
+
+    ``source``: a path or several, a Workload, or Chunks in memory. ``settings``: from
+    ``fwcore.load``; ``policies`` replaces its policies. ``timing`` rewrites capture time
+    (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
+    ``limit``: packets in all. ``write``: what was forwarded, as pcap. ``verdicts``: a row a packet,
+    ``sessions``: a row a session that ever lived; CSV, or Parquet by ending. ``state``: the state
+    file. ``flows(flow uint64[n], outcome uint8[n, 2], length uint32[n])`` is called a chunk.
+    ``progress(packets, done, total)`` is called a chunk; true stops. ``interruption``: signals,
+    taken where nothing is lost by them.
+
+    Returns a Result; its ``exit_code`` tells of faults, interruptions, broken laws and outputs that
+    could not be written to their end (``result["lost"]``). Raises CaptureError, SettingsError and
+    OutputError before the first packet.
+    """
+    settings = load() if settings is None else settings
+    if seed is not None:
+        settings = settings.replace(seed=seed)
+    if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
+        raise SettingsError("loop and chunk size are at least 1, limit at least 0")
+    if loop > 1 and "-" in paths_of(source):
+        raise SettingsError(
+            f"loop {loop}: standard input can be read once; save it to a file to loop it")
+    files = {"write": write, "verdicts": verdicts, "sessions": sessions, "state": state}
+    check_apart([(name, path) for name, path in files.items() if path],
+                [("the capture", path) for path in paths_of(source)])
+    begin = time.perf_counter_ns()
+    timed = Timing.parse(timing)
+    turns = Turns(opener_of(source, reader, chunk_size, filter), loop, limit)
+    interruption = interruption or Interruption()
+    with interruption.waiting():
+        opened = turns.open()    # a capture that cannot be opened says so before files are made
+    with closing(opened), Sinks(write, verdicts, sessions) as sinks:
+        engine = Engine(settings, policies=policies, log=bool(sessions), group=group)
+        run = _Run(engine, turns, timed, sinks, interruption, Pace() if pace else None, flows,
+                   progress)
+        run.finish()
+        result = run.result(time.perf_counter_ns() - begin)
+    if state:
+        try:
+            result.save_state(state)
+        except FwcoreError as error:
+            result = result.with_lost(state, str(error))
+    return result
+
+
+@dataclass
+class _Run:
+    """One replay under way."""
+
+    engine: Engine
+    turns: Turns
+    timing: Timing
+    sinks: Sinks
+    interruption: Interruption
+    pace: Pace | None
+    flows: Flows | None
+    progress: Progress | None
+    packets: int = 0
+    first_ns: int | None = None
+    last_ns: int = 0
+    process_ns: int = 0
+    longest_pause_ns: int = 0
+    interrupted_by: str = ""
+    hits: Hits = field(default_factory=Hits)
+
+    def finish(self) -> None:
+        """To the end, or to where somebody asked to stop; then all files are whole."""
+        try:
+            self._drive()
+        except KeyboardInterrupt as error:
+            number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+            self.interrupted_by = signal.Signals(number).name
+        if self.packets:
+            self.engine.fastpath.sample()     # the timeline reaches to the last packet
+        if "sessions" in self.sinks:
+            self.sinks.take_sessions([*self.engine.collect_ended(), self.engine.sessions()])
+        self.sinks.commit()
+
+    def _drive(self) -> None:
+        for turn, chunk in self._awaited(iter(self.turns)):
+            self.engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
+            timed = self.timing.retime(chunk)
+            if self.pace is None:
+                self._judge(timed)
+            else:
+                for part in self._awaited(self.pace.parts(timed)):
+                    self._judge(part)
+            if self.progress is not None and self.progress(
+                    self.packets, self.turns.done, self.turns.total):
+                raise Interrupted(signal.SIGINT)
+
+    def _awaited(self, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+        """Each item as it comes; a signal ends the wait for one, but never the work on one."""
+        with closing(items):
+            while True:
+                with self.interruption.waiting():
+                    item = next(items, None)
+                if item is None:
+                    return
+                yield item
+
+    def _judge(self, chunk: Chunk) -> None:
+        if not len(chunk):
+            return
+        wanted = self.flows is not None or "verdicts" in self.sinks
+        flow = np.zeros(len(chunk), dtype=np.uint64) if wanted else None
+        reply = np.zeros(len(chunk), dtype=np.uint8)
+        begin = time.perf_counter_ns()
+        outcome = self.engine.process(chunk, flow, reply)
+        spent = time.perf_counter_ns() - begin
+        self.process_ns += spent
+        self.longest_pause_ns = max(self.longest_pause_ns, spent)
+        if self.first_ns is None:
+            self.first_ns = int(chunk.time_ns[0])
+        self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
+        self.packets += len(chunk)
+        self.hits.add(chunk, outcome[:, 0], reply, self.engine.fastpath.shift)
+        if self.flows is not None and flow is not None:
+            self.flows(flow, outcome, chunk.length)
+        self.sinks.take(chunk, outcome, flow, self.packets - len(chunk) + 1)
+        if "sessions" in self.sinks:
+            self.sinks.take_sessions(self.engine.collect_ended())
+        if self.sinks.pipe_closed:       # whom packets were written for has gone
+            raise Interrupted(signal.SIGPIPE)
+
+    def result(self, wall_ns: int) -> Result:
+        """What was found; ``wall_ns`` is what it took in all."""
+        body = result_body(self.engine, self.hits)
+        seconds = max(1, self.process_ns) / NS
+        body |= {
+            "inputs": self.turns.judged_inputs(self.packets),
+            "duration_ns": self.last_ns - self.first_ns if self.first_ns is not None else 0,
+            "interrupted": bool(self.interrupted_by),
+            "speed": {
+                "wall_s": wall_ns / NS, "packets_per_s": self.packets / seconds,
+                "ns_per_packet": self.process_ns / max(1, self.packets),
+                "longest_pause_ns": self.longest_pause_ns,
+                "load_s": (wall_ns - self.process_ns) / NS},
+            "pace": self.pace.figures() if self.pace else {"late_packets": 0, "max_late_ns": 0},
+        }
+        if self.interrupted_by:
+            body["interrupted_by"] = self.interrupted_by
+        if self.sinks.lost:
+            body["lost"] = self.sinks.lost
+        return Result(body, {"sessions": self.engine.sessions})

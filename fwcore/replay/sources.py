@@ -1,0 +1,61 @@
+"""Sources: what may be replayed - paths, a workload, chunks in memory - as something to open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from fwcore.capture import Chunk, open_captures
+
+
+def paths_of(source: Any) -> list[str]:
+    """The paths among a source; none of what is in memory."""
+    items = [source] if isinstance(source, str | os.PathLike) else source
+    if not isinstance(items, list | tuple):
+        return []
+    return [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
+
+
+def opener_of(
+    source: Any, reader: str, chunk_size: int, filter_: str | None,
+) -> Callable[[], Any]:
+    """What opens the source for a turn."""
+    if isinstance(source, str | os.PathLike):
+        source = [source]
+    elif hasattr(source, "open"):
+        return lambda: source.open(chunk_size)
+    elif isinstance(source, Chunk) or not isinstance(source, Iterable):
+        source = [source]
+    items = list(source)
+    if items and all(isinstance(item, Chunk) for item in items):
+        return lambda: _Loaded(items)
+    paths = [str(item) for item in items]
+    return lambda: open_captures(paths, reader=reader, chunk_size=chunk_size, filter=filter_)
+
+
+class _Loaded:
+    """Chunks in memory as a reader: loaded once, replayed as often as wanted."""
+
+    path, reader, format, fault = "memory", "memory", "chunks", None
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self.chunks = chunks
+        self.packets = self.position_bytes = 0
+        self.size_bytes = sum(int(chunk.captured.sum()) for chunk in chunks)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        self.packets = 0
+        for chunk in self.chunks:
+            self.packets += len(chunk)
+            self.position_bytes += int(chunk.captured.sum())
+            yield chunk
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def __enter__(self) -> _Loaded:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return

@@ -1,0 +1,119 @@
+"""Rows to a file, in blocks of columns: Parquet by its ending, otherwise CSV.
+
+The one writer of every table that leaves fwcore: verdicts, sessions, victims, timelines.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from fwcore.errors import FwcoreError, MissingExtra
+from fwcore.escape import cell, encodable
+from fwcore.outfile import Output
+
+ENDINGS = (".csv", ".parquet")
+Columns = Mapping[str, Any]          # name -> array or list, all of one length
+
+
+class RowFile:
+    """A table that is written block by block; ``close`` puts it in its place.
+
+    The first block, which may be empty, says what the columns are. Raises OutputError, and
+    MissingExtra for Parquet without pyarrow.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._parquet: Any = None
+        self._begun = False
+        self._is_parquet = Path(path).suffix.lower() == ".parquet"
+        if self._is_parquet:
+            try:
+                import pyarrow.parquet  # noqa: F401 - heavy, and an extra
+            except ImportError:
+                raise MissingExtra(f"{path}: Parquet needs pyarrow: pip install 'fwcore[parquet]',"
+                                   " or write .csv") from None
+        self._output = Output(self.path)
+
+    def write(self, columns: Columns) -> None:
+        """One block."""
+        try:
+            if self._is_parquet:
+                self._write_parquet(columns)
+            else:
+                self._write_csv(columns)
+        except OSError as error:
+            raise self._output.failure(error) from None
+
+    def _write_csv(self, columns: Columns) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if not self._begun:
+            self._begun = True
+            writer.writerow(map(cell, columns))
+        lists = [each.tolist() if isinstance(each, np.ndarray) else each
+                 for each in columns.values()]
+        lists = [[*map(cell, each)] if each and isinstance(each[0], str) else each
+                 for each in lists]
+        writer.writerows(zip(*lists, strict=True))
+        self._output.write(text.getvalue().encode("utf-8", "backslashreplace"))
+
+    def _write_parquet(self, columns: Columns) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        made = {}
+        for name, each in columns.items():
+            if isinstance(each, np.ndarray) and each.dtype.kind in "iufb":
+                made[name] = pa.array(each)
+            else:
+                made[name] = pa.array([encodable(str(text)) for text in each], pa.string())
+        table = pa.table(made)
+        if self._parquet is None:
+            self._parquet = parquet.ParquetWriter(self._output.file, table.schema)
+        self._parquet.write_table(table)
+
+    def close(self) -> None:
+        """The table is whole."""
+        try:
+            if self._parquet is not None:
+                self._parquet.close()
+        except OSError as error:
+            failure = self._output.failure(error)
+            self._output.discard()
+            raise failure from None
+        self._output.commit()
+
+    def discard(self) -> None:
+        """The table will not be whole: nothing of it stays."""
+        if self._parquet is not None:
+            with suppress(OSError, ValueError):     # its end has no place either
+                self._parquet.close()
+        self._output.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, *_error: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def write(table: np.ndarray, path: str | os.PathLike[str]) -> int:
+    """Writes a structured array (n,) by the file's ending, .csv or .parquet; rows written."""
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
+        raise FwcoreError(f"{path}: a table is written as .csv or .parquet, not {ending or 'this'}")
+    with RowFile(path) as file:
+        file.write({name: table[name] for name in table.dtype.names or ()})
+    return len(table)

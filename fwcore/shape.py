@@ -1,0 +1,198 @@
+"""The shape of a result: what stands where, so that a damaged or crafted one is refused by name.
+
+A result read from a file may hold anything. It is held against ``RESULT`` once, when it is loaded;
+whoever shows it may then take what is here for granted. A key with "?" may be missing; what is not
+named here may be anything that is plain and not nested beyond reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from fwcore.errors import FwcoreError
+from fwcore.words import MODES
+
+Check = Callable[[Any, str], None]
+
+DEPTH = 16                      # of what is not named; a result of ours has 6
+
+
+def _wrong(where: str, wanted: str, value: Any) -> FwcoreError:
+    shown = repr(value)[:40] if isinstance(value, str | float | None) else type(value).__name__
+    return FwcoreError(f"{where} is {shown}, where {wanted} is wanted")
+
+
+# --- single values --------------------------------------------------------------------------------
+
+
+def _integer(low: int, wanted: str) -> Check:
+    def check(value: Any, where: str) -> None:
+        if type(value) is not int or not low <= value < 1 << 63:
+            raise _wrong(where, wanted, value)
+    return check
+
+
+def number(value: Any, where: str) -> None:
+    """A finite number below 1e30, as long as anything that is counted or measured."""
+    if type(value) not in (int, float) or not abs(value) < 1e30:
+        raise _wrong(where, "a number", value)
+
+
+def _kind(kind: type, wanted: str) -> Check:
+    def check(value: Any, where: str) -> None:
+        if type(value) is not kind:
+            raise _wrong(where, wanted, value)
+    return check
+
+
+def mode(value: Any, where: str) -> None:
+    """The mode of a machine."""
+    if value not in MODES:
+        raise _wrong(where, " or ".join(MODES), value)
+
+
+def anything(value: Any, where: str, depth: int = DEPTH) -> None:
+    """Plain and finite, and not nested too deeply."""
+    if depth == 0:
+        raise FwcoreError(f"{where[:80]}...: nested too deeply")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(where, "a number", value)
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            anything(each, f"{where}.{key}", depth - 1)
+    elif isinstance(value, list):
+        for each in value:
+            anything(each, where, depth - 1)
+
+
+COUNT = _integer(0, "a count")
+TIME = _integer(-(1 << 63), "a number of nanoseconds")
+TEXT = _kind(str, "text")
+FLAG = _kind(bool, "true or false")
+
+
+# --- what is made of them -------------------------------------------------------------------------
+
+
+def rows(shape: Any) -> Check:
+    """A list of this shape."""
+    def check_rows(value: Any, where: str) -> None:
+        if not isinstance(value, list):
+            raise _wrong(where, "a list", value)
+        for at, each in enumerate(value):
+            check(each, shape, f"{where}[{at}]")
+    return check_rows
+
+
+def named(shape: Any) -> Check:
+    """A dictionary of this shape, whatever its keys."""
+    def check_named(value: Any, where: str) -> None:
+        if not isinstance(value, Mapping):
+            raise _wrong(where, "a dictionary", value)
+        for key, each in value.items():
+            check(each, shape, f"{where}.{key}")
+    return check_named
+
+
+def either(*shapes: Any) -> Check:
+    """One of several shapes; None stands for null."""
+    def check_either(value: Any, where: str) -> None:
+        for shape in shapes[:-1]:
+            try:
+                check(value, shape, where)
+            except FwcoreError:
+                continue
+            return
+        check(value, shapes[-1], where)
+    return check_either
+
+
+def timeline(value: Any, where: str) -> None:
+    """Columns of one length, times in order; an empty one has none."""
+    if value == {}:
+        return
+    check(value, TIMELINE, where)
+    columns = {name: each for name, each in value.items() if isinstance(each, list)}
+    for group in ("verdicts", "reasons"):
+        columns |= {f"{group}.{name}": each for name, each in value[group].items()}
+    times = value["time_ns"]
+    for name, each in columns.items():
+        if len(each) != len(times):
+            raise FwcoreError(f"{where}.{name} has {len(each)} samples, time_ns {len(times)}")
+    if any(a > b for a, b in pairwise(times)):
+        raise FwcoreError(f"{where}.time_ns runs backwards")
+    if any(each >= len(MODES) for each in value["mode"]):
+        raise FwcoreError(f"{where}.mode: there are modes 0 to {len(MODES) - 1}")
+
+
+def check(value: Any, shape: Any, where: str = "result") -> None:
+    """Raises FwcoreError, with the place, when a value is not of a shape."""
+    if shape is None:
+        if value is not None:
+            raise _wrong(where, "null", value)
+        return
+    if not isinstance(shape, Mapping):
+        shape(value, where)
+        return
+    if not isinstance(value, Mapping):
+        raise _wrong(where, "a dictionary", value)
+    for key, inner in shape.items():
+        name = key.removesuffix("?")
+        if name in value:
+            check(value[name], inner, f"{where}.{name}")
+        elif name == key:
+            raise FwcoreError(f"{where}.{name} is missing")
+    for key, each in value.items():
+        if key not in shape and f"{key}?" not in shape:
+            anything(each, f"{where}.{key}")
+
+
+def _counts(names: str, **more: Any) -> dict[str, Any]:
+    return dict.fromkeys(names.split(), COUNT) | more
+
+
+COUNTS = rows(COUNT)
+HITS = _counts("dropped? bypassed? taken? sessions? packets? bytes?")
+EXPOSED = _counts("sessions packets bytes")
+TIMELINE = dict.fromkeys(
+    "packet mode live created ended tension evicted free exposed_packets base sessions shm "
+    "cache".split(), COUNTS) | {
+    "time_ns": rows(TIME), "verdicts": named(COUNTS), "reasons": named(COUNTS)}
+RESULT = {
+    "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,
+    **_counts("packets bytes memory_tension time_reversed? victims_forgotten? flaps?"),
+    "interrupted?": FLAG, "interrupted_by?": TEXT, "lost?": rows({"path": TEXT, "message": TEXT}),
+    "inputs": rows({
+        "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),
+        "fault": either(None, TEXT, {"message": TEXT, "byte_offset": COUNT})}),
+    "settings?": named({"from?": TEXT, "mark?": either(None, TEXT)}),
+    "verdicts": _counts("forward inspect bypass drop"),
+    "reasons": named(COUNT), "decode": named(COUNT), "laws": named(FLAG),
+    "sessions": _counts("created live peak reborn?", ended=_counts(
+        "tension evicted expired? closed? clash? killed? cleared?")),
+    "stampede": _counts("passes pages_needed sessions_deleted"),
+    "memory": {
+        "total_pages": COUNT, "now": _counts("base sessions shm cache free used"),
+        "peak": _counts("used base? sessions? shm? cache? free?"),
+        "thresholds?": {"unified?": either(None, _counts("green? red? extreme?"))}},
+    "conserve": {
+        "mode": either(mode, named(mode)), "label?": TEXT, "flaps?": COUNT,
+        "seconds": named(number),
+        "transitions": rows({
+            **_counts("packet used_pages freeable_pages free_pages"),
+            "time_ns": TIME, "cause": TEXT, "machine": TEXT, "from": mode, "to": mode})},
+    "exposure": {**EXPOSED, "by_cause": named(EXPOSED)},
+    "victims?": rows({
+        **_counts("packet created_packet bytes policy"), "age_ns": TIME, "idle_ns": TIME,
+        **dict.fromkeys("key cause state inspection".split(), TEXT)}),
+    "events?": rows({"time_ns": TIME, "packet": COUNT, "kind": TEXT, "text?": TEXT}),
+    "table": {"max_connections": COUNT},
+    "top?": {"hosts?": rows({"host": TEXT, **HITS}), "policies?": rows({"id": COUNT, **HITS})},
+    "timeline?": timeline,
+    "speed": {**dict.fromkeys("packets_per_s ns_per_packet wall_s longest_pause_ns".split(),
+                              number), "load_s?": number},
+    "pace?": {"late_packets?": COUNT, "max_late_ns?": COUNT},
+}
