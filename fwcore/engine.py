@@ -217,6 +217,8 @@ class Engine:
         self.low_memory = False
         self._warning = conserve.LowMemoryWarning() if self.settings.machine == "none" else None
         self._full_since: int | None = None
+        self._full_before = (0, 0)
+        self._full_followed: dict[str, int] = {}
         self._left_extreme_ns: int | None = None
         self._mode = "off"
         self._mode_since: int | None = None
@@ -382,12 +384,27 @@ class Engine:
         limit = self.settings.max_connections
         if self._full_since is None and gauges[4] >= limit:
             self._full_since = now_ns
-            self.events.append(Event("table_full", packet, now_ns))
+            self._full_before = self._full_counts()
+            self._full_followed = {}
+            self.events.append(Event("table_full", packet, now_ns, followed=self._full_followed))
         elif self._full_since is not None and gauges[4] <= self._full_left():
             self.events.append(Event(
                 "table_full_ended", packet, now_ns,
                 figures={"duration_ns": now_ns - self._full_since}))
+            self._note_full()
             self._full_since = None
+
+    def _full_counts(self) -> tuple[int, int]:
+        """Packets refused for want of a record, and sessions evicted for one, so far."""
+        refused = self.fastpath.outcome_counts()[:, Reason.TABLE_FULL].sum()
+        return int(refused), int(self.fastpath.counters()["ended"][EndCause.EVICTED])
+
+    def _note_full(self) -> None:
+        """What came of the full table up to now, for the text of its event."""
+        if self._full_since is not None:
+            refused, evicted = self._full_counts()
+            before = self._full_before
+            self._full_followed.update(refused=refused - before[0], evicted=evicted - before[1])
 
     def _full_left(self) -> int:
         return self.settings.max_connections * TABLE_FULL_LEFT_PERCENT // 100
@@ -608,6 +625,11 @@ class Engine:
         return [
             {"host": counters.address_text(high << 64 | low, family), "sessions": live}
             for high, low, live, family in self.fastpath.hosts(count).tolist()]
+
+    def event_rows(self) -> list[dict[str, Any]]:
+        """Every event kept, in the result's form: figures and the vendor's text."""
+        self._note_full()
+        return [each.to_result(self.settings, self.thresholds) for each in self.events]
 
     def counters(self) -> dict[str, Any]:
         """Every counter by name, integers only: what the outcome is made from."""

@@ -92,8 +92,10 @@ class Transition:
 class Event:
     """Something reported. ``figures`` are integers, units in their names.
 
-    ``machine`` only where a machine's mode changed. ``snapshot`` is the memory at that moment
-    (total_pages, used_pages, cache_pages, free_pages), for the text; not part of the digest.
+    ``machine`` only where a machine's mode changed. For the text alone, and not part of the digest:
+    ``snapshot``, the memory at that moment (total_pages, used_pages, cache_pages, free_pages), and
+    ``followed``, counts of what came of it (a full table: packets ``refused``, sessions
+    ``evicted``); who made the event fills them while the state lasts.
     """
 
     kind: str
@@ -102,6 +104,7 @@ class Event:
     machine: str = ""
     figures: Mapping[str, int] = field(default_factory=dict)
     snapshot: Any = None
+    followed: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The digest's form: kind, packet, time_ns, the machine if one is named, the figures."""
@@ -118,6 +121,8 @@ class Event:
 
 
 Record = TypeVar("Record", Transition, Event)
+
+TABLE_FULL_TEXT: Final = "connection table full"  # ours, and of devices that say nothing yet [D]
 
 # Machine name -> its levels in pages, as the machines' thresholds() say.
 Thresholds = Mapping[str, Mapping[str, int]]
@@ -181,6 +186,9 @@ class _Line:
     def figure(self, name: str) -> int:
         return self.event.figures.get(name, 0)
 
+    def followed(self, name: str) -> int:
+        return self.event.followed.get(name, 0)
+
 
 def vendor_text(
     event: Event | Transition,
@@ -224,8 +232,8 @@ def _log(line: _Line, logid: str, logdesc: str, fields: str, msg: str) -> str:
 
 def _memory_fields(line: _Line, conserve: str) -> str:
     return (
-        f'service="kernel" conserve="{conserve}" total={line.mib("total_pages")} MB'
-        f' used={line.mib("used_pages")} MB red="{line.level_mib("red")} MB"'
+        f'service="kernel" conserve="{conserve}" total="{line.mib("total_pages")} MB"'
+        f' used="{line.mib("used_pages")} MB" red="{line.level_mib("red")} MB"'
         f' green="{line.level_mib("green")} MB" '
     )
 
@@ -327,10 +335,22 @@ def _connection_limit(line: _Line) -> str:
 
 
 def _cos_table_full(line: _Line) -> str:
-    """What happens to connections from here on; each victim has a line of its own."""
-    if line.settings.when_full == "refuse":
+    """What the full table did to connections: cOS says nothing of one that only fits exactly."""
+    if line.followed("refused"):
         return "CONN: id=00600011 event=out_of_connections action=drop"
-    return "CONN: id=00600003 event=connection_table_full action=replacing_conn"
+    if line.followed("evicted"):
+        return "CONN: id=00600003 event=connection_table_full action=replacing_conn"
+    return TABLE_FULL_TEXT
+
+
+# Linux [R]: net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc -----------------------------
+
+
+def _linux_table_full(line: _Line) -> str:
+    """The kernel's line stands only where early drop found nothing and a packet was refused."""
+    if line.followed("refused"):
+        return "nf_conntrack: table full, dropping packet"
+    return TABLE_FULL_TEXT
 
 
 def connection_table_full(victim: Mapping[str, Any]) -> str:
@@ -420,7 +440,7 @@ _OURS: Final[dict[str, Callable[[_Line], str]]] = {
     "ips_fail_open_left": _says("IPS session scan, exit fail open mode"),
     "memory_warning": _memory_warning,
     "memory_warning_cleared": _memory_warning_cleared,
-    "table_full": _says("connection table full"),
+    "table_full": _says(TABLE_FULL_TEXT),
     "table_full_ended": _table_full_ended,
     "idledrop": _idledrop,
     "configured": _says("configuration changed"),
@@ -451,6 +471,6 @@ _TEXTS: Final[dict[str, dict[str, Callable[[_Line], str]]]] = {
     "fortios-5": _OLD_FORTIOS,
     "fortios-4": _OLD_FORTIOS,
     "cos-core": {"table_full": _cos_table_full},
-    "linux-conntrack": {"table_full": _says("nf_conntrack: table full, dropping packet")},
+    "linux-conntrack": {"table_full": _linux_table_full},
     "plain": {},
 }

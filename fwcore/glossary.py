@@ -254,7 +254,8 @@ EVENTS: Final = _under(
     Entry("ips_fail_open_left", "IPS left its fail state", vendor="IPS session scan resumed"),
     Entry("memory_warning", "no machine, and less than 100 MB (10**6) of RAM free"),
     Entry("memory_warning_cleared", "110 MB free again"),
-    Entry("table_full", "the connection table holds max_connections",
+    Entry("table_full", "the connection table holds max_connections; the device's own line only"
+          " where a packet was refused or a session evicted for it",
           vendor="connection_table_full"),
     Entry("table_full_ended", "it holds at most 90 % again; duration_ns since table_full",
           vendor="FortiGate has reached system connection limit for <n> seconds"),

@@ -103,7 +103,7 @@ def _events(transitions: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "kind": kinds[row["to"]], "packet": row["packet"], "time_ns": row["time_ns"],
             "used_pages": row["used_pages"],
             "text": 'logid="0100022011" type="event" level="critical" service="kernel" '
-            f'total=997 MB used={row["used_pages"] // 256} MB msg="{texts[row["to"]]}"',
+            f'total="997 MB" used="{row["used_pages"] // 256} MB" msg="{texts[row["to"]]}"',
         }
         for row in transitions
     ]  # fmt: skip

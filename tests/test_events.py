@@ -5,9 +5,13 @@ from collections import namedtuple
 from types import SimpleNamespace
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from fwcore import events
+from fwcore.engine import Engine
 from fwcore.events import KIND_OF_STEP, KINDS, Event, EventLog, Transition, vendor_text
+from fwcore.settings import load
 
 Memory = namedtuple("Memory", "total_pages used_pages cache_pages free_pages")
 MIB = 256                               # pages
@@ -45,11 +49,11 @@ LIMIT = "FortiGate has reached system connection limit for {} seconds"
 LINES = [
     ("conserve_entered", NEW, "unified", {},
      HEAD + 'logid="0100022011"' + KIND + 'logdesc="Memory conserve mode entered" '
-     'service="kernel" conserve="on" total=997 MB used=707 MB red="877 MB" green="698 MB" '
+     'service="kernel" conserve="on" total="997 MB" used="707 MB" red="877 MB" green="698 MB" '
      'msg="Kernel enters memory conserve mode"'),
     ("conserve_left", NEW, "unified", {},
      HEAD + 'logid="0100022012"' + KIND + 'logdesc="Memory conserve mode exited" '
-     'service="kernel" conserve="exit" total=997 MB used=707 MB red="877 MB" green="698 MB" '
+     'service="kernel" conserve="exit" total="997 MB" used="707 MB" red="877 MB" green="698 MB" '
      'msg="Kernel leaves memory conserve mode"'),
     ("extreme_entered", NEW, "unified", {},
      HEAD + 'logid="0100022022"' + KIND + 'logdesc="Extreme low memory mode entered" '
@@ -84,11 +88,8 @@ LINES = [
     ("table_full_ended", NEW, "", {"duration_ns": 12_999_999_999}, LIMIT.format(12)),
     ("table_full_ended", FIVE, "", {"duration_ns": 1_000_000_000}, LIMIT.format(1)),
     ("table_full_ended", FOUR, "", {"duration_ns": 999_999_999}, LIMIT.format(0)),
-    ("table_full", COS, "", {},
-     "CONN: id=00600003 event=connection_table_full action=replacing_conn"),
-    ("table_full", make("cos-core", "none", when_full="refuse"), "", {},
-     "CONN: id=00600011 event=out_of_connections action=drop"),
-    ("table_full", LINUX, "", {}, "nf_conntrack: table full, dropping packet"),
+    ("table_full", COS, "", {}, "connection table full"),
+    ("table_full", LINUX, "", {}, "connection table full"),
     ("table_full", PLAIN, "", {}, "connection table full"),
     ("table_full_ended", PLAIN, "", {"duration_ns": 3_000_000_000},
      "connection table no longer full, after 3 s"),
@@ -117,7 +118,7 @@ def test_the_log_id_of_something_else_is_not_used():
 
 def test_without_figures_the_vendors_nothing_is_printed():
     line = vendor_text(Event("conserve_entered", 1, T, "unified"), NEW)
-    assert 'total=0 MB used=0 MB red="0 MB" green="0 MB"' in line
+    assert 'total="0 MB" used="0 MB" red="0 MB" green="0 MB"' in line
 
 
 def test_a_snapshot_given_stands_in_for_the_events_own():
@@ -147,6 +148,37 @@ def test_conn_open_and_close():
     assert events.conn_open(PARTS) == "CONN: id=00600001 event=conn_open" + NAMED
     closed = events.conn_close(PARTS | {"cause": "expired"})
     assert closed == "CONN: id=00600002 event=conn_close action=close reason=expired" + NAMED
+
+
+@pytest.mark.parametrize(("values", "followed", "said"), [
+    (COS, {"evicted": 1}, "CONN: id=00600003 event=connection_table_full action=replacing_conn"),
+    (COS, {"refused": 2}, "CONN: id=00600011 event=out_of_connections action=drop"),
+    (LINUX, {"refused": 1}, "nf_conntrack: table full, dropping packet"),
+    (LINUX, {"evicted": 8, "refused": 0}, "connection table full"),
+    (PLAIN, {"refused": 1}, "connection table full"),
+])  # fmt: skip
+def test_a_full_table_is_said_as_the_device_says_what_came_of_it(values, followed, said):
+    event = Event("table_full", 7, T, followed=followed)
+    assert vendor_text(event, values) == said
+    assert "followed" not in event.to_dict() and not followed.keys() & event.to_dict().keys()
+
+
+@pytest.mark.parametrize(("flows", "said"), [(4, "connection table full"),
+                                             (5, "nf_conntrack: table full, dropping packet")])
+def test_linux_says_table_full_only_when_a_packet_was_refused(flows, said):
+    """Half of the flows answered, so that early drop has nothing to take from a full table."""
+    frames, times = [], []
+    for flow in range(flows):
+        there = Ether() / IP(src="10.0.0.1", dst="192.0.2.1") / UDP(sport=1000 + flow, dport=53)
+        back = Ether() / IP(src="192.0.2.1", dst="10.0.0.1") / UDP(sport=53, dport=1000 + flow)
+        frames += [bytes(there), bytes(back), bytes(there)] * 2
+    times = [T + n * 1_000_000_000 for n in range(len(frames))]
+    with Engine(load("linux-conntrack", max_connections=4, buckets=1)) as engine:
+        engine.process_frames(frames, times)
+        refused = engine.counters()["reasons"]["table_full"]
+        (row,) = [row for row in engine.event_rows() if row["kind"] == "table_full"]
+    assert (refused > 0) == (flows > 4)
+    assert row["text"] == said
 
 
 # --- records ---

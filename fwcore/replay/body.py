@@ -47,7 +47,7 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
                                for host, count in hosts]},
         "victims": [victim_dict(row) for row in victims],
         "victims_forgotten": raw["victims"] - len(victims),
-        "events": [each.to_result(settings, engine.thresholds) for each in engine.events],
+        "events": engine.event_rows(),
         "table": {
             "max_connections": settings.max_connections, "buckets": settings.buckets,
             "bytes": sum(parts.values()), "parts": parts,
