@@ -153,6 +153,22 @@ def test_a_device_that_is_full(tmp_path):
     assert done.stderr == "fwcore: standard output: writing failed (No space left on device)\n"
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_tables_without_rows_have_columns(tmp_path, ending):
+    paths = {name: str(tmp_path / f"{name}.{ending}") for name in ("verdicts", "sessions")}
+    replay(WEB, limit=0, **paths)
+    found = {}
+    for name, path in paths.items():
+        if ending == "csv":
+            header, *lines = Path(path).read_text().splitlines()
+            found[name] = header.split(",")
+            assert not lines
+        else:
+            found[name] = pytest.importorskip("pyarrow.parquet").read_table(path).column_names
+    assert found["verdicts"] == ["packet", "time_ns", "length", "verdict", "reason", "flow"]
+    assert found["sessions"][:2] == ["key", "state"]
+
+
 def test_frames_that_do_not_fit_cost_their_file_only(tmp_path):
     chunk = Chunk.from_frames([b"x" * 60] * 2, [1, 2], link=[1, 113])
     result = replay([chunk], write=str(tmp_path / "w.pcap"), verdicts=str(tmp_path / "v.csv"))
