@@ -9,6 +9,7 @@
 #   make fuzz       readers, parser, engine, guided by coverage (needs clang)  SECONDS=600
 #   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
+#   make kernel     linux-conntrack against the kernel here (root, nft)    PARTS="floods ..."
 #   make docs       the documentation's site
 #   make clean      back to a fresh checkout
 
@@ -25,6 +26,7 @@ TARGET ?=
 BRIEF ?=
 CHANGED ?=
 WITHIN ?=
+PARTS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +34,7 @@ FASTPATH := $(wildcard fwcore/*.pyx fwcore/*.pxd fwcore/*.h)
 BUILD := $(VENV)/made pyproject.toml setup.py $(FASTPATH)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint simulate fuzz sanitize mutants docs clean
+.PHONY: demo test bench lint simulate fuzz sanitize mutants kernel docs clean
 
 demo: $(VENV)/demo
 	mkdir -p out
@@ -66,6 +68,9 @@ sanitize: $(VENV)/test
 mutants: $(VENV)/test
 	$(BIN)/python tools/mutants.py --jobs $(JOBS) $(if $(CHANGED),--changed $(CHANGED)) \
 	    $(if $(WITHIN),--within $(WITHIN)) $(MUTANTS)
+
+kernel: $(VENV)/test
+	$(BIN)/python tools/kernel.py $(PARTS)
 
 docs: $(VENV)/docs
 	$(BIN)/mkdocs build --strict

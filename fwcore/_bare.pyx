@@ -7,8 +7,8 @@ first step.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fwcore._layout cimport fw_arena_free, fw_arena_new, fw_prefetch, packet_t
-from fwcore._parse cimport parse_frame, parser_t
+from fwcore._layout cimport TRACKER_PLAIN, fw_arena_free, fw_arena_new, fw_prefetch, packet_t
+from fwcore._parse cimport parse_frame, parser_begin, parser_t
 
 SESSIONS_MAX = 1 << 32   # as many records as a table of the fast path may have
 
@@ -93,11 +93,10 @@ def bench_parse(chunk):
         raise ValueError("chunk: its arrays differ in length")
     if count == 0 or size == 0:
         return 0
-    memset(&parser, 0, sizeof(parser_t))
     memset(&p, 0, sizeof(packet_t))
     for i in range(6):
         seeds[i] = i + 1
-    parser.seeds = seeds
+    parser_begin(&parser, seeds, 0, 0, TRACKER_PLAIN)
     with nogil:
         for i in range(count):
             if offset[i] > size or size - offset[i] < captured[i]:

@@ -18,9 +18,9 @@ from libc.string cimport memcpy, memset
 from fwcore._layout cimport (
     FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS, HAS_SOURCE, KIND_KEYED,
     KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED,
-    KIND_UNSUPPORTED, frame_row_t, fw_be16, fw_be32, fw_be64, fw_prefetch, packet_t,
+    KIND_UNSUPPORTED, TRACKER_PLAIN, frame_row_t, fw_be16, fw_be32, fw_be64, fw_prefetch, packet_t,
 )
-from fwcore._parse cimport frame_t, parse_any, parse_frame, parser_t
+from fwcore._parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
 
 Kind = IntEnum("Kind", {
     "KEYED": KIND_KEYED, "QUOTE": KIND_QUOTE, "LATER": KIND_LATER, "NO_QUOTE": KIND_NO_QUOTE,
@@ -139,9 +139,7 @@ cdef int parser_make(parser_t *parser, uint64_t *keys, seeds, zone, uint32_t shi
         raise ValueError(f"seeds: {len(seeds)} numbers; give six")
     for i in range(6):
         keys[i] = seeds[i]
-    parser.seeds = keys
-    parser.zone = bool(zone)
-    parser.shift = shift
+    parser_begin(parser, keys, bool(zone), shift, TRACKER_PLAIN)
     return 0
 
 

@@ -16,7 +16,7 @@ from fwcore._layout cimport (
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_release_buffers
 from fwcore._session cimport (
-    request_pages, session_due_tick, session_end, session_past, session_prefetch_end,
+    evict_collect, request_pages, session_due_tick, session_end, session_past, session_prefetch_end,
     session_timeout_cause,
 )
 from fwcore._verdict cimport ips_drain
@@ -273,6 +273,8 @@ cdef inline int64_t due_work_ns(const fw_t *fw) noexcept nogil:
         at = due_tick_ns(fw)
         if at < due:
             due = at
+    if fw.collect_ns < due:
+        due = fw.collect_ns
     at = due_round_ns(fw)
     return at if at < due else due
 
@@ -299,6 +301,8 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t packet_ns) noexcept 
     if tick and wheel_next(&fw.wheel) * <uint64_t>fw.config.sweep_ns == <uint64_t>(
             at_ns - fw.start_ns):
         expire_tick(fw, <uint64_t>(at_ns - fw.start_ns) // <uint64_t>fw.config.sweep_ns)
+    if fw.collect_ns <= at_ns:
+        evict_collect(fw)
     if fw.ips_full and fw.ips_due_ns <= at_ns:
         ips_drain(fw, at_ns)
         fw.ips_full = 0

@@ -71,6 +71,9 @@ class TcpState(IntEnum):
     FIN_WAIT_REPLY = 5
     TIME_WAIT = 6
     CLOSED = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    SYN_SENT2 = 10
 
 class WhenFull(IntEnum):
     REFUSE = 0
@@ -83,6 +86,10 @@ class Midstream(IntEnum):
     ALLOW = 0
     DROP = 1
     GRACE = 2
+
+class Tracker(IntEnum):
+    PLAIN = 0
+    LINUX = 1
 
 class GateAction(IntEnum):
     ADMIT = 0
@@ -116,6 +123,7 @@ LATEST_NS: Final[int]
 LOG_SLACK: Final[int]
 SAMPLES: Final[int]
 REBORN_MAX: Final[int]
+GRAVES_MIN: Final[int]
 SESSION_DTYPE: Final[np.dtype[Any]]
 HOST_DTYPE: Final[np.dtype[Any]]
 SAMPLE_DTYPE: Final[np.dtype[Any]]
@@ -190,4 +198,5 @@ class FastPath:
     def counters(self) -> dict[str, Any]: ...
     def audit(self) -> dict[str, int]: ...
 
+def tcp_tables() -> dict[str, Any]: ...
 def blake2b16(parts: Iterable[bytes]) -> bytes: ...

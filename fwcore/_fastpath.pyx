@@ -25,20 +25,22 @@ from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
 from fwcore._hosts cimport host_find, host_slot, hosts_top
 from fwcore._layout cimport (
-    DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT,
-    END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES,
-    GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NIL,
-    OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM, POLICY_COUNT,
-    POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN,
-    SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK,
-    STOP_TIME, SWEEP_MIN_NS, TIMEOUT_COUNT, TIMEOUT_NAMES, VERDICT_COUNT, VERDICT_NAMES,
-    WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t,
-    counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32, fw_key_t,
-    fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t, host_row_t, host_t, leak_t,
-    line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
+    CLASS_COUNT, DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED,
+    END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT,
+    GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES,
+    NEVER, NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM,
+    PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT,
+    REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN, SESSION_PROXIED, STATE_COUNT, STATE_NAMES,
+    STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST, TCP_STEP,
+    TIMEOUT_COUNT, TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES,
+    WAY_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
+    block4_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32,
+    fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t, host_row_t, host_t,
+    leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t,
+    step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
-from fwcore._parse cimport key_hash, parse_frame, parser_t
+from fwcore._parse cimport key_hash, parse_frame, parser_begin, parser_t
 from fwcore._rows cimport rows_created, rows_records, rows_sessions
 from fwcore._session cimport (
     object_pages, session_arm, session_end, session_hash, session_prefetch_end, session_row,
@@ -61,6 +63,7 @@ EndCause = _enum("EndCause", END_NAMES, END_COUNT)
 TcpState = _enum("TcpState", STATE_NAMES, STATE_COUNT)
 WhenFull = _enum("WhenFull", WHEN_FULL_NAMES, WHEN_FULL_COUNT)
 Midstream = _enum("Midstream", MIDSTREAM_NAMES, MIDSTREAM_COUNT)
+Tracker = _enum("Tracker", TRACKER_NAMES, TRACKER_COUNT)
 GateAction = _enum("GateAction", GATE_NAMES, GATE_COUNT)
 ObjectAction = _enum("ObjectAction", OBJECT_NAMES, OBJECT_COUNT)
 PolicyAction = _enum("PolicyAction", POLICY_NAMES, POLICY_COUNT)
@@ -75,6 +78,7 @@ LATEST_NS = 1 << 62
 LOG_SLACK = 4096       # ended sessions after which the log wants to be collected
 SAMPLES = 4096         # rows of the timeline; more halve its resolution
 REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
+GRAVES_MIN = 1 << 16   # places that remember TCP victims, see grave_dig
 
 cdef enum:
     BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
@@ -340,7 +344,7 @@ cdef void fastpath_chain(fw_t *fw) noexcept nogil:
     fw.pages.owner[OWNER_SESSIONS] = fw.config.preallocated_pages
     fw.pages.free = (fw.config.total_pages - fw.config.base_pages
                      - fw.config.preallocated_pages)
-    fw.deadline_ns = NEVER
+    fw.deadline_ns = fw.collect_ns = NEVER
     for i in range(GAUGE_COUNT):
         fw.gate.low[i] = -1
         fw.gate.high[i] = NEVER
@@ -369,6 +373,7 @@ def memory_plan(config):
         "hosts": connections * sizeof(host_t) + 4 * _power_of_two(connections),
         "fragments": fragments * sizeof(fragment_t) + 4 * _power_of_two(fragments),
         "reborn": 8 * reborn,
+        "graves": 8 * max(GRAVES_MIN, reborn),
         "victims": int(config["victims_max"]) * sizeof(session_row_t),
         "log": log * sizeof(session_row_t),
         "samples": SAMPLES * sizeof(sample_t),
@@ -459,6 +464,7 @@ cdef class FastPath:
         fw.config.victims_max = config["victims_max"]
         fw.config.when_full = config["when_full"]
         fw.config.zone = config["zone"]
+        fw.config.tracker = config["tracker"]
         fw.config.log = config.get("log", 0)
         self.group = config.get("group", 32)
         if not 1 <= self.group <= GROUP_MAX:
@@ -472,8 +478,7 @@ cdef class FastPath:
             fw.config.fail_nth[i] = number
         for i, number in enumerate(config["fail_every"]):
             fw.config.fail_every[i] = number
-        self.parser.seeds = fw.config.seeds
-        self.parser.zone = fw.config.zone
+        parser_begin(&self.parser, fw.config.seeds, fw.config.zone, fw.shift, fw.config.tracker)
         self.set_soft(config)
 
     def set_soft(self, config):
@@ -485,6 +490,8 @@ cdef class FastPath:
             ips_drain(fw, fw.now_ns)  # at the rate that held until now
         fw.config.midstream = config["midstream"]
         fw.config.midstream_grace_ns = config["midstream_grace_ns"]
+        fw.config.ports_decide = config["ports_decide"]
+        fw.config.invalid_verdict = config["invalid_verdict"]
         fw.config.half_open_limit = config["half_open_limit"]
         fw.config.sessions_per_host = config["sessions_per_host"]
         fw.config.proxy_max_sessions = config["proxy_max_sessions"]
@@ -556,12 +563,14 @@ cdef class FastPath:
         fw.fragments = <fragment_t *>arena.take(fw.config.fragments_max * sizeof(fragment_t))
         fw.fragment_heads = <uint32_t *>arena.take(4 * _power_of_two(fw.config.fragments_max))
         fw.reborn = <uint64_t *>arena.take(plan["reborn"])
+        fw.graves = <uint64_t *>arena.take(plan["graves"])
         fw.victims = <session_row_t *>arena.take(plan["victims"])
         fw.log = <session_row_t *>arena.take(plan["log"])
         fw.samples = <sample_t *>arena.take(plan["samples"])
         fw.host_mask = _power_of_two(connections) - 1
         fw.fragment_mask = _power_of_two(fw.config.fragments_max) - 1
         fw.reborn_mask = min(REBORN_MAX, _power_of_two(connections)) - 1
+        fw.graves_mask = plan["graves"] // 8 - 1
         fw.samples_room = SAMPLES if fw.config.timeline_ns else 0
         fw.log_room = LOG_SLACK if fw.config.log else <uint64_t>-1
         self.arena = arena
@@ -789,6 +798,8 @@ cdef class FastPath:
             self.parser.zone = fw.config.zone
             raise
         memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
+        if fw.counters.victims:
+            fw.graves_blind = 1  # who they were went with the old table
         memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
         before = None  # no-cython-lint
         fw.pages.free = (fw.config.total_pages - fw.config.preallocated_pages - base
@@ -996,7 +1007,7 @@ cdef class FastPath:
     def decode_counts(self):
         """Packets by what decoding found; those of no IP header are told by their reasons."""
         cdef uint64_t count
-        names = ("none", "tcp", "udp", "icmp", "sctp", "other_ip")
+        names = ("none", "tcp", "udp", "icmp", "sctp", "other_ip", "malformed")
         found = dict.fromkeys(
             ("ipv4", "ipv6", *names[1:], "fragments", "offloaded"), 0)
         for code in range(DECODE_COUNT):
@@ -1029,6 +1040,7 @@ cdef class FastPath:
             "objects_bypassed": c.objects_bypassed, "objects_oversize": c.objects_oversize,
             "ips_filled_bytes": c.ips_filled_bytes, "ips_full_count": c.ips_full_count,
             "fragments_forgotten": c.fragments_forgotten, "victims": c.victims,
+            "grace_unsure": c.grace_unsure,
             "failures_off": c.failures_off, "failure_used": c.failure_used,
             "failure_free": c.failure_free, "failure_shm": c.failure_shm,
             "failure_cache": c.failure_cache, "failure_need": c.failure_need,
@@ -1090,6 +1102,19 @@ cdef class FastPath:
 
 
 # --- single stages, for tests and for those who build on them ------------------------------------
+
+def tcp_tables():
+    """The TCP tables as they are indexed: {"first": [tracker][way][class], "step":
+    [place][way][class], "places": (name, state's name) each}; 128 and more are no places."""
+    return {
+        "first": [[[TCP_FIRST[t][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]
+                  for t in range(TRACKER_COUNT)],
+        "step": [[[TCP_STEP[p][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]
+                 for p in range(PLACE_COUNT)],
+        "places": [((<bytes>PLACE_NAMES[p]).decode(), (<bytes>STATE_NAMES[PLACE_STATE[p]]).decode())
+                   for p in range(PLACE_COUNT)],
+    }
+
 
 def blake2b16(parts):
     """BLAKE2b with 16 bytes out, fed part by part, as the data plane computes it."""

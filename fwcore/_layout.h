@@ -31,7 +31,8 @@
 
 #define FW_STATES(X, p)                                                                         \
     X(p, NONE) X(p, SYN_SENT) X(p, SYN_RECV) X(p, ESTABLISHED) X(p, FIN_WAIT)                   \
-    X(p, FIN_WAIT_REPLY) X(p, TIME_WAIT) X(p, CLOSED)
+    X(p, FIN_WAIT_REPLY) X(p, TIME_WAIT) X(p, CLOSED) X(p, CLOSE_WAIT) X(p, LAST_ACK)           \
+    X(p, SYN_SENT2)
 
 #define FW_WHEN_FULLS(X, p)                                                                     \
     X(p, REFUSE) X(p, BUCKET) X(p, TENSION) X(p, REPLACE_OLDEST) X(p, EARLY_DROP)
@@ -80,81 +81,210 @@ enum {
     KIND_UNSUPPORTED,
     KIND_TRUNCATED,
     KIND_MALFORMED,
+    KIND_BROKEN,      /* tracker linux: what is above IP contradicts itself */
+    KIND_UNTRACKED,   /* tracker linux: ICMPv6 that passes without an entry */
 };
 
 /* Classes of TCP flags; RST before SYN before FIN before ACK, as Linux conntrack orders them. */
 #define FW_CLASSES(X, p) X(p, SYN) X(p, SYNACK) X(p, FIN) X(p, ACK) X(p, RST) X(p, NONE)
 enum { FW_CLASSES(FW_AS_ENUM, CLASS_) CLASS_COUNT };
 enum { FORWARD_WAY, REPLY_WAY, WAY_COUNT };
-enum { TCP_ILLEGAL = 255 };
 
-/* FIN 1, SYN 2, RST 4, PSH 8, ACK 16 -> class. */
-static const uint8_t FLAG_CLASS[32] = {
-    CLASS_NONE, CLASS_FIN, CLASS_SYN, CLASS_SYN, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
-    CLASS_NONE, CLASS_FIN, CLASS_SYN, CLASS_SYN, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
-    CLASS_ACK, CLASS_FIN, CLASS_SYNACK, CLASS_SYNACK, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
-    CLASS_ACK, CLASS_FIN, CLASS_SYNACK, CLASS_SYNACK, CLASS_RST, CLASS_RST, CLASS_RST, CLASS_RST,
-};
+/* Who tracks: fwcore's own table, or what Linux 6.18 does (nf_conntrack_proto_*.c). */
+#define FW_TRACKERS(X, p) X(p, PLAIN) X(p, LINUX)
+enum { FW_TRACKERS(FW_AS_ENUM, TRACKER_) TRACKER_COUNT };
+static const char *const TRACKER_NAMES[] = {FW_TRACKERS(FW_AS_NAME, )};
 
-/* TCP_FIRST: (direction, class) -> state of a new session; a SYN+ACK was sent by its responder.
- * TCP_STEP: (state, direction, class) -> state. Illegal steps change nothing; NONE is the state of
- * what is not TCP, and stays. Transitions follow Linux nf_conntrack_proto_tcp where it has them;
- * there is no window check. FIN_WAIT is kept as two states, by whose FIN was seen, so that a
- * repeated FIN does not look like the other side's. A SYN on TIME_WAIT or CLOSED never comes here:
- * it ends the session (clash). */
-#define FW_X TCP_ILLEGAL
-#define FW_S(name) STATE_##name
-static const uint8_t TCP_FIRST[WAY_COUNT][CLASS_COUNT] = {
-    /* SYN  SYNACK  FIN  ACK  RST  NONE */
-    {FW_S(SYN_SENT), FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_S(ESTABLISHED)},
-    {FW_X, FW_S(SYN_RECV), FW_X, FW_X, FW_X, FW_X},
+/* FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32 -> class, by tracker. Eight flag sets a row: none, F,
+ * S, SF, R, RF, SR, SFR; PSH makes no difference. Linux: tcp_valid_flags, the rest is NONE. */
+#define FW_F(name) CLASS_##name
+#define FW_NO_ACK FW_F(NONE), FW_F(FIN), FW_F(SYN), FW_F(SYN), FW_F(RST), FW_F(RST), FW_F(RST), \
+    FW_F(RST)
+#define FW_ACK FW_F(ACK), FW_F(FIN), FW_F(SYNACK), FW_F(SYNACK), FW_F(RST), FW_F(RST), FW_F(RST), \
+    FW_F(RST)
+#define FW_NOT FW_F(NONE), FW_F(NONE), FW_F(NONE)
+#define FW_L_NO_ACK FW_F(NONE), FW_F(NONE), FW_F(SYN), FW_F(NONE), FW_F(RST), FW_NOT
+#define FW_L_ACK FW_F(ACK), FW_F(FIN), FW_F(SYNACK), FW_F(NONE), FW_F(RST), FW_NOT
+#define FW_L_URG FW_F(NONE), FW_F(NONE), FW_F(SYN), FW_F(NONE), FW_F(NONE), FW_NOT
+#define FW_L_URG_ACK FW_F(ACK), FW_F(FIN), FW_F(NONE), FW_F(NONE), FW_F(NONE), FW_NOT
+static const uint8_t FLAG_CLASS[TRACKER_COUNT][64] = {
+    {FW_NO_ACK, FW_NO_ACK, FW_ACK, FW_ACK, FW_NO_ACK, FW_NO_ACK, FW_ACK, FW_ACK},
+    {FW_L_NO_ACK, FW_L_NO_ACK, FW_L_ACK, FW_L_ACK,
+     FW_L_URG, FW_L_URG, FW_L_URG_ACK, FW_L_URG_ACK},
 };
-static const uint8_t TCP_STEP[STATE_COUNT][WAY_COUNT][CLASS_COUNT] = {
-    [STATE_NONE] = {{STATE_NONE}, {STATE_NONE}},   /* 0, and so are those that are not named */
-    [STATE_SYN_SENT] = {
-        {FW_S(SYN_SENT), FW_X, FW_X, FW_X, FW_S(CLOSED), FW_X},
-        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_X, FW_X, FW_S(CLOSED), FW_X}},
-    [STATE_SYN_RECV] = {
-        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X},
-        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_S(FIN_WAIT_REPLY), FW_S(SYN_RECV), FW_S(CLOSED), FW_X}},
-    [STATE_ESTABLISHED] = {
-        {FW_X, FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X},
-        {FW_X, FW_S(ESTABLISHED), FW_S(FIN_WAIT_REPLY), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X}},
-    [STATE_FIN_WAIT] = {
-        {FW_X, FW_X, FW_S(FIN_WAIT), FW_S(FIN_WAIT), FW_S(CLOSED), FW_X},
-        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(FIN_WAIT), FW_S(CLOSED), FW_X}},
-    [STATE_FIN_WAIT_REPLY] = {
-        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(FIN_WAIT_REPLY), FW_S(CLOSED), FW_X},
-        {FW_X, FW_X, FW_S(FIN_WAIT_REPLY), FW_S(FIN_WAIT_REPLY), FW_S(CLOSED), FW_X}},
-    [STATE_TIME_WAIT] = {
-        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(TIME_WAIT), FW_S(CLOSED), FW_X},
-        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(TIME_WAIT), FW_S(CLOSED), FW_X}},
-    [STATE_CLOSED] = {
-        {FW_X, FW_X, FW_S(CLOSED), FW_S(CLOSED), FW_S(CLOSED), FW_X},
-        {FW_X, FW_X, FW_S(CLOSED), FW_S(CLOSED), FW_S(CLOSED), FW_X}},
-};
-#undef FW_X
-#undef FW_S
+#undef FW_F
+#undef FW_NO_ACK
+#undef FW_ACK
+#undef FW_NOT
+#undef FW_L_NO_ACK
+#undef FW_L_ACK
+#undef FW_L_URG
+#undef FW_L_URG_ACK
 
 /* Which timeout runs: by TCP state, or by protocol. */
 #define FW_TIMEOUTS(X, p)                                                                       \
     X(p, TCP) X(p, TCP_HALFOPEN) X(p, TCP_HALFCLOSE) X(p, TCP_TIMEWAIT) X(p, TCP_RST)           \
-    X(p, UDP) X(p, ICMP) X(p, OTHER)
+    X(p, UDP) X(p, ICMP) X(p, OTHER) X(p, TCP_SYNRECV) X(p, TCP_CLOSEWAIT) X(p, TCP_LASTACK)    \
+    X(p, TCP_UNANSWERED) X(p, UDP_STREAM) X(p, GRE) X(p, GRE_STREAM)
 enum { FW_TIMEOUTS(FW_AS_ENUM, TIMEOUT_) TIMEOUT_COUNT };
 static const char *const TIMEOUT_NAMES[] = {FW_TIMEOUTS(FW_AS_NAME, )};
-static const uint8_t STATE_TIMEOUT[STATE_COUNT] = {
-    [STATE_NONE] = TIMEOUT_OTHER,
-    [STATE_SYN_SENT] = TIMEOUT_TCP_HALFOPEN,
-    [STATE_SYN_RECV] = TIMEOUT_TCP_HALFOPEN,
-    [STATE_ESTABLISHED] = TIMEOUT_TCP,
-    [STATE_FIN_WAIT] = TIMEOUT_TCP_HALFCLOSE,
-    [STATE_FIN_WAIT_REPLY] = TIMEOUT_TCP_HALFCLOSE,
-    [STATE_TIME_WAIT] = TIMEOUT_TCP_TIMEWAIT,
-    [STATE_CLOSED] = TIMEOUT_TCP_RST,
+
+/* A place in a TCP table: X(p, name, state, timeout). Plain's places are its states. In Linux's,
+ * which begin with L_, a place is a state and what its rules remember of the past:
+ *   _HEARD   an ACK of the responder was ignored: SYN again restarts the timer
+ *   _BOTH    SYN from both sides: the responder's ACK establishes
+ *   _SYN     the last packet was a SYN of the initiator that was ignored: the responder's SYN+ACK
+ *            shows that both ends are in step, and leads to SYN_RECV
+ *   _TOLD    the same, after the responder answered that SYN with an ACK (RFC 5961)
+ *   _RST     the last packet was the initiator's RST: its SYN makes the session anew
+ *   _FIN     a FIN had been seen: likewise */
+#define FW_PLACES(X, p)                                                                         \
+    X(p, NONE, NONE, OTHER) X(p, SYN_SENT, SYN_SENT, TCP_HALFOPEN)                              \
+    X(p, SYN_RECV, SYN_RECV, TCP_HALFOPEN) X(p, ESTABLISHED, ESTABLISHED, TCP)                  \
+    X(p, FIN_WAIT, FIN_WAIT, TCP_HALFCLOSE) X(p, FIN_WAIT_REPLY, FIN_WAIT_REPLY, TCP_HALFCLOSE) \
+    X(p, TIME_WAIT, TIME_WAIT, TCP_TIMEWAIT) X(p, CLOSED, CLOSED, TCP_RST)                      \
+    X(p, L_SYN_SENT, SYN_SENT, TCP_HALFOPEN) X(p, L_SYN_SENT_HEARD, SYN_SENT, TCP_HALFOPEN)     \
+    X(p, L_SYN_SENT2, SYN_SENT2, TCP_HALFOPEN) X(p, L_SYN_RECV, SYN_RECV, TCP_SYNRECV)          \
+    X(p, L_SYN_RECV_BOTH, SYN_RECV, TCP_SYNRECV) X(p, L_SYN_RECV_SYN, SYN_RECV, TCP_SYNRECV)    \
+    X(p, L_ESTABLISHED, ESTABLISHED, TCP) X(p, L_ESTABLISHED_SYN, ESTABLISHED, TCP)             \
+    X(p, L_FIN_WAIT, FIN_WAIT, TCP_HALFCLOSE) X(p, L_FIN_WAIT_SYN, FIN_WAIT, TCP_HALFCLOSE)     \
+    X(p, L_CLOSE_WAIT, CLOSE_WAIT, TCP_CLOSEWAIT)                                               \
+    X(p, L_CLOSE_WAIT_SYN, CLOSE_WAIT, TCP_CLOSEWAIT)                                           \
+    X(p, L_LAST_ACK, LAST_ACK, TCP_LASTACK) X(p, L_LAST_ACK_SYN, LAST_ACK, TCP_LASTACK)         \
+    X(p, L_LAST_ACK_TOLD, LAST_ACK, TCP_LASTACK) X(p, L_TIME_WAIT, TIME_WAIT, TCP_TIMEWAIT)     \
+    X(p, L_CLOSED, CLOSED, TCP_RST) X(p, L_CLOSED_SYN, CLOSED, TCP_RST)                         \
+    X(p, L_CLOSED_RST, CLOSED, TCP_RST) X(p, L_CLOSED_FIN, CLOSED, TCP_RST)
+#define FW_PLACE_ENUM(p, name, state, timeout) PLACE_##name,
+#define FW_PLACE_NAME(p, name, state, timeout) #name,
+#define FW_PLACE_STATE(p, name, state, timeout) STATE_##state,
+#define FW_PLACE_TIMEOUT(p, name, state, timeout) TIMEOUT_##timeout,
+enum { FW_PLACES(FW_PLACE_ENUM, ) PLACE_COUNT };
+static const char *const PLACE_NAMES[] = {FW_PLACES(FW_PLACE_NAME, )};
+static const uint8_t PLACE_STATE[PLACE_COUNT] = {FW_PLACES(FW_PLACE_STATE, )};
+static const uint8_t PLACE_TIMEOUT[PLACE_COUNT] = {FW_PLACES(FW_PLACE_TIMEOUT, )};
+
+/* What a cell may say instead of a place. */
+enum {
+    TCP_IGNORED = 128,  /* a bit: to that place, but the timer is not restarted */
+    TCP_AGAIN = 254,    /* a SYN that makes the session anew */
+    TCP_ILLEGAL = 255,  /* invalid; changes nothing */
 };
+_Static_assert(PLACE_COUNT < TCP_IGNORED, "places and what is none");
+
+/* TCP_FIRST: (tracker, direction, class) -> place of a new session, whose first packet may be the
+ * responder's: a SYN+ACK, or mid-stream.
+ * TCP_STEP: (place, direction, class) -> place. NONE is the place of what is not TCP, and stays.
+ * There is no window check. Plain: FIN_WAIT is kept as two, by whose FIN was seen, so that a
+ * repeated FIN does not look like the other side's. Linux: tcp_conntracks of
+ * nf_conntrack_proto_tcp.c with the rules beside it; FIN is FIN+ACK. */
+#define FW_X TCP_ILLEGAL
+#define FW_N TCP_AGAIN
+#define FW_S(name) PLACE_##name
+#define FW_L(name) PLACE_L_##name
+#define FW_I(name) (TCP_IGNORED | PLACE_L_##name)
+static const uint8_t TCP_FIRST[TRACKER_COUNT][WAY_COUNT][CLASS_COUNT] = {
+    /* SYN  SYNACK  FIN  ACK  RST  NONE */
+    {{FW_S(SYN_SENT), FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_S(ESTABLISHED)},
+     {FW_X, FW_S(SYN_RECV), FW_S(FIN_WAIT_REPLY), FW_S(ESTABLISHED), FW_S(CLOSED),
+      FW_S(ESTABLISHED)}},
+    {{FW_L(SYN_SENT), FW_X, FW_X, FW_L(ESTABLISHED), FW_X, FW_X},
+     {FW_X, FW_X, FW_X, FW_L(ESTABLISHED), FW_X, FW_X}},
+};
+static const uint8_t TCP_STEP[PLACE_COUNT][WAY_COUNT][CLASS_COUNT] = {
+    [PLACE_NONE] = {{PLACE_NONE}, {PLACE_NONE}},   /* 0, and so are those that are not named */
+    [PLACE_SYN_SENT] = {
+        {FW_S(SYN_SENT), FW_X, FW_X, FW_X, FW_S(CLOSED), FW_X},
+        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_X, FW_X, FW_S(CLOSED), FW_X}},
+    [PLACE_SYN_RECV] = {
+        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X},
+        {FW_S(SYN_RECV), FW_S(SYN_RECV), FW_S(FIN_WAIT_REPLY), FW_S(SYN_RECV), FW_S(CLOSED), FW_X}},
+    [PLACE_ESTABLISHED] = {
+        {FW_X, FW_X, FW_S(FIN_WAIT), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X},
+        {FW_X, FW_S(ESTABLISHED), FW_S(FIN_WAIT_REPLY), FW_S(ESTABLISHED), FW_S(CLOSED), FW_X}},
+    [PLACE_FIN_WAIT] = {
+        {FW_X, FW_X, FW_S(FIN_WAIT), FW_S(FIN_WAIT), FW_S(CLOSED), FW_X},
+        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(FIN_WAIT), FW_S(CLOSED), FW_X}},
+    [PLACE_FIN_WAIT_REPLY] = {
+        {FW_X, FW_X, FW_S(TIME_WAIT), FW_S(FIN_WAIT_REPLY), FW_S(CLOSED), FW_X},
+        {FW_X, FW_X, FW_S(FIN_WAIT_REPLY), FW_S(FIN_WAIT_REPLY), FW_S(CLOSED), FW_X}},
+    [PLACE_TIME_WAIT] = {
+        {FW_N, FW_X, FW_S(TIME_WAIT), FW_S(TIME_WAIT), FW_S(CLOSED), FW_X},
+        {FW_N, FW_X, FW_S(TIME_WAIT), FW_S(TIME_WAIT), FW_S(CLOSED), FW_X}},
+    [PLACE_CLOSED] = {
+        {FW_N, FW_X, FW_S(CLOSED), FW_S(CLOSED), FW_S(CLOSED), FW_X},
+        {FW_N, FW_X, FW_S(CLOSED), FW_S(CLOSED), FW_S(CLOSED), FW_X}},
+    [PLACE_L_SYN_SENT] = {
+        {FW_I(SYN_SENT), FW_X, FW_X, FW_X, FW_L(CLOSED_RST), FW_X},
+        {FW_L(SYN_SENT2), FW_L(SYN_RECV), FW_X, FW_I(SYN_SENT_HEARD), FW_L(CLOSED), FW_X}},
+    [PLACE_L_SYN_SENT_HEARD] = {
+        {FW_L(SYN_SENT_HEARD), FW_X, FW_X, FW_X, FW_L(CLOSED_RST), FW_X},
+        {FW_L(SYN_SENT2), FW_L(SYN_RECV), FW_X, FW_I(SYN_SENT_HEARD), FW_L(CLOSED), FW_X}},
+    [PLACE_L_SYN_SENT2] = {
+        {FW_L(SYN_SENT2), FW_L(SYN_RECV_BOTH), FW_X, FW_X, FW_L(CLOSED_RST), FW_X},
+        {FW_L(SYN_SENT2), FW_L(SYN_RECV_BOTH), FW_X, FW_I(SYN_SENT2), FW_L(CLOSED), FW_X}},
+    [PLACE_L_SYN_RECV] = {
+        {FW_I(SYN_RECV_SYN), FW_L(SYN_RECV), FW_L(FIN_WAIT), FW_L(ESTABLISHED), FW_L(CLOSED_RST),
+         FW_X},
+        {FW_X, FW_I(SYN_RECV), FW_L(FIN_WAIT), FW_L(SYN_RECV), FW_L(CLOSED), FW_X}},
+    [PLACE_L_SYN_RECV_BOTH] = {
+        {FW_I(SYN_RECV_SYN), FW_L(SYN_RECV_BOTH), FW_L(FIN_WAIT), FW_L(ESTABLISHED),
+         FW_L(CLOSED_RST), FW_X},
+        {FW_X, FW_I(SYN_RECV_BOTH), FW_L(FIN_WAIT), FW_L(ESTABLISHED), FW_L(CLOSED), FW_X}},
+    [PLACE_L_SYN_RECV_SYN] = {
+        {FW_I(SYN_RECV_SYN), FW_L(SYN_RECV), FW_L(FIN_WAIT), FW_L(ESTABLISHED), FW_L(CLOSED_RST),
+         FW_X},
+        {FW_X, FW_L(SYN_RECV), FW_L(FIN_WAIT), FW_L(SYN_RECV), FW_L(CLOSED), FW_X}},
+    [PLACE_L_ESTABLISHED] = {
+        {FW_I(ESTABLISHED_SYN), FW_X, FW_L(FIN_WAIT), FW_L(ESTABLISHED), FW_L(CLOSED_RST), FW_X},
+        {FW_X, FW_I(ESTABLISHED), FW_L(FIN_WAIT), FW_L(ESTABLISHED), FW_L(CLOSED), FW_X}},
+    [PLACE_L_ESTABLISHED_SYN] = {
+        {FW_I(ESTABLISHED_SYN), FW_X, FW_L(FIN_WAIT), FW_L(ESTABLISHED), FW_L(CLOSED_RST), FW_X},
+        {FW_X, FW_L(SYN_RECV), FW_L(FIN_WAIT), FW_L(ESTABLISHED), FW_L(CLOSED), FW_X}},
+    [PLACE_L_FIN_WAIT] = {
+        {FW_I(FIN_WAIT_SYN), FW_X, FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_I(FIN_WAIT), FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_FIN_WAIT_SYN] = {
+        {FW_I(FIN_WAIT_SYN), FW_X, FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_L(SYN_RECV), FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_CLOSE_WAIT] = {
+        {FW_I(CLOSE_WAIT_SYN), FW_X, FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_I(CLOSE_WAIT), FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_CLOSE_WAIT_SYN] = {
+        {FW_I(CLOSE_WAIT_SYN), FW_X, FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_L(SYN_RECV), FW_L(LAST_ACK), FW_L(CLOSE_WAIT), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_LAST_ACK] = {
+        {FW_I(LAST_ACK_SYN), FW_X, FW_L(LAST_ACK), FW_L(TIME_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_I(LAST_ACK), FW_L(LAST_ACK), FW_L(TIME_WAIT), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_LAST_ACK_SYN] = {
+        {FW_I(LAST_ACK_SYN), FW_X, FW_L(LAST_ACK), FW_L(TIME_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_L(SYN_RECV), FW_L(LAST_ACK), FW_I(LAST_ACK_TOLD), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_LAST_ACK_TOLD] = {
+        {FW_I(LAST_ACK_SYN), FW_X, FW_L(LAST_ACK), FW_L(TIME_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_L(SYN_RECV), FW_L(LAST_ACK), FW_L(TIME_WAIT), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_TIME_WAIT] = {
+        {FW_N, FW_X, FW_L(TIME_WAIT), FW_L(TIME_WAIT), FW_L(CLOSED_FIN), FW_X},
+        {FW_N, FW_I(TIME_WAIT), FW_L(TIME_WAIT), FW_L(TIME_WAIT), FW_L(CLOSED_FIN), FW_X}},
+    [PLACE_L_CLOSED] = {
+        {FW_I(CLOSED_SYN), FW_X, FW_L(CLOSED), FW_L(CLOSED), FW_L(CLOSED_RST), FW_X},
+        {FW_X, FW_I(CLOSED), FW_L(CLOSED), FW_L(CLOSED), FW_L(CLOSED), FW_X}},
+    [PLACE_L_CLOSED_SYN] = {
+        {FW_I(CLOSED_SYN), FW_X, FW_L(CLOSED), FW_L(CLOSED), FW_L(CLOSED_RST), FW_X},
+        {FW_X, FW_L(SYN_RECV), FW_L(CLOSED), FW_L(CLOSED), FW_L(CLOSED), FW_X}},
+    [PLACE_L_CLOSED_RST] = {
+        {FW_N, FW_X, FW_L(CLOSED), FW_L(CLOSED), FW_L(CLOSED_RST), FW_X},
+        {FW_X, FW_I(CLOSED), FW_L(CLOSED), FW_L(CLOSED), FW_L(CLOSED), FW_X}},
+    [PLACE_L_CLOSED_FIN] = {
+        {FW_N, FW_X, FW_L(CLOSED_FIN), FW_L(CLOSED_FIN), FW_L(CLOSED_FIN), FW_X},
+        {FW_X, FW_I(CLOSED_FIN), FW_L(CLOSED_FIN), FW_L(CLOSED_FIN), FW_L(CLOSED_FIN), FW_X}},
+};
+#undef FW_X
+#undef FW_N
+#undef FW_S
+#undef FW_L
+#undef FW_I
 
 /* Layer 4 as the decode counters name it. */
-enum { L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER };
+enum { L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER, L4_MALFORMED };
 /* A packet's decode code: L4 in bits 0-2, then these; one counter for each code. */
 enum { DECODE_IPV4 = 8, DECODE_IPV6 = 16, DECODE_FRAGMENT = 32, DECODE_OFFLOADED = 64,
        DECODE_COUNT = 128 };
@@ -178,6 +308,8 @@ enum {
     STOP_TICK = 4,               /* with STOP_TIME: a round of idledrop is due */
     STOP_LOG = 8,                /* the session log wants to be collected */
 };
+#define COLLECTOR_NS 60000000000LL      /* Linux GC_SCAN_INTERVAL_MAX, 60 s [R] */
+#define UDP_STREAM_NS 2000000000LL      /* Linux: UDP is a stream later than this [R] */
 #define FRAGMENT_LIFE_NS 30000000000LL  /* Linux ipfrag_time, 30 s [R] */
 #define NIL 0xFFFFFFFFu                 /* no record, no line, no host */
 #define NEVER INT64_MAX                 /* a deadline that is not set */
@@ -199,6 +331,8 @@ typedef struct {
 _Static_assert(sizeof(fw_key_t) == 40, "a key has no holes");
 
 #define META_PROTOCOL(meta) ((uint8_t)((meta) >> 48))
+#define META_ZONE(meta) ((uint16_t)((meta) >> 32 & 0xFFF))
+#define META_ASKER_B (1ULL << 47)  /* tracker linux: the ICMP request is endpoint b's */
 #define META_FAMILY(meta) ((uint8_t)((meta) >> 56))
 
 /* A frame's packet. The second half is written for fragments only, but for `guess`. */
@@ -217,7 +351,7 @@ typedef struct {
             uint8_t syn;           /* 1: a TCP segment with SYN */
             uint8_t protocol;      /* of the key; 0 without one */
             uint8_t decode;        /* DECODE_* | L4_* */
-            uint8_t pad;
+            uint8_t no_start;      /* tracker linux: ICMP that is no request begins nothing */
         };
     };
     uint64_t fragment_meta;              /* zone << 32, protocol << 48, family << 56 */
@@ -241,9 +375,11 @@ static inline uint64_t fw_head(uint64_t swapped, uint64_t class_, uint64_t syn, 
 enum {
     SESSION_FROM_B = 1,      /* the initiator is endpoint b */
     SESSION_LOCAL = 2,       /* TCP to the firewall itself: protected from tension */
-    SESSION_ESTABLISHED = 4, /* TCP that has been ESTABLISHED: assured */
+    SESSION_ASSURED = 4,     /* TCP that has been ESTABLISHED; tracker linux: as Linux means it */
     SESSION_HALF_OPEN = 8,   /* counted in half_open */
     SESSION_PROXIED = 16,    /* holds the pages of a proxy session */
+    SESSION_ANSWERED = 32,   /* tracker linux: the responder was heard */
+    SESSION_LEARNS = 64,     /* tracker linux: not assured, and may come to be */
 };
 enum { OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED }; /* phase: none, scanned, let through */
 typedef struct {
@@ -251,7 +387,7 @@ typedef struct {
     int64_t last_seen_ns;
     uint32_t packets[2];       /* forward, reply; modulo 2^32 */
     uint64_t bytes[2];         /* on the wire */
-    uint8_t state;             /* STATE_* */
+    uint8_t place;             /* PLACE_* */
     uint8_t flags;             /* SESSION_* */
     uint8_t inspection;        /* class bits the policy asks for: 1 flow, 2 proxy */
     uint8_t bypass;            /* 0: not bypassed, else 1 + EXPOSURE_* of the proxy part */
@@ -439,7 +575,10 @@ typedef struct {
     uint8_t non_ip_verdict, orphan_verdict;  /* VERDICT_FORWARD or VERDICT_DROP */
     uint8_t zone;                /* 1: the VLAN id is part of the key */
     uint8_t log;                 /* 1: every ended session is written to the session log */
-    uint8_t pad;
+    uint8_t tracker;             /* TRACKER_* */
+    uint8_t invalid_verdict;     /* of what is invalid: VERDICT_FORWARD or VERDICT_DROP */
+    uint8_t ports_decide;        /* 1: ports say who began a session met mid-stream */
+    uint8_t pad[6];
 } config_t;
 
 /* Pages: the gauges. used = base + sessions + shm; used + cache + free = total. */
@@ -463,7 +602,7 @@ typedef struct {
     uint64_t exposed_sessions[EXPOSURE_COUNT], exposed_any;
     uint64_t proxy_peak, objects, objects_bypassed, objects_oversize;
     uint64_t ips_filled_bytes, ips_full_count;
-    uint64_t fragments_forgotten, victims;
+    uint64_t fragments_forgotten, victims, grace_unsure;
     /* the first unforced page failure while no machine was on: what the memory law looks at */
     uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need;
 } counters_t;
@@ -514,6 +653,7 @@ typedef struct {
     int64_t now_ns, start_ns;
     int64_t wheel_until_ns;          /* wheel.now is the present tick before this */
     int64_t deadline_ns;             /* the next moment at which something may be due */
+    int64_t collect_ns;              /* tracker linux: the collector's next pass, or NEVER */
     int64_t round_ns;                /* a round of idledrop ends nothing before this */
     uint64_t packet;                 /* number of the packet being judged */
     uint64_t live, half_open, proxy_sessions;
@@ -528,12 +668,14 @@ typedef struct {
     fragment_t *fragments;
     uint32_t *fragment_heads;
     uint64_t *reborn;
+    uint64_t *graves;                /* TCP victims, see grave_dig */
     session_row_t *victims;          /* ring */
     session_row_t *log;              /* sessions that ended and were not collected yet */
     uint64_t log_fill, log_room;
     uint32_t free_line, free_record, free_host, hosts_high;
     uint32_t oldest, newest;         /* order of creation */
-    uint32_t host_mask, fragment_mask, reborn_mask;
+    uint32_t host_mask, fragment_mask, reborn_mask, graves_mask;
+    uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
     uint32_t fragment_oldest, fragment_newest, fragment_free;
     wheel_t wheel;
     policies_t policies;

@@ -14,7 +14,10 @@ cdef extern from "_layout.h" nogil:
         END_COUNT, END_EXPIRED, END_CLOSED, END_CLASH, END_EVICTED, END_TENSION, END_KILLED
         END_CLEARED
         STATE_COUNT, STATE_NONE, STATE_SYN_SENT, STATE_SYN_RECV, STATE_ESTABLISHED
-        STATE_TIME_WAIT, STATE_CLOSED
+        STATE_FIN_WAIT, STATE_TIME_WAIT, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_LAST_ACK
+        STATE_SYN_SENT2
+        PLACE_COUNT, PLACE_NONE
+        TRACKER_COUNT, TRACKER_PLAIN, TRACKER_LINUX
         WHEN_FULL_COUNT, WHEN_FULL_REFUSE, WHEN_FULL_BUCKET, WHEN_FULL_TENSION
         WHEN_FULL_REPLACE_OLDEST, WHEN_FULL_EARLY_DROP
         MIDSTREAM_COUNT, MIDSTREAM_ALLOW, MIDSTREAM_DROP, MIDSTREAM_GRACE
@@ -24,21 +27,23 @@ cdef extern from "_layout.h" nogil:
         GAUGE_COUNT, GAUGE_USED_PAGES, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_PROXY_SESSIONS
         GAUGE_LIVE_SESSIONS, GAUGE_IPS_FULL
         KIND_KEYED, KIND_QUOTE, KIND_LATER, KIND_NO_QUOTE, KIND_NON_IP, KIND_UNSUPPORTED
-        KIND_TRUNCATED, KIND_MALFORMED
+        KIND_TRUNCATED, KIND_MALFORMED, KIND_BROKEN, KIND_UNTRACKED
         CLASS_COUNT, CLASS_SYN, CLASS_SYNACK, CLASS_FIN, CLASS_ACK, CLASS_RST, CLASS_NONE
-        FORWARD_WAY, REPLY_WAY, WAY_COUNT, TCP_ILLEGAL
-        TIMEOUT_COUNT, TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_OTHER
-        L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER
+        FORWARD_WAY, REPLY_WAY, WAY_COUNT, TCP_IGNORED, TCP_AGAIN, TCP_ILLEGAL
+        TIMEOUT_COUNT, TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED
+        TIMEOUT_UDP_STREAM, TIMEOUT_GRE, TIMEOUT_GRE_STREAM
+        L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER, L4_MALFORMED
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
         FORCED_MAX
         PAGE_BYTES, EARLY_DROP_BUCKETS, POLICY_TABLES
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG
-        SESSION_FROM_B, SESSION_LOCAL, SESSION_ESTABLISHED, SESSION_HALF_OPEN, SESSION_PROXIED
+        SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
+        SESSION_ANSWERED, SESSION_LEARNS
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE
         HAS_SOURCE, HAS_DESTINATION, HAS_PORTS, FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
-    const int64_t FRAGMENT_LIFE_NS, NEVER, SWEEP_MIN_NS
+    const int64_t COLLECTOR_NS, FRAGMENT_LIFE_NS, UDP_STREAM_NS, NEVER, SWEEP_MIN_NS
     const uint32_t NIL, RECORD_MASK, PROTECTED_BIT
 
     const char *const VERDICT_NAMES[]
@@ -53,10 +58,15 @@ cdef extern from "_layout.h" nogil:
     const char *const POLICY_NAMES[]
     const char *const GAUGE_NAMES[]
     const char *const TIMEOUT_NAMES[]
-    const uint8_t FLAG_CLASS[32]
-    const uint8_t TCP_FIRST[2][6]
-    const uint8_t TCP_STEP[8][2][6]
-    const uint8_t STATE_TIMEOUT[8]
+    const char *const TRACKER_NAMES[]
+    const char *const PLACE_NAMES[]
+    const uint8_t FLAG_CLASS[2][64]
+    const uint8_t TCP_FIRST[2][2][6]
+    const uint8_t TCP_STEP[28][2][6]
+    const uint8_t PLACE_STATE[28]
+    const uint8_t PLACE_TIMEOUT[28]
+    const uint64_t META_ASKER_B
+    uint16_t META_ZONE(uint64_t meta)
     uint8_t META_PROTOCOL(uint64_t meta)
     uint8_t META_FAMILY(uint64_t meta)
 
@@ -68,7 +78,7 @@ cdef extern from "_layout.h" nogil:
         uint64_t hash
         uint32_t payload, bucket
         uint64_t head
-        uint8_t kind, fragment, swapped, class_, syn, protocol, decode
+        uint8_t kind, fragment, swapped, class_, syn, protocol, decode, no_start
         uint64_t fragment_meta, source_lo, source_hi, destination_lo, destination_hi
         uint32_t fragment_id, guess
 
@@ -80,7 +90,7 @@ cdef extern from "_layout.h" nogil:
         int64_t last_seen_ns
         uint32_t packets[2]
         uint64_t bytes[2]
-        uint8_t state, flags, inspection, bypass, timeout, object_phase
+        uint8_t place, flags, inspection, bypass, timeout, object_phase
         uint16_t policy
         uint64_t a_hi, b_hi
         int64_t created_ns
@@ -172,7 +182,7 @@ cdef extern from "_layout.h" nogil:
         uint64_t seeds[6]
         uint64_t max_connections, buckets
         int64_t sweep_ns, midstream_grace_ns, timeline_ns, idledrop_idle_ns
-        int64_t timeout_ns[8]
+        int64_t timeout_ns[15]
         uint64_t half_open_limit, sessions_per_host, proxy_max_sessions
         uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes
         uint64_t sessions_per_page, pages_per_session, preallocated_pages
@@ -181,6 +191,7 @@ cdef extern from "_layout.h" nogil:
         uint64_t fail_every[32]
         uint32_t fail_nths, fail_everys, fragments_max, victims_max, steps, leaks
         uint8_t when_full, midstream, preallocated, non_ip_verdict, orphan_verdict, zone, log
+        uint8_t tracker, invalid_verdict, ports_decide
 
     ctypedef struct pages_t:
         uint64_t owner[4]
@@ -202,6 +213,7 @@ cdef extern from "_layout.h" nogil:
         uint64_t exposed_sessions[7]
         uint64_t exposed_any, proxy_peak, objects, objects_bypassed, objects_oversize
         uint64_t ips_filled_bytes, ips_full_count, fragments_forgotten, victims
+        uint64_t grace_unsure
         uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need
 
     ctypedef struct wheel_t:
@@ -250,7 +262,7 @@ cdef extern from "_layout.h" nogil:
         config_t config
         gate_t gate
         pages_t pages
-        int64_t now_ns, start_ns, wheel_until_ns, deadline_ns, round_ns
+        int64_t now_ns, start_ns, wheel_until_ns, deadline_ns, collect_ns, round_ns
         uint64_t packet, live, half_open, proxy_sessions
         uint32_t dirty, shift, direction
         line_t *lines
@@ -261,11 +273,12 @@ cdef extern from "_layout.h" nogil:
         fragment_t *fragments
         uint32_t *fragment_heads
         uint64_t *reborn
+        uint64_t *graves
         session_row_t *victims
         session_row_t *log
         uint64_t log_fill, log_room
         uint32_t free_line, free_record, free_host, hosts_high, oldest, newest
-        uint32_t host_mask, fragment_mask, reborn_mask
+        uint32_t host_mask, fragment_mask, reborn_mask, graves_mask, graves_blind
         uint32_t fragment_oldest, fragment_newest, fragment_free
         wheel_t wheel
         policies_t policies

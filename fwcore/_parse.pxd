@@ -12,17 +12,31 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore._layout cimport (
     CLASS_NONE, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, EXTENSIONS_MAX,
-    FLAG_CLASS, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
-    KIND_TRUNCATED, KIND_UNSUPPORTED, L4_ICMP, L4_OTHER, L4_SCTP, L4_TCP, L4_UDP, SHIMS_MAX,
-    fw_be16, fw_be32, fw_be64, fw_head, fw_key_t, fw_le16, fw_le32, fw_likely, fw_mum,
-    fw_unlikely, packet_t,
+    FLAG_CLASS, KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_NO_QUOTE,
+    KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED, L4_ICMP, L4_MALFORMED, L4_OTHER,
+    L4_SCTP, L4_TCP, L4_UDP, META_ASKER_B, SHIMS_MAX, TRACKER_LINUX, fw_be16, fw_be32, fw_be64,
+    fw_head, fw_key_t, fw_le16, fw_le32, fw_likely, fw_mum, fw_unlikely, packet_t,
 )
 
 # What stays the same for every frame of a call.
 cdef struct parser_t:
     uint32_t shift         # address shift of a looped replay
     uint8_t zone           # 1: the VLAN id is part of the key
+    uint8_t as_linux       # 1: tracker linux: ICMP pairs, UDP lengths, what an error quotes
+    const uint8_t *classes  # FLAG_CLASS of the tracker
     const uint64_t *seeds  # six, of the keyed hash
+
+
+cdef inline void parser_begin(
+    parser_t *parser, const uint64_t *seeds, int zone, uint32_t shift, int tracker,
+) noexcept nogil:
+    """Every field; there is no other way to a parser."""
+    parser.shift = shift
+    parser.zone = zone
+    parser.as_linux = tracker == TRACKER_LINUX
+    parser.classes = FLAG_CLASS[tracker]
+    parser.seeds = seeds
+
 
 # The frame, and how far its present layer reaches. Offsets count from the first byte.
 cdef struct frame_t:
@@ -379,6 +393,56 @@ cdef inline void parse_typed_key(
     p.key.meta |= icmp_type | <uint64_t>0xFFFF0000
 
 
+cdef inline int icmp_asks(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    """Whether a reply may follow: echo, timestamp, information, mask; echo, node information."""
+    if family == 6:
+        return icmp_type == 128 or icmp_type == 139
+    return icmp_type == 8 or icmp_type == 13 or icmp_type == 15 or icmp_type == 17
+
+
+cdef inline int icmp_answers(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    if family == 6:
+        return icmp_type == 129 or icmp_type == 140
+    return icmp_type == 0 or icmp_type == 14 or icmp_type == 16 or icmp_type == 18
+
+
+cdef inline int icmp_untracked(uint8_t family, uint8_t icmp_type) noexcept nogil:
+    """Neighbour discovery and multicast listeners [R]."""
+    return family == 6 and (130 <= icmp_type <= 136 or icmp_type == 143)
+
+
+cdef inline void parse_pair_key(
+    const frame_t *f, packet_t *p, const uint8_t *h, const parser_t *parser,
+) noexcept nogil:
+    """The key of ICMP as Linux tracks it: identifier and type of the request, and who asks."""
+    cdef int answers = icmp_answers(f.family, h[0])
+    cdef uint32_t request = h[0]
+    cdef int same = f.source_lo == f.destination_lo and f.source_hi == f.destination_hi
+    if answers:
+        request = h[0] - 1 if h[0] else 8
+    p.no_start = not icmp_asks(f.family, h[0])
+    parse_key(f, p, 0, 0, parser)
+    p.key.meta |= request << 16
+    if icmp_asks(f.family, request):
+        p.key.meta |= fw_be16(h + 4)
+    if same:
+        p.swapped = answers
+    elif p.swapped ^ answers:
+        p.key.meta |= META_ASKER_B
+
+
+cdef inline void parse_icmp_key(
+    const frame_t *f, packet_t *p, const uint8_t *h, const parser_t *parser,
+) noexcept nogil:
+    """The key of an ICMP message that is no error; `h`: its header."""
+    if parser.as_linux:
+        parse_pair_key(f, p, h, parser)
+    elif icmp_is_echo(f.family, h[0]):
+        parse_key(f, p, fw_be16(h + 4), fw_be16(h + 4), parser)
+    else:
+        parse_typed_key(f, p, h[0], parser)
+
+
 # --- transport ----------------------------------------------------------------------------------
 
 cdef inline int icmp_is_error(uint8_t family, uint8_t icmp_type) noexcept nogil:
@@ -406,6 +470,17 @@ cdef inline int transport_of(uint8_t family, uint8_t protocol) noexcept nogil:
     return L4_OTHER
 
 
+cdef inline uint32_t quote_need(const parser_t *parser, uint8_t protocol) noexcept nogil:
+    """Bytes of transport a quote must have: Linux is content with ports."""
+    return 4 if parser.as_linux and (protocol == 6 or protocol == 17 or protocol == 132) else 8
+
+
+cdef inline int udp_broken(const uint8_t *h, uint32_t length, int fragmented) noexcept nogil:
+    """Whether UDP's own length cannot be; a fragment holds less than it says."""
+    cdef uint32_t said = fw_be16(h + 4)
+    return said < 8 or (said > length and not fragmented)
+
+
 cdef inline int parse_quote(
     const frame_t *outer, packet_t *p, const parser_t *parser,
 ) noexcept nogil:
@@ -427,7 +502,7 @@ cdef inline int parse_quote(
         f.protocol = h[9]
         f.source_lo = parse_shift4(fw_be32(h + 12), parser.shift)
         f.destination_lo = parse_shift4(fw_be32(h + 16), parser.shift)
-        status = parse_need(&f, (h[0] & 15) * 4 + 8)
+        status = parse_need(&f, (h[0] & 15) * 4 + quote_need(parser, f.protocol))
         f.at += (h[0] & 15) * 4
     else:
         f.protocol = h[6]
@@ -438,7 +513,9 @@ cdef inline int parse_quote(
         f.at += 40
         status = parse_extensions(&f)
         if status == 0:
-            status = KIND_NO_QUOTE if f.fragment_offset else parse_need(&f, 8)
+            status = parse_need(&f, quote_need(parser, f.protocol))
+            if f.fragment_offset:
+                status = KIND_NO_QUOTE
     if status:
         return KIND_TRUNCATED if status == KIND_TRUNCATED else KIND_NO_QUOTE
     h = f.data + f.at
@@ -446,12 +523,12 @@ cdef inline int parse_quote(
     if transport == L4_TCP or transport == L4_UDP or transport == L4_SCTP:
         parse_key(&f, p, fw_be16(h), fw_be16(h + 2), parser)
     elif transport == L4_ICMP:
-        if icmp_is_echo(f.family, h[0]):
-            parse_key(&f, p, fw_be16(h + 4), fw_be16(h + 4), parser)
-        else:
-            parse_typed_key(&f, p, h[0], parser)
+        parse_icmp_key(&f, p, h, parser)
     else:
         parse_key(&f, p, 0, 0, parser)
+    if parser.as_linux and (f.source_lo != outer.destination_lo
+                            or f.source_hi != outer.destination_hi):
+        return KIND_NO_QUOTE  # an error goes to whoever sent the packet
     return KIND_QUOTE
 
 
@@ -468,10 +545,9 @@ cdef inline int parse_icmp(frame_t *f, packet_t *p, const parser_t *parser) noex
             p.decode ^= L4_ICMP
         return status
     p.payload = f.limit - f.at - 8
-    if icmp_is_echo(f.family, h[0]):
-        parse_key(f, p, fw_be16(h + 4), fw_be16(h + 4), parser)
-    else:
-        parse_typed_key(f, p, h[0], parser)
+    if parser.as_linux and icmp_untracked(f.family, h[0]):
+        return KIND_UNTRACKED
+    parse_icmp_key(f, p, h, parser)
     return KIND_KEYED
 
 
@@ -490,7 +566,7 @@ cdef inline int parse_tcp(frame_t *f, packet_t *p, const parser_t *parser) noexc
         header = (h[12] >> 4) * 4
         if header < 20 or (header > length and not f.fragmented):
             return KIND_MALFORMED
-        p.class_ = FLAG_CLASS[h[13] & 31]
+        p.class_ = parser.classes[h[13] & 63]
         p.syn = (h[13] >> 1) & 1
         p.payload = length - header if length > header else 0
     p.decode |= L4_TCP
@@ -521,6 +597,9 @@ cdef inline int parse_transport(frame_t *f, packet_t *p, const parser_t *parser)
     p.payload = length - header if length > header else 0
     p.decode |= transport
     parse_key(f, p, fw_be16(h), fw_be16(h + 2), parser)
+    if (parser.as_linux and transport == L4_UDP and length >= 8 and f.captured >= f.at + 8
+            and udp_broken(h, length, f.fragmented)):
+        return KIND_BROKEN
     return KIND_KEYED
 
 
@@ -549,15 +628,19 @@ cdef inline int parse_ip(
             p.decode |= DECODE_FRAGMENT
     else:
         status = parse_ipv6(f, p, parser)
+    if f.fragmented and (status == 0 or status == KIND_MALFORMED):
+        parse_fragment(f, p, parser)  # of what is malformed too: others follow it
     if status:
         return status
-    if f.fragmented:
-        parse_fragment(f, p, parser)
-        if f.fragment_offset:
-            p.payload = f.limit - f.at
-            p.protocol = f.fragment_protocol
-            return KIND_LATER
-    return parse_transport(f, p, parser)
+    if f.fragment_offset:
+        p.payload = f.limit - f.at
+        p.protocol = f.fragment_protocol
+        return KIND_LATER
+    status = parse_transport(f, p, parser)
+    if status == KIND_MALFORMED and parser.as_linux:
+        p.decode |= L4_MALFORMED
+        return KIND_BROKEN
+    return status
 
 
 # Nearly every frame: Ethernet, an IP header without options, extensions or fragments, TCP or UDP.
@@ -565,11 +648,13 @@ cdef inline int parse_ip(
 
 cdef inline int common_transport(
     const uint8_t *h, uint32_t length, uint32_t captured, uint32_t protocol, uint32_t family,
-    uint64_t swapped, packet_t *p,
+    uint64_t swapped, const parser_t *parser, packet_t *p,
 ) noexcept nogil:
     """Payload and head; there are `length` bytes of transport, at least 8 of them captured."""
     cdef uint32_t header
     if protocol == 17 and length >= 8:
+        if fw_unlikely(parser.as_linux and udp_broken(h, length, 0)):
+            return 0
         p.payload = length - 8
         p.head = fw_head(swapped, CLASS_NONE, 0, 17, family | L4_UDP)
         return 1
@@ -579,7 +664,7 @@ cdef inline int common_transport(
     if header < 20 or header > length:
         return 0
     p.payload = length - header
-    p.head = fw_head(swapped, FLAG_CLASS[h[13] & 31], (h[13] >> 1) & 1, 6, family | L4_TCP)
+    p.head = fw_head(swapped, parser.classes[h[13] & 63], (h[13] >> 1) & 1, 6, family | L4_TCP)
     return 1
 
 
@@ -601,7 +686,7 @@ cdef inline int parse_common4(
     source = (addresses >> 32) << 32 | ports >> 16
     destination = addresses << 32 | (ports & 0xFFFF)
     if not common_transport(data + 34, total - 20, captured - 34, data[23], DECODE_IPV4,
-                            source > destination, p):
+                            source > destination, parser, p):
         return 0
     low = destination if source > destination else source
     high = source if source > destination else destination
@@ -633,7 +718,8 @@ cdef inline int parse_common6(
     swapped = (source_hi > destination_hi) | (source_hi == destination_hi) & (
         (source_lo > destination_lo) | (source_lo == destination_lo) & (
             ports >> 16 > ports & 0xFFFF))
-    if not common_transport(data + 54, length, captured - 54, data[20], DECODE_IPV6, swapped, p):
+    if not common_transport(data + 54, length, captured - 54, data[20], DECODE_IPV6, swapped,
+                            parser, p):
         return 0
     p.key.a_lo = destination_lo if swapped else source_lo
     p.key.b_lo = source_lo if swapped else destination_lo
@@ -669,6 +755,7 @@ cdef inline void parse_any(
     f.at = 0
     f.zone = 0
     f.ethertype = f.family = f.protocol = 0
+    f.fragmented = f.fragment_offset = 0
     p.payload = 0
     p.head = fw_head(0, CLASS_NONE, 0, 0, 0)
     p.hash = 0
@@ -678,6 +765,8 @@ cdef inline void parse_any(
         f.ethertype = 0x0800 if status == 4 else 0x86DD
         status = parse_ip(f, p, status, parser)
     p.kind = status
+    if status == KIND_MALFORMED:
+        p.decode |= L4_MALFORMED
     if status == KIND_KEYED or status == KIND_QUOTE:
         p.hash = key_hash(&p.key, parser.seeds)
 

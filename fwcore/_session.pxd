@@ -13,13 +13,14 @@ from libc.string cimport memset
 from fwcore._digest cimport digest_add
 from fwcore._hosts cimport host_enter, host_leave, host_slot
 from fwcore._layout cimport (
-    EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED, END_KILLED, END_TENSION,
-    EXPOSURE_COUNT, FW_ASSERT, META_FAMILY, META_PROTOCOL, NIL, OBJECT_NONE, OBJECT_SCANNING,
-    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PROTECTED_BIT, RECORD_MASK, SESSION_ESTABLISHED,
-    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED, STATE_CLOSED,
-    STATE_TIME_WAIT, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
-    WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_muldiv, fw_prefetch, fw_put32, fw_put64,
-    fw_t, fw_timer_t, line_t, packet_t, record_t, session_row_t,
+    COLLECTOR_NS, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED, END_KILLED, END_TENSION,
+    FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_GRACE, NEVER, NIL, OBJECT_NONE,
+    OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE, PROTECTED_BIT, RECORD_MASK,
+    SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED,
+    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK, STATE_TIME_WAIT, TRACKER_LINUX,
+    WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE, WHEN_FULL_REPLACE_OLDEST, fw_bucket,
+    fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t, fw_timer_t, line_t, packet_t, record_t,
+    session_row_t,
 )
 from fwcore._pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take,
@@ -64,7 +65,7 @@ cdef inline void session_row(
     cdef uint16_t port_b = <uint16_t>(r.meta >> 16)
     row.family = META_FAMILY(r.meta)
     row.protocol = META_PROTOCOL(r.meta)
-    row.zone = <uint16_t>(r.meta >> 32)
+    row.zone = META_ZONE(r.meta)
     cdef uint8_t *initiator = row.initiator
     cdef uint8_t *responder = row.responder
     row_address(responder if from_b else initiator, r.a_lo, r.a_hi, row.family)
@@ -72,7 +73,7 @@ cdef inline void session_row(
     row.initiator_port = port_b if from_b else port_a
     row.responder_port = port_a if from_b else port_b
     row.policy = fw.policies.id[r.policy] if fw.policies.count else 0
-    row.state = r.state
+    row.state = PLACE_STATE[r.place]
     row.inspection = r.inspection
     row.cause = cause
     row.exposed = r.exposed
@@ -143,7 +144,7 @@ cdef inline int session_past(const fw_t *fw, const record_t *r) noexcept nogil:
 
 cdef inline int session_timeout_cause(const record_t *r) noexcept nogil:
     """A session that had been closed ends `closed`, whatever found that its time was over."""
-    if r.state == STATE_TIME_WAIT or r.state == STATE_CLOSED:
+    if PLACE_STATE[r.place] == STATE_TIME_WAIT or PLACE_STATE[r.place] == STATE_CLOSED:
         return END_CLOSED
     return END_EXPIRED
 
@@ -178,6 +179,46 @@ cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t has
     digest_add(&fw.victim_digest, <const uint8_t *>ends, 16)
     digest_add(&fw.victim_digest, &what, 1)
     fw.reborn[hash_ & fw.reborn_mask] = hash_ | 1
+    if META_PROTOCOL(r.meta) == 6:
+        grave_dig(fw, hash_)
+
+
+# --- graves: victims that get no grace ----------------------------------------------------------
+#
+# A place holds hash | 1 of the one TCP victim it has had, GRAVE_SHARED after a second. While
+# midstream is not `grace` nobody asks, and nothing is written: from the first victim gone by so,
+# nobody can be told from a victim (graves_blind).
+
+cdef enum:
+    GRAVE_SHARED = 2
+
+cdef inline void grave_dig(fw_t *fw, uint64_t hash_) noexcept nogil:
+    cdef uint64_t *grave = &fw.graves[hash_ & fw.graves_mask]
+    if fw.config.midstream != MIDSTREAM_GRACE:
+        fw.graves_blind = 1
+    elif grave[0] == 0 or grave[0] == (hash_ | 1):
+        grave[0] = hash_ | 1
+    else:
+        grave[0] = GRAVE_SHARED
+
+
+cdef inline void grave_forgive(fw_t *fw, uint64_t hash_) noexcept nogil:
+    """A SYN has made the session anew."""
+    if (fw.counters.victims and fw.config.midstream == MIDSTREAM_GRACE
+            and fw.graves[hash_ & fw.graves_mask] == (hash_ | 1)):
+        fw.graves[hash_ & fw.graves_mask] = 0
+
+
+cdef inline int grave_free(fw_t *fw, uint64_t hash_) noexcept nogil:
+    """1: certainly no victim of this run. What cannot be told is counted."""
+    cdef uint64_t grave
+    if fw.counters.victims == 0:
+        return 1
+    grave = fw.graves[hash_ & fw.graves_mask]
+    if fw.graves_blind or grave == GRAVE_SHARED:
+        fw.counters.grace_unsure += 1
+        return 0
+    return grave != (hash_ | 1)
 
 
 cdef inline void age_unlink(fw_t *fw, const record_t *r) noexcept nogil:
@@ -335,20 +376,30 @@ cdef inline int request_pages(
     return 1
 
 
-cdef inline int session_assured(const record_t *r) noexcept nogil:
-    """Linux ASSURED: TCP that has been established, UDP answered; others never."""
-    if META_PROTOCOL(r.meta) == 6:
-        return (r.flags & SESSION_ESTABLISHED) != 0
+cdef inline int session_closes(const record_t *r) noexcept nogil:
+    """Linux tcp_can_early_drop: what the collector takes although it is assured."""
+    cdef uint8_t state = PLACE_STATE[r.place]
+    return (state == STATE_FIN_WAIT or state == STATE_CLOSE_WAIT or state == STATE_LAST_ACK
+            or state == STATE_TIME_WAIT or state == STATE_CLOSED)
+
+
+cdef inline int session_assured(const record_t *r, int tracker) noexcept nogil:
+    """TCP that has been established, UDP answered; tracker linux: what learned it (SESSION_*)."""
+    if tracker == TRACKER_LINUX or META_PROTOCOL(r.meta) == 6:
+        return (r.flags & SESSION_ASSURED) != 0
     return META_PROTOCOL(r.meta) == 17 and r.packets[0] != 0 and r.packets[1] != 0
 
 
-cdef inline uint64_t evict_not_assured(fw_t *fw, uint32_t bucket) noexcept nogil:
-    """Ends every session of the bucket that is not assured, oldest first; how many."""
+cdef inline uint64_t evict_not_assured(
+    fw_t *fw, uint32_t bucket, uint64_t enough, int closing,
+) noexcept nogil:
+    """Ends every session of the bucket that is not assured (or closes, when `closing`), oldest
+    first, as long as no less than `enough` live; how many."""
     cdef line_t *line = &fw.lines[bucket]
     cdef uint32_t way = 0
     cdef uint32_t record
     cdef uint64_t deleted = 0
-    while True:  # bounded by the chain: each turn ends a session or goes one entry on
+    while fw.live >= enough:  # bounded by the chain: each turn ends a session or goes one on
         if way >= line.count:
             if line.next == NIL or line.count == 0:
                 return deleted
@@ -356,7 +407,8 @@ cdef inline uint64_t evict_not_assured(fw_t *fw, uint32_t bucket) noexcept nogil
             way = 0
             continue
         record = line.record[way] & RECORD_MASK
-        if session_assured(&fw.records[record]):
+        if session_assured(&fw.records[record], fw.config.tracker) and not (
+                closing and session_closes(&fw.records[record])):
             way += 1
             continue
         if line.count == 1 and way == 0 and line != &fw.lines[bucket]:
@@ -364,6 +416,25 @@ cdef inline uint64_t evict_not_assured(fw_t *fw, uint32_t bucket) noexcept nogil
             return deleted + 1
         session_end(fw, record, END_EVICTED)
         deleted += 1
+    return deleted
+
+
+cdef inline int64_t collector_next(const fw_t *fw) noexcept nogil:
+    """Passes stand at whole minutes after the first packet [D]."""
+    return fw.start_ns + ((fw.now_ns - fw.start_ns) // COLLECTOR_NS + 1) * COLLECTOR_NS
+
+
+cdef inline void evict_collect(fw_t *fw) noexcept nogil:
+    """Linux gc_worker after a refusal: from bucket 0, until 95 % of the table stand."""
+    cdef uint64_t enough = fw.config.max_connections // 100 * 95
+    cdef uint64_t bucket
+    fw.collect_ns = NEVER
+    if enough == 0:
+        return
+    for bucket in range(fw.config.buckets):
+        if fw.live < enough:
+            return
+        evict_not_assured(fw, <uint32_t>bucket, enough, 1)
 
 
 cdef inline int evict_early_drop(fw_t *fw, uint32_t bucket) noexcept nogil:
@@ -371,8 +442,12 @@ cdef inline int evict_early_drop(fw_t *fw, uint32_t bucket) noexcept nogil:
     for step in range(EARLY_DROP_BUCKETS):
         if step == fw.config.buckets:
             break
-        if evict_not_assured(fw, <uint32_t>((bucket + step) % fw.config.buckets)):
+        if evict_not_assured(fw, <uint32_t>((bucket + step) % fw.config.buckets), 0, 0):
             return 1
+    if fw.config.tracker == TRACKER_LINUX and fw.collect_ns == NEVER:
+        fw.collect_ns = collector_next(fw)
+        if fw.collect_ns < fw.deadline_ns:
+            fw.deadline_ns = fw.collect_ns
     return 0
 
 

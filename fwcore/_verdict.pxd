@@ -13,27 +13,30 @@ from fwcore._fragment cimport fragment_find, fragment_store
 from fwcore._gate cimport ask_t, policy_match
 from fwcore._hosts cimport host_find
 from fwcore._layout cimport (
-    CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, END_CLASH, END_KILLED, EXPOSURE_IPS,
-    EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, EXPOSURE_PROXY_TABLE, FORWARD_WAY, GATE_ADMIT,
-    GATE_BYPASS, GATE_DROP, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP,
-    KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, META_FAMILY, MIDSTREAM_ALLOW, MIDSTREAM_DROP,
-    NEVER, NIL, OBJECT_BYPASS, OBJECT_GRANT, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED,
-    OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, POLICY_DENY, POLICY_LOCAL,
-    REASON_BYPASS_CONSERVE, REASON_DENIED, REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN,
-    REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_KILLED,
-    REASON_MALFORMED, REASON_NEW, REASON_NON_IP, REASON_NO_MEMORY, REASON_NO_SESSION,
-    REASON_RELATED, REASON_TABLE_FULL, REASON_TCP_INVALID, REASON_TRUNCATED,
-    REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ESTABLISHED, SESSION_FROM_B, SESSION_HALF_OPEN,
-    SESSION_LOCAL, SESSION_PROXIED, STATE_ESTABLISHED, STATE_NONE, STATE_SYN_RECV, STATE_SYN_SENT,
-    STATE_TIME_WAIT, STATE_TIMEOUT, TCP_FIRST, TCP_ILLEGAL, TCP_STEP, TIMEOUT_ICMP, TIMEOUT_OTHER,
-    TIMEOUT_UDP, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, fw_bucket,
-    fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
+    CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, END_CLASH, END_CLOSED, END_KILLED, EXPOSURE_IPS,
+    EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, FW_ASSERT, GATE_BYPASS, GATE_DROP,
+    KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED,
+    KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_ALLOW,
+    MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED,
+    OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT,
+    POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED, REASON_FRAGMENT,
+    REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT,
+    REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW, REASON_NON_IP,
+    REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL, REASON_TCP_INVALID,
+    REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED,
+    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_PROXIED,
+    STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT, STATE_SYN_SENT2, TCP_AGAIN, TCP_FIRST,
+    TCP_IGNORED, TCP_ILLEGAL, TCP_STEP, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP,
+    TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TRACKER_LINUX,
+    TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT,
+    fw_bucket, fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
 )
 from fwcore._pages cimport pages_release_buffers
 from fwcore._parse cimport key_hash
 from fwcore._session cimport (
-    object_end, object_pages, request_pages, session_arm, session_awaited, session_begin,
-    session_end, session_make_room, session_past, session_set_timeout, session_timeout_cause,
+    grave_forgive, grave_free, object_end, object_pages, request_pages, session_arm,
+    session_awaited, session_begin, session_end, session_make_room, session_past,
+    session_set_timeout, session_timeout_cause,
 )
 from fwcore._table cimport table_find, table_same
 
@@ -207,23 +210,117 @@ cdef inline uint32_t verdict_inspected(
 
 # --- a packet of a session ----------------------------------------------------------------------
 
-cdef inline void session_move(fw_t *fw, uint32_t record, uint8_t state) noexcept nogil:
-    """The one place that assigns the state of a session that exists; NONE: no TCP, seen again."""
+cdef inline int place_half_open(uint8_t place) noexcept nogil:
+    cdef uint8_t state = PLACE_STATE[place]
+    return state == STATE_SYN_SENT or state == STATE_SYN_RECV or state == STATE_SYN_SENT2
+
+
+cdef inline void session_move(
+    fw_t *fw, uint32_t record, uint8_t place, uint8_t timeout,
+) noexcept nogil:
+    """The one place that assigns the place of a session that exists; NONE: no TCP, seen again."""
     cdef record_t *r = &fw.records[record]
-    if r.flags & SESSION_HALF_OPEN and state != STATE_SYN_SENT and state != STATE_SYN_RECV:
+    if r.flags & SESSION_HALF_OPEN and not place_half_open(place):
         r.flags &= ~SESSION_HALF_OPEN
         fw.half_open -= 1
-    if state == STATE_NONE:
+    if place == PLACE_NONE:
         return
-    r.state = state
-    if state == STATE_ESTABLISHED:
-        r.flags |= SESSION_ESTABLISHED
-    session_set_timeout(fw, record, STATE_TIMEOUT[state])
+    if not r.flags & SESSION_HALF_OPEN and place_half_open(place):  # tracker linux: in step again
+        r.flags |= SESSION_HALF_OPEN
+        fw.half_open += 1
+    r.place = place
+    if fw.config.tracker == TRACKER_PLAIN and PLACE_STATE[place] == STATE_ESTABLISHED:
+        r.flags |= SESSION_ASSURED
+    session_set_timeout(fw, record, timeout)
+
+
+cdef inline void session_assure(record_t *r) noexcept nogil:
+    r.flags |= SESSION_ASSURED
+    r.flags &= ~SESSION_LEARNS
+
+
+cdef inline uint8_t learn_tcp(record_t *r, uint8_t before, uint8_t place) noexcept nogil:
+    """The timeout of TCP that moved; assured by the packet after the first answer."""
+    cdef int established = PLACE_STATE[place] == STATE_ESTABLISHED
+    if not r.flags & SESSION_ANSWERED:
+        return TIMEOUT_TCP_UNANSWERED if established else PLACE_TIMEOUT[place]
+    if established and (before == STATE_SYN_RECV or before == STATE_ESTABLISHED):
+        session_assure(r)
+    return PLACE_TIMEOUT[place]
+
+
+cdef inline int session_learn(
+    fw_t *fw, uint32_t record, uint8_t place, int way, int class_,
+) noexcept nogil:
+    """Tracker linux: a packet of a session that is not assured yet. 1: nothing is left of it.
+
+    Whether the responder was heard counts as of before the packet, as in the kernel.
+    """
+    cdef record_t *r = &fw.records[record]
+    cdef uint8_t before = PLACE_STATE[r.place]
+    cdef uint8_t timeout = r.timeout
+    cdef int answered = r.flags & SESSION_ANSWERED
+    if place != PLACE_NONE:
+        timeout = learn_tcp(r, before, place)
+    elif META_PROTOCOL(r.meta) == 17:
+        if answered and fw.now_ns - r.created_ns > UDP_STREAM_NS:
+            session_assure(r)
+            timeout = TIMEOUT_UDP_STREAM
+    elif answered:
+        session_assure(r)
+        timeout = TIMEOUT_GRE_STREAM
+    session_move(fw, record, place, timeout)
+    if place == PLACE_NONE:
+        session_set_timeout(fw, record, timeout)
+    if way == REPLY_WAY:
+        r.flags |= SESSION_ANSWERED
+    return class_ == CLASS_RST and not answered
+
+
+cdef inline uint32_t verdict_invalid(const fw_t *fw, int reason) noexcept nogil:
+    """What is invalid and has no session passes or not, as the setting says."""
+    return outcome_of(fw.config.invalid_verdict, reason)
 
 
 cdef inline int session_watched(const fw_t *fw, const record_t *r) noexcept nogil:
     """Whether a packet of the session may change an object or the IPS buffer, or be exposed."""
     return (r.flags & SESSION_PROXIED) | r.bypass | (r.inspection & fw.gate.flow_watched)
+
+
+cdef inline uint32_t verdict_seen(
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, int reason,
+) noexcept nogil:
+    """The outcome of a packet that its session takes."""
+    cdef record_t *r = &fw.records[record]
+    if fw_unlikely(session_watched(fw, r)):
+        return verdict_inspected(fw, record, p, wire, way, reason)
+    return outcome_of(VERDICT_INSPECT if r.inspection else VERDICT_FORWARD, reason)
+
+
+cdef inline uint32_t verdict_unmoved(
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, uint8_t cell,
+) noexcept nogil:
+    """A TCP packet that is invalid, or (tracker linux) ignored: no deadline is moved."""
+    cdef record_t *r = &fw.records[record]
+    FW_ASSERT(cell != TCP_AGAIN)  # session_find has ended that session
+    if cell == TCP_ILLEGAL:
+        if fw.config.invalid_verdict == VERDICT_DROP:
+            return outcome_of(VERDICT_DROP, REASON_TCP_INVALID)
+        return session_standing(fw, r, wire, REASON_TCP_INVALID)
+    r.place = cell & ~TCP_IGNORED  # the same state: no timeout and no count changes
+    if way == REPLY_WAY:
+        r.flags |= SESSION_ANSWERED
+    return verdict_seen(fw, record, p, wire, way, REASON_HIT)
+
+
+cdef inline uint32_t verdict_last(
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way,
+) noexcept nogil:
+    """Tracker linux: a RST of a session that was never answered takes it along at once."""
+    cdef uint32_t outcome = verdict_seen(fw, record, p, wire, way, REASON_HIT)
+    if fw.records[record].meta:  # it may have been killed just now
+        session_end(fw, record, END_CLOSED)
+    return outcome
 
 
 cdef inline uint32_t verdict_hit(
@@ -232,33 +329,37 @@ cdef inline uint32_t verdict_hit(
     """A packet of a standing session: its step, its counters, its outcome."""
     cdef record_t *r = &fw.records[record]
     cdef int way = p.swapped ^ (r.flags & SESSION_FROM_B)  # FORWARD_WAY 0, REPLY_WAY 1
-    cdef uint8_t state = r.state
+    cdef uint8_t place = r.place
     cdef int second
     fw.direction = way
     r.packets[way] += 1
     r.bytes[way] += wire
     if reason == REASON_HIT:  # a later fragment makes no step
-        state = TCP_STEP[r.state][way][p.class_]
-        if fw_unlikely(state == TCP_ILLEGAL):
-            return session_standing(fw, r, wire, REASON_TCP_INVALID)
+        place = TCP_STEP[r.place][way][p.class_]
+        if fw_unlikely(place >= TCP_IGNORED):
+            return verdict_unmoved(fw, record, p, wire, way, place)
     r.last_seen_ns = fw.now_ns
-    second = (r.flags & SESSION_HALF_OPEN) * (state == STATE_NONE)
-    if fw_unlikely((state ^ r.state) | second):  # one branch: TCP or not cannot be foretold
-        session_move(fw, record, state)
-    if fw_unlikely(session_watched(fw, r)):
-        return verdict_inspected(fw, record, p, wire, way, reason)
-    return outcome_of(VERDICT_INSPECT if r.inspection else VERDICT_FORWARD, reason)
+    second = (r.flags & SESSION_HALF_OPEN) * (place == PLACE_NONE)
+    if reason == REASON_HIT:
+        second |= r.flags & SESSION_LEARNS
+    if fw_unlikely((place ^ r.place) | second):  # one branch: TCP or not cannot be foretold
+        if not second & SESSION_LEARNS:
+            session_move(fw, record, place, PLACE_TIMEOUT[place])
+        elif session_learn(fw, record, place, way, p.class_):
+            return verdict_last(fw, record, p, wire, way)
+    return verdict_seen(fw, record, p, wire, way, reason)
 
 
 # --- a new session ------------------------------------------------------------------------------
 
 cdef struct admission_t:
     # What session_admit finds out on its way.
+    int way               # of the packet: REPLY_WAY is the responder's
     int from_b            # the initiator is endpoint b
     uint16_t policy       # index
     uint8_t action        # POLICY_*
     uint8_t inspection    # class bits
-    uint8_t state         # the session's first
+    uint8_t place         # the session's first
     uint8_t half_open
     uint8_t proxied
     uint8_t bypass        # 0, or 1 + EXPOSURE_*
@@ -269,7 +370,7 @@ cdef inline void ask_make(const packet_t *p, int from_b, ask_t *ask) noexcept no
     ask.source_hi = p.key.b_hi if from_b else p.key.a_hi
     ask.destination_lo = p.key.a_lo if from_b else p.key.b_lo
     ask.destination_hi = p.key.a_hi if from_b else p.key.b_hi
-    ask.zone = <uint16_t>(p.key.meta >> 32)
+    ask.zone = META_ZONE(p.key.meta)
     ask.protocol = p.protocol
     ask.family = META_FAMILY(p.key.meta)
     ask.has_ports = p.protocol == 6 or p.protocol == 17 or p.protocol == 132
@@ -332,19 +433,44 @@ cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexce
     return 0
 
 
+cdef inline int admit_midstream(fw_t *fw, uint64_t hash_) noexcept nogil:
+    """Whether TCP without SYN may begin a session now."""
+    if fw.config.midstream != MIDSTREAM_GRACE:
+        return fw.config.midstream == MIDSTREAM_ALLOW
+    if fw.now_ns - fw.start_ns >= fw.config.midstream_grace_ns:
+        return 0
+    return grave_free(fw, hash_)
+
+
+cdef inline int admit_way(const fw_t *fw, const packet_t *p) noexcept nogil:
+    """Whose packet a first one is: a SYN+ACK is the responder's; mid-stream, so is one from a port
+    below 1024 to another [D]."""
+    cdef uint16_t port_a = <uint16_t>p.key.meta
+    cdef uint16_t port_b = <uint16_t>(p.key.meta >> 16)
+    if p.class_ == CLASS_SYNACK:
+        return REPLY_WAY
+    if p.protocol != 6 or p.class_ == CLASS_SYN or not fw.config.ports_decide:
+        return FORWARD_WAY
+    if p.swapped:
+        return REPLY_WAY if port_b < 1024 <= port_a else FORWARD_WAY
+    return REPLY_WAY if port_a < 1024 <= port_b else FORWARD_WAY
+
+
 cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
     """Everything a miss has to pass, in order; 0 or the reason of the first refusal."""
     cdef int reason
-    cdef int way = REPLY_WAY if p.class_ == CLASS_SYNACK else FORWARD_WAY
-    a.from_b = p.swapped ^ way
-    a.state = STATE_NONE
+    a.way = admit_way(fw, p)
+    a.from_b = p.swapped ^ a.way
+    a.place = PLACE_NONE
+    if p.no_start:
+        return REASON_ICMP_ORPHAN
     if p.protocol == 6:
-        if not p.syn and fw.config.midstream != MIDSTREAM_ALLOW:
-            if (fw.config.midstream == MIDSTREAM_DROP
-                    or fw.now_ns - fw.start_ns >= fw.config.midstream_grace_ns):
-                return REASON_NO_SESSION
-        a.state = TCP_FIRST[way][p.class_]
-    a.half_open = (p.protocol == 17 or a.state == STATE_SYN_SENT or a.state == STATE_SYN_RECV)
+        a.place = TCP_FIRST[fw.config.tracker][a.way][p.class_]
+        if a.place == TCP_ILLEGAL:
+            return REASON_TCP_INVALID
+        if not p.syn and not admit_midstream(fw, p.hash):
+            return REASON_NO_SESSION
+    a.half_open = p.protocol == 17 or place_half_open(a.place)
     reason = admit_policy(fw, p, a)
     if reason == 0:
         reason = admit_gate(fw, a)
@@ -359,9 +485,16 @@ cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept
     return 0
 
 
-cdef inline uint8_t timeout_of(const packet_t *p, uint8_t state) noexcept nogil:
-    if state != STATE_NONE:
-        return STATE_TIMEOUT[state]
+cdef inline uint8_t timeout_of(
+    const fw_t *fw, const packet_t *p, const admission_t *a,
+) noexcept nogil:
+    cdef int linux = fw.config.tracker == TRACKER_LINUX
+    if a.place != PLACE_NONE:
+        if linux and a.way == FORWARD_WAY and PLACE_STATE[a.place] == STATE_ESTABLISHED:
+            return TIMEOUT_TCP_UNANSWERED
+        return PLACE_TIMEOUT[a.place]
+    if linux and p.protocol == 47:
+        return TIMEOUT_GRE
     if p.protocol == 17:
         return TIMEOUT_UDP
     if p.protocol == (1 if META_FAMILY(p.key.meta) == 4 else 58):
@@ -376,8 +509,11 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
     cdef record_t *r
     if a.action == POLICY_LOCAL and p.protocol == 6:
         flags |= SESSION_LOCAL
-    if a.state == STATE_ESTABLISHED:
-        flags |= SESSION_ESTABLISHED
+    if fw.config.tracker == TRACKER_PLAIN:
+        if PLACE_STATE[a.place] == STATE_ESTABLISHED:
+            flags |= SESSION_ASSURED
+    elif p.protocol == 6 or p.protocol == 17 or p.protocol == 47:
+        flags |= SESSION_LEARNS | (SESSION_ANSWERED if a.way == REPLY_WAY else 0)
     if a.half_open:
         flags |= SESSION_HALF_OPEN
         fw.half_open += 1
@@ -386,11 +522,11 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
         fw.proxy_sessions += 1
     record = session_begin(fw, p, flags)
     r = &fw.records[record]
-    r.state = a.state
+    r.place = a.place
     r.policy = a.policy
     r.inspection = a.inspection
     r.bypass = a.bypass
-    r.timeout = timeout_of(p, a.state)
+    r.timeout = timeout_of(fw, p, a)
     session_arm(fw, record)
     if fw_unlikely(fw.gate.idledrop | fw.pages.short_[OWNER_BASE] | fw.pages.short_[OWNER_SHM]):
         session_awaited(fw, r)
@@ -403,18 +539,21 @@ cdef inline uint32_t verdict_miss(
     """A packet without a session: makes one (*record), or says why not."""
     cdef admission_t a
     cdef record_t *r
-    cdef int way = REPLY_WAY if p.class_ == CLASS_SYNACK else FORWARD_WAY
     cdef int reason = admit_flow(fw, p, &a)
-    fw.direction = p.swapped ^ a.from_b
+    fw.direction = a.way
+    if reason == REASON_TCP_INVALID or reason == REASON_ICMP_ORPHAN:
+        return verdict_invalid(fw, reason)
     if reason:
         return outcome_of(VERDICT_DROP, reason)
     record[0] = admit_begin(fw, p, &a)
+    if p.syn:
+        grave_forgive(fw, p.hash)
     r = &fw.records[record[0]]
-    r.packets[way] = 1
-    r.bytes[way] = wire
+    r.packets[a.way] = 1
+    r.bytes[a.way] = wire
     if a.inspection == 0:
         return outcome_of(VERDICT_FORWARD, REASON_NEW)
-    return verdict_inspected(fw, record[0], p, wire, way, REASON_NEW)
+    return verdict_inspected(fw, record[0], p, wire, a.way, REASON_NEW)
 
 
 # --- dispatch -----------------------------------------------------------------------------------
@@ -432,7 +571,8 @@ cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
     if session_past(fw, r):
         session_end(fw, record, session_timeout_cause(r))
         return NIL
-    if p.class_ == CLASS_SYN and r.state >= STATE_TIME_WAIT:
+    if p.class_ == CLASS_SYN and TCP_STEP[r.place][p.swapped ^ (r.flags & SESSION_FROM_B)][
+            CLASS_SYN] == TCP_AGAIN:
         session_end(fw, record, END_CLASH)
         return NIL
     return record
@@ -456,11 +596,18 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
     return outcome_of(fw.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
 
 
+cdef inline uint32_t verdict_orphan(const fw_t *fw) noexcept nogil:
+    """An ICMP error of no session: dropped, but in Linux just invalid."""
+    if fw.config.tracker == TRACKER_LINUX:
+        return verdict_invalid(fw, REASON_ICMP_ORPHAN)
+    return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
+
+
 cdef inline uint32_t verdict_quote(fw_t *fw, const packet_t *p, uint32_t wire) noexcept nogil:
     """An ICMP error shares the outcome of the session it speaks of, and changes nothing in it."""
     cdef uint32_t record = session_find(fw, p)
     if record == NIL:
-        return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
+        return verdict_orphan(fw)
     fw.direction = p.swapped ^ (fw.records[record].flags & SESSION_FROM_B)
     return session_standing(fw, &fw.records[record], wire, REASON_RELATED)
 
@@ -474,6 +621,23 @@ cdef inline uint32_t verdict_keyed(
     return verdict_miss(fw, p, wire, record)
 
 
+cdef inline uint32_t verdict_alone(const fw_t *fw, const packet_t *p) noexcept nogil:
+    """What has no key and asks for no session."""
+    if p.kind == KIND_MALFORMED:
+        return outcome_of(VERDICT_DROP, REASON_MALFORMED)
+    if p.kind == KIND_BROKEN:
+        return verdict_invalid(fw, REASON_MALFORMED)
+    if p.kind == KIND_TRUNCATED:
+        return outcome_of(fw.config.non_ip_verdict, REASON_TRUNCATED)
+    if p.kind == KIND_NON_IP:
+        return outcome_of(fw.config.non_ip_verdict, REASON_NON_IP)
+    if p.kind == KIND_UNSUPPORTED:
+        return outcome_of(fw.config.non_ip_verdict, REASON_UNSUPPORTED_LINK)
+    if p.kind == KIND_UNTRACKED:
+        return outcome_of(VERDICT_FORWARD, REASON_ICMP_ORPHAN)
+    return verdict_orphan(fw)
+
+
 cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """A first fragment: judged like any packet, then remembered for those that follow."""
     cdef uint32_t record = NIL
@@ -483,8 +647,10 @@ cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noex
     elif p.kind == KIND_QUOTE:
         outcome = verdict_quote(fw, p, wire)
     else:
-        outcome = outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
-    fragment_store(fw, p, record != NIL and outcome >> 8 != REASON_KILLED,
+        outcome = verdict_alone(fw, p)
+        if p.kind == KIND_TRUNCATED:  # who sent what the capture cut is not known
+            return outcome
+    fragment_store(fw, p, record != NIL and fw.records[record].meta != 0,
                    outcome & 255, outcome >> 8)
     return outcome
 
@@ -497,16 +663,8 @@ cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexce
     fw.direction = FORWARD_WAY  # who has no key has nobody to answer
     if p.kind == KIND_LATER:
         return verdict_later(fw, p, wire)
-    if p.kind == KIND_MALFORMED:
-        return outcome_of(VERDICT_DROP, REASON_MALFORMED)
-    if p.kind == KIND_TRUNCATED:
-        return outcome_of(fw.config.non_ip_verdict, REASON_TRUNCATED)
-    if p.kind == KIND_NON_IP:
-        return outcome_of(fw.config.non_ip_verdict, REASON_NON_IP)
-    if p.kind == KIND_UNSUPPORTED:
-        return outcome_of(fw.config.non_ip_verdict, REASON_UNSUPPORTED_LINK)
     if p.fragment:
         return verdict_fragment(fw, p, wire)
     if p.kind == KIND_QUOTE:
         return verdict_quote(fw, p, wire)
-    return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
+    return verdict_alone(fw, p)

@@ -55,7 +55,7 @@ def _exposure(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _decode(engine: Any, reasons: dict[str, int]) -> dict[str, int]:
     found = engine.fastpath.decode_counts()
-    for name in ("non_ip", "malformed", "truncated", "unsupported_link"):
+    for name in ("non_ip", "truncated", "unsupported_link"):
         found[name] = reasons[name]
     order = ("ipv4", "ipv6", "tcp", "udp", "icmp", "sctp", "other_ip", "non_ip", "fragments",
              "malformed", "truncated", "offloaded", "unsupported_link")
@@ -68,7 +68,8 @@ def counters(engine: Any) -> dict[str, Any]:
     counts = engine.fastpath.outcome_counts()
     reasons = dict(zip(_names(Reason), (int(n) for n in counts.sum(axis=0)), strict=True))
     verdicts = dict(zip(_names(Verdict), (int(n) for n in counts.sum(axis=1)), strict=True))
-    return {
+    later = {"grace_unsure": raw["grace_unsure"]}  # counters that stand here unless they are 0
+    return {name: count for name, count in later.items() if count} | {
         "packets": raw["packets"], "bytes": raw["bytes"], "time_reversed": raw["time_reversed"],
         "verdicts": verdicts, "reasons": reasons, "decode": _decode(engine, reasons),
         "sessions": {

@@ -39,6 +39,7 @@ from fwcore._fastpath import (
     Midstream,
     Reason,
     TcpState,
+    Tracker,
     Verdict,
     WhenFull,
     memory_plan,
@@ -58,7 +59,8 @@ SNAPSHOTS_WITH_HOSTS = 100        # transitions that keep their top hosts
 # Settings whose figures are memory taken at the start: they change by restart() only.
 FIXED = frozenset((
     "personality", "ram_bytes", "base_bytes", "accounting", "session_bytes", "max_connections",
-    "licence_connections", "buckets", "when_full", "zone", "sweep_s", "ipsec_max_tunnels",
+    "licence_connections", "buckets", "when_full", "zone", "tracker", "sweep_s",
+    "ipsec_max_tunnels",
     "licence_tunnels", "tunnel_base_bytes", "tunnel_bytes_per_connection", "machine", "seed",
     "model_bytes", "proxy_session_bytes", "shm_limit_bytes", "fragments_max", "victims_max",
     "transitions_max", "events_max", "timeline_interval_s", "policies", "pressure", "base_items",
@@ -81,11 +83,19 @@ def splitmix64(seed: int, count: int) -> list[int]:
 # --- settings to what the fast path reads --------------------------------------------------------
 
 
+def _timeouts(settings: Settings) -> dict[str, int]:
+    """Nanoseconds by name; TCP that was never answered has no more than TCP."""
+    named = settings.timeouts.as_ns()
+    return named | {"tcp_unanswered": min(named["tcp_unanswered"], named["tcp"])}
+
+
 def _soft(settings: Settings) -> dict[str, Any]:
     """What may change while running."""
     drop, forward = int(Verdict.DROP), int(Verdict.FORWARD)
     return {
-        "timeout_ns": settings.timeouts.as_ns(),
+        "timeout_ns": _timeouts(settings),
+        "ports_decide": int(settings.midstream_initiator == "ports"),
+        "invalid_verdict": drop if settings.invalid == "drop" else forward,
         "midstream": int(Midstream[settings.midstream.upper()]),
         "midstream_grace_ns": settings.midstream_grace_ns,
         "half_open_limit": settings.half_open_limit,
@@ -122,6 +132,7 @@ def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, A
         "victims_max": settings.victims_max,
         "when_full": int(WhenFull[settings.when_full.upper()]),
         "zone": int(settings.zone == "vlan"),
+        "tracker": int(Tracker[settings.tracker.upper()]),
         "log": int(log),
         "group": group,
         "fail_nth": [row["fail_nth"] for row in settings.pressure if "fail_nth" in row],

@@ -58,7 +58,8 @@ REASONS: Final = _under(
     Entry("hit", "packet of a standing session"),
     Entry("related", "ICMP error quoting a packet of a standing session; gets its verdict"),
     Entry("fragment", "later fragment, followed to its session through the fragment table"),
-    Entry("tcp_invalid", "TCP step that the state does not allow; it changes nothing"),
+    Entry("tcp_invalid", "TCP step that the state does not allow; it changes nothing. Tracker"
+          " linux: also a first segment that opens nothing"),
     Entry("non_ip", "frame that carries no IP (ARP, LLDP, ...)"),
     Entry("unsupported_link", "frame of a link type that is not read"),
     Entry("truncated", "header cut off by the capture's snap length"),
@@ -72,8 +73,10 @@ REASONS: Final = _under(
     Entry("bypass_ips", "forwarded uninspected: IPS in its fail state, fail-open enable"),
     Entry("bypass_oversize", "forwarded uninspected: rest of an object larger than oversize_bytes"),
     Entry("bypass_no_memory", "forwarded uninspected: no page for the object"),
-    Entry("malformed", "a header contradicts itself or the frame's length"),
-    Entry("icmp_orphan", "ICMP error that quotes no standing session"),
+    Entry("malformed", "a header contradicts itself or the frame's length; also the later"
+          " fragments of such a packet"),
+    Entry("icmp_orphan", "ICMP error that quotes no standing session. Tracker linux: ICMP that has"
+          " no session, which passes unless it is invalid and `invalid` says drop"),
     Entry("no_session", "TCP segment without SYN and without a session, refused by midstream"),
     Entry("denied", "no policy accepts it; counts packets", vendor="policy_deny"),
     Entry("conserve_block", "new session refused: conserve mode, av-failopen off or idledrop"),
@@ -176,6 +179,8 @@ CONSERVE: Final = (
     Entry("transitions_forgotten", "transitions beyond transitions_max: counted, not kept"),
     Entry("events_forgotten", "events beyond events_max: counted, not kept"),
     Entry("victims_forgotten", "rows that the victim ledger, a ring of victims_max, had to forget"),
+    Entry("grace_unsure", "segments that got no midstream grace because it could not be told"
+          " whether they belong to a victim of this run; in the result when not 0"),
     Entry("fragments_forgotten", "fragment entries pushed out before their 30 s by newer ones"),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
+FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32}
 
 
 def flag_bits(letters: str) -> int:

@@ -17,10 +17,13 @@ CONTRACT = {
     "accounting": ("slab", "slab", "slab", "preallocated", "slab", "preallocated"),
     "session_bytes": (1024, 1024, 1024, 412, 320, 144),
     "max_connections": (1_000_000, 500_000, 1_000_000, 512_000, 262_144, 262_144),
-    "buckets": (262_144, 131_072, 262_144, 128_000, 65_536, 65_536),
+    "buckets": (262_144, 131_072, 262_144, 128_000, 131_072, 65_536),
     "when_full": ("tension", "tension", "tension", "replace_oldest", "early_drop", "bucket"),
     "midstream": ("grace", "grace", "grace", "drop", "allow", "allow"),
     "midstream_grace_s": (30,) * 6,
+    "midstream_initiator": ("ports", "ports", "ports", "ports", "sender", "ports"),
+    "tracker": ("plain", "plain", "plain", "plain", "linux", "plain"),
+    "invalid": ("forward",) * 6,
     "machine": ("unified", "fortios-5", "kernel+proxy", "none", "none", "none"),
     "av_failopen": ("pass",) * 6,
     "av_failopen_session": (False,) * 6,
@@ -91,7 +94,9 @@ def test_presets_start_without_warning(name):
 )
 def test_timeouts(name, seconds):
     timeouts = settings.load(name).timeouts
-    assert tuple(getattr(timeouts, each) for each in timeouts.names()) == seconds
+    of_linux = (60, 60, 30, 300, 120, 30, 180)  # nobody else asks for them
+    found = tuple(getattr(timeouts, each) for each in timeouts.names())
+    assert found == seconds + of_linux
 
 
 @pytest.mark.parametrize("name", COLUMNS)

@@ -18,9 +18,11 @@ HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.1.3", "192.0.2.9")
 HOSTS6 = ("2001:db8::1", "2001:db8::2", "2001:db8:1::3", "2001:db8:9::9")
 STEPS_NS = (0, 1, 1000, 10**6, 4 * 10**8, 10**9, 3 * 10**9, 12 * 10**9, 70 * 10**9, -5 * 10**8,
             5000 * 10**9, 50 * 365 * 86400 * 10**9)
-TCP_FLAGS = ("S", "SA", "A", "PA", "FA", "R", "RA", "F", "", "SF", "SR")
+TCP_FLAGS = ("S", "SA", "A", "PA", "FA", "R", "RA", "F", "", "SF", "SR", "AU", "SU", "RU")
 PAYLOADS = (0, 1, 100, 1400, 4096, 9000)
-KINDS = ("tcp", "tcp", "tcp", "tcp", "udp", "udp", "udp", "echo", "gre", "error", "first", "later")
+KINDS = ("tcp", "tcp", "tcp", "tcp", "udp", "udp", "udp", "echo", "gre", "error", "first", "later",
+         "icmp", "liar", "broken")
+ICMP_TYPES = (0, 8, 9, 13, 14, 15, 16, 17, 18, 42, 128, 129, 130, 135, 137, 139, 140, 143)
 
 rows = st.tuples(
     st.sampled_from(STEPS_NS), st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 3),
@@ -42,12 +44,24 @@ def frame_of(row) -> bytes:
         return ethernet(ip(*ends, 17, udp(*ports, payload)), vlan=port if service == 2 else None)
     if kind == "echo":
         return ethernet(ip(*ends, 58 if six else 1, echo(port, reply, 6 if six else 4)))
+    if kind == "icmp":
+        number = (payload + port * 5 + service) % len(ICMP_TYPES)
+        body = bytes((ICMP_TYPES[number], 0, 0, 0, 0, port, 0, 1))
+        return ethernet(ip(*ends, 58 if six else 1, body))
+    if kind == "liar":  # UDP whose length is not that of the packet
+        body = udp(*ports, 20)
+        said = (0, 7, 8, 28, 29, 60)[payload % 6]
+        return ethernet(ip(*ends, 17, body[:4] + said.to_bytes(2, "big") + body[6:]))
+    if kind == "broken":  # a data offset of 0, in a first fragment or not
+        return ethernet(ip(*ends, 6, tcp(*ports, flags)[:12] + bytes(20), more=port > 1,
+                           identifier=service))
     if kind == "gre":
         return ethernet(ip(*ends, 47, bytes(payload % 50)))
     if kind == "error":
         quoted = ip(*ends, 6 if flags == "S" else 17, udp(*ports))
-        return ethernet(ip(ends[1], ends[0], 58 if six else 1,
-                           icmp_error(quoted, 1 if six else 3)))
+        back = ends[0] if port else ends[1]
+        cut = quoted[:44 if six else 24] if service == 1 else quoted
+        return ethernet(ip(ends[1], back, 58 if six else 1, icmp_error(cut, 1 if six else 3)))
     if kind == "first":
         return ethernet(ip(*ends, 17, udp(*ports, 16), more=True, identifier=service))
     return ethernet(ip(*ends, 17, bytes(24), fragment=3, identifier=service))
@@ -98,6 +112,9 @@ table_settings = st.fixed_dictionaries({
     "orphan_fragments": st.sampled_from(["forward", "drop"]),
     "fragments_max": st.sampled_from([1, 2, 1024]), "tcp_timewait_s": st.just(1),
     "timeline_interval_s": st.sampled_from([0, 0.3, 1, 2, 10, 1000]),
+    "midstream_initiator": st.sampled_from(["ports", "sender"]),
+    "invalid": st.sampled_from(["forward", "forward", "drop"]),
+    "tracker": st.sampled_from(["plain", "plain", "linux"]),
 })
 # Ticks, and timeouts of not too many of them: what may be done at each tick, the twin does.
 ticks = st.one_of(
@@ -108,7 +125,10 @@ ticks = st.one_of(
     st.fixed_dictionaries({
         "sweep_s": st.sampled_from([0.001, 0.02]), "udp_s": st.sampled_from([0.5, 3]),
         "tcp_s": st.just(4), "tcp_halfclose_s": st.just(2), "tcp_halfopen_s": st.just(3),
-        "tcp_rst_s": st.just(0.0015), "icmp_s": st.just(2), "other_s": st.just(1)}))
+        "tcp_rst_s": st.just(0.0015), "icmp_s": st.just(2), "other_s": st.just(1),
+        "tcp_synrecv_s": st.just(3), "tcp_closewait_s": st.just(1), "tcp_lastack_s": st.just(1),
+        "tcp_unanswered_s": st.sampled_from([2, 5]), "udp_stream_s": st.just(4),
+        "gre_s": st.just(1), "gre_stream_s": st.just(2)}))
 table_settings = st.tuples(table_settings, ticks).map(lambda both: both[0] | both[1])
 
 memory_settings = st.fixed_dictionaries({

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fwcore.reference.linux import COLLECTOR_NS
 from fwcore.reference.script import Script
 from fwcore.reference.words import nanoseconds, pages_of
 
@@ -29,6 +30,8 @@ class Clock(Script):
             due.append(self.t0 + nanoseconds(self.steps[0].get("at_s", 0)))
         if self.ips_full:
             due.append(max(self.now, self.ips_half_empty_ns()))
+        if self.collector_wanted:
+            due.append(self.now + COLLECTOR_NS - (self.now - self.t0) % COLLECTOR_NS)
         tick = self.tick_after(self.now)
         if self.round_due() or any(map(self.retry_worthwhile, self.short)) or any(
             leak.stalled and self.short[leak.owner] == 0 for leak in self.leaks
@@ -59,6 +62,8 @@ class Clock(Script):
             self.leak_pages(leak)
         if tick:
             self.expire()
+        if self.collector_wanted and time_ns > self.t0 and not (time_ns - self.t0) % COLLECTOR_NS:
+            self.collect()
         if self.ips_full and self.ips_half_empty_ns() <= time_ns:
             self.ips_drain()
             self.ips_full = False

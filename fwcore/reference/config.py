@@ -23,6 +23,9 @@ class Config:
     when_full: str = "bucket"  # refuse | bucket | tension | replace_oldest | early_drop
     midstream: str = "allow"  # allow | drop | grace
     midstream_grace_s: float = 30
+    midstream_initiator: str = "ports"  # ports | sender
+    tracker: str = "plain"  # plain | linux
+    invalid: str = "forward"  # forward | drop
     accounting: str = "preallocated"  # slab | preallocated
     machine: str = "none"  # unified | fortios-5 | kernel+proxy | none
     memory_use_threshold_green: int = 82  # percent of RAM [T]
@@ -60,6 +63,13 @@ class Config:
     udp_s: float = 180
     icmp_s: float = 60
     other_s: float = 60
+    tcp_synrecv_s: float = 60  # these for tracker linux: its defaults [R]
+    tcp_closewait_s: float = 60
+    tcp_lastack_s: float = 30
+    tcp_unanswered_s: float = 300
+    udp_stream_s: float = 120
+    gre_s: float = 30
+    gre_stream_s: float = 180
     fragments_max: int = 1024
     victims_max: int = 10_000
     transitions_max: int = 10_000
@@ -70,6 +80,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Fill the three settings whose default depends on others."""
-        self.buckets = self.buckets or -(-self.max_connections // 4)
+        self.buckets = self.buckets or -(-self.max_connections // (
+            2 if self.tracker == "linux" else 4))
         self.model_bytes = self.model_bytes or -(-self.ram_bytes // (128 * MIB)) * 128 * MIB
         self.shm_limit_bytes = self.shm_limit_bytes or self.ram_bytes // 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fwcore.reference.linux import CLOSING_LINUX
 from fwcore.reference.session import Session
 from fwcore.reference.sessions import Sessions
 
@@ -40,7 +41,20 @@ class Eviction(Sessions):
                 self.end(session, "evicted")
             if doomed:
                 return True
+        self.collector_wanted = self.linux
         return False
+
+    def collect(self) -> None:
+        """The collector's pass after a refusal, from bucket 0: what is not assured, or closing,
+        goes until 95 % of the table stand."""
+        self.collector_wanted = False
+        enough = self.config.max_connections // 100 * 95
+        for bucket in sorted(self.chains) if enough else ():
+            for session in list(self.chains[bucket].values()):
+                if self.live < enough:
+                    return
+                if not session.assured or session.state in CLOSING_LINUX:
+                    self.end(session, "evicted")
 
     def tension_pass(self, why: str, needed: int, pinned: Session | None) -> int:
         """Delete the oldest session of every bucket [H], except local TCP and the pinned one."""

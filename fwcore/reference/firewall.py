@@ -6,10 +6,12 @@ from typing import Any
 
 from fwcore.reference.clock import Clock
 from fwcore.reference.headers import parse
+from fwcore.reference.linux import ICMP_PAIRS, LINUX_START, tcp_step
 from fwcore.reference.memory import Memory
 from fwcore.reference.packet import SYN_FLAG, Packet
 from fwcore.reference.policy import Policy, policy_match
 from fwcore.reference.session import FragmentEntry, Judgement, Session
+from fwcore.reference.state import SHARED
 from fwcore.reference.table import bucket_of, key_hash
 from fwcore.reference.tcp import HALF_OPEN, TCP_START, TCP_TABLE
 from fwcore.reference.words import (
@@ -26,6 +28,15 @@ from fwcore.reference.words import (
 )
 
 FRAGMENT_LIFE_NS = 30 * SECOND
+
+
+def opens_nothing(packet: Packet, flags: str) -> str:
+    """The reason why a first packet opens no entry in Linux; empty when it does."""
+    if flags and flags not in LINUX_START:
+        return "tcp_invalid"
+    if packet.transport == "icmp" and packet.icmp_type not in ICMP_PAIRS[packet.family]:
+        return "icmp_orphan"
+    return ""
 
 
 class Firewall(Clock):
@@ -46,11 +57,12 @@ class Firewall(Clock):
         target = max(self.now, time_ns)
         self.advance(target)
         self.now = target
-        packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift)
+        packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift,
+                       linux=self.linux)
         self.count_decode(packet)
         self.reply = False
         judged = self.judge(packet, wire)
-        if packet.fragment == "first" and packet.kind in ("session", "icmp_error"):
+        if packet.fragment == "first" and packet.kind in ("session", "icmp_error", "malformed"):
             self.fragment_store(packet, judged)
         if judged.verdict == BYPASS:
             self.expose(judged, wire)
@@ -69,34 +81,75 @@ class Firewall(Clock):
             return self.judge_later(packet, wire)
         if packet.kind == "icmp_error":
             return self.judge_icmp_error(packet)
+        if packet.kind == "malformed" and self.linux and packet.transport:
+            return self.invalid("malformed")  # above IP: not the kernel's to drop
         if packet.kind == "malformed" or self.config.non_ip == "drop":
             return Judgement(DROP, packet.kind)
         return Judgement(FORWARD, packet.kind)
+
+    def invalid(self, reason: str) -> Judgement:
+        """What is invalid passes or not, as the setting says."""
+        return Judgement(DROP if self.config.invalid == "drop" else FORWARD, reason)
 
     def judge_session(self, packet: Packet, wire: int) -> Judgement:
         """Find or admit the session, step TCP, then inspect."""
         assert packet.key is not None
         flags = packet.flag_class if packet.transport == "tcp" else ""
-        session = self.find(packet.key, flags)
-        reason = "hit"
-        if session is None:
-            made = self.admit(packet, flags)
-            if isinstance(made, str):
-                return Judgement(DROP, made)
-            session, reason = made, "new"
+        if packet.broken:
+            return self.invalid("malformed")
+        if packet.transport == "icmp" and packet.icmp_type in self.untracked[packet.family]:
+            return Judgement(FORWARD, "icmp_orphan")
+        session = self.find(packet.key, flags, packet.source_first)
+        if session is not None:
+            return self.judge_hit(session, packet, flags, wire)
+        self.reply = not self.initiator_sent(packet, flags)
+        if self.linux and (reason := opens_nothing(packet, flags)):
+            return self.invalid(reason)
+        made = self.admit(packet, flags)
+        if isinstance(made, str):
+            return Judgement(DROP, made)
+        direction = self.count_to_session(made, packet.source_first, wire)
+        made.last = (flags, direction)
+        made.answered = direction == "reply"
+        self.touch(made)
+        return self.inspect(made, direction, packet.payload, flags in ("FIN", "RST"), "new")
+
+    def judge_hit(self, session: Session, packet: Packet, flags: str, wire: int) -> Judgement:
+        """A packet of a standing session: its step, then inspection."""
         direction = self.count_to_session(session, packet.source_first, wire)
         self.reply = direction == "reply"
-        if flags and reason == "hit":
-            state = TCP_TABLE[session.state, direction, flags]
-            if state is None:
-                return self.session_judgement(session, "tcp_invalid", None)
-            session.state = state
-        self.touch(session)
-        return self.inspect(session, direction, packet.payload, flags in ("FIN", "RST"), reason)
+        step = self.step(session, direction, flags)
+        if step == "invalid":
+            if self.config.invalid == "drop":
+                return Judgement(DROP, "tcp_invalid")
+            return self.session_judgement(session, "tcp_invalid", None)
+        if step in ("moved", "gone"):
+            self.touch(session)
+        session.answered |= direction == "reply"
+        judged = self.inspect(
+            session, direction, packet.payload, flags in ("FIN", "RST"), "hit")
+        if step == "gone" and packet.key in self.sessions:
+            self.end(session, "closed")
+        return judged
+
+    def step(self, session: Session, direction: str, flags: str) -> str:
+        """Move TCP: "invalid", "ignored", "kept", "gone" or "moved"; what is no TCP moves."""
+        if not flags:
+            return "moved"
+        if self.linux:
+            return tcp_step(session, direction, flags)
+        state = TCP_TABLE[session.state, direction, flags]
+        if state is None:
+            return "invalid"
+        session.state = state
+        return "moved"
 
     def judge_icmp_error(self, packet: Packet) -> Judgement:
         """An error shares the verdict of the session it speaks of and touches nothing."""
-        session = self.find(packet.key, "") if packet.key else None
+        misled = self.linux and packet.quoted_source != packet.destination
+        session = self.find(packet.key, "") if packet.key and not misled else None
+        if session is None and self.linux:
+            return self.invalid("icmp_orphan")
         if session is None:
             return Judgement(DROP, "icmp_orphan")
         self.reply = packet.source_first != session.initiator_first
@@ -113,7 +166,7 @@ class Firewall(Clock):
             if session is not None:
                 direction = self.count_to_session(session, entry.source_first, wire)
                 self.reply = direction == "reply"
-                self.touch(session)
+                self.touch(session, step=False)
                 return self.inspect(session, direction, packet.payload, False, "fragment")
         drop = self.config.orphan_fragments == "drop"
         return Judgement(DROP if drop else FORWARD, "fragment_orphan")
@@ -132,7 +185,8 @@ class Firewall(Clock):
             if not table:
                 return
             table.popitem(last=False)
-        stands = packet.kind == "session" and packet.key in self.sessions
+        stands = (packet.kind == "session" and not packet.broken
+                  and packet.key in self.sessions)
         key = packet.key if stands else None
         entry = FragmentEntry(self.now, key, packet.source_first, self.reply, judged)
         table[packet.fragment_key()] = entry
@@ -140,10 +194,11 @@ class Firewall(Clock):
     def admit(self, packet: Packet, flags: str) -> Session | str:
         """A miss: make a session, or say the reason of the first refusal."""
         config = self.config
-        if flags and not packet.flags & SYN_FLAG and not self.midstream_allowed():
+        assert packet.key is not None
+        hash_value = key_hash(packet.key, self.hash_keys)
+        if flags and not packet.flags & SYN_FLAG and not self.midstream_allowed(hash_value):
             return "no_session"
-        from_initiator = flags != "SYNACK"  # a SYN+ACK is sent by the responder
-        self.reply = not from_initiator
+        from_initiator = self.initiator_sent(packet, flags)
         policy = self.policy_of(packet, from_initiator)
         if policy is None or policy.action == "deny":
             return "denied"
@@ -151,7 +206,7 @@ class Firewall(Clock):
         refusal, bypass = self.gate_decide(inspection)
         if refusal:
             return refusal
-        state = TCP_START[flags] if flags else ""
+        state = self.first_state(flags, from_initiator) if flags else ""
         host = (packet.source if from_initiator else packet.destination, packet.family)
         refusal = self.limits_refuse(host, state in HALF_OPEN or packet.transport == "udp")
         if refusal:
@@ -162,8 +217,6 @@ class Firewall(Clock):
             if action == "drop":
                 return word
             proxied, bypass = False, word
-        assert packet.key is not None
-        hash_value = key_hash(packet.key, self.hash_keys)
         bucket = bucket_of(hash_value, config.buckets)
         if self.live >= config.max_connections and not self.make_room(bucket):
             return "table_full"
@@ -175,6 +228,8 @@ class Firewall(Clock):
             packet.source_first == from_initiator, policy, inspection, proxied, bypass, state,
         )
         self.insert(session)
+        if packet.flags & SYN_FLAG:
+            self.forgive(hash_value)
         return session
 
     def policy_of(self, packet: Packet, from_initiator: bool) -> Policy | None:
@@ -187,11 +242,31 @@ class Firewall(Clock):
                 return policy
         return None
 
-    def midstream_allowed(self) -> bool:
-        """Whether TCP without SYN may begin a session now."""
-        if self.config.midstream == "grace":
-            return self.now - self.t0 < nanoseconds(self.config.midstream_grace_s)
-        return self.config.midstream == "allow"
+    def initiator_sent(self, packet: Packet, flags: str) -> bool:
+        """Whether a first packet is the initiator's: a SYN+ACK is not; mid-stream, one from a port
+        below 1024 to another is not [D]."""
+        if flags in ("", "SYN", "SYNACK"):
+            return flags != "SYNACK"
+        ports = self.config.midstream_initiator == "ports"
+        return not (ports and packet.source_port < 1024 <= packet.destination_port)
+
+    def first_state(self, flags: str, from_initiator: bool) -> str:
+        """The state in which a TCP session begins."""
+        if self.linux:
+            return LINUX_START[flags]
+        return TCP_START["forward" if from_initiator else "reply"][flags]
+
+    def midstream_allowed(self, hash_value: int) -> bool:
+        """Whether TCP without SYN may begin a session now. Grace is for what began before the
+        capture: not for a victim of this run, nor where two of them share a place."""
+        if self.config.midstream != "grace":
+            return self.config.midstream == "allow"
+        if self.now - self.t0 >= nanoseconds(self.config.midstream_grace_s):
+            return False
+        grave = self.graves.get(hash_value % self.graves_size)
+        unsure = self.graves_blind or grave == SHARED
+        self.grace_unsure += unsure
+        return not unsure and grave != hash_value | 1
 
     def gate_decide(self, inspection: int) -> tuple[str | None, str | None]:
         """Drop reason and bypass cause of a new session, from the gate row alone."""
@@ -233,6 +308,7 @@ class Firewall(Clock):
         self.load_settings()
         self.fragments.clear()
         self.start_reborn()
+        self.graves_blind |= bool(self.victims or self.victims_forgotten)
         if self.latch:
             self.latch = False
             self.event("one_shot_released")

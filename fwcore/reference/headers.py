@@ -30,9 +30,12 @@ SHIMS_MAX = 16
 JUMBO_OPTION = 0xC2
 
 
-def parse(data: bytes, wire: int, link: int, *, vlan_zone: bool = False, shift: int = 0) -> Packet:
+def parse(
+    data: bytes, wire: int, link: int, *, vlan_zone: bool = False, shift: int = 0,
+    linux: bool = False,
+) -> Packet:
     """Give the packet of one frame: exactly one kind, for any bytes; never raises."""
-    packet = Packet()
+    packet = Packet(linux=linux)
     frame = Frame(data, wire, shift)
     try:
         packet.kind = parse_link(frame, packet, link, vlan_zone)

@@ -9,7 +9,7 @@ from typing import Any
 from fwcore.reference.machines import Snapshot
 from fwcore.reference.packet import Packet
 from fwcore.reference.session import Judgement, Session
-from fwcore.reference.state import State
+from fwcore.reference.state import SHARED, State
 from fwcore.reference.words import END, INSPECTIONS, SECOND
 
 FLAP_NS = 60 * SECOND
@@ -46,6 +46,11 @@ class Ledger(State):
     def add_victim(self, session: Session, cause: str) -> None:
         """One row of the victim ledger; the filter will recognise the session if reborn."""
         self.reborn_filter[session.hash % self.reborn_size] = session.hash | 1
+        if session.transport == "tcp" and self.config.midstream != "grace":
+            self.graves_blind = True
+        elif session.transport == "tcp":
+            place, mark = session.hash % self.graves_size, session.hash | 1
+            self.graves[place] = mark if self.graves.get(place, mark) == mark else SHARED
         self.victim_digest.update(session.created_packet.to_bytes(8, "little"))
         self.victim_digest.update(self.number.to_bytes(8, "little"))
         self.victim_digest.update(bytes([END[cause]]))
@@ -103,7 +108,9 @@ class Ledger(State):
     def counters(self) -> dict[str, Any]:
         """All counters, as they go into the outcome."""
         by_cause = {cause: dict(row) for cause, row in self.exposure.items()}
+        later = {"grace_unsure": self.grace_unsure}  # counters that stand here unless they are 0
         return {
+            **{name: count for name, count in later.items() if count},
             "packets": self.packets,
             "bytes": self.bytes,
             "time_reversed": self.time_reversed,

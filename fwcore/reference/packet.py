@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-FIN_FLAG, SYN_FLAG, RST_FLAG, ACK_FLAG = 0x01, 0x02, 0x04, 0x10
+FIN_FLAG, SYN_FLAG, RST_FLAG, ACK_FLAG, URG_FLAG = 0x01, 0x02, 0x04, 0x10, 0x20
 FLAG_CLASSES = ("SYN", "SYNACK", "FIN", "ACK", "RST", "NONE")
+LINUX_FLAGS = {
+    SYN_FLAG: "SYN", SYN_FLAG | URG_FLAG: "SYN", SYN_FLAG | ACK_FLAG: "SYNACK", RST_FLAG: "RST",
+    RST_FLAG | ACK_FLAG: "RST", FIN_FLAG | ACK_FLAG: "FIN", FIN_FLAG | ACK_FLAG | URG_FLAG: "FIN",
+    ACK_FLAG: "ACK", ACK_FLAG | URG_FLAG: "ACK",
+}
+"""tcp_valid_flags of Linux, PSH and the ECN bits left out; any other set is invalid [R]."""
 
 
 class Key(NamedTuple):
@@ -43,10 +49,17 @@ class Packet:
     fragment_id: int = 0
     key: Key | None = None
     source_first: bool = True  # the source is the key's endpoint a
+    linux: bool = False  # parsed as Linux tracks: flags, ICMP pairs, UDP lengths
+    broken: bool = False  # UDP whose length cannot be
+    icmp_type: int = 0
+    quoted_source: int = 0  # of the packet that an ICMP error quotes
 
     @property
     def flag_class(self) -> str:
         """The one class of TCP flags that the state table knows."""
+        if self.linux:
+            known = FIN_FLAG | SYN_FLAG | RST_FLAG | ACK_FLAG | URG_FLAG
+            return LINUX_FLAGS.get(self.flags & known, "NONE")
         if self.flags & RST_FLAG:
             return "RST"
         if self.flags & SYN_FLAG:

@@ -40,6 +40,12 @@ class Session:
     packets: int = 0
     bytes: int = 0
     assured: bool = False  # TCP: was ESTABLISHED; UDP: packets in both directions
+    answered: bool = False  # the responder was heard, other than by what is invalid
+    timeout: str = ""  # row of the timeouts, where state and transport do not say it
+    last: tuple[str, str] = ("", "")  # tracker linux: flags and direction of the last packet
+    closing: bool = False  # tracker linux: FIN_WAIT was entered
+    challenge: bool = False  # tracker linux: the responder may answer a SYN with an ACK
+    both: bool = False  # tracker linux: SYN from both sides
     directions: set[str] = field(default_factory=set)
     object: Object | None = None
     exposed: set[str] = field(default_factory=set)  # causes already counted for it

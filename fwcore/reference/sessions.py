@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwcore.reference.ledger import Ledger
+from fwcore.reference.linux import reopens, timeout_of
 from fwcore.reference.packet import Key
 from fwcore.reference.session import Session
 from fwcore.reference.tcp import CLOSING
@@ -12,7 +13,7 @@ from fwcore.reference.words import PAGE, VICTIM_ENDS, pages_of
 class Sessions(Ledger):
     """Sessions in order of creation, as a whole and in each bucket."""
 
-    def find(self, key: Key, flags: str) -> Session | None:
+    def find(self, key: Key, flags: str, source_first: bool = True) -> Session | None:
         """The session under a key; one past its deadline or closed before a SYN ends here."""
         session = self.sessions.get(key)
         if session is None:
@@ -20,10 +21,20 @@ class Sessions(Ledger):
         if self.deadline(session) <= self.now:
             self.end_by_timeout(session)
             return None
-        if flags == "SYN" and session.state in CLOSING:
+        if flags == "SYN" and self.clashes(session, source_first):
             self.end(session, "clash")
             return None
         return session
+
+    def clashes(self, session: Session, source_first: bool) -> bool:
+        """Whether a SYN makes a session anew."""
+        if self.linux:
+            return reopens(session, self.direction(session, source_first), "SYN")
+        return session.state in CLOSING
+
+    def direction(self, session: Session, source_first: bool) -> str:
+        """Which way a packet of a session goes."""
+        return "forward" if source_first == session.initiator_first else "reply"
 
     def insert(self, session: Session) -> None:
         """Put a new session into the table; its pages have been granted."""
@@ -39,6 +50,12 @@ class Sessions(Ledger):
         if self.reborn_filter.get(slot) == session.hash | 1:
             self.reborn += 1
             del self.reborn_filter[slot]
+
+    def forgive(self, key_hash: int) -> None:
+        """A SYN has made the session of this hash anew: it may have grace again."""
+        place = key_hash % self.graves_size
+        if self.config.midstream == "grace" and self.graves.get(place) == key_hash | 1:
+            del self.graves[place]
 
     def end(self, session: Session, cause: str) -> None:
         """Take a session out of the table, give its pages back, enter it into the ledgers."""
@@ -70,25 +87,29 @@ class Sessions(Ledger):
 
     def count_to_session(self, session: Session, source_first: bool, wire: int) -> str:
         """Count a packet to its session; give its direction."""
-        direction = "forward" if source_first == session.initiator_first else "reply"
+        direction = self.direction(session, source_first)
         session.packets += 1
         session.bytes += wire
         session.directions.add(direction)
-        if session.transport == "udp" and len(session.directions) == 2:
+        if session.transport == "udp" and len(session.directions) == 2 and not self.linux:
             session.assured = True
         return direction
 
-    def touch(self, session: Session) -> None:
-        """Re-arm the deadline of a session."""
+    def touch(self, session: Session, *, step: bool = True) -> None:
+        """Re-arm the deadline of a session; a later fragment makes no step."""
         session.last_seen_ns = self.now
-        session.assured |= session.state == "ESTABLISHED"
+        if self.linux and step:
+            session.timeout = timeout_of(session, self.now)
+        elif not self.linux:
+            session.assured |= session.state == "ESTABLISHED"
         deadline = self.deadline(session)
         if self.expiry_floor is None or deadline < self.expiry_floor:
             self.expiry_floor = deadline
 
     def deadline(self, session: Session) -> int:
         """The moment from which a session is never hit again."""
-        return session.last_seen_ns + self.timeouts[session.state or session.transport]
+        kind = session.timeout or session.state or session.transport
+        return session.last_seen_ns + self.timeouts[kind]
 
     def expire(self) -> None:
         """At a tick: end every session whose deadline has come."""

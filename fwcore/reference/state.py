@@ -15,6 +15,7 @@ from typing import Any
 from fwcore.reference.config import Config
 from fwcore.reference.gate import Gate, gate_row
 from fwcore.reference.leak import Leak
+from fwcore.reference.linux import ICMP_UNTRACKED, LINUX_TIMEOUTS
 from fwcore.reference.machines import make_machines
 from fwcore.reference.memory import Memory
 from fwcore.reference.packet import Key
@@ -32,6 +33,9 @@ from fwcore.reference.words import (
     nanoseconds,
     pages_of,
 )
+
+SHARED = 0
+"""A place of `graves` that two victims have had: nobody can say whose it is."""
 
 
 class State:
@@ -53,6 +57,7 @@ class State:
         self.expiry_floor: int | None = None  # no session is due before it
         self.fragments: OrderedDict[tuple[int, ...], FragmentEntry] = OrderedDict()
         self.start_reborn()
+        self.graves_blind = False  # victims went by that are not written down
         # time
         self.started = False
         self.t0 = 0
@@ -91,9 +96,15 @@ class State:
             policy.inspection & PROXY and policy.action != "deny" for policy in self.policies)
         self.machines = make_machines(config, self.memory.total, self.proxy_policies)
         self.modes = {m.name: self.modes.get(m.name, "off") for m in self.machines}
+        self.linux = config.tracker == "linux"
+        self.untracked = ICMP_UNTRACKED if self.linux else {4: (), 6: ()}
+        settings = LINUX_TIMEOUTS if self.linux else TIMEOUT_SETTING
         self.timeouts = {
-            kind: nanoseconds(getattr(config, name)) for kind, name in TIMEOUT_SETTING.items()
+            kind: nanoseconds(getattr(config, name)) for kind, name in settings.items()
         }
+        if self.linux:
+            self.timeouts["unanswered"] = min(
+                self.timeouts["unanswered"], self.timeouts["ESTABLISHED"])
         self.proxy_pages = pages_of(config.proxy_session_bytes)
         self.memory.cache_limit = pages_of(config.cache_limit_bytes)
 
@@ -103,6 +114,10 @@ class State:
         while self.reborn_size < min(2**20, self.config.max_connections):
             self.reborn_size *= 2
         self.reborn_filter: dict[int, int] = {}
+        # TCP victims by place: hash | 1 of the only one, or SHARED; these keys have no grace
+        self.graves: dict[int, int] = {}
+        self.graves_size = max(2**16, self.reborn_size)
+        self.collector_wanted = False  # tracker linux: a packet was refused since its last pass
 
     def start_counters(self) -> None:
         """All counters at zero, all ledgers empty."""
@@ -133,6 +148,7 @@ class State:
         self.ips_filled_bytes = 0
         self.ips_full_count = 0
         self.fragments_forgotten = 0
+        self.grace_unsure = 0
         self.flaps = 0
         self.victims: deque[dict[str, Any]] = deque(maxlen=self.config.victims_max)
         self.victims_forgotten = 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fwcore.reference.packet import FLAG_CLASSES
 
-HALF_OPEN = ("SYN_SENT", "SYN_RECV")
+HALF_OPEN = ("SYN_SENT", "SYN_RECV", "SYN_SENT2")
 CLOSING = ("TIME_WAIT", "CLOSED")
 
 TCP_START = {
-    "SYN": "SYN_SENT", "SYNACK": "SYN_RECV", "FIN": "FIN_WAIT", "ACK": "ESTABLISHED",
-    "RST": "CLOSED", "NONE": "ESTABLISHED",
+    "forward": {"SYN": "SYN_SENT", "FIN": "FIN_WAIT", "ACK": "ESTABLISHED", "RST": "CLOSED",
+                "NONE": "ESTABLISHED"},
+    "reply": {"SYNACK": "SYN_RECV", "FIN": "FIN_WAIT_REPLY", "ACK": "ESTABLISHED",
+              "RST": "CLOSED", "NONE": "ESTABLISHED"},
 }
+"""A first packet by its direction: a SYN is the initiator's, a SYN+ACK the responder's."""
 
 # (state, direction) -> the next state in the columns of FLAG_CLASSES; "-" is illegal.
 #   S SYN_SENT  R SYN_RECV  E ESTABLISHED  F FIN_WAIT (initiator's FIN)

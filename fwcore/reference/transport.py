@@ -12,6 +12,7 @@ from fwcore.reference.frame import (
     Orphan,
     extension_bytes,
 )
+from fwcore.reference.linux import ICMP_PAIRS, ICMP_REPLIES
 from fwcore.reference.packet import Key, Packet
 
 TCP, UDP, SCTP, ICMP, ICMPV6 = 6, 17, 132, 1, 58
@@ -51,6 +52,9 @@ def parse_transport(frame: Frame, packet: Packet, at: int, end: int) -> str:
         parse_tcp(frame, packet, at, end)
     else:
         packet.payload = max(0, length - HEADER_BYTES[name])
+    if name == "udp" and packet.linux and len(frame.data) >= at + HEADER_BYTES["udp"] <= end:
+        said = frame.number(at + 4, 2)
+        packet.broken = said < HEADER_BYTES["udp"] or (said > length and not first)
     set_key(packet)
     return "session"
 
@@ -71,7 +75,7 @@ def parse_tcp(frame: Frame, packet: Packet, at: int, end: int) -> None:
 
 def parse_icmp(frame: Frame, packet: Packet, at: int, end: int) -> str:
     """Echo by identifier, errors by the packet they quote, the rest by type."""
-    kind = frame.data[at]
+    kind = packet.icmp_type = frame.data[at]
     packet.payload = end - at - 8
     if kind in ICMP_ERRORS[packet.family]:
         try:
@@ -86,7 +90,12 @@ def parse_icmp(frame: Frame, packet: Packet, at: int, end: int) -> str:
 
 def set_icmp_ports(packet: Packet, kind: int, identifier: int) -> None:
     """Both ports of an echo are its identifier; other types stand in the first port."""
-    if kind in ICMP_ECHOS[packet.family]:
+    if packet.linux:
+        packet.icmp_type = kind
+        pair = ICMP_REPLIES[packet.family].get(kind, kind)
+        packet.source_port = identifier if pair in ICMP_PAIRS[packet.family] else 0
+        packet.destination_port = pair
+    elif kind in ICMP_ECHOS[packet.family]:
         packet.source_port = packet.destination_port = identifier
     else:
         packet.source_port, packet.destination_port = kind, ICMP_TYPE_PORT
@@ -97,6 +106,9 @@ def set_key(packet: Packet) -> None:
     source = (packet.source, packet.source_port)
     destination = (packet.destination, packet.destination_port)
     typed = packet.transport == "icmp" and packet.destination_port != packet.source_port
+    if packet.linux and packet.transport == "icmp":
+        set_pair_key(packet)
+        return
     if typed:
         packet.source_first = packet.source <= packet.destination
         a, b = sorted((packet.source, packet.destination))
@@ -108,6 +120,23 @@ def set_key(packet: Packet) -> None:
     packet.key = Key(packet.family, packet.protocol, packet.zone, *first, *second)
 
 
+REQUEST_FROM_B = 0x8000
+"""In the key's zone, whose VLAN id has 12 bits: the requester is endpoint b."""
+
+
+def set_pair_key(packet: Packet) -> None:
+    """ICMP as Linux tracks it: identifier and type of the request, and who asks."""
+    a, b = sorted((packet.source, packet.destination))
+    answers = packet.icmp_type in ICMP_REPLIES[packet.family]
+    requester = packet.destination if answers else packet.source
+    zone = packet.zone | (REQUEST_FROM_B if requester != a else 0)
+    packet.source_first = packet.source == a
+    if a == b:
+        packet.source_first = not answers
+    packet.key = Key(packet.family, packet.protocol, zone, a, packet.source_port, b,
+                     packet.destination_port)
+
+
 def quoted_key(frame: Frame, outer: Packet, at: int, end: int) -> Key | None:
     """Key of the packet that an ICMP error quotes in [at, end); lengths are not looked at."""
 
@@ -116,7 +145,7 @@ def quoted_key(frame: Frame, outer: Packet, at: int, end: int) -> Key | None:
             raise Orphan
         frame.need(position, count, end)
 
-    quoted = Packet(family=outer.family, zone=outer.zone)
+    quoted = Packet(family=outer.family, zone=outer.zone, linux=outer.linux)
     need(at, 20 if outer.family == 4 else 40)
     if frame.data[at] >> 4 != outer.family:
         raise Orphan
@@ -144,7 +173,9 @@ def quoted_key(frame: Frame, outer: Packet, at: int, end: int) -> Key | None:
                 raise Orphan
             quoted.protocol = frame.data[at]
             at += size
-    need(at, 8)
+    outer.quoted_source = quoted.source
+    ports = outer.linux and quoted.protocol in (TCP, UDP, SCTP)
+    need(at, 4 if ports else 8)
     key = quoted_transport(frame, quoted, at)
     outer.source_first = quoted.source_first
     return key

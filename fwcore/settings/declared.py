@@ -88,13 +88,19 @@ DECLARATIONS: tuple[Declaration, ...] = (
     _D("licence_connections", "count", "sessions", "what the licence allows", 1, MANY,
        reason=_TABLE),
     _D("buckets", "count", "buckets", "hash buckets; decides what memory tension takes; auto:"
-       " ceil(max_connections / 4)", 1, MANY, words=("auto",)),
+       " a quarter of max_connections, half of it with tracker linux", 1, MANY, words=("auto",)),
     _D("when_full", "choice", "", "what makes room when no record is free",
        choices=("refuse", "bucket", "tension", "replace_oldest", "early_drop")),
     _D("midstream", "choice", "", "a TCP segment without SYN and without a session",
        choices=("allow", "drop", "grace")),
     _D("midstream_grace_s", "seconds", "s", "how long from packet 1 grace allows midstream", 0,
        LONG),
+    _D("midstream_initiator", "choice", "", "who began a TCP session met mid-stream: the sender, or"
+       " (ports) the end whose port is not below 1024", choices=("ports", "sender")),
+    _D("tracker", "choice", "", "who tracks: fwcore's own table of TCP states, or Linux's with its"
+       " ICMP pairs, timeouts and assured sessions", choices=("plain", "linux")),
+    _D("invalid", "choice", "", "verdict of what the tracker calls invalid (tcp_invalid; tracker"
+       " linux: also broken headers above IP and unpaired ICMP)", choices=("forward", "drop")),
     _D("half_open_limit", "count", "sessions", "most half-open sessions; 0 is off", 0, MANY),
     _D("sessions_per_host", "count", "sessions", "most sessions of one initiator; 0 is off", 0,
        MANY),
@@ -163,6 +169,14 @@ DECLARATIONS: tuple[Declaration, ...] = (
     _timeout("udp_s", "idle time of a UDP session"),
     _timeout("icmp_s", "idle time of an ICMP echo session"),
     _timeout("other_s", "idle time of a session of another protocol"),
+    _timeout("tcp_synrecv_s", "tracker linux: idle time of TCP in SYN_RECV"),
+    _timeout("tcp_closewait_s", "tracker linux: idle time of TCP in CLOSE_WAIT"),
+    _timeout("tcp_lastack_s", "tracker linux: idle time of TCP in LAST_ACK"),
+    _timeout("tcp_unanswered_s", "tracker linux: idle time of TCP met mid-stream until it was"
+             " answered; at most tcp_s"),
+    _timeout("udp_stream_s", "tracker linux: idle time of UDP both ways for more than 2 s"),
+    _timeout("gre_s", "tracker linux: idle time of GRE"),
+    _timeout("gre_stream_s", "tracker linux: idle time of GRE that was answered"),
 )
 BY_NAME: Mapping[str, Declaration] = {row.name: row for row in DECLARATIONS}
 TIMEOUTS = tuple(row.name for row in DECLARATIONS if row.table == "timeouts")

@@ -196,7 +196,8 @@ def _resolve(values: Mapping[str, Any]) -> dict[str, Any]:
     if numbers["max_connections"] == "dynamic":
         numbers["max_connections"] = numbers["licence_connections"]
     if numbers["buckets"] == "auto":
-        numbers["buckets"] = ceil_div(numbers["max_connections"], 4)
+        each = 2 if numbers["tracker"] == "linux" else 4
+        numbers["buckets"] = ceil_div(numbers["max_connections"], each)
     if numbers["model_bytes"] == "auto":
         numbers["model_bytes"] = ceil_div(ram, 128 * MIB) * 128 * MIB
     return numbers

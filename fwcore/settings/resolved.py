@@ -26,6 +26,13 @@ class Timeouts:
     udp_s: float
     icmp_s: float
     other_s: float
+    tcp_synrecv_s: float
+    tcp_closewait_s: float
+    tcp_lastack_s: float
+    tcp_unanswered_s: float
+    udp_stream_s: float
+    gre_s: float
+    gre_stream_s: float
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -58,6 +65,9 @@ class Settings:
     when_full: str
     midstream: str
     midstream_grace_s: float
+    midstream_initiator: str
+    tracker: str
+    invalid: str
     half_open_limit: int
     sessions_per_host: int
     zone: str
