@@ -164,6 +164,10 @@ cdef inline void object_end(fw_t *fw, record_t *r) noexcept nogil:
     r.object_bytes = 0
 
 
+cdef enum:
+    LOG_ENDED = 1       # config.log: every session that ends has its row in the log
+    LOG_VICTIMS = 2     # only those evicted, taken by tension or killed
+
 # --- the end ------------------------------------------------------------------------------------
 
 cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t hash_) noexcept nogil:
@@ -236,9 +240,10 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
     """=> the record is in use. Everything that it held is given back; the record is free."""
     cdef record_t *r = &fw.records[record]
     cdef uint64_t hash_ = session_hash(fw, r)
-    if cause == END_EVICTED or cause == END_TENSION or cause == END_KILLED:
+    cdef int taken = cause == END_EVICTED or cause == END_TENSION or cause == END_KILLED
+    if taken:
         victim_write(fw, record, cause, hash_)
-    if fw.config.log:
+    if fw.config.log == LOG_ENDED or (taken and fw.config.log == LOG_VICTIMS):
         session_row(fw, record, cause, hash_, &fw.log[fw.log_fill])
         fw.log_fill += 1
     if r.flags & SESSION_PROXIED:

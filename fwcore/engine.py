@@ -22,7 +22,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def _soft(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, Any]:
+def _config(settings: Settings, seed: int, log: bool | str, group: int) -> dict[str, Any]:
     """The integers of ``config_t``."""
     slab = settings.accounting == "slab"
     return _soft(settings) | {
@@ -133,7 +133,7 @@ def _config(settings: Settings, seed: int, log: bool, group: int) -> dict[str, A
         "when_full": int(WhenFull[settings.when_full.upper()]),
         "zone": int(settings.zone == "vlan"),
         "tracker": int(Tracker[settings.tracker.upper()]),
-        "log": int(log),
+        "log": 2 if log == "victims" else int(log),
         "group": group,
         "fail_nth": [row["fail_nth"] for row in settings.pressure if "fail_nth" in row],
         "fail_every": [row["fail_every"] for row in settings.pressure if "fail_every" in row],
@@ -178,7 +178,8 @@ class Engine:
 
     ``settings``: a ``Settings`` (``fwcore.load``), or None for personality ``plain`` with
     ``overrides`` as keyword arguments. ``policies``: rows as in a settings file, instead of the
-    settings' own. ``log``: keep every ended session for ``collect_ended``. A seed of None draws a
+    settings' own. ``log``: keep every ended session for ``collect_ended``, or with "victims" those
+    that were evicted, taken by tension or killed; none is forgotten. A seed of None draws a
     random one: hash flooding needs the secret, and then two runs place sessions differently.
     ``group``: packets whose memory accesses overlap, 1 to 64; no outcome depends on it.
 
@@ -190,7 +191,7 @@ class Engine:
         settings: Settings | None = None,
         *,
         policies: Sequence[Any] | None = None,
-        log: bool = False,
+        log: bool | Literal["victims"] = False,
         group: int = 32,
         **overrides: Any,
     ) -> None:
@@ -622,7 +623,7 @@ class Engine:
         return self.fastpath.victims()
 
     def collect_ended(self) -> Iterable[NDArray[Any]]:
-        """Sessions that ended since the last call (``log=True``), in order, by blocks."""
+        """Sessions that ended since the last call (see ``log``), in order, by blocks."""
         ended, self._ended = self._ended, []
         return ended
 

@@ -4,8 +4,11 @@ The fast path keeps no figures by host; it says of each packet whether the sessi
 it, and the host is read from the packet by the same parser. So a server's lost replies count for
 the client whose session it was.
 
-Laws: each dropped or bypassed packet counts for one host, or is forgotten; at most ``HIT_HOSTS``
-entries are kept, in the order in which hosts were first hit, so that chunks do not matter.
+Sessions taken come from the log of victims, which forgets none, and not from the ledger's ring.
+
+Laws: each dropped or bypassed packet and each session taken counts for one host, or is forgotten
+and counted so; each session taken counts for its policy. At most ``HIT_HOSTS`` entries are kept, in
+the order in which hosts were first hit, so that chunks do not matter.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ from numpy.typing import NDArray
 
 from fwcore import counters
 from fwcore._columns import Kind, parse_columns
-from fwcore._fastpath import Verdict
+from fwcore._fastpath import EndCause, Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 
 HIT_HOSTS = 100_000            # a host that lost packets both ways takes two
 KEY_A, KEY_B = [3, 1], [4, 2]  # words of a key: high and low half of an endpoint's address
+
+TAKEN = (EndCause.EVICTED, EndCause.TENSION, EndCause.KILLED)
 
 Host = tuple[int, int]         # address as a number, family
 
@@ -54,6 +59,33 @@ class Hits:
         self.dropped: Counter[Host] = Counter()
         self.bypassed: Counter[Host] = Counter()
         self.forgotten = 0
+        self.taken: Counter[Host] = Counter()
+        self.taken_bytes: Counter[Host] = Counter()
+        self.policies: Counter[int] = Counter()
+        self.policy_bytes: Counter[int] = Counter()
+        self.forgotten_sessions = 0
+
+    def take(self, ended: NDArray[Any]) -> None:
+        """Counts the sessions taken among ended ones (``SESSION_DTYPE[n]``), by host and policy."""
+        victims = ended[np.isin(ended["cause"], TAKEN)]
+        if not len(victims):
+            return
+        lost = victims["bytes"].sum(axis=1)
+        place, first = counters.hosts_of(victims)
+        sessions, sizes = np.bincount(place, minlength=len(first)), _sums(place, lost, len(first))
+        for number in np.argsort(first).tolist():      # hosts in the order of their first victim
+            host = counters.host_key(victims[first[number]])
+            if host in self.taken or len(self.taken) < HIT_HOSTS:
+                self.taken[host] += int(sessions[number])
+                self.taken_bytes[host] += int(sizes[number])
+            else:
+                self.forgotten_sessions += int(sessions[number])
+        numbers, place = np.unique(victims["policy"], return_inverse=True)
+        sessions, sizes = np.bincount(place), _sums(place, lost, len(numbers))
+        for policy, count, size in zip(
+                numbers.tolist(), sessions.tolist(), sizes.tolist(), strict=True):
+            self.policies[policy] += count
+            self.policy_bytes[policy] += size
 
     def add(
         self, chunk: Chunk, verdict: NDArray[np.uint8], reply: NDArray[np.uint8], shift: int = 0,
@@ -95,26 +127,26 @@ class Hits:
                 self.forgotten += packets
 
     def rows(self, engine: Engine, count: int = 10) -> dict[str, Any]:
-        """{"hosts": rows, "policies": rows, "forgotten_packets"}, most hit first."""
-        victims = engine.victims()
-        place, first = counters.hosts_of(victims)
-        taken = np.bincount(place, minlength=len(first))
-        lost = np.zeros(len(first), dtype=np.uint64)
-        np.add.at(lost, place, victims["bytes"].sum(axis=1))
-        by_taken = {counters.host_key(victims[row]): (int(taken[i]), int(lost[i]))
-                    for i, row in enumerate(first.tolist())}
+        """{"hosts", "policies": rows, "forgotten_packets", "forgotten_sessions"}, most hit first.
+
+        What was forgotten is missing from the rows of hosts; the rows of policies are whole.
+        """
         live = engine.fastpath.hosts(count).tolist()
-        hosts = {*by_taken, *self._most(count),
+        most_taken = heapq.nsmallest(
+            count, self.taken, key=lambda host: (-self.taken[host], host))
+        hosts = {*most_taken, *self._most(count),
                  *((high << 64 | low, family) for high, low, _, family in live)}
-        found = [self._row(engine, host, *by_taken.get(host, (0, 0))) for host in hosts]
+        found = [self._row(engine, host) for host in hosts]
         ranked = heapq.nsmallest(count, found, key=lambda row: (
             -row["taken"], -row["dropped"] - row["bypassed"], -row["sessions"], row["host"]))
-        return {"hosts": ranked, "policies": policies_of(victims)[:count],
-                "forgotten_packets": self.forgotten}
+        return {"hosts": ranked, "policies": self._policies()[:count],
+                "forgotten_packets": self.forgotten,
+                "forgotten_sessions": self.forgotten_sessions}
 
-    def _row(self, engine: Engine, host: Host, taken: int, lost: int) -> dict[str, Any]:
+    def _row(self, engine: Engine, host: Host) -> dict[str, Any]:
         return {"host": counters.address_text(*host), "dropped": self.dropped.get(host, 0),
-                "bypassed": self.bypassed.get(host, 0), "taken": taken, "bytes": lost,
+                "bypassed": self.bypassed.get(host, 0), "taken": self.taken.get(host, 0),
+                "bytes": self.taken_bytes.get(host, 0),
                 "sessions": engine.fastpath.sessions_of(*host)}
 
     def _most(self, count: int) -> list[Host]:
@@ -122,13 +154,15 @@ class Hits:
         both = self.dropped + self.bypassed
         return heapq.nsmallest(count, both, key=lambda host: (-both[host], host))
 
+    def _policies(self) -> list[dict[str, int]]:
+        """Sessions taken and their bytes by policy, most first."""
+        rows = [{"id": policy, "taken": count, "bytes": self.policy_bytes[policy]}
+                for policy, count in self.policies.items()]
+        return sorted(rows, key=lambda row: (-row["taken"], row["id"]))
 
-def policies_of(victims: NDArray[Any]) -> list[dict[str, int]]:
-    """Sessions taken and their bytes by policy, most first."""
-    numbers, place = np.unique(victims["policy"], return_inverse=True)
-    taken = np.bincount(place, minlength=len(numbers))
-    lost = np.zeros(len(numbers), dtype=np.uint64)
-    np.add.at(lost, place, victims["bytes"].sum(axis=1))
-    rows = [{"id": int(number), "taken": int(taken[i]), "bytes": int(lost[i])}
-            for i, number in enumerate(numbers)]
-    return sorted(rows, key=lambda row: (-row["taken"], row["id"]))
+
+def _sums(place: NDArray[np.intp], values: NDArray[Any], count: int) -> NDArray[np.uint64]:
+    """Sum of values[n] for each of ``count`` places, exact."""
+    found = np.zeros(count, dtype=np.uint64)
+    np.add.at(found, place, values)
+    return found

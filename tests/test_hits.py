@@ -12,7 +12,7 @@ from fwcore._columns import parse_columns
 from fwcore._fastpath import Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.hits import HIT_HOSTS, Hits
-from fwcore.replay import replay
+from fwcore.replay import replay, result_body
 from fwcore.settings import load
 
 DNS = {"id": 1, "source": "any", "destination": "any", "protocol": "udp", "ports": [53],
@@ -111,6 +111,24 @@ def test_a_victim_has_its_lost_packets_and_its_sessions_too():
     first = result["top"]["hosts"][0]
     assert (first["host"], first["taken"], first["sessions"], first["dropped"]) == (
         "10.0.0.1", 2, 3, 1)
+
+
+def test_sessions_taken_are_whole_where_the_ledger_forgot_them():
+    frames = [ethernet(ip(f"10.0.0.{1 + n % 3}", "192.0.2.1", 17, udp(n, 53)))
+              for n in range(1, 301)]
+    settings = load("plain", policies=[DNS], max_connections=30, when_full="bucket", victims_max=2)
+    chunk = Chunk.from_frames(frames, range(len(frames)))
+    result = replay([chunk], settings)
+    taken = result["sessions.ended.evicted"]
+    assert taken > 200 and len(result["victims"]) == 2
+    assert sum(host["taken"] for host in result["top"]["hosts"]) == taken
+    assert [row["taken"] for row in result["top"]["policies"]] == [taken]
+    assert result["top"]["forgotten_sessions"] == 0
+    with fwcore.Engine(settings) as engine:     # without a gatherer: what the ledger has, and said
+        engine.process(chunk)
+        top = result_body(engine)["top"]
+    assert sum(row["taken"] for row in top["policies"]) == 2
+    assert top["forgotten_sessions"] == taken - 2
 
 
 # --- bounds ---------------------------------------------------------------------------------------

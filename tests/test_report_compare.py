@@ -3,10 +3,15 @@
 import fake
 import numpy as np
 import pytest
+from frames import ethernet, ip, tcp
 
-from fwcore.errors import FwcoreError
+from fwcore._fastpath import SESSION_DTYPE, EndCause
+from fwcore.capture import Chunk
+from fwcore.errors import FwcoreError, LawBroken
+from fwcore.replay import replay
 from fwcore.report import compare, text
 from fwcore.result import Result
+from fwcore.settings import load
 
 F, I, B, D = 0, 1, 2, 3  # forward, inspect, bypass, drop  # noqa: E741
 
@@ -53,23 +58,67 @@ def test_chunks_do_not_matter(chunk):
         assert row["first_packet"] == np.flatnonzero(own)[0] + 1
 
 
-def test_a_victim_counts_for_the_flow_of_its_first_packet():
+def ended(*flows, cause=EndCause.EVICTED):
+    rows = np.zeros(len(flows), dtype=SESSION_DTYPE)
+    rows["flow"], rows["cause"] = flows, cause
+    return rows
+
+
+def test_a_session_taken_counts_for_its_flow_and_no_other_end_does():
     made = ledger([7, 8, 7, 0], [F, F, F, F])
-    table = made.table([{"created_packet": 3}, {"created_packet": 2}, {"created_packet": 3},
-                        {"created_packet": 4}])  # fmt: skip
+    made.take(ended(7, 8, 7))
+    made.take(ended(8, cause=EndCause.CLOSED))
+    table = made.table()
     assert by_flow(table, "evicted") == {7: 2, 8: 1}
+    assert by_flow(table, "first_packet") == {7: 1, 8: 2}
+
+
+def flood(syns):
+    """One SYN each of many hosts, a session of a web client in between."""
+    frames = [ethernet(ip(f"10.{n >> 8}.{n & 255}.1", "192.0.2.1", 6, tcp(1000, 80, "S")))
+              for n in range(syns)]
+    return Chunk.from_frames(frames, [n * 1000 for n in range(syns)])
+
+
+@pytest.mark.parametrize("when_full", ["tension", "bucket", "replace_oldest"])
+def test_what_the_ring_of_victims_forgot_is_counted_all_the_same(when_full):
+    settings = {"max_connections": 64, "when_full": when_full, "victims_max": 3}
+    named = {"small": load("plain", **settings), "large": load("plain", max_connections=600)}
+    made = compare.run([flood(500)], named, replay)
+    small, large = made.harm()
+    counted = sum(made.results[0][f"sessions.ended.{name}"] for name in ("evicted", "tension"))
+    assert counted > 400 and made.results[0]["victims_forgotten"] == counted - 3
+    assert small["flows"]["evicted"] == small["sessions_taken"] == counted
+    assert large["flows"]["evicted"] == large["sessions_taken"] == 0
+    assert made.net()[0]["lost"] == -counted
+    top = made.results[0]["top"]
+    assert (sum(row["taken"] for row in top["policies"]), top["forgotten_sessions"]) == (counted, 0)
+
+
+def test_runs_whose_flows_and_counters_disagree_are_a_defect():
+    made = comparison()
+    made.flows[0]["evicted"][0] = 1
+    with pytest.raises(LawBroken, match="sessions taken"):
+        compare.Comparison(made.names, made.results, made.flows)
 
 
 def test_the_worst_outcome_wins():
     #  flow 1 lived, 2 uninspected, 3 dropped in part, 4 evicted and dropped, 5 refused
     made = ledger([1, 1, 2, 2, 3, 3, 4, 4, 5, 5], [F, I, F, B, B, D, F, D, D, D])
-    found = compare.outcomes(made.table([{"created_packet": 7}]))
+    made.take(ended(4))
+    found = compare.outcomes(made.table())
     assert [compare.OUTCOMES[at] for at in found] == [
         "lived", "uninspected", "dropped", "evicted", "refused"]  # fmt: skip
 
 
+def nothing_taken():
+    data = fake.make(victims=0)
+    data["sessions"]["ended"] |= {"evicted": 0, "tension": 0, "killed": 0}
+    return data
+
+
 def comparison():
-    data = [fake.make(victims=0) for _ in range(2)]
+    data = [nothing_taken() for _ in range(2)]
     flow = [1, 1, 2, 2, 3, 3, 4, 4]
     tables = (
         ledger(flow, [F, F, D, D, F, F, F, D]).table(),
@@ -95,7 +144,7 @@ def test_groups_harm_and_net_by_hand():
 
 
 def test_runs_of_other_traffic_are_refused():
-    data = Result(fake.make())
+    data = Result(nothing_taken())
     with pytest.raises(FwcoreError, match="not one capture"):
         compare.Comparison(("a", "b"), (data, data),
                            (ledger([1], [F]).table(), ledger([2], [F]).table()))  # fmt: skip
@@ -117,14 +166,15 @@ def test_long_names_become_letters():
 
 
 def test_run_replays_once_for_each_setting():
-    asked = []
+    asked, taken = [], ended(2)
 
-    def replay(paths, settings, flows):
+    def replay(paths, settings, flows, ended):
         asked.append((paths, settings))
         flows(np.array([1, 2], np.uint64), np.array([[F, 0], [settings, 0]]), np.array([10, 20]))
-        data = fake.make(victims=0)
+        data = nothing_taken()
         if settings == D:
-            data["victims"] = [{"created_packet": 2}]
+            ended(taken)
+            data["sessions"]["ended"]["evicted"] = 1
         return Result(data)
 
     made = compare.run(["x"], {"a": B, "b": D}, replay)

@@ -42,7 +42,6 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
     if "-" in captures:
         raise click.UsageError("compare reads captures once for each --with, and standard input"
                                " can be read once: save it to a file")
-    given["assignments"] = (f"victims_max={module.VICTIMS}", *given["assignments"])
     named = {visible(variant): settings_of.variant(variant, given) for variant in variants}
     if not given["quiet"]:
         for variant, settings in named.items():

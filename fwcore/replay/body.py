@@ -23,8 +23,18 @@ def _conserve(engine: Engine) -> dict[str, Any]:
 
 
 def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
-    """The contract's result of an engine, without what only a replay knows."""
+    """The contract's result of an engine, without what only a replay knows.
+
+    ``hits``: who was hit, gathered beside the engine; without it the sessions taken are those that
+    the victim ledger still has, and the others are in ``top.forgotten_sessions``.
+    """
     settings = engine.settings
+    victims = engine.victims()
+    forgotten = engine.fastpath.counters()["victims"] - len(victims)
+    if hits is None:
+        hits = Hits()
+        hits.take(victims)
+        hits.forgotten_sessions = forgotten
     body = counters(engine)
     memory = body["memory"]
     memory["thresholds"] = engine.thresholds
@@ -35,7 +45,6 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
     body["denied"] = body["reasons"]["denied"]
     body["refused"] = sum(body["reasons"][name] for name in refusals)
     scan = engine.fastpath.audit()
-    victims = engine.victims()
     parts = engine.fastpath.memory
     connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))
     hosts = heapq.nsmallest(
@@ -46,13 +55,13 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
         "idledrop": {"hosts": [{"host": address_text(*host), "sessions": count}
                                for host, count in hosts]},
         "victims": [victim_dict(row) for row in victims],
-        "victims_forgotten": raw["victims"] - len(victims),
+        "victims_forgotten": forgotten,
         "events": engine.event_rows(),
         "table": {
             "max_connections": settings.max_connections, "buckets": settings.buckets,
             "bytes": sum(parts.values()), "parts": parts,
             "bytes_per_connection": -(-connection // settings.max_connections),
             "max_depth": scan["depth"]},
-        "top": (hits or Hits()).rows(engine), "timeline": timeline(engine),
+        "top": hits.rows(engine), "timeline": timeline(engine),
         "laws": laws(engine, scan), "outcome": engine.outcome(),
     }

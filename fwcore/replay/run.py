@@ -30,6 +30,7 @@ from fwcore.settings import Settings, load
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 
 Flows = Callable[[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]], None]
+Ended = Callable[[NDArray[Any]], None]
 Progress = Callable[[int, int, int], Any]
 Item = TypeVar("Item")
 
@@ -53,6 +54,7 @@ def replay(
     state: str | None = None,
     seed: int | None = None,
     flows: Flows | None = None,
+    ended: Ended | None = None,
     progress: Progress | None = None,
     interruption: Interruption | None = None,
 ) -> Result:
@@ -64,6 +66,8 @@ def replay(
     ``limit``: packets in all. ``write``: what was forwarded, as pcap. ``verdicts``: a row a packet,
     ``sessions``: a row a session that ever lived; CSV, or Parquet by ending. ``state``: the state
     file. ``flows(flow uint64[n], outcome uint8[n, 2], length uint32[n])`` is called a chunk.
+    ``ended(SESSION_DTYPE[n])`` is called with the sessions that ended: all of them with
+    ``sessions``, else those evicted, taken by tension or killed; never is one left out.
     ``progress(packets, done, total)`` is called a chunk; true stops. ``interruption``: signals,
     taken where nothing is lost by them.
 
@@ -89,9 +93,9 @@ def replay(
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
     with closing(opened), Sinks(write, verdicts, sessions) as sinks:
-        engine = Engine(settings, policies=policies, log=bool(sessions), group=group)
+        engine = Engine(settings, policies=policies, log=bool(sessions) or "victims", group=group)
         run = _Run(engine, turns, timed, sinks, interruption, Pace() if pace else None, flows,
-                   progress)
+                   ended, progress)
         run.finish()
         result = run.result(time.perf_counter_ns() - begin)
     if state:
@@ -113,6 +117,7 @@ class _Run:
     interruption: Interruption
     pace: Pace | None
     flows: Flows | None
+    ended: Ended | None
     progress: Progress | None
     packets: int = 0
     first_ns: int | None = None
@@ -131,8 +136,9 @@ class _Run:
             self.interrupted_by = signal.Signals(number).name
         if self.packets:
             self.engine.fastpath.sample()     # the timeline reaches to the last packet
+        self._take_ended()
         if "sessions" in self.sinks:
-            self.sinks.take_sessions([*self.engine.collect_ended(), self.engine.sessions()])
+            self.sinks.take_sessions([self.engine.sessions()])
         self.sinks.commit()
 
     def _drive(self) -> None:
@@ -177,10 +183,18 @@ class _Run:
         if self.flows is not None and flow is not None:
             self.flows(flow, outcome, chunk.length)
         self.sinks.take(chunk, outcome, flow, self.packets - len(chunk) + 1)
-        if "sessions" in self.sinks:
-            self.sinks.take_sessions(self.engine.collect_ended())
+        self._take_ended()
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)
+
+    def _take_ended(self) -> None:
+        """What ended since the last time, to all who count it."""
+        for rows in self.engine.collect_ended():
+            self.hits.take(rows)
+            if self.ended is not None:
+                self.ended(rows)
+            if "sessions" in self.sinks:
+                self.sinks.take_sessions([rows])
 
     def result(self, wall_ns: int) -> Result:
         """What was found; ``wall_ns`` is what it took in all."""

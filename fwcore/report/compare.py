@@ -2,7 +2,9 @@
 
 A *flow* is a 5-tuple of the capture, whether or not a session was ever made for it: a refused flow
 has packets and verdicts too. Each run gives, for every packet, its flow's number, its verdict and
-its reason; both runs see the same packets, so flows are joined by number.
+its reason, and for every session taken its flow's number; both runs see the same packets, so flows
+are joined by number. Sessions taken come from the log, which forgets none: no figure rests on the
+ring of victims.
 
     lived        every packet passed, inspected where its policy asks for it
     uninspected  every packet passed, some without an inspection that its policy asks for
@@ -16,23 +18,24 @@ malformed packets) is in the table too, and cancels in the differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fwcore import units
-from fwcore.errors import FwcoreError
+from fwcore.errors import FwcoreError, LawBroken
+from fwcore.hits import TAKEN
 from fwcore.report import facts, text
 from fwcore.result import Result
 
 OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
 LOST = ("dropped", "evicted", "refused")  # harm by what did not pass, not by what passed unseen
 BYPASS, DROP = 2, 3
+TAKEN_CAUSES = tuple(cause.name.lower() for cause in TAKEN)
 EXAMPLES = 5
 SHOWN = 12  # groups on a terminal
-VICTIMS = 100_000  # kept in each run: a victim that was forgotten could not be joined
 LONGEST_NAME = 14  # of a setting on a terminal; beyond it becomes A, B, C
 MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
 SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted")
@@ -40,12 +43,10 @@ FLOW_DTYPE = np.dtype([("flow", "u8"), ("first_packet", "u8"), *((name, "i8") fo
 
 
 class FlowLedger:
-    """Sums per flow, from the packets of one run; hand `packets` to the replay as its collector."""
+    """Sums per flow, from one run: the replay's `flows`, and with `take` its `ended`."""
 
-    def __init__(self, *, keep_packets: bool = True) -> None:
+    def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
-        self._flows: list[np.ndarray] = []
-        self._keep = keep_packets
         self.seen = 0
 
     def __call__(self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray) -> None:
@@ -53,30 +54,29 @@ class FlowLedger:
         flow = np.asarray(flow, dtype=np.uint64)
         if not len(flow) == len(outcome) == len(length):
             raise ValueError("flow, outcome and length must have one row a packet")
-        if self._keep:
-            self._flows.append(flow.copy())
         part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), self.seen)
         self.seen += len(flow)
+        self._add(part)
+
+    def take(self, ended: np.ndarray) -> None:
+        """Sessions that ended (SESSION_DTYPE[n]); those taken count for their flow."""
+        flow, count = np.unique(
+            ended["flow"][np.isin(ended["cause"], TAKEN)], return_counts=True)
+        part = np.zeros(len(flow), dtype=FLOW_DTYPE)
+        part["flow"], part["evicted"] = flow, count
+        part["first_packet"] = np.iinfo(np.uint64).max      # it is known from the packets
+        self._add(part)
+
+    def _add(self, part: np.ndarray) -> None:
         self._parts.append(part)
         if len(self._parts) >= MERGE_EVERY:
             self._parts = [merge(self._parts)]
 
-    def share(self, other: FlowLedger) -> None:
-        """Takes the packets' flows from a ledger of the same capture."""
-        self._flows, self._keep = other._flows, True
-
-    def table(self, victims: Iterable[Mapping[str, Any]] = ()) -> np.ndarray:
-        """FLOW_DTYPE[m], sorted by flow; a victim counts for its first packet's flow."""
+    def table(self) -> np.ndarray:
+        """FLOW_DTYPE[m], sorted by flow."""
         flows = merge(self._parts)
-        created = np.array([row["created_packet"] for row in victims], dtype=np.int64)
-        if not len(created):
-            return flows
-        if not self._keep:
-            raise ValueError("victims need the packets' flows: keep_packets=True")
-        made = np.concatenate(self._flows)[created - 1]
-        at = np.searchsorted(flows["flow"], made)
-        known = (made != 0) & (at < len(flows))
-        np.add.at(flows["evicted"], at[known], 1)
+        if len(flows) and not flows["packets"].all():
+            raise RuntimeError("a session was taken of a flow that has no packet")
         return flows
 
 
@@ -134,6 +134,11 @@ class Comparison:
         for name, table in zip(self.names, self.flows, strict=True):
             if not np.array_equal(table["flow"], first):
                 raise FwcoreError(f"{name} saw other flows than {self.names[0]}: not one capture")
+        for name, table, result in zip(self.names, self.flows, self.results, strict=True):
+            ended = result.data["sessions"]["ended"]
+            if table["evicted"].sum() != sum(ended[cause] for cause in TAKEN_CAUSES):
+                raise LawBroken(f"{name}: sessions taken of flows are not those that were counted;"
+                                " a defect of fwcore, please report")
 
     def groups(self) -> list[dict[str, Any]]:
         """Flows by what became of them under each setting, most bytes first (lived by all last)."""
@@ -143,7 +148,6 @@ class Comparison:
         rows = []
         for at in range(kinds.shape[1]):
             members = np.flatnonzero(slot == at)
-            first = np.sort(self.flows[0]["first_packet"][members])
             first = np.sort(self.flows[0]["first_packet"][members])
             rows.append({
                 "outcomes": {name: OUTCOMES[kinds[run, at]] for run, name in enumerate(self.names)},
@@ -172,7 +176,6 @@ class Comparison:
                 "uninspected_packets": int(table["bypassed"].sum()),
                 "uninspected_bytes": int(table["bypassed_bytes"].sum()),
                 "sessions_taken": int(table["evicted"].sum()),
-                "victims_forgotten": int(result.data.get("victims_forgotten", 0)),
                 "transitions": len(result.data["conserve"]["transitions"]),
                 "conserve_seconds": dict(result.data["conserve"]["seconds"]),
                 "peak_used_pages": int(result.data["memory"]["peak"]["used"]),
@@ -248,9 +251,6 @@ def render_text(comparison: Comparison, style: text.Style | None = None) -> str:
         "\n".join(text.section("joined", _joined(comparison, names, style), style)),
         "\n".join(text.section("net", _net(comparison, names), style)),
     ]
-    warned = [row["name"] for row in harm if row["victims_forgotten"]]
-    if warned:
-        blocks.append(f"  Victims were forgotten under {', '.join(warned)}: raise victims_max.")
     return "\n\n".join(blocks) + "\n"
 
 
@@ -383,21 +383,11 @@ def _harm_html(comparison: Comparison) -> str:
 
 
 def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: Any) -> Comparison:
-    """Replays the capture once for each setting; `replay` is `fwcore.replay.replay`.
-
-    Only the first run keeps the packets' flow numbers (8 bytes a packet): they are the same in
-    every run, and a victim's flow is that of the packet that created it.
-    """
+    """Replays the capture once for each setting; `replay` is `fwcore.replay.replay`."""
     results: list[Result] = []
-    ledgers: list[FlowLedger] = []
+    flows: list[np.ndarray] = []
     for settings in named.values():
-        ledger = FlowLedger(keep_packets=not ledgers)
-        results.append(replay(paths, settings, flows=ledger, **options))
-        ledgers.append(ledger)
-        if ledgers[0] is not ledger:
-            ledger.share(ledgers[0])
-    flows = [
-        ledger.table(result.data.get("victims", ()))
-        for ledger, result in zip(ledgers, results, strict=True)
-    ]
+        ledger = FlowLedger()
+        results.append(replay(paths, settings, flows=ledger, ended=ledger.take, **options))
+        flows.append(ledger.table())
     return Comparison(tuple(named), tuple(results), tuple(flows))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fwcore import units
 from fwcore.result import Result, timeline_columns
 from fwcore.words import MODES, OWNERS
 
@@ -203,6 +204,15 @@ def hit(result: Result, kind: str) -> tuple[list[str], list[list[Any]]]:
     harmed = [row for row in found if any(row.get(column) for column in HARMS)]
     columns = [column for column in HIT_COLUMNS if any(column in row for row in harmed)]
     return columns, [[row[name], *(row.get(column, 0) for column in columns)] for row in harmed]
+
+
+def unnamed(result: Result) -> str:
+    """What is missing from the rows of hosts; '' when nothing is."""
+    top = result.data.get("top", {})
+    parts = [f"{units.plural(top[key], word)}"
+             for key, word in (("forgotten_packets", "packet"), ("forgotten_sessions", "session"))
+             if top.get(key)]
+    return f"not counted for any host: {', '.join(parts)}" if parts else ""
 
 
 def setting(result: Result, name: str) -> Any:

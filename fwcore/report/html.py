@@ -269,7 +269,8 @@ def _hit(result: Result) -> str:
         if rows:
             numbers = tuple(range(1, len(names) + 1))
             head = ("host" if kind == "hosts" else "policy", *names)
-            made.append(section(title, table(head, rows, numbers)))
+            made.append(section(title, table(head, rows, numbers), note(facts.unnamed(result))
+                                if kind == "hosts" and facts.unnamed(result) else ""))
     return f'<div class="pair">{"".join(made)}</div>' if made else ""
 
 
@@ -314,10 +315,12 @@ def _events(result: Result) -> str:
     )
 
 
-def _victim_columns(result: Result) -> dict[str, list[Any]]:
+def _victim_columns(result: Result) -> dict[str, Any]:
     """Victims as columns; words that repeat are numbers into a list of words."""
-    rows = result.data.get("victims", [])[:MAX_VICTIMS]
-    columns: dict[str, list[Any]] = {
+    found = result.data.get("victims", [])
+    rows = found[:MAX_VICTIMS]
+    columns: dict[str, Any] = {
+        "all": len(found) + result.data.get("victims_forgotten", 0),
         "packet": [row["packet"] for row in rows],
         "created": [row["created_packet"] for row in rows],
         "key": [row["key"] for row in rows],
@@ -349,8 +352,11 @@ def _victims(result: Result) -> str:
     )
     body = table(head, (), (0, 1, 4, 5, 6, 8)).replace("<tbody>", '<tbody id="victims">')
     return section(
-        "Victims", search, body, _more(MAX_VICTIMS, len(found)),
-        note(f"{units.count(forgotten)} earlier victims were forgotten") if forgotten else "",
+        "Victims",
+        note(f"The last {units.count(len(found))} of {units.count(len(found) + forgotten)}; the"
+             f" ledger forgot {units.count(forgotten)} earlier ones (victims_max). Counts elsewhere"
+             " on this page are of all.") if forgotten else "",
+        search, body, _more(MAX_VICTIMS, len(found)),
     )  # fmt: skip
 
 

@@ -117,7 +117,8 @@
     }
     body.replaceChildren(fragment);
     byId("found").textContent = count(found) + " of " +
-      count(victims.packet.length) +
+      (victims.all > victims.packet.length ? "the " + count(victims.packet.length) +
+        " here, of " + count(victims.all) + " sessions taken" : count(victims.packet.length)) +
       (found > SHOWN ? ", the first " + SHOWN + " shown" : "");
   }
   if (byId("search")) {

@@ -297,7 +297,10 @@ def _victims(result: Result, style: Style) -> Iterator[str]:
             yield ""
         gap = True
         tones = ["", *(facts.HARMS.get(column, "") for column in names)]
-        yield from section(title, columns(rows, tones, style), style)
+        lines = columns(rows, tones, style)
+        if kind == "hosts" and facts.unnamed(result):
+            lines = [*lines, *fold(facts.unnamed(result))]
+        yield from section(title, lines, style)
 
 
 def _exposure(result: Result, style: Style) -> Iterator[str]:
