@@ -344,10 +344,11 @@ class Engine:
             self.events.append(Event("one_shot_latched", packet, now_ns))
         if changed:
             self._note_mode(now_ns)
+        told = len(self.events) + self.events.forgotten
         self._note_states(packet, gauges, snapshot)
         self._apply(gauges, snapshot)
-        if changed:
-            self.fastpath.sample()
+        if changed or len(self.events) + self.events.forgotten > told:
+            self.fastpath.sample()  # so that what follows from an event does not show before it
         return left_off
 
     def _note_transition(

@@ -179,7 +179,7 @@ def test_a_round_follows_its_settings(changes):
 
 
 def test_rows_asked_for_do_not_stretch_the_grid():
-    with Engine(max_connections=16) as engine:
+    with Engine(max_connections=16, timeline_interval_s=1) as engine:
         engine.process(chunk_of((0, udp_from(1))))
         for _ in range(130_000):  # as many mode changes within one interval
             engine.fastpath.sample()
@@ -190,7 +190,7 @@ def test_rows_asked_for_do_not_stretch_the_grid():
 
 
 def test_a_full_timeline_samples_half_as_often():
-    with Engine(max_connections=16) as engine:
+    with Engine(max_connections=16, timeline_interval_s=1) as engine:
         engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(5000))))
         times = engine.fastpath.samples()["time_ns"] - T0
         assert times.tolist() == [at * S for at in range(0, 5000, 2)]

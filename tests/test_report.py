@@ -121,9 +121,53 @@ def test_thinning_keeps_the_peak_and_the_changes():
     assert set(whole["time_ns"][np.flatnonzero(np.diff(whole["mode"])) + 1]) <= set(thin["time_ns"])
 
 
-def test_rates_are_per_second():
-    second = np.array([0.0, 1.0, 3.0, 3.0])
-    assert facts.rate(np.array([0, 10, 30, 30]), second).tolist() == [10, 10, 10, 0]
+def stepped(*rows):
+    """Columns from rows (second, mode, used, dropped so far)."""
+    second, mode, used, dropped = (np.array(column) for column in zip(*rows, strict=True))
+    return {"second": second.astype(float), "mode": mode, "used": used, "verdict_drop": dropped}
+
+
+# Nothing until 7.3 s, when memory jumps and the mode changes; then 10 packets dropped a second.
+JUMP = stepped((0, 0, 100, 0), (5, 0, 100, 0), (7.3, 1, 900, 0), (10, 1, 900, 27))
+
+
+def test_a_value_holds_until_the_next_sample():
+    made = facts.steps(JUMP)
+    assert made["second"].tolist() == [0, 5, 5, 7.3, 7.3, 10, 10]
+    assert len(made["second"]) == len(made["used"])
+    before = made["second"] < 7.3
+    assert set(made["used"][before].tolist()) == {100}
+    assert made["used"][made["second"].tolist().index(7.3)] == 100      # up to the very moment
+    assert made["used"][-1] == 900
+
+
+@pytest.mark.parametrize("bins", [2, 3, 7, 300])
+def test_no_rate_moves_before_the_mode_that_caused_it(bins):
+    second, rates = facts.rebin(JUMP, ["verdict_drop"], bins)
+    rate = rates["verdict_drop"]
+    assert len(second) == len(rate) and (np.diff(second) >= 0).all()
+    assert second[0] == 0 and second[-1] == 10
+    assert rate[: np.searchsorted(second, 7.3, side="left")].max() == 0
+    assert rate[-1] == pytest.approx(10)
+    total = (rate[::2] * (second[1::2] - second[::2])).sum()
+    assert total == pytest.approx(27)           # what the stretches show is what was counted
+
+
+def test_changes_that_are_close_do_not_make_a_rate_explode():
+    rows = [(0, 0, 1, 0), (5, 1, 1, 0), (5.000001, 0, 1, 9), (5.000002, 1, 1, 9), (10, 1, 1, 9)]
+    second, rates = facts.rebin(stepped(*rows), ["verdict_drop"], 5)
+    assert rates["verdict_drop"].max() < 10 and np.diff(second[::2]).min() > 0.6
+
+
+def test_the_graph_of_a_terminal_does_not_rise_before_the_jump():
+    data = fake.make(samples=2, duration_s=10)
+    line, start = data["timeline"], data["timeline"]["time_ns"][0]
+    for name, (low, high) in {"base": (1000, 20_000), "sessions": (0, 0), "shm": (0, 0),
+                              "cache": (0, 0)}.items():
+        line[name] = [low, high]
+    line["time_ns"] = [start, start + 10**10]
+    used, _ = graph._columns_of_time(facts.timeline(Result(data)), 20)
+    assert used.tolist() == [1000] * 19 + [20_000]
 
 
 @pytest.mark.parametrize(

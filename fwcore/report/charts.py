@@ -73,6 +73,7 @@ def make(result: Result, *, x_range: Any = None, prefix: str = "") -> dict[str, 
         return {}
     x_range = x_range or time_range(columns)
     ends, rates = facts.rebin(columns, _rate_names(columns), BINS)
+    columns = facts.steps(columns)
     charts = {
         "memory": memory(result, columns, x_range),
         "sessions": _live(columns, x_range),

@@ -166,25 +166,59 @@ def _with_end(result: Result, columns: Mapping[str, np.ndarray]) -> dict[str, np
     }
 
 
-def rate(cumulative: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Per second between a sample and the one before it (m,); the first repeats the second."""
-    step, rise = np.diff(second), np.diff(cumulative.astype(np.float64))
-    found = np.divide(rise, step, out=np.zeros(len(step)), where=step > 0)
-    return np.concatenate([found[:1], found]) if len(found) else np.zeros(len(second))
+def steps(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns (m,) as corners (2m - 1,): each value holds until the next sample.
+
+    A line through the samples themselves would begin to move before what moved it.
+    """
+    moments = np.repeat(np.arange(len(columns["second"])), 2)
+    return {
+        name: column[moments[1:] if name in ("second", "time_ns") else moments[:-1]]
+        for name, column in columns.items()
+    }
+
+
+def held(second: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The value of the last sample at or before each moment; the first one's before it."""
+    return values[np.maximum(np.searchsorted(second, at, side="right") - 1, 0)]
+
+
+def bin_edges(columns: Mapping[str, np.ndarray], bins: int) -> np.ndarray:
+    """About `bins` equal stretches of time, divided also where the mode changed (seconds).
+
+    So no stretch has a rate from both sides of a change; an edge closer to a change than a
+    quarter of a stretch gives way to it, and of changes that close the first stands for all.
+    """
+    second = columns["second"]
+    edges = np.linspace(second[0], second[-1], min(bins, max(2, len(second))))
+    close = (edges[1] - edges[0]) / 4
+    changes: list[float] = []
+    for change in second[1:][np.diff(columns["mode"]) != 0].tolist():
+        ends = (*changes[-1:], float(edges[0]))
+        if all(change - end > close for end in ends) and edges[-1] - change > close:
+            changes.append(change)
+    if changes:
+        gap = np.abs(edges[1:-1, None] - np.array(changes)).min(axis=1)
+        edges = np.sort(np.concatenate([edges[[0, -1]], edges[1:-1][gap > close], changes]))
+    return edges
 
 
 def rebin(
     columns: Mapping[str, np.ndarray], names: Sequence[str], bins: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Rates over `bins` equal stretches of time: (their ends in seconds, name -> per second).
+    """Rates over `bin_edges`, as corners of steps: (seconds, name -> per second).
 
-    Samples taken at transitions lie close together; equal stretches keep a rate from
-    exploding between two samples a microsecond apart.
+    Samples taken at transitions may lie a microsecond apart; stretches keep a rate from
+    exploding between two of them.
     """
-    second = columns["second"]
-    ends = np.linspace(second[0], second[-1], min(bins, max(2, len(second))))
-    grown = {name: np.interp(ends, second, columns[name].astype(np.float64)) for name in names}
-    return ends, {name: rate(column, ends) for name, column in grown.items()}
+    second, edges = columns["second"], bin_edges(columns, bins)
+    width = np.diff(edges)
+    rates = {}
+    for name in names:
+        rise = np.diff(np.interp(edges, second, columns[name].astype(np.float64)))
+        rate = np.divide(rise, width, out=np.zeros(len(width)), where=width > 0)
+        rates[name] = np.repeat(rate, 2)
+    return np.repeat(edges, 2)[1:-1], rates
 
 
 def top_reasons(result: Result, number: int = 6, *, unusual: bool = True) -> list[tuple[str, int]]:

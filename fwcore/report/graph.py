@@ -66,10 +66,10 @@ def _columns_of_time(columns: dict, width: int) -> tuple[np.ndarray, np.ndarray]
     top = used + columns["cache"]
     length = second[-1] - second[0]
     slot = np.minimum((second - second[0]) / (length or 1) * width, width - 1).astype(np.int64)
-    centres = second[0] + (np.arange(width) + 0.5) * (length or 1) / width
+    begins = second[0] + np.arange(width) * (length or 1) / width
     found = []
     for series in (used, top):
-        column = np.interp(centres, second, series).astype(np.int64)
+        column = facts.held(second, series, begins).astype(np.int64)
         np.maximum.at(column, slot, series)
         found.append(column)
     return found[0], found[1]

@@ -39,6 +39,7 @@ def write(result: Result, path: str | Path) -> None:
     columns = facts.timeline(result, SAMPLES)
     if not columns:
         raise FwcoreError(f"{path}: the result has no timeline to draw")
+    columns = facts.steps(columns)
     with matplotlib.rc_context({"svg.hashsalt": "fwcore", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(11, 5), layout="constrained")
         _draw(figure.add_subplot(), result, columns)
