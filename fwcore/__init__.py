@@ -39,7 +39,8 @@ def _refuse(name: str) -> NoReturn:
         " --editable .), or start elsewhere to use the fwcore that is installed", name=name)
 
 
-EXTENSIONS = ("fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._bare")
+EXTENSIONS = (
+    "fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._demand", "fwcore._bare")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 

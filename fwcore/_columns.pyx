@@ -16,9 +16,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fwcore._layout cimport (
-    FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS, HAS_SOURCE, KIND_KEYED,
-    KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED,
-    KIND_UNSUPPORTED, TRACKER_PLAIN, frame_row_t, fw_be16, fw_be32, fw_be64, fw_prefetch, packet_t,
+    DECODE_IPV4, DECODE_IPV6, FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS,
+    HAS_SOURCE, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
+    KIND_TRUNCATED, KIND_UNSUPPORTED, TRACKER_PLAIN, frame_row_t, fw_be16, fw_be32, fw_be64,
+    fw_prefetch, packet_t,
 )
 from fwcore._parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
 
@@ -89,6 +90,15 @@ cdef inline void row_cut(const frame_t *f, frame_row_t *row) noexcept nogil:
             row.has |= HAS_SOURCE
 
 
+cdef inline void row_packet(const frame_t *f, const packet_t *p, frame_row_t *row) noexcept nogil:
+    """Of a valid IP header: the packet's bytes and its mark."""
+    cdef const uint8_t *h = f.data + f.network
+    if not p.decode & (DECODE_IPV4 | DECODE_IPV6):
+        return
+    row.ip_bytes = f.limit - f.network
+    row.dscp = h[1] >> 2 if f.family == 4 else (h[0] & 15) << 2 | h[1] >> 6
+
+
 cdef inline void row_transport(
     const frame_t *f, const packet_t *p, frame_row_t *row,
 ) noexcept nogil:
@@ -126,6 +136,7 @@ cdef inline void row_fill(const frame_t *f, const packet_t *p, frame_row_t *row)
         return
     row.family = f.family
     row.protocol = f.protocol
+    row_packet(f, p, row)
     row_transport(f, p, row)
     if p.fragment:
         row.fragment = FRAME_LATER if p.kind == KIND_LATER else FRAME_FIRST

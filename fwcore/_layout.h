@@ -502,9 +502,12 @@ typedef struct {
     uint8_t fragment;            /* FRAME_* */
     uint8_t swapped;             /* 1: the source is the key's endpoint b */
     uint8_t has;                 /* HAS_*: what was captured; the rest is 0 */
+    uint32_t ip_bytes;           /* of the outermost IP packet with its header; 0: no valid one */
+    uint8_t dscp;                /* upper six bits of IPv4's TOS, of IPv6's traffic class */
+    uint8_t pad[3];
 } frame_row_t;
 enum { FRAME_WHOLE, FRAME_FIRST, FRAME_LATER };
-_Static_assert(sizeof(frame_row_t) == 112, "no holes");
+_Static_assert(sizeof(frame_row_t) == 120, "no holes");
 
 /* One sample of the timeline: gauges, and counters since the start. */
 typedef struct {

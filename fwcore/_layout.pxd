@@ -143,6 +143,8 @@ cdef extern from "_layout.h" nogil:
         uint32_t payload, length, captured, fragment_id
         uint16_t source_port, destination_port, zone, ethertype
         uint8_t kind, family, protocol, fragment_protocol, tcp_flags, fragment, swapped, has
+        uint32_t ip_bytes
+        uint8_t dscp
 
     ctypedef struct sample_t:
         int64_t time_ns

@@ -26,6 +26,28 @@ def number(halves):
     return int(halves[0]) << 64 | int(halves[1])
 
 
+def ip_header(frame, row):
+    """(bytes of the packet, dscp) as the header says; of an offloaded one, what was on the wire.
+
+    The header is found from its end of the frame: the first place that has both addresses.
+    """
+    family, count = int(row["family"]), 4 if row["family"] == 4 else 16
+    before = 12 if family == 4 else 8
+    pair = b"".join(number(row[name]).to_bytes(16, "big")[-count:]
+                    for name in ("source", "destination"))
+    at = frame.find(pair) - before
+    if at < 0:      # a shifted address stands nowhere
+        return int(row["ip_bytes"]), int(row["dscp"])
+    header = frame[at:at + 40]
+    word = int.from_bytes(header[:4], "big")
+    if family == 4:
+        said, dscp = word & 0xFFFF, word >> 18 & 63
+    else:
+        said, dscp = int.from_bytes(header[4:6], "big"), word >> 22 & 63
+        said += 40 if said else 0
+    return said or int(row["length"]) - at, dscp
+
+
 def held_against_the_twin(chunk, zone, shift=0):
     rows = parse_columns(chunk, zone=zone, shift=shift)
     for i, row in enumerate(rows):
@@ -44,6 +66,7 @@ def held_against_the_twin(chunk, zone, shift=0):
         if packet.fragment:
             assert (row["fragment_id"], row["fragment_protocol"]) == (
                 packet.fragment_id, packet.fragment_protocol), where
+        assert (row["ip_bytes"], row["dscp"]) == ip_header(chunk.frame(i), row), where
         if zone:
             assert row["zone"] == packet.zone, where
         if packet.kind == "session":

@@ -28,7 +28,7 @@ FLOORS = (
     ("_session",),
     ("_verdict", "_rows"),
     ("_due",),
-    ("_fastpath", "_capture", "_bare", "_columns", "errors"),
+    ("_fastpath", "_capture", "_bare", "_columns", "_demand", "errors"),
     ("escape", "interruption", "outfile", "shape"),
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
@@ -37,7 +37,7 @@ FLOORS = (
     ("vendor.",),
     ("hits",),
     ("replay.",),
-    ("flow",),
+    ("flow", "demand"),
     ("report.",),
     ("bench.",),
     ("terminal", "preflight"),
@@ -55,8 +55,8 @@ EXCEPTIONS = {
 # Who may import what is not ours. What is missing here is the standard library, for everybody.
 OUTSIDE = {
     "numpy": {
-        "_fastpath", "_columns", "policy_layout", "capture.", "result", "counters", "engine",
-        "hits", "replay.", "vendor.", "report.", "bench.", "rows",
+        "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result", "counters",
+        "engine", "hits", "replay.", "vendor.", "demand", "report.", "bench.", "rows",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for
     "compression": {"capture.stream"},   # of Python 3.14

@@ -21,6 +21,7 @@ from fwcore import EXTENSIONS, terminal
 from fwcore.cli import (
     bench as bench,
     compare as compare,
+    demand as demand,
     explain as explain,
     lookup as lookup,
     plan as plan,

@@ -15,7 +15,7 @@ an interruption, then 2, 3, 4, and a closed pipe last. Exit codes:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fwcore import terminal
@@ -56,6 +56,20 @@ def last(text: str, code: int) -> int:
     return code
 
 
+def of_inputs(inputs: Iterable[Mapping[str, Any]]) -> int:
+    """FAULT if a capture has one, else DONE, with a line for each fault and note."""
+    code = DONE
+    for row in inputs:
+        for note in row.get("notes", ()):
+            fail(f"note: {row['path']}: {note}", DONE)
+        if row.get("fault"):
+            fault = row["fault"]
+            where = f" at byte {fault['byte_offset']}" if isinstance(fault, dict) else ""
+            what = fault["message"] if isinstance(fault, dict) else fault
+            code = fail(f"{row['path']}: {what}{where}; everything before it was processed", FAULT)
+    return code
+
+
 def of_replay(result: Result, written: int, expected: str | None) -> int:
     """The exit code, with a line on standard error for everything that went wrong.
 
@@ -66,14 +80,7 @@ def of_replay(result: Result, written: int, expected: str | None) -> int:
     broken = facts.broken_laws(result)
     if broken:
         fail(f"broken laws: {', '.join(broken)}: this is a defect of fwcore", 5)
-    for row in result.data.get("inputs", ()):
-        for note in row.get("notes", ()):
-            fail(f"note: {row['path']}: {note}", DONE)
-        if row.get("fault"):
-            fault = row["fault"]
-            where = f" at byte {fault['byte_offset']}" if isinstance(fault, dict) else ""
-            what = fault["message"] if isinstance(fault, dict) else fault
-            fail(f"{row['path']}: {what}{where}; everything before it was processed", FAULT)
+    of_inputs(result.data.get("inputs", ()))
     for row in result.data.get("lost", ()):
         fail(row["message"], USAGE)
     code = result.exit_code

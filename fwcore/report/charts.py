@@ -306,3 +306,45 @@ def _exposure(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
     _legend(chart, [("passed unscanned", [edge])])
     _hover(chart, edge, [("time", "@second{0.000} s"), ("unscanned", "@packets{0,0}")])
     return chart
+
+
+def demand(rates: Sequence[Mapping[str, Any]], whole_bytes: int) -> dict[str, Any]:
+    """Curves over the rate: the smallest depth without a drop, and what each depth given drops."""
+    numbers = [row["rate"] for row in rates]
+    x_range = Range1d(min(numbers) / 1.2, max(numbers) * 1.2, name="rate")
+    log = {"x_axis_type": "log", "y_axis_type": "log"}
+    depth = _figure("depth", x_range, 320, "bytes", **log)
+    source = ColumnDataSource({
+        "rate": numbers, "bytes": [max(row["depth_bytes"], 1) for row in rates],
+        "ms": [row["depth_ns"] / 1e6 for row in rates],
+    })  # fmt: skip
+    edge = depth.line("rate", "bytes", source=source, line_color="#4c8dff", line_width=1.8)
+    depth.scatter("rate", "bytes", source=source, fill_color="#4c8dff", line_color=None, size=6)
+    _hover(depth, edge, [("rate", "@rate{0.[000]a}bit/s"), ("depth", "@bytes{0,0} B"),
+                         ("of the rate", "@ms{0,0.[000]} ms")])  # fmt: skip
+    made = {"depth": depth}
+    depths = [cell["depth"] for cell in rates[0]["dropped"]]
+    if depths and whole_bytes:
+        made["dropped"] = _dropped(rates, depths, whole_bytes, x_range)
+    for chart in made.values():
+        chart.xaxis.axis_label = "rate, bit/s"
+        chart.xaxis.formatter = NumeralTickFormatter(format="0.[000]a")
+    return made
+
+
+def _dropped(
+    rates: Sequence[Mapping[str, Any]], depths: Sequence[str], whole_bytes: int, x_range: Any
+) -> Any:
+    chart = _figure("dropped", x_range, 320, "% of the bytes", x_axis_type="log")
+    data = {f"depth_{at}": [100 * row["dropped"][at]["bytes"] / whole_bytes for row in rates]
+            for at in range(len(depths))}  # fmt: skip
+    source = ColumnDataSource({"rate": [row["rate"] for row in rates], **data})
+    items, rows = [], [("rate", "@rate{0.[000]a}bit/s")]
+    for at, name in enumerate(depths):
+        edge = chart.line("rate", f"depth_{at}", source=source, line_width=1.8,
+                          line_color=REASON_COLOURS[at % len(REASON_COLOURS)])  # fmt: skip
+        items.append((name, [edge]))
+        rows.append((name, f"@depth_{at}{{0.[00]}} %"))
+    _legend(chart, items)
+    _hover(chart, items[0][1][0], rows)
+    return chart
