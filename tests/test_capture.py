@@ -507,20 +507,37 @@ def test_chunks_outlive_their_reader(capture):
 
 
 def test_several_in_a_row(capture, tmp_path):
-    cut = pcap(FRAMES)[:-1]
-    paths = [capture(pcap(FRAMES[:2]), "a"), capture(cut, "b"), capture(small_pcapng()[0], "c")]
+    early = pcap(FRAMES[:2], times=[(1, 0), (2, 0)])
+    cut = pcap(FRAMES, times=[(2 + at, 0) for at in range(len(FRAMES))])[:-1]
+    paths = [capture(small_pcapng()[0], "a"), capture(early, "b"), capture(cut, "c")]
     chain = open_captures(paths, chunk_size=3)
-    assert [row[0] for row in rows(chain)] == FRAMES[:2] + FRAMES[:-1] + [b"abc", b"de", b"f"]
-    assert chain.packets == 2 + 5 + 3
-    assert [part.packets for part in chain.parts] == [2, 5, 3]
-    assert chain.fault is chain.parts[1].fault
-    assert chain.fault.path == paths[1]
-    assert chain.format == "pcap pcapng"
+    assert [row[0] for row in rows(chain)] == [
+        b"abc", b"de", b"f", *FRAMES[:2], *FRAMES[:-1]]
+    assert chain.packets == 3 + 2 + 5
+    assert [part.packets for part in chain.parts] == [3, 2, 5]
+    assert chain.fault is chain.parts[2].fault
+    assert chain.fault.path == paths[2]
+    assert chain.format == "pcapng pcap"
     assert chain.size_bytes == sum(map(os.path.getsize, paths))
     with pytest.raises(CaptureError, match="no such file"):
         open_captures([*paths, str(tmp_path / "missing")])
     with pytest.raises(CaptureError, match="more than once"):
         open_captures(["-", "-"])
+
+
+@pytest.mark.parametrize("empty_between", [False, True])
+@pytest.mark.parametrize("size", [1, 4096])
+def test_captures_that_do_not_follow_each_other_are_refused(capture, empty_between, size):
+    """The second begins within the first, though it ends later."""
+    first = capture(pcap(FRAMES[:2], times=[(1, 0), (1_700_000_000, 250_000)]), "first")
+    second = capture(pcap(FRAMES[:2], times=[(1_700_000_000, 249_999), (1_700_000_009, 0)]), "next")
+    between = [capture(pcap([]), "between")] * empty_between
+    with pytest.raises(CaptureError) as refused:
+        rows(open_captures([first, *between, second], chunk_size=size))
+    said = str(refused.value)
+    assert said.startswith(f"{second} begins at 2023-11-14 22:13:20.249999, before {first} ends")
+    assert "22:13:20.250000" in said and "order them" in said
+    assert len(rows(open_captures([first, second, second][:1]))) == 2
 
 
 @pytest.mark.parametrize(("data", "words"), [

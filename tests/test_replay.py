@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -162,7 +163,18 @@ def test_interrupted():
 def test_a_capture_that_ends_within_a_record(tmp_path):
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(WEB.read_bytes()[:-5])
-    result = replay([cut, WEB])
+    after = tmp_path / "after.pcap"
+    whole = bytearray(WEB.read_bytes())
+    at = 24
+    while at < len(whole):
+        seconds, _, captured, _ = struct.unpack_from("<IIII", whole, at)
+        struct.pack_into("<I", whole, at, seconds + 3600)
+        at += 16 + captured
+    after.write_bytes(whole)
+    with pytest.raises(CaptureError, match="captures given together follow each other"):
+        replay([WEB, WEB], write=str(tmp_path / "out.pcap"))
+    assert not (tmp_path / "out.pcap").exists()
+    result = replay([cut, after])
     assert result.exit_code == 3
     assert result["packets"] == 2 * WEB_PACKETS - 1
     first, second = result["inputs"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Self
 
 from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Fault, Reader
@@ -43,10 +44,11 @@ def open_capture(
 
 
 class ChainReader:
-    """Several captures, one after the other; their times follow as they are.
+    """Several captures, one after the other, each beginning where the one before it had ended.
 
-    A fault ends its own capture only. ``parts`` are the readers, each with its own figures;
-    ``fault`` is the first fault of all.
+    Iterating raises CaptureError where one begins earlier: spliced, the two would share one time
+    line on which neither was recorded. A fault ends its own capture only. ``parts`` are the
+    readers, each with its own figures; ``fault`` is the first fault of all.
     """
 
     def __init__(self, parts: Iterable[Reader]) -> None:
@@ -73,8 +75,23 @@ class ChainReader:
         return sum(part.position_bytes for part in self.parts)
 
     def __iter__(self) -> Iterator[Chunk]:
+        last_ns, before = -(1 << 63), ""
         for part in self.parts:
-            yield from part
+            end_ns, begun = last_ns, False
+            for chunk in part:
+                if len(chunk) and not begun:
+                    begun = True
+                    first_ns = int(chunk.time_ns[0])
+                    if first_ns < last_ns:
+                        raise CaptureError(
+                            f"{part.path} begins at {_clock(first_ns)}, before {before} ends at"
+                            f" {_clock(last_ns)}: captures given together follow each other"
+                            " in time; order them, merge them by time (mergecap), or replay"
+                            " each alone")
+                if len(chunk):
+                    end_ns = max(end_ns, int(chunk.time_ns.max()))
+                yield chunk
+            last_ns, before = end_ns, part.path if begun else before
             part.close()
 
     def close(self) -> None:
@@ -86,6 +103,15 @@ class ChainReader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _clock(time_ns: int) -> str:
+    """A capture time in UTC, to the microsecond; in seconds where no calendar reaches."""
+    try:
+        return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}" \
+               f".{time_ns % 10**9 // 1000:06d}"
+    except (OverflowError, ValueError, OSError):
+        return f"{time_ns // 10**9} s"
 
 
 def open_captures(

@@ -34,7 +34,7 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     """Run captures through a firewall and say what became of every packet.
 
     CAPTURE is pcap or pcapng, also .gz and .zst; '-' is standard input. Several are replayed one
-    after the other.
+    after the other, and have to follow each other in time.
 
     \b
     fwcore replay web.pcap
