@@ -202,7 +202,7 @@ def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS
 
     ``frame``: captured bytes; ``length``: on the wire (default: all captured); ``link``:
     LINKTYPE number; ``shortcut``: as the fast path does, or the long way round. ValueError for
-    seeds that are not six.
+    seeds that are not six and for a link type beyond 16 bits.
     """
     cdef uint64_t keys[6]
     cdef parser_t parser
@@ -210,6 +210,8 @@ def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS
     cdef packet_t p
     cdef uint32_t count = frame.shape[0]
     cdef uint32_t wire = count if length is None else length
+    if not 0 <= link <= 0xFFFF:
+        raise ValueError(f"link: {link} is no LINKTYPE number, which has 16 bits")
     parser_make(&parser, keys, seeds, zone, shift)
     memset(&p, 0, sizeof(packet_t))
     if shortcut:

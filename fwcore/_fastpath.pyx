@@ -11,33 +11,38 @@ and is called exactly when a gauge leaves its quiet interval or something is due
 
 Laws: no Python object is touched past ``with nogil``; all memory is taken and touched in the
 constructor; a packet's outcome does not depend on how packets are divided into groups, chunks or
-calls. One FastPath belongs to one thread; several share nothing.
+calls; nothing that Python hands over is believed: it is copied, or looked at before it is used.
+A FastPath has one user at a time (EngineBusy); several share nothing.
 """
 
 from enum import IntEnum
+from functools import wraps as _wraps
+from operator import index as _index
+from threading import get_ident as _get_ident, main_thread as _main_thread
 
 import numpy as np
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
 from fwcore._hosts cimport host_find, host_slot, hosts_top
 from fwcore._layout cimport (
-    CLASS_COUNT, DECODE_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED,
-    END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT,
-    GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES,
-    NEVER, NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM,
-    PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT,
+    CLASS_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT, END_NAMES,
+    EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES, GAUGE_COUNT,
+    GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NIL, OBJECT_COUNT,
+    OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_COUNT,
+    PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT,
     REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN, SESSION_PROXIED, STATE_COUNT, STATE_NAMES,
     STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST, TCP_STEP,
     TIMEOUT_COUNT, TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES,
     WAY_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
-    block4_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32,
-    fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, guard_t, host_row_t, host_t,
-    leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t,
-    step_t,
+    block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket,
+    fw_ctz32, fw_exchange, fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, gate_t,
+    guard_t, host_row_t, host_t, leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t,
+    segment_t, session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore._parse cimport key_hash, parse_frame, parser_begin, parser_t
@@ -48,6 +53,11 @@ from fwcore._session cimport (
 from fwcore._table cimport table_find, table_tagged
 from fwcore._verdict cimport ips_arm, ips_drain, verdict_packet
 from fwcore._wheel cimport wheel_disarm
+from fwcore.errors import DataError, EngineBusy, EngineClosed, FrameError
+
+cdef extern from "_signals.h" nogil:
+    void fw_signals_hold()
+    void fw_signals_release()
 
 
 cdef object _enum(str name, const char *const *names, int count):
@@ -55,6 +65,13 @@ cdef object _enum(str name, const char *const *names, int count):
     members = {(<bytes>names[i]).decode(): i for i in range(count)}
     return IntEnum(name, members, module=__name__)
 
+
+cdef enum:
+    LOG_SLACK_ROWS = 4096          # ended sessions after which the log wants to be collected
+    BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
+    RECOUNTS = 1 << 16             # an entry an outcome, whatever stands there
+    RUN_MAX = 1 << 18              # packets between two looks at Python's signals
+    NAMED = 128                    # within end_sessions: a record's flag, named already
 
 Verdict = _enum("Verdict", VERDICT_NAMES, VERDICT_COUNT)
 Reason = _enum("Reason", REASON_NAMES, REASON_COUNT)
@@ -75,37 +92,146 @@ STOPPED_BY_TIME = STOP_TIME
 STOPPED_AT_TICK = STOP_TICK
 STOPPED_FOR_LOG = STOP_LOG
 LATEST_NS = 1 << 62
-LOG_SLACK = 4096       # ended sessions after which the log wants to be collected
+LOG_SLACK = LOG_SLACK_ROWS
 SAMPLES = 4096         # rows of the timeline; more halve its resolution
 REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
 GRAVES_MIN = 1 << 16   # places that remember TCP victims, see grave_dig
 
-cdef enum:
-    BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
-    RECOUNTS = REASON_COUNT << 8   # an entry an outcome; few are ever touched
-
-
-cdef object _dtype(const char *which):
-    cdef session_row_t row
+cdef object _dtypes():
+    """dtypes of the structs that cross the line: theirs is the only list of names and widths."""
+    cdef config_t config
+    cdef gate_t gate
+    cdef block4_t block
+    cdef row6_t row
+    cdef guard_t guard
+    cdef session_row_t session
     cdef host_row_t host
     cdef sample_t sample
-    if which == b"session":
-        return np.asarray(<session_row_t[:1]>&row).dtype
-    if which == b"host":
-        return np.asarray(<host_row_t[:1]>&host).dtype
-    return np.asarray(<sample_t[:1]>&sample).dtype
+    cdef step_t step
+    cdef leak_t leak
+    cdef counters_t counters
+    return [np.asarray(part).dtype for part in (
+        <config_t[:1]>&config, <gate_t[:1]>&gate, <block4_t[:1]>&block, <row6_t[:1]>&row,
+        <guard_t[:1]>&guard, <session_row_t[:1]>&session, <host_row_t[:1]>&host,
+        <sample_t[:1]>&sample,
+        <step_t[:1]>&step, <leak_t[:1]>&leak, <counters_t[:1]>&counters)]
 
 
-SESSION_DTYPE = _dtype(b"session")
-HOST_DTYPE = _dtype(b"host")
-SAMPLE_DTYPE = _dtype(b"sample")
+(CONFIG_DTYPE, GATE_DTYPE, BLOCK4_DTYPE, ROW6_DTYPE, GUARD_DTYPE, SESSION_DTYPE, HOST_DTYPE,
+ SAMPLE_DTYPE, STEP_DTYPE, LEAK_DTYPE, COUNTERS_DTYPE) = _dtypes()
+
+
+def record(dtype, values):
+    """A record of ``dtype`` (one of this module's) from name -> integer or integers; shape (1,).
+
+    Names that are missing are 0, and so is the rest of an array. Raises DataError for a name that
+    is not there and for what is no integer or does not fit its field.
+    """
+    made = np.zeros(1, dtype)
+    for name, value in values.items():
+        if name not in dtype.names:
+            raise DataError(f"{name}: no such field; there are {', '.join(dtype.names)}")
+        cells = made[name].reshape(-1)
+        room = np.iinfo(cells.dtype)
+        numbers = value if isinstance(value, (list, tuple, np.ndarray)) else (value,)
+        if len(numbers) > len(cells):
+            raise DataError(f"{name}: {len(numbers)} numbers, and there is room for {len(cells)}")
+        for i, number in enumerate(numbers):
+            try:
+                number = _index(number)
+            except TypeError:
+                raise DataError(f"{name}: {number!r} is no integer") from None
+            if not room.min <= number <= room.max:
+                raise DataError(f"{name}: {number} does not fit {cells.dtype}")
+            cells[i] = number
+    return made
+
+
+# --- one user at a time -------------------------------------------------------------------------
+
+cdef class Use:
+    """Who is within: nobody, somebody, or nobody ever again.
+
+    ``with use:`` raises EngineBusy while another thread, or this one further out, is within one,
+    and EngineClosed after ``close``. Costs nanoseconds: one exchange in memory.
+    """
+
+    cdef int state      # 0 free, 1 in use, 2 closed
+    cdef unsigned long who
+
+    cdef int take(self) except -1:
+        cdef int before = fw_exchange(&self.state, 0, 1)
+        if fw_unlikely(before):
+            self._refuse(before)
+        self.who = _get_ident()
+        return 0
+
+    cdef void give(self) noexcept:
+        fw_exchange(&self.state, 1, 0)
+
+    cdef int _refuse(self, int state) except -1:
+        if state == 2:
+            raise EngineClosed("engine is closed: make a new one")
+        if self.who == _get_ident():
+            raise EngineBusy(
+                "engine is in use by this thread: what it calls back may not call it; do it"
+                " when the call has returned")
+        raise EngineBusy(
+            "engine is in use by another thread: an engine has one user at a time; use a lock,"
+            " or an engine for each thread")
+
+    def __enter__(self):
+        self.take()
+
+    def __exit__(self, *exception):
+        self.give()
+
+    @property
+    def closed(self):
+        return self.state == 2
+
+    def close(self):
+        """Ends it; true the first time. Raises EngineBusy while somebody is within."""
+        cdef int before = fw_exchange(&self.state, 0, 2)
+        if before == 1:
+            self._refuse(before)
+        return before == 0
+
+
+def exclusive(method):
+    """A method of an object with a ``Use`` as ``_use``: nobody else is within meanwhile."""
+    @_wraps(method)
+    def alone(self, *args, **kwargs):
+        cdef Use use = self._use
+        use.take()
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            use.give()
+    return alone
+
+
+def undivided(function):
+    """A function that no signal's handler cuts in two: signals wait until it is done."""
+    @_wraps(function)
+    def whole(*args, **kwargs):
+        if _get_ident() != _main_thread().ident:
+            return function(*args, **kwargs)
+        fw_signals_hold()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            fw_signals_release()
+    return whole
 
 
 # --- the loop -----------------------------------------------------------------------------------
 
 cdef struct chunk_t:
-    # The arrays of a loaded chunk; they outlive every run over it.
+    # The arrays of a loaded chunk; they outlive every run over it. That they are not written to
+    # meanwhile is not believed: a frame's place is looked at again when it is read.
     const uint8_t *data
+    uint64_t size
     const uint64_t *offset
     const uint32_t *captured
     const uint32_t *length
@@ -128,14 +254,18 @@ cdef inline void group_parse(
     packet_t *packets,
 ) noexcept nogil:
     """Pass one: frames to packets and flows; the buckets' lines are on their way."""
-    cdef uint64_t i
+    cdef uint64_t i, offset
+    cdef uint32_t captured
     cdef packet_t *p
     for i in range(first, first + count):
         p = &packets[i - first]
         if i + 24 < chunk.count:
             fw_prefetch(chunk.data + chunk.offset[i + 24])
-        parse_frame(chunk.data + chunk.offset[i], chunk.captured[i], chunk.length[i],
-                    chunk.link[i], parser, p)
+        offset = chunk.offset[i]
+        captured = chunk.captured[i]
+        if fw_unlikely(offset > chunk.size or chunk.size - offset < captured):
+            offset = captured = 0
+        parse_frame(chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser, p)
         p.bucket = fw_bucket(p.hash, fw.config.buckets)
         fw_prefetch(&fw.lines[p.bucket])
         if chunk.flow != NULL:
@@ -256,10 +386,10 @@ cdef inline void block_finish(
 
 
 cdef uint64_t loop(
-    fw_t *fw, const parser_t *parser, const chunk_t *loaded, uint64_t position, uint32_t group,
-    uint64_t *recount, int *stop,
+    fw_t *fw, const parser_t *parser, const chunk_t *loaded, uint64_t position, uint64_t end,
+    uint32_t group, uint64_t *recount, int *stop,
 ) noexcept nogil:
-    """Judges packets from position on, group by group; where it came to, and why it stopped.
+    """Judges packets from position to end, by groups; where it came to, and why it stopped.
 
     While a group's records are on their way, the next group is parsed; after a stop it is parsed
     once more, for nothing is kept from one call to the next.
@@ -269,8 +399,10 @@ cdef uint64_t loop(
     cdef packet_t *after = groups[1]
     cdef chunk_t chunk = loaded[0]  # a copy stays in registers: no store through fw can change it
     cdef uint64_t done = position, before = fw.counters.packets + 1 - position
-    cdef uint32_t count = group_size(&chunk, position, group), more, i
+    cdef uint32_t count, more, i
     cdef int why = STOP_NONE
+    chunk.count = end
+    count = group_size(&chunk, position, group)
     group_parse(fw, parser, &chunk, position, count, packets)
     group_fetch(fw, packets, count)
     while count and why == STOP_NONE:
@@ -410,151 +542,86 @@ cdef class _Arena:
         return part
 
 
-# --- the class ----------------------------------------------------------------------------------
+# --- what may be configured -----------------------------------------------------------------------
 
-cdef class FastPath:
-    """The data plane of one firewall.
+_PAGES_MAX = 1 << 50    # pages of any owner: sums of several fit 63 bits
 
-    ``config``: mapping with the integers of ``config_t`` (see ``Engine`` for how settings become
-    these). Raises MemoryError when the table cannot be had.
-    """
+# Field of config_t -> lowest and highest number. What is not named may be anything.
+cdef dict CONFIG_LIMITS = {
+    "max_connections": (1, RECORD_MASK), "buckets": (1, RECORD_MASK),
+    "sweep_ns": (SWEEP_MIN_NS, LATEST_NS), "timeline_ns": (0, LATEST_NS),
+    "midstream_grace_ns": (0, LATEST_NS), "idledrop_idle_ns": (0, LATEST_NS - 1),
+    "timeout_ns": (0, LATEST_NS - 1),  # a time and a timeout fit 63 bits
+    "total_pages": (0, _PAGES_MAX), "base_pages": (0, _PAGES_MAX),
+    "preallocated_pages": (0, _PAGES_MAX), "cache_limit_pages": (0, _PAGES_MAX),
+    "proxy_session_pages": (0, _PAGES_MAX), "sessions_per_page": (0, PAGE_BYTES),
+    "pages_per_session": (0, 1 << 30), "fail_nths": (0, FORCED_MAX),
+    "fail_everys": (0, FORCED_MAX), "fragments_max": (1, 1 << 28), "victims_max": (1, 1 << 28),
+    "when_full": (0, WHEN_FULL_COUNT - 1), "midstream": (0, MIDSTREAM_COUNT - 1),
+    "preallocated": (0, 1), "zone": (0, 1), "log": (0, 2), "ports_decide": (0, 1),
+    "tracker": (0, TRACKER_COUNT - 1), "invalid_verdict": (0, VERDICT_COUNT - 1),
+    "non_ip_verdict": (0, VERDICT_COUNT - 1), "orphan_verdict": (0, VERDICT_COUNT - 1),
+}
+# The same for a gate row.
+cdef dict GATE_LIMITS = {
+    "action": (0, GATE_COUNT - 1), "reason": (0, REASON_COUNT - 1),
+    "cause": (0, EXPOSURE_COUNT - 1), "full_action": (0, GATE_COUNT - 1),
+    "full_reason": (0, REASON_COUNT - 1), "full_cause": (0, EXPOSURE_COUNT - 1),
+    "ips_bypass": (0, 1), "object_start": (0, OBJECT_COUNT - 1),
+    "object_cause": (0, EXPOSURE_COUNT - 1), "page_request": (0, OBJECT_COUNT - 1),
+    "object_refused": (0, OBJECT_COUNT - 1), "idledrop": (0, 1),
+}
 
-    cdef fw_t fw
-    cdef parser_t parser
-    cdef chunk_t chunk
+
+cdef object _checked(values, dtype, dict limits, str what):
+    """A copy of a record of this dtype whose fields keep to their limits, or DataError."""
+    if not isinstance(values, np.ndarray) or values.dtype != dtype or values.size != 1:
+        raise DataError(f"{what}: one record of {what.upper()}_DTYPE is asked for: record(...)")
+    copy = np.array(values).reshape(1)
+    for name, (low, high) in limits.items():
+        for number in copy[name].reshape(-1).tolist():
+            if not low <= number <= high:
+                raise DataError(f"{what}: {name}: {number} is not in {low}..{high}")
+    return copy
+
+
+cdef int config_read(values, config_t *config) except -1:
+    """CONFIG_DTYPE to config_t; DataError for what the data plane could not bear."""
+    cdef const config_t[::1] given = _checked(values, CONFIG_DTYPE, CONFIG_LIMITS, "config")
+    config[0] = given[0]
+    config.steps = config.leaks = 0
+    if config.base_pages + config.preallocated_pages > config.total_pages:
+        raise DataError(
+            f"config: base_pages {config.base_pages} and preallocated_pages"
+            f" {config.preallocated_pages} are more than total_pages {config.total_pages}")
+    for i in range(config.fail_everys):
+        if config.fail_every[i] == 0:
+            raise DataError("config: fail_every: 0 is not in 1..2**64-1")
+    return 0
+
+
+cdef class _Table:
+    """Memory for the table of a configuration, taken and touched, that no FastPath has yet."""
+
+    cdef config_t config
     cdef _Arena arena
-    cdef object loaded          # keeps a chunk's arrays alive while it runs
-    cdef object outcomes
-    cdef object policy_arrays   # keeps the compiled policies alive
-    cdef object script_arrays
     cdef dict plan
-    cdef readonly uint64_t position
-    cdef uint32_t group
-    cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
-    cdef bint begun
 
-    def __cinit__(self, config, steps=(), leaks=()):
-        memset(&self.fw, 0, sizeof(fw_t))
-        memset(self.recount, 0, sizeof(self.recount))
-        self._configure(config)
-        self._script(steps, leaks)
-        self._allocate()
-        digest_begin(&self.fw.packet_digest)
-        digest_begin(&self.fw.victim_digest)
-        pages_note_peaks(&self.fw)  # figures may be asked for before packet 1
+    def __cinit__(self, config):
+        config_read(config, &self.config)
+        self.plan = memory_plan({
+            "max_connections": self.config.max_connections, "buckets": self.config.buckets,
+            "fragments_max": self.config.fragments_max, "victims_max": self.config.victims_max,
+            "log": self.config.log})
+        self.arena = _Arena(sum((size + 63) & ~63 for size in self.plan.values()) + 64 * 16)
 
-    def _configure(self, config):
-        """Copies settings; everything the data plane reads that is not a table."""
-        cdef fw_t *fw = &self.fw
-        for i, seed in enumerate(config["seeds"]):
-            fw.config.seeds[i] = seed
-        fw.config.max_connections = config["max_connections"]
-        fw.config.buckets = config["buckets"]
-        fw.config.sweep_ns = config["sweep_ns"]
-        if fw.config.sweep_ns < SWEEP_MIN_NS:
-            raise ValueError(f"sweep_ns: {fw.config.sweep_ns} is below {SWEEP_MIN_NS}")
-        fw.config.timeline_ns = config["timeline_ns"]
-        fw.config.total_pages = config["total_pages"]
-        fw.config.base_pages = config["base_pages"]
-        fw.config.sessions_per_page = config["sessions_per_page"]
-        fw.config.pages_per_session = config["pages_per_session"]
-        fw.config.preallocated_pages = config["preallocated_pages"]
-        fw.config.preallocated = config["preallocated"]
-        fw.config.fragments_max = config["fragments_max"]
-        fw.config.victims_max = config["victims_max"]
-        fw.config.when_full = config["when_full"]
-        fw.config.zone = config["zone"]
-        fw.config.tracker = config["tracker"]
-        fw.config.log = config.get("log", 0)
-        self.group = config.get("group", 32)
-        if not 1 <= self.group <= GROUP_MAX:
-            raise ValueError(f"group: {self.group} is not in 1..{GROUP_MAX}")
-        for name in ("fail_nth", "fail_every"):
-            if len(config[name]) > FORCED_MAX:
-                raise ValueError(f"{name}: more than {FORCED_MAX} rows")
-        fw.config.fail_nths = len(config["fail_nth"])
-        fw.config.fail_everys = len(config["fail_every"])
-        for i, number in enumerate(config["fail_nth"]):
-            fw.config.fail_nth[i] = number
-        for i, number in enumerate(config["fail_every"]):
-            fw.config.fail_every[i] = number
-        parser_begin(&self.parser, fw.config.seeds, fw.config.zone, fw.shift, fw.config.tracker)
-        self.set_soft(config)
-
-    def set_soft(self, config):
-        """Settings that may change while running; timeouts arm every session anew."""
-        cdef fw_t *fw = &self.fw
-        cdef uint32_t record
-        timeouts = [int(config["timeout_ns"][name]) for name in TIMEOUTS]
-        if self.begun:
-            ips_drain(fw, fw.now_ns)  # at the rate that held until now
-        fw.config.midstream = config["midstream"]
-        fw.config.midstream_grace_ns = config["midstream_grace_ns"]
-        fw.config.ports_decide = config["ports_decide"]
-        fw.config.invalid_verdict = config["invalid_verdict"]
-        fw.config.half_open_limit = config["half_open_limit"]
-        fw.config.sessions_per_host = config["sessions_per_host"]
-        fw.config.proxy_max_sessions = config["proxy_max_sessions"]
-        fw.config.cache_limit_pages = config["cache_limit_pages"]
-        fw.config.oversize_bytes = config["oversize_bytes"]
-        fw.config.idledrop_idle_ns = config["idledrop_idle_ns"]
-        fw.config.ips_socket_bytes = config["ips_socket_bytes"]
-        fw.config.ips_throughput_bps = config["ips_throughput_bps"]
-        fw.config.non_ip_verdict = config["non_ip_verdict"]
-        fw.config.orphan_verdict = config["orphan_verdict"]
-        fw.round_ns = 0
-        self._watch()
-        if not self.begun:  # what a live proxy session holds must be what it gives back
-            fw.config.proxy_session_pages = config["proxy_session_pages"]
-        rearm = [fw.config.timeout_ns[i] for i in range(TIMEOUT_COUNT)] != timeouts
-        for i in range(TIMEOUT_COUNT):
-            fw.config.timeout_ns[i] = timeouts[i]
-        if not self.begun:
-            return
-        if rearm:
-            for record in self._live_records():
-                wheel_disarm(fw, record)
-                session_arm(fw, record)
-        if fw.ips_full:
-            ips_arm(fw)
-        due_update(fw)
-
-    cdef void _watch(self):
-        """What the gate and a setting together say of flow sessions."""
-        self.fw.gate.flow_watched = (
-            self.fw.gate.ips_bypass or self.fw.config.ips_throughput_bps != 0)
-
-    def _script(self, steps, leaks):
-        """The pressure script: (time_ns after the first packet, owner, pages), by time."""
-        steps_array = np.zeros((max(1, len(steps)), sizeof(step_t)), dtype=np.uint8)
-        leaks_array = np.zeros((max(1, len(leaks)), sizeof(leak_t)), dtype=np.uint8)
-        cdef uint8_t[:, ::1] step_bytes = steps_array
-        cdef uint8_t[:, ::1] leak_bytes = leaks_array
-        self.script_arrays = (steps_array, leaks_array)
-        self.fw.steps = <step_t *>&step_bytes[0, 0]
-        self.fw.leaks = <leak_t *>&leak_bytes[0, 0]
-        self.fw.config.steps = len(steps)
-        self.fw.config.leaks = len(leaks)
-        for i, (time_ns, owner, pages) in enumerate(steps):
-            self.fw.steps[i].time_ns = time_ns
-            self.fw.steps[i].owner = owner
-            self.fw.steps[i].pages = pages
-        for i, (time_ns, owner, rate) in enumerate(leaks):
-            self.fw.leaks[i].anchor_ns = time_ns
-            self.fw.leaks[i].owner = owner
-            self.fw.leaks[i].rate = rate
-
-    def _allocate(self):
-        """Takes and touches all memory: records, index, hosts, fragments, ledgers."""
-        cdef fw_t *fw = &self.fw
-        cdef _Arena arena
-        cdef uint64_t connections = fw.config.max_connections
-        config = {name: getattr(self, name) for name in (
-            "max_connections", "buckets", "fragments_max", "victims_max")}
-        config["log"] = fw.config.log
-        plan = memory_plan(config)
-        arena = _Arena(sum((size + 63) & ~63 for size in plan.values()) + 64 * 16)
-        self.plan = plan
+    cdef int install(self, fw_t *fw) except -1:
+        """Gives the memory to ``fw``: everything free, pages as at the start. Cannot fail."""
+        cdef uint64_t connections = self.config.max_connections
+        cdef uint32_t steps = fw.config.steps, leaks = fw.config.leaks
+        plan, arena = self.plan, self.arena
+        fw.config = self.config
+        fw.config.steps, fw.config.leaks = steps, leaks
         fw.records = <record_t *>arena.take(plan["records"])
         fw.timers = <fw_timer_t *>arena.take(plan["timers"])
         fw.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
@@ -573,9 +640,291 @@ cdef class FastPath:
         fw.graves_mask = plan["graves"] // 8 - 1
         fw.samples_room = SAMPLES if fw.config.timeline_ns else 0
         fw.log_room = LOG_SLACK if fw.config.log else <uint64_t>-1
-        self.arena = arena
         with nogil:
             fastpath_chain(fw)
+        return 0
+
+
+# --- policies -----------------------------------------------------------------------------------
+
+cdef object _column(compiled, str name, dtype):
+    """A copy of one array of compiled policies, or DataError."""
+    given = getattr(compiled, name)
+    if not isinstance(given, np.ndarray) or given.dtype != dtype or given.ndim != 1:
+        raise DataError(f"policies: {name}: {dtype}[n] is asked for")
+    return np.array(given, order="C")
+
+
+cdef object _segments(compiled, int table, uint64_t rows):
+    """Copies of one table's bounds and segments, or DataError."""
+    bounds, segments = compiled.bounds[table], compiled.segments[table]
+    for name, array, axes in (("bounds", bounds, 1), ("segments", segments, 2)):
+        if not isinstance(array, np.ndarray) or array.dtype != np.uint32 or array.ndim != axes:
+            raise DataError(f"policies: {name}[{table}]: uint32 with {axes} axes is asked for")
+    bounds, segments = np.array(bounds, order="C"), np.array(segments, order="C")
+    where = f"policies: table {table}"
+    if segments.shape != (len(bounds), 2):
+        raise DataError(f"{where}: {len(bounds)} bounds and segments of shape {segments.shape}")
+    if (not len(bounds) or bounds.min() or bounds.max() > 65535
+            or (np.diff(bounds.astype(np.int64)) <= 0).any()):
+        raise DataError(f"{where}: bounds go up from 0 to at most 65535")
+    first, count = segments[:, 0].astype(np.uint64), segments[:, 1].astype(np.uint64)
+    if (first + count > rows).any():
+        raise DataError(f"{where}: a segment reaches past the {rows} rows there are")
+    if table < POLICY_TABLES // 2 and (first % 8).any():
+        raise DataError(f"{where}: a segment of IPv4 rows begins within a block of eight")
+    return bounds, segments
+
+
+cdef tuple _policy_arrays(compiled):
+    """Copies of everything ``policy.Compiled`` holds, each index looked at, or DataError."""
+    ids = _column(compiled, "policy_id", np.dtype(np.uint32))
+    actions = _column(compiled, "policy_action", np.dtype(np.uint8))
+    inspections = _column(compiled, "policy_inspection", np.dtype(np.uint8))
+    blocks4 = _column(compiled, "blocks4", BLOCK4_DTYPE)
+    rows6 = _column(compiled, "rows6", ROW6_DTYPE)
+    guards4 = _column(compiled, "guards4", GUARD_DTYPE)
+    guards6 = _column(compiled, "guards6", GUARD_DTYPE)
+    if not 1 <= len(ids) <= 65535 or not len(ids) == len(actions) == len(inspections):
+        raise DataError(f"policies: {len(ids)} ids, {len(actions)} actions, {len(inspections)}"
+                        " inspections: as many of each are asked for, at most 65535")
+    if actions.max() >= POLICY_COUNT or inspections.max() > 3:
+        raise DataError("policies: an action or inspection that does not exist")
+    for name, guards in (("guards4", guards4), ("guards6", guards6)):
+        if len(guards) and guards["policy"].max() >= len(ids):
+            raise DataError(f"policies: {name}: a policy beyond the {len(ids)} there are")
+    if len(compiled.bounds) != POLICY_TABLES or len(compiled.segments) != POLICY_TABLES:
+        raise DataError(f"policies: {POLICY_TABLES} tables are asked for")
+    rows = [min(8 * len(blocks4), len(guards4)), min(len(rows6), len(guards6))]
+    tables = [_segments(compiled, i, rows[i // (POLICY_TABLES // 2)])
+              for i in range(POLICY_TABLES)]
+    return tables, blocks4, rows6, guards4, guards6, ids, actions, inspections
+
+
+cdef int policies_point(policies_t *policies, tuple arrays) except -1:
+    """Points ``policies`` at arrays of _policy_arrays, which outlive it."""
+    cdef const uint32_t[::1] numbers
+    cdef const uint32_t[:, ::1] pairs
+    cdef const uint8_t[::1] small
+    cdef const block4_t[::1] blocks
+    cdef const row6_t[::1] rows
+    cdef const guard_t[::1] guards
+    tables, blocks4, rows6, guards4, guards6, ids, actions, inspections = arrays
+    for i, (bounds, segments) in enumerate(tables):
+        numbers, pairs = bounds, segments
+        policies.ports[<int>i].bounds = <uint32_t *>&numbers[0]
+        policies.ports[<int>i].segments = <segment_t *>&pairs[0, 0]
+        policies.ports[<int>i].count = <uint32_t>numbers.shape[0]
+    if len(blocks4):
+        blocks = blocks4
+        policies.blocks = <block4_t *>&blocks[0]
+    if len(rows6):
+        rows = rows6
+        policies.rows6 = <row6_t *>&rows[0]
+    if len(guards4):
+        guards = guards4
+        policies.guards4 = <guard_t *>&guards[0]
+    if len(guards6):
+        guards = guards6
+        policies.guards6 = <guard_t *>&guards[0]
+    numbers = ids
+    policies.id = <uint32_t *>&numbers[0]
+    policies.count = <uint32_t>numbers.shape[0]
+    small = actions
+    policies.action = <uint8_t *>&small[0]
+    small = inspections
+    policies.inspection = <uint8_t *>&small[0]
+    return 0
+
+
+# --- chunks -------------------------------------------------------------------------------------
+
+COLUMNS = (("data", np.uint8), ("offset", np.uint64), ("captured", np.uint32),
+           ("length", np.uint32), ("time_ns", np.int64), ("link", np.uint16))
+
+
+cdef object _array_fault(str name, array, dtype, count):
+    """What is wrong with an array of a chunk, as FrameError; None: nothing."""
+    wanted = np.dtype(dtype)
+    if not isinstance(array, np.ndarray):
+        return FrameError(f"{name}: {type(array).__name__} is no NumPy array of {wanted}")
+    if array.dtype != wanted:
+        hint = ": times are integer nanoseconds, as time.time_ns() gives them"
+        return FrameError(
+            f"{name}: {array.dtype} instead of {wanted}{hint if wanted == np.int64 else ''}")
+    if array.ndim != 1 or not array.flags.c_contiguous:
+        return FrameError(f"{name}: one axis, C-contiguous, is asked for: np.ascontiguousarray")
+    if count is not None and len(array) != count:
+        return FrameError(f"{name}: its length is {len(array)}, and the chunk has {count} frames")
+    return None
+
+
+cdef object _chunk_fault(chunk, outcome, flow, reply):
+    """What is wrong with what ``load`` was given, as FrameError."""
+    for name, _ in COLUMNS:
+        if not hasattr(chunk, name):
+            return FrameError(
+                f"{type(chunk).__name__} is no chunk: it has no {name}; frames given as bytes go"
+                " to process_frames, or through Chunk.from_frames")
+    count = len(chunk.offset) if isinstance(chunk.offset, np.ndarray) else None
+    for name, dtype in COLUMNS:
+        fault = _array_fault(f"chunk.{name}", getattr(chunk, name), dtype,
+                             None if name == "data" else count)
+        if fault is not None:
+            return fault
+    for name, array, dtype in (("outcome", outcome, np.uint16), ("flow", flow, np.uint64),
+                               ("reply", reply, np.uint8)):
+        if array is None and name != "outcome":
+            continue
+        fault = _array_fault(name, array, dtype, count)
+        if fault is not None:
+            return fault
+        if not array.flags.writeable:
+            return FrameError(f"{name}: it is written to, and this array is read-only")
+    return FrameError("chunk: its arrays cannot be used")
+
+
+# --- the class ----------------------------------------------------------------------------------
+
+cdef class FastPath:
+    """The data plane of one firewall.
+
+    ``config``: a record of CONFIG_DTYPE (see ``Engine`` for how settings become one); ``steps``,
+    ``leaks``: the pressure script as (time_ns after the first packet, owner, pages or bytes a
+    second), steps by time; ``group``: packets whose memory accesses overlap.
+
+    Raises DataError for what would break it, and MemoryError when the table cannot be had; every
+    method EngineBusy while another is at work, and EngineClosed after ``close``. What is a
+    property may be read at any time.
+    """
+
+    cdef fw_t fw
+    cdef parser_t parser
+    cdef chunk_t chunk
+    cdef Use use
+    cdef _Arena arena
+    # the arrays of the loaded chunk, held while it runs
+    cdef const uint8_t[::1] data
+    cdef const uint64_t[::1] offset
+    cdef const uint32_t[::1] captured
+    cdef const uint32_t[::1] length
+    cdef const int64_t[::1] time_ns
+    cdef const uint16_t[::1] link
+    cdef uint16_t[::1] outcome
+    cdef uint64_t[::1] flow
+    cdef uint8_t[::1] reply
+    cdef object policy_arrays   # copies, which nobody else knows
+    cdef object script_arrays
+    cdef dict plan
+    cdef readonly uint64_t position
+    cdef readonly int stopped   # STOPPED_* that no `apply` has answered yet
+    cdef uint32_t group
+    cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
+    cdef bint begun
+
+    def __cinit__(self, config, steps=(), leaks=(), group=32):
+        cdef _Table table = _Table(config)
+        group = _index(group)
+        if not 1 <= group <= GROUP_MAX:
+            raise DataError(f"group: {group} is not in 1..{GROUP_MAX}")
+        self.use = Use()
+        self.group = group
+        memset(&self.fw, 0, sizeof(fw_t))
+        memset(self.recount, 0, sizeof(self.recount))
+        self._script(steps, leaks)
+        self._take_in(table)
+        digest_begin(&self.fw.packet_digest)
+        digest_begin(&self.fw.victim_digest)
+        pages_note_peaks(&self.fw)  # figures may be asked for before packet 1
+
+    cdef int _take_in(self, _Table table) except -1:
+        """The table becomes this FastPath's."""
+        table.install(&self.fw)
+        self.arena, self.plan = table.arena, table.plan
+        table.arena = None
+        parser_begin(&self.parser, self.fw.config.seeds, self.fw.config.zone, self.fw.shift,
+                     self.fw.config.tracker)
+        self._watch()
+        return 0
+
+    def close(self):
+        """Gives the memory back; a second time is no error. Raises EngineBusy."""
+        if self.use.close():
+            self._unload()
+            self.arena = None
+
+    def set_soft(self, config):
+        """Settings that may change while running; timeouts arm every session anew.
+
+        ``config``: a record of CONFIG_DTYPE, of which everything else is left alone.
+        """
+        cdef config_t new
+        cdef config_t *old = &self.fw.config
+        cdef uint32_t number
+        cdef bint rearm
+        config_read(config, &new)
+        with self.use:
+            if self.begun:
+                ips_drain(&self.fw, self.fw.now_ns)  # at the rate that held until now
+            rearm = memcmp(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns)) != 0
+            memcpy(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns))
+            old.midstream = new.midstream
+            old.midstream_grace_ns = new.midstream_grace_ns
+            old.ports_decide = new.ports_decide
+            old.invalid_verdict = new.invalid_verdict
+            old.half_open_limit = new.half_open_limit
+            old.sessions_per_host = new.sessions_per_host
+            old.proxy_max_sessions = new.proxy_max_sessions
+            old.cache_limit_pages = new.cache_limit_pages
+            old.oversize_bytes = new.oversize_bytes
+            old.idledrop_idle_ns = new.idledrop_idle_ns
+            old.ips_socket_bytes = new.ips_socket_bytes
+            old.ips_throughput_bps = new.ips_throughput_bps
+            old.non_ip_verdict = new.non_ip_verdict
+            old.orphan_verdict = new.orphan_verdict
+            self.fw.round_ns = 0
+            self._watch()
+            if not self.begun:  # what a live proxy session holds must be what it gives back
+                old.proxy_session_pages = new.proxy_session_pages
+                return
+            if rearm:
+                for number in self._live_records():
+                    wheel_disarm(&self.fw, number)
+                    session_arm(&self.fw, number)
+            if self.fw.ips_full:
+                ips_arm(&self.fw)
+            due_update(&self.fw)
+
+    cdef void _watch(self) noexcept:
+        """What the gate and a setting together say of flow sessions."""
+        self.fw.gate.flow_watched = (
+            self.fw.gate.ips_bypass or self.fw.config.ips_throughput_bps != 0)
+
+    cdef int _script(self, steps, leaks) except -1:
+        """The pressure script, by time; DataError for what cannot be gone through."""
+        cdef step_t[::1] step
+        cdef leak_t[::1] leak
+        cdef Py_ssize_t i
+        rows = [[], []]
+        for name, given, low, high, out in (
+                ("steps", steps, -_PAGES_MAX, _PAGES_MAX, rows[0]),
+                ("leaks", leaks, 1, LATEST_NS, rows[1])):
+            for number, row in enumerate(given):
+                time_ns, owner, amount = map(_index, row)
+                if not (0 <= time_ns < LATEST_NS and owner in (OWNER_BASE, OWNER_SHM)
+                        and low <= amount <= high):
+                    raise DataError(f"{name}[{number}]: {row} is no (time_ns, owner, amount)")
+                out.append((time_ns, owner, amount))
+        self.script_arrays = (np.zeros(len(rows[0]) + 1, STEP_DTYPE),
+                              np.zeros(len(rows[1]) + 1, LEAK_DTYPE))
+        step, leak = self.script_arrays
+        for i, (time_ns, owner, amount) in enumerate(rows[0]):
+            step[i].time_ns, step[i].owner, step[i].pages = time_ns, owner, amount
+        for i, (time_ns, owner, amount) in enumerate(rows[1]):
+            leak[i].anchor_ns, leak[i].owner, leak[i].rate = time_ns, owner, amount
+        self.fw.steps, self.fw.config.steps = &step[0], <uint32_t>len(rows[0])
+        self.fw.leaks, self.fw.config.leaks = &leak[0], <uint32_t>len(rows[1])
+        return 0
 
     # --- figures ---
 
@@ -610,6 +959,11 @@ cdef class FastPath:
         return self.fw.packet
 
     @property
+    def at_end(self):
+        """Whether every packet of the loaded chunk was judged."""
+        return self.position == self.chunk.count
+
+    @property
     def now_ns(self):
         return self.fw.now_ns
 
@@ -620,243 +974,295 @@ cdef class FastPath:
 
     @shift.setter
     def shift(self, uint32_t value):
-        self.fw.shift = value
-        self.parser.shift = value
+        with self.use:
+            self.fw.shift = value
+            self.parser.shift = value
 
     # --- running ---
 
-    def begin(self, int64_t time_ns):
+    def begin(self, time_ns):
         """The first packet's time: ticks and the pressure script count from it."""
         cdef fw_t *fw = &self.fw
-        if self.begun:
-            raise ValueError("begin: this FastPath has begun already")
-        self.begun = True
-        fw.start_ns = fw.now_ns = fw.ips_ns = time_ns
-        for i in range(fw.config.steps):
-            fw.steps[i].time_ns += time_ns
-        for i in range(fw.config.leaks):
-            fw.leaks[i].anchor_ns += time_ns
-            leak_arm(&fw.leaks[i])
-        fw.sample_step_ns = fw.config.timeline_ns
-        fw.sample_ns = time_ns
-        pages_note_peaks(fw)
-        due_update(fw)
+        cdef int64_t start_ns
+        time_ns = _index(time_ns)
+        if not 0 <= time_ns <= LATEST_NS:
+            raise DataError(f"begin: {time_ns} is not in 0..2**62 ns")
+        start_ns = time_ns
+        with self.use:
+            if self.begun:
+                raise DataError("begin: this FastPath has begun already")
+            self.begun = True
+            fw.start_ns = fw.now_ns = fw.ips_ns = start_ns
+            for i in range(fw.config.steps):
+                fw.steps[i].time_ns += start_ns
+            for i in range(fw.config.leaks):
+                fw.leaks[i].anchor_ns += start_ns
+                leak_arm(&fw.leaks[i])
+            fw.sample_step_ns = fw.config.timeline_ns
+            fw.sample_ns = start_ns
+            pages_note_peaks(fw)
+            due_update(fw)
 
     def load(self, chunk, outcome, flow=None, reply=None):
-        """Makes a chunk ready to run.
+        """Makes a chunk ready to run; its arrays are held until it has run to its end.
 
         ``chunk``: data uint8[bytes], offset uint64[n], captured uint32[n], length uint32[n],
         time_ns int64[n], link uint16[n]. ``outcome``: uint16[n], written: verdict in the low
         byte, reason in the high one. ``flow``: uint64[n] or None, written: keyed hash of the
         packet's key, 0 without one. ``reply``: uint8[n] or None, written: 1 where the sender is
         the session's responder (of an ICMP error: who sent the packet that it quotes), or would be
-        had the packet made one. Raises ValueError when a frame reaches past the data or a time is
-        outside 0..2**62.
+        had the packet made one. Raises FrameError when an array is of another kind or length, a
+        frame reaches past the data, or a time is outside 0..2**62; then nothing is loaded.
         """
-        cdef const uint8_t[::1] data = chunk.data
-        cdef const uint64_t[::1] offset = chunk.offset
-        cdef const uint32_t[::1] captured = chunk.captured
-        cdef const uint32_t[::1] length = chunk.length
-        cdef const int64_t[::1] time_ns = chunk.time_ns
-        cdef const uint16_t[::1] link = chunk.link
-        cdef uint16_t[::1] out = outcome
-        cdef uint64_t[::1] flows
-        cdef uint8_t[::1] replies
-        cdef uint64_t count = offset.shape[0]
-        cdef uint64_t bad
-        if not (captured.shape[0] == length.shape[0] == time_ns.shape[0] == link.shape[0]
-                == out.shape[0] == offset.shape[0]):
-            raise ValueError("chunk: its arrays differ in length")
+        with self.use:
+            self._unload()
+            try:
+                self._hold(chunk, outcome, flow, reply)
+            except FrameError:
+                self._unload()
+                raise
+            except (AttributeError, TypeError, ValueError, BufferError):
+                self._unload()
+                raise _chunk_fault(chunk, outcome, flow, reply) from None
+
+    cdef int _hold(self, chunk, outcome, flow, reply) except -1:
+        """The arrays of a chunk, checked."""
+        cdef chunk_t *to = &self.chunk
+        cdef uint64_t count, bad
+        self.data, self.offset, self.captured = chunk.data, chunk.offset, chunk.captured
+        self.length, self.time_ns, self.link = chunk.length, chunk.time_ns, chunk.link
+        self.outcome, self.flow, self.reply = outcome, flow, reply
+        count = self.offset.shape[0]
+        if not (self.captured.shape[0] == self.length.shape[0] == self.time_ns.shape[0]
+                == self.link.shape[0] == self.outcome.shape[0] == self.offset.shape[0]):
+            raise _chunk_fault(chunk, outcome, flow, reply)
+        if ((flow is not None and self.flow.shape[0] != self.offset.shape[0])
+                or (reply is not None and self.reply.shape[0] != self.offset.shape[0])):
+            raise _chunk_fault(chunk, outcome, flow, reply)
+        if count == 0:
+            return 0
+        to.size = self.data.shape[0]
+        to.data = &self.data[0] if to.size else NULL
+        to.offset, to.captured, to.length = &self.offset[0], &self.captured[0], &self.length[0]
+        to.time_ns, to.link, to.outcome = &self.time_ns[0], &self.link[0], &self.outcome[0]
+        to.flow = NULL if flow is None else &self.flow[0]
+        to.reply = NULL if reply is None else &self.reply[0]
+        with nogil:
+            bad = chunk_check(to, count, to.size)
+        if bad < count:
+            if 0 <= self.time_ns[bad] <= LATEST_NS:
+                raise FrameError(
+                    f"chunk: frame {bad} (offset {self.offset[bad]}, captured"
+                    f" {self.captured[bad]}) reaches past the {to.size} bytes of data")
+            raise FrameError(
+                f"chunk: frame {bad}: time_ns {self.time_ns[bad]} is outside 0..2**62 ns")
+        to.count = count
+        return 0
+
+    cdef void _unload(self) noexcept:
+        """Lets go of the chunk."""
         memset(&self.chunk, 0, sizeof(chunk_t))
         self.position = 0
-        self.loaded = (chunk, outcome, flow, reply)
-        if count == 0:
-            return
-        self.chunk.data = &data[0] if data.shape[0] else NULL
-        self.chunk.offset = &offset[0]
-        self.chunk.captured = &captured[0]
-        self.chunk.length = &length[0]
-        self.chunk.time_ns = &time_ns[0]
-        self.chunk.link = &link[0]
-        self.chunk.outcome = &out[0]
-        if flow is not None:
-            flows = flow
-            if flows.shape[0] != offset.shape[0]:
-                raise ValueError("flow: its length differs from the chunk's")
-            self.chunk.flow = &flows[0]
-        if reply is not None:
-            replies = reply
-            if replies.shape[0] != offset.shape[0]:
-                raise ValueError("reply: its length differs from the chunk's")
-            self.chunk.reply = &replies[0]
-        with nogil:
-            bad = chunk_check(&self.chunk, count, data.shape[0])
-        if bad < count:
-            raise ValueError(
-                f"chunk: frame {bad} reaches past the data, or its time is outside 0..2**62")
-        self.chunk.count = count
+        self.data = self.offset = self.captured = self.length = None
+        self.time_ns = self.link = self.outcome = self.flow = self.reply = None
 
     def run(self):
         """Judges packets of the loaded chunk until its end (0) or a stop (STOPPED_*).
 
         After a stop by time the packet at ``position`` has not been judged; after one by packet
-        the one before it has. Call again to go on.
+        the one before it has. Call again to go on. An exception of a signal's handler leaves the
+        position behind the last packet judged, too; then, or to go on later, call again.
         """
         cdef int stop = 0
-        if not self.begun:
-            raise ValueError("run: call begin first")
-        with nogil:
-            self.position = loop(
-                &self.fw, &self.parser, &self.chunk, self.position, self.group, self.recount,
-                &stop)
+        cdef uint64_t end
+        with self.use:
+            if self.chunk.count and not self.begun:
+                raise DataError("run: call begin first")
+            if self.fw.log_fill >= self.fw.log_room:
+                raise DataError("run: the log is full; collect it first")
+            while stop == 0 and self.position < self.chunk.count:
+                end = min(self.chunk.count, self.position + RUN_MAX)
+                with nogil:
+                    self.position = loop(
+                        &self.fw, &self.parser, &self.chunk, self.position, end, self.group,
+                        self.recount, &stop)
+                self.stopped = stop & ~STOP_LOG
+                PyErr_CheckSignals()
         return stop
 
-    def apply(self, row, low, high, idledrop, mode):
+    def apply(self, row):
         """Sets the gate row, the quiet intervals of the gauges and whether idledrop has rounds.
 
-        ``row``: the fields of GateRow in order; ``low``, ``high``: an integer a Gauge.
+        ``row``: a record of GATE_DTYPE. Answers a stop. Raises DataError.
         """
         cdef fw_t *fw = &self.fw
-        cdef int i
-        for i in range(4):
-            fw.gate.action[i] = row[0][i]
-            fw.gate.reason[i] = row[1][i]
-            fw.gate.cause[i] = row[2][i]
-        fw.gate.full_action = row[3]
-        fw.gate.full_reason = row[4]
-        fw.gate.full_cause = row[5]
-        fw.gate.ips_bypass = row[6]
-        fw.gate.object_start = row[7]
-        fw.gate.object_cause = row[8]
-        fw.gate.page_request = row[9]
-        fw.gate.object_refused = row[10]
-        for i in range(GAUGE_COUNT):
-            fw.gate.low[i] = low[i]
-            fw.gate.high[i] = high[i]
-        if idledrop and not fw.gate.idledrop:
-            fw.round_ns = 0
-        fw.gate.idledrop = idledrop
-        fw.gate.mode = mode
-        self._watch()
-        fw.dirty = 0
-        pages_note_peaks(fw)
-        due_update(fw)
+        cdef const gate_t[::1] given = _checked(row, GATE_DTYPE, GATE_LIMITS, "gate")
+        with self.use:
+            if given[0].idledrop and not fw.gate.idledrop:
+                fw.round_ns = 0
+            fw.gate = given[0]
+            self._watch()
+            self.stopped = 0
+            fw.dirty = 0
+            pages_note_peaks(fw)
+            due_update(fw)
 
-    def rest_until(self, int64_t time_ns):
+    def rest_until(self, time_ns):
         """No round of idledrop before ``time_ns``, unless sessions are made or settings changed.
 
         For the control plane to say after a round: what stands now cannot be ended before.
         """
-        self.fw.round_ns = time_ns
-        due_update(&self.fw)
+        time_ns = _index(time_ns)
+        if not 0 <= time_ns <= 2 * LATEST_NS - 1:
+            raise DataError(f"rest_until: {time_ns} is no time in ns")
+        with self.use:
+            self.fw.round_ns = time_ns
+            due_update(&self.fw)
 
     def gauges(self):
         """(used, free, shm, proxy sessions, live sessions, ips full, cache, now_ns, packet)."""
         cdef fw_t *fw = &self.fw
-        return (pages_used(&fw.pages), fw.pages.free, fw.pages.owner[OWNER_SHM],
-                fw.proxy_sessions, fw.live, fw.ips_full, fw.pages.owner[OWNER_CACHE],
-                fw.now_ns, fw.packet)
+        with self.use:
+            return (pages_used(&fw.pages), fw.pages.free, fw.pages.owner[OWNER_SHM],
+                    fw.proxy_sessions, fw.live, fw.ips_full, fw.pages.owner[OWNER_CACHE],
+                    fw.now_ns, fw.packet)
 
     def owners(self):
         """(base, sessions, shm, cache) pages."""
         cdef fw_t *fw = &self.fw
-        return (fw.pages.owner[OWNER_BASE], fw.pages.owner[OWNER_SESSIONS],
-                fw.pages.owner[OWNER_SHM], fw.pages.owner[OWNER_CACHE])
+        with self.use:
+            return (fw.pages.owner[OWNER_BASE], fw.pages.owner[OWNER_SESSIONS],
+                    fw.pages.owner[OWNER_SHM], fw.pages.owner[OWNER_CACHE])
 
-    def end_sessions(self, records, int cause):
-        """Ends the given records (uint32[n], as ``live_sessions`` names them), in this order."""
-        cdef const uint32_t[::1] numbers = np.ascontiguousarray(records, dtype=np.uint32)
+    def end_sessions(self, records, cause):
+        """Ends the given records (uint32[n], as ``live_sessions`` names them), in this order.
+
+        ``cause``: an EndCause. Raises DataError, and ends none, when a record is not live or is
+        named twice.
+        """
+        cdef const uint32_t[::1] numbers
+        cdef fw_t *fw = &self.fw
+        cdef Py_ssize_t i, bad
+        cause = _index(cause)
+        if not 0 <= cause < END_COUNT:
+            raise DataError(f"end_sessions: there is no cause {cause}")
+        if not isinstance(records, np.ndarray) or records.dtype != np.uint32 or records.ndim != 1:
+            raise DataError("end_sessions: uint32[n] of live_sessions() is asked for")
+        numbers = np.array(records, order="C")
+        cdef int why = cause
+        with self.use:
+            if fw.config.log and fw.log_fill + numbers.shape[0] > self._log_rows():
+                raise DataError("end_sessions: the log is full; collect it first")
+            bad = self._name(numbers)
+            for i in range(numbers.shape[0] if bad < 0 else bad):
+                fw.records[numbers[i]].flags &= ~<uint8_t>NAMED
+            if bad >= 0:
+                raise DataError(
+                    f"end_sessions: records[{bad}]: {numbers[bad]} is not live, or named twice")
+            for i in range(numbers.shape[0]):
+                session_end(fw, numbers[i], why)
+            due_update(fw)
+
+    cdef Py_ssize_t _name(self, const uint32_t[::1] numbers) noexcept:
+        """Marks each record; where the first stands that is not live or was named; -1: none."""
         cdef Py_ssize_t i
+        cdef record_t *r
         for i in range(numbers.shape[0]):
-            session_end(&self.fw, numbers[i], cause)
-        due_update(&self.fw)
+            if numbers[i] >= self.fw.config.max_connections:
+                return i
+            r = &self.fw.records[numbers[i]]
+            if r.meta == 0 or r.flags & NAMED:
+                return i
+            r.flags |= NAMED
+        return -1
 
-    def rebuild(self, config):
-        """A restart with other figures of the table; counters, clock and ledgers go on.
+    cdef uint64_t _log_rows(self) noexcept:
+        return self.fw.config.max_connections + 2 * LOG_SLACK_ROWS
 
-        Raises ValueError while sessions live (the caller tears them down) and when base and table
-        no longer fit, MemoryError when the table cannot be had; then nothing was changed.
+    def prepare(self, config):
+        """Memory for a table of this configuration, for ``rebuild``; nothing changes yet.
+
+        Raises DataError, and MemoryError when it cannot be had.
+        """
+        return _Table(config)
+
+    def rebuild(self, _Table table not None):
+        """A restart with a table of ``prepare``; counters, clock and ledgers go on.
+
+        Raises DataError, and changes nothing, while sessions live (the caller tears them down),
+        while their log has not been collected, and when base and table no longer fit.
         """
         cdef fw_t *fw = &self.fw
         cdef _Arena before = self.arena
         cdef session_row_t *victims = fw.victims
         cdef sample_t *samples = fw.samples
-        cdef fw_t whole = fw[0]
         cdef uint64_t buffers = fw.pages.owner[OWNER_SHM] + fw.pages.owner[OWNER_CACHE]
         # What the script added to the base or gave back of it outlives the restart.
         cdef uint64_t base = max(
-            0, config["base_pages"] + int(fw.pages.owner[OWNER_BASE]) - int(fw.config.base_pages))
+            0, int(table.config.base_pages) + int(fw.pages.owner[OWNER_BASE])
+            - int(fw.config.base_pages))
+        with self.use:
+            self._check_rebuild(table, base + buffers)
+            self._take_in(table)
+            memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
+            if fw.counters.victims:
+                fw.graves_blind = 1  # who they were went with the old table
+            memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
+            before = None  # no-cython-lint
+            fw.pages.free = (fw.config.total_pages - fw.config.preallocated_pages - base
+                             - buffers)
+            fw.pages.owner[OWNER_BASE] = base
+            pages_note_peaks(fw)
+            fw.dirty = 1
+            due_update(fw)
+
+    cdef int _check_rebuild(self, _Table table, uint64_t held) except -1:
+        cdef fw_t *fw = &self.fw
+        cdef config_t *new = &table.config
+        if table.arena is None:
+            raise DataError("rebuild: this table has been taken already; prepare another")
         if fw.live:
-            raise ValueError("rebuild: sessions live; end them first")
-        if base + buffers + config["preallocated_pages"] > config["total_pages"]:
-            raise ValueError("rebuild: base, table and what the script holds exceed the RAM")
-        try:
-            self._configure(config)
-            self._allocate()
-        except BaseException:
-            fw[0] = whole
-            self.parser.zone = fw.config.zone
-            raise
-        memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
-        if fw.counters.victims:
-            fw.graves_blind = 1  # who they were went with the old table
-        memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
-        before = None  # no-cython-lint
-        fw.pages.free = (fw.config.total_pages - fw.config.preallocated_pages - base
-                         - buffers)
-        fw.pages.owner[OWNER_BASE] = base
-        pages_note_peaks(fw)
-        fw.dirty = 1
-        due_update(fw)
+            raise DataError("rebuild: sessions live; end them first")
+        if fw.log_fill:
+            raise DataError("rebuild: the log has rows; collect them first")
+        if (new.victims_max != fw.config.victims_max or new.log != fw.config.log
+                or (new.timeline_ns != 0) != (fw.config.timeline_ns != 0)
+                or memcmp(new.seeds, fw.config.seeds, sizeof(new.seeds))
+                or new.total_pages != fw.config.total_pages):
+            raise DataError("rebuild: seeds, RAM, ledgers and timeline stay as they are")
+        if held + new.preallocated_pages > new.total_pages:
+            raise DataError("rebuild: base, table and what the script holds exceed the RAM")
+        return 0
 
     def sample(self):
         """Adds a row to the timeline, as of now."""
-        sample_take(&self.fw)
+        with self.use:
+            sample_take(&self.fw)
 
     # --- policies ---
 
     def set_policies(self, compiled):
         """Replaces the policies: ``compiled`` as ``policy.Compiled`` lays them out, or None.
 
-        Takes effect with the next new session; sessions keep what they were given, by index, so
-        the list may only be replaced while no session lives. Raises ValueError otherwise.
+        Everything is copied. Sessions keep what they were given, by index, so the list may only be
+        replaced while no session lives. Raises DataError, and changes nothing, otherwise, and when
+        an array is of another kind or an index has nothing behind it.
         """
-        cdef policies_t *policies = &self.fw.policies
-        cdef uint32_t[::1] numbers
-        cdef uint32_t[:, ::1] pairs
-        cdef uint8_t[::1] small
-        cdef const uint8_t[::1] raw
-        if self.fw.live:
-            raise ValueError("policies: sessions live; end them first")
-        memset(policies, 0, sizeof(policies_t))
-        self.policy_arrays = compiled
-        if compiled is None or not len(compiled.policy_id):
-            return
-        for i in range(POLICY_TABLES):
-            numbers = compiled.bounds[i]
-            pairs = compiled.segments[i]
-            policies.ports[i].bounds = &numbers[0]
-            policies.ports[i].segments = <segment_t *>&pairs[0, 0]
-            policies.ports[i].count = numbers.shape[0]
-        raw = compiled.blocks4
-        policies.blocks = <block4_t *>&raw[0]
-        raw = compiled.rows6
-        policies.rows6 = <row6_t *>&raw[0]
-        raw = compiled.guards4
-        policies.guards4 = <guard_t *>&raw[0]
-        raw = compiled.guards6
-        policies.guards6 = <guard_t *>&raw[0]
-        numbers = compiled.policy_id
-        policies.id = &numbers[0]
-        small = compiled.policy_action
-        policies.action = &small[0]
-        small = compiled.policy_inspection
-        policies.inspection = &small[0]
-        policies.count = numbers.shape[0]
+        cdef policies_t policies
+        arrays = None
+        memset(&policies, 0, sizeof(policies_t))
+        if compiled is not None and len(compiled.policy_id):
+            arrays = _policy_arrays(compiled)
+            policies_point(&policies, arrays)
+        with self.use:
+            if self.fw.live:
+                raise DataError("policies: sessions live; end them first")
+            self.fw.policies = policies
+            self.policy_arrays = arrays
 
     # --- looking in: copies, never views ---
 
-    def _live_records(self):
+    cdef object _live_records(self):
         """Record numbers in use, in order of their buckets: uint32[live]."""
         numbers = np.empty(self.fw.live, dtype=np.uint32)
         cdef uint32_t[::1] out = numbers
@@ -870,40 +1276,44 @@ cdef class FastPath:
 
         In order of creation. ``protected``: TCP to the firewall itself.
         """
-        cdef uint64_t count = self.fw.live
-        numbers = self._live_records()
-        rows = np.empty(count, dtype=SESSION_DTYPE)
-        protected = np.empty(count, dtype=np.uint8)
-        created = np.empty(count, dtype=np.uint64)
-        cdef uint32_t[::1] records = numbers
-        cdef uint64_t[::1] made = created
-        cdef session_row_t[::1] out = rows
-        cdef uint8_t[::1] marks = protected
-        if count == 0:
-            return numbers, rows, protected
-        with nogil:
-            rows_created(&self.fw, &records[0], count, &made[0])
-        records = numbers = numbers[np.argsort(created)]
-        with nogil:
-            rows_sessions(&self.fw, &records[0], count, &out[0], &marks[0])
+        cdef uint64_t count
+        cdef uint32_t[::1] records
+        cdef uint64_t[::1] made
+        cdef session_row_t[::1] out
+        cdef uint8_t[::1] marks
+        with self.use:
+            count = self.fw.live
+            numbers = self._live_records()
+            rows = np.empty(count, dtype=SESSION_DTYPE)
+            protected = np.empty(count, dtype=np.uint8)
+            if count == 0:
+                return numbers, rows, protected
+            created = np.empty(count, dtype=np.uint64)
+            records, made, out, marks = numbers, created, rows, protected
+            with nogil:
+                rows_created(&self.fw, &records[0], count, &made[0])
+            records = numbers = numbers[np.argsort(created)]
+            with nogil:
+                rows_sessions(&self.fw, &records[0], count, &out[0], &marks[0])
         return numbers, rows, protected
 
     def find(self, key):
         """The row (SESSION_DTYPE scalar) of the session under (source, destination as ints,
-        ports, protocol, zone, family), in either direction, or None."""
+        ports, protocol, zone, family), in either direction, or None. Raises DataError."""
         cdef fw_t *fw = &self.fw
         cdef fw_key_t k
         cdef session_row_t[::1] out
         cdef uint64_t hash_
         cdef uint32_t record
         self._key(key, &k)
-        hash_ = key_hash(&k, fw.config.seeds)
-        record = table_find(fw, &k, hash_, fw_bucket(hash_, fw.config.buckets))
-        if record == NIL:
-            return None
         rows = np.zeros(1, dtype=SESSION_DTYPE)
         out = rows
-        session_row(fw, record, 255, hash_, &out[0])
+        with self.use:
+            hash_ = key_hash(&k, fw.config.seeds)
+            record = table_find(fw, &k, hash_, fw_bucket(hash_, fw.config.buckets))
+            if record == NIL:
+                return None
+            session_row(fw, record, 255, hash_, &out[0])
         return rows[0]
 
     def flow_of(self, key):
@@ -916,10 +1326,19 @@ cdef class FastPath:
         """The bucket that a key falls into."""
         return fw_bucket(self.flow_of(key), self.fw.config.buckets)
 
-    cdef void _key(self, key, fw_key_t *k):
+    cdef int _key(self, key, fw_key_t *k) except -1:
         """Canonical form of (source, destination, source port, destination port, protocol,
-        zone, family)."""
+        zone, family); DataError for what does not fit it."""
         source, destination, source_port, destination_port, protocol, zone, family = key
+        if family not in (4, 6):
+            raise DataError(f"key: family {family!r} is neither 4 nor 6")
+        for name, value, bits in (
+                ("source", source, 32 if family == 4 else 128),
+                ("destination", destination, 32 if family == 4 else 128),
+                ("source port", source_port, 16), ("destination port", destination_port, 16),
+                ("protocol", protocol, 8), ("zone", zone, 12)):
+            if not 0 <= _index(value) < 1 << bits:
+                raise DataError(f"key: {name} {value} is not in 0..{(1 << bits) - 1}")
         a, b = (source, source_port), (destination, destination_port)
         if b < a:
             a, b = b, a
@@ -929,89 +1348,96 @@ cdef class FastPath:
         k.a_hi = a[0] >> 64
         k.b_lo = b[0] & 0xFFFFFFFFFFFFFFFF
         k.b_hi = b[0] >> 64
+        return 0
 
     def hosts(self, count=None):
         """Initiators with live sessions, ``count`` at most: HOST_DTYPE rows, most sessions first.
 
         Of equal ones the lower address, then IPv4 comes first.
         """
-        cdef uint64_t room = self.fw.hosts_high, found
+        cdef uint64_t room, found = 0
         cdef host_row_t[::1] out
-        if count is not None:
-            room = min(max(0, count), room)
-        rows = np.empty(room, dtype=HOST_DTYPE)
-        if room == 0:
-            return rows
-        out = rows
-        with nogil:
-            found = hosts_top(&self.fw, &out[0], room)
+        with self.use:
+            room = self.fw.hosts_high
+            if count is not None:
+                room = min(max(0, _index(count)), room)
+            rows = np.empty(room, dtype=HOST_DTYPE)
+            if room == 0:
+                return rows
+            out = rows
+            with nogil:
+                found = hosts_top(&self.fw, &out[0], room)
         return rows[:found]
 
     def sessions_of(self, address, uint32_t family):
         """Live sessions of an initiator: its address as a number, 4 or 6."""
-        cdef uint32_t host = host_find(
-            &self.fw, address & 0xFFFFFFFFFFFFFFFF, address >> 64, family)
-        return 0 if host == NIL else self.fw.hosts[host].live
+        cdef uint32_t host
+        with self.use:
+            host = host_find(&self.fw, address & 0xFFFFFFFFFFFFFFFF, address >> 64, family)
+            return 0 if host == NIL else self.fw.hosts[host].live
 
     def victims(self):
         """The victim ledger, oldest first: SESSION_DTYPE rows, the last ``victims_max``."""
-        cdef uint64_t total = self.fw.counters.victims
-        cdef uint64_t room = self.fw.config.victims_max
-        cdef uint64_t kept = total if total < room else room
-        cdef uint64_t first = total % room if total > room else 0
-        if kept == 0:
-            return np.zeros(0, dtype=SESSION_DTYPE)
-        ring = np.array(<session_row_t[:kept]>self.fw.victims, dtype=SESSION_DTYPE)
-        return np.roll(ring, -<Py_ssize_t>first)
+        cdef uint64_t total, room = self.fw.config.victims_max
+        cdef uint64_t kept
+        with self.use:
+            total = self.fw.counters.victims
+            kept = min(total, room)
+            if kept == 0:
+                return np.zeros(0, dtype=SESSION_DTYPE)
+            ring = np.array(<session_row_t[:kept]>self.fw.victims, dtype=SESSION_DTYPE)
+        return np.roll(ring, -<Py_ssize_t>(total % room) if total > room else 0)
 
     def collect_log(self):
         """Sessions that ended since the last call, in order (``log`` was configured)."""
-        cdef uint64_t fill = self.fw.log_fill
-        if fill == 0:
-            return np.zeros(0, dtype=SESSION_DTYPE)
-        rows = np.array(<session_row_t[:fill]>self.fw.log, dtype=SESSION_DTYPE)
-        self.fw.log_fill = 0
+        cdef uint64_t fill
+        with self.use:
+            fill = self.fw.log_fill
+            if fill == 0:
+                return np.zeros(0, dtype=SESSION_DTYPE)
+            rows = np.array(<session_row_t[:fill]>self.fw.log, dtype=SESSION_DTYPE)
+            self.fw.log_fill = 0
         return rows
 
     def samples(self):
         """The timeline: SAMPLE_DTYPE rows."""
-        cdef uint64_t fill = self.fw.samples_fill
-        if fill == 0:
-            return np.zeros(0, dtype=SAMPLE_DTYPE)
-        return np.array(<sample_t[:fill]>self.fw.samples, dtype=SAMPLE_DTYPE)
+        cdef uint64_t fill
+        with self.use:
+            fill = self.fw.samples_fill
+            if fill == 0:
+                return np.zeros(0, dtype=SAMPLE_DTYPE)
+            return np.array(<sample_t[:fill]>self.fw.samples, dtype=SAMPLE_DTYPE)
 
     def digests(self):
         """BLAKE2b-128 of the packets' and of the victims' bytes, as of now: two times 16 bytes."""
         cdef uint8_t packets[16]
         cdef uint8_t victims[16]
-        digest_end(&self.fw.packet_digest, packets)
-        digest_end(&self.fw.victim_digest, victims)
+        with self.use:
+            digest_end(&self.fw.packet_digest, packets)
+            digest_end(&self.fw.victim_digest, victims)
         return bytes(packets[:16]), bytes(victims[:16])
+
+    cdef object _counters(self):
+        """The counters: a record of COUNTERS_DTYPE, a copy."""
+        with self.use:
+            return np.array(<counters_t[:1]>&self.fw.counters, dtype=COUNTERS_DTYPE)[0]
 
     def outcome_counts(self):
         """Packets by verdict and reason: uint64[4, 29]."""
-        counts = np.zeros((VERDICT_COUNT, REASON_COUNT), dtype=np.uint64)
-        for v in range(VERDICT_COUNT):
-            for r in range(REASON_COUNT):
-                counts[v, r] = self.fw.counters.outcome[v][r]
-        return counts
+        return self._counters()["outcome"][:, :REASON_COUNT].copy()
 
     def outcome_recount(self):
         """The same from the outcomes that were handed out, counted apart: uint64[4, 29]."""
-        counts = np.zeros((VERDICT_COUNT, REASON_COUNT), dtype=np.uint64)
-        for v in range(VERDICT_COUNT):
-            for r in range(REASON_COUNT):
-                counts[v, r] = self.recount[v | r << 8]
-        return counts
+        with self.use:
+            recount = np.array(<uint64_t[:RECOUNTS]>self.recount).reshape(-1, 256)
+        return recount[:REASON_COUNT, :VERDICT_COUNT].T.copy()
 
     def decode_counts(self):
         """Packets by what decoding found; those of no IP header are told by their reasons."""
-        cdef uint64_t count
         names = ("none", "tcp", "udp", "icmp", "sctp", "other_ip", "malformed")
         found = dict.fromkeys(
             ("ipv4", "ipv6", *names[1:], "fragments", "offloaded"), 0)
-        for code in range(DECODE_COUNT):
-            count = self.fw.counters.decode[code]
+        for code, count in enumerate(self._counters()["decode"].tolist()):
             if count == 0:
                 continue
             for bit, name in ((DECODE_IPV4, "ipv4"), (DECODE_IPV6, "ipv6"),
@@ -1023,34 +1449,16 @@ cdef class FastPath:
         return found
 
     def counters(self):
-        """Every other counter of ``counters_t``, by name; arrays as lists of int."""
-        cdef counters_t c = self.fw.counters
-        figures = {
-            "packets": c.packets, "bytes": c.bytes, "time_reversed": c.time_reversed,
-            "created": c.created, "peak": c.peak, "reborn": c.reborn,
-            "ended": [c.ended[i] for i in range(END_COUNT)],
-            "page_requests": c.page_requests, "page_failures": c.page_failures,
-            "passes": c.passes, "pages_needed": c.pages_needed,
-            "deleted": [c.deleted[0], c.deleted[1]],
-            "passes_for": [c.passes_for[0], c.passes_for[1]],
-            "exposed_packets": [c.exposed_packets[i] for i in range(EXPOSURE_COUNT)],
-            "exposed_bytes": [c.exposed_bytes[i] for i in range(EXPOSURE_COUNT)],
-            "exposed_sessions": [c.exposed_sessions[i] for i in range(EXPOSURE_COUNT)],
-            "exposed_any": c.exposed_any, "proxy_peak": c.proxy_peak, "objects": c.objects,
-            "objects_bypassed": c.objects_bypassed, "objects_oversize": c.objects_oversize,
-            "ips_filled_bytes": c.ips_filled_bytes, "ips_full_count": c.ips_full_count,
-            "fragments_forgotten": c.fragments_forgotten, "victims": c.victims,
-            "grace_unsure": c.grace_unsure,
-            "failures_off": c.failures_off, "failure_used": c.failure_used,
-            "failure_free": c.failure_free, "failure_shm": c.failure_shm,
-            "failure_cache": c.failure_cache, "failure_need": c.failure_need,
-            "live": self.fw.live, "half_open": self.fw.half_open,
-            "proxy_sessions": self.fw.proxy_sessions,
-            "script_short": self.fw.pages.short_[0] + self.fw.pages.short_[2],
-            "script_shm": self.fw.pages.script_shm,
-        }
-        figures["peaks"] = [self.fw.pages.peak[i] for i in range(6)]
-        return figures
+        """Every counter of ``counters_t`` by its name, arrays as lists of int; and gauges."""
+        row = self._counters()
+        figures = {name: row[name].tolist() for name in COUNTERS_DTYPE.names}
+        with self.use:
+            return figures | {
+                "live": self.fw.live, "half_open": self.fw.half_open,
+                "proxy_sessions": self.fw.proxy_sessions,
+                "script_short": self.fw.pages.short_[0] + self.fw.pages.short_[2],
+                "script_shm": self.fw.pages.script_shm,
+                "peaks": [self.fw.pages.peak[i] for i in range(6)]}
 
     def audit(self):
         """A fresh count of everything the counters claim, from records, index and hosts.
@@ -1064,37 +1472,38 @@ cdef class FastPath:
         cdef uint64_t bucket, entries = 0, proxied = 0, shm = 0, misplaced = 0, depth
         cdef uint64_t deepest = 0, half_open = 0, hosts_live = 0, last
         cdef uint32_t way, i
-        counted = np.zeros(max(1, fw.hosts_high), dtype=np.uint32)
-        cdef uint32_t[::1] hosts = counted
-        for bucket in range(fw.config.buckets):
-            line = &fw.lines[bucket]
-            depth = last = 0
-            while True:
-                for way in range(line.count):
-                    r = &fw.records[line.record[way] & RECORD_MASK]
-                    depth += 1
-                    misplaced += fw_bucket(session_hash(fw, r), fw.config.buckets) != bucket
-                    misplaced += r.created_packet < last
-                    last = r.created_packet
-                    hosts[r.host] += 1
-                    half_open += (r.flags & SESSION_HALF_OPEN) != 0
-                    if r.flags & SESSION_PROXIED:
-                        proxied += 1
-                        shm += object_pages(r) + fw.config.proxy_session_pages
-                if line.next == NIL:
-                    break
-                line = &fw.lines[line.next]
-            entries += depth
-            deepest = max(deepest, depth)
-        free = 0
-        i = fw.free_record
-        while i != NIL:
-            free += 1
-            i = fw.timers[i].next
-        wrong = 0
-        for i in range(fw.hosts_high):
-            hosts_live += fw.hosts[i].live
-            wrong += fw.hosts[i].live != hosts[i]
+        cdef uint32_t[::1] hosts
+        with self.use:
+            hosts = np.zeros(max(1, fw.hosts_high), dtype=np.uint32)
+            for bucket in range(fw.config.buckets):
+                line = &fw.lines[bucket]
+                depth = last = 0
+                while True:
+                    for way in range(line.count):
+                        r = &fw.records[line.record[way] & RECORD_MASK]
+                        depth += 1
+                        misplaced += fw_bucket(session_hash(fw, r), fw.config.buckets) != bucket
+                        misplaced += r.created_packet < last
+                        last = r.created_packet
+                        hosts[r.host] += 1
+                        half_open += (r.flags & SESSION_HALF_OPEN) != 0
+                        if r.flags & SESSION_PROXIED:
+                            proxied += 1
+                            shm += object_pages(r) + fw.config.proxy_session_pages
+                    if line.next == NIL:
+                        break
+                    line = &fw.lines[line.next]
+                entries += depth
+                deepest = max(deepest, depth)
+            free = 0
+            i = fw.free_record
+            while i != NIL:
+                free += 1
+                i = fw.timers[i].next
+            wrong = 0
+            for i in range(fw.hosts_high):
+                hosts_live += fw.hosts[i].live
+                wrong += fw.hosts[i].live != hosts[i]
         return {"live": fw.config.max_connections - free, "index_entries": entries,
                 "hosts_live": hosts_live, "host_entries_wrong": wrong, "proxied": proxied,
                 "shm_pages": shm, "half_open": half_open, "misplaced": misplaced,

@@ -553,7 +553,7 @@ typedef struct {
     uint8_t idledrop;            /* 1: rounds at each tick */
     uint8_t mode;                /* for the timeline: 0 off, 1 on, 2 extreme */
     uint8_t flow_watched;        /* 1: packets of flow sessions need a look: IPS buffer or bypass */
-    uint8_t pad[5];
+    uint8_t pad;
     int64_t low[GAUGE_COUNT];    /* quiet while low < gauge < high */
     int64_t high[GAUGE_COUNT];
 } gate_t;

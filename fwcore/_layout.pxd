@@ -304,6 +304,7 @@ cdef extern from "_platform.h" nogil:
     void fw_prefetch(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)
+    int fw_exchange(int *state, int expected, int wanted)
     uint16_t fw_be16(const uint8_t *p)
     uint32_t fw_be32(const uint8_t *p)
     uint64_t fw_be64(const uint8_t *p)

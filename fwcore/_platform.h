@@ -33,6 +33,12 @@
 #define fw_likely(x) __builtin_expect(!!(x), 1)
 #define fw_unlikely(x) __builtin_expect(!!(x), 0)
 
+/* *state becomes `wanted` if it is `expected`, at once for every thread; what it was. */
+static inline int fw_exchange(int *state, int expected, int wanted) {
+    __atomic_compare_exchange_n(state, &expected, wanted, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    return expected;
+}
+
 static inline uint16_t fw_be16(const uint8_t *p) {
     uint16_t v;
     memcpy(&v, p, 2);

@@ -10,7 +10,9 @@ The fast path stops when a gauge has left its quiet interval or a round of idled
 ``settle`` lets the machines decide, to a fixpoint, and applies what follows. Nothing here happens
 per chunk or per call, so that no division of the packets changes a result.
 
-Laws: see ``laws``. An engine belongs to one thread; several share nothing.
+Laws: see ``laws``. An engine has one user at a time; several share nothing. What may come at any
+time, a handler's exception or a call from elsewhere, comes between decisions and not within one:
+``@exclusive`` keeps others out, ``@undivided`` makes signals wait.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import TracebackType
 from typing import Any, Literal
 
@@ -29,9 +31,11 @@ from numpy.typing import NDArray
 
 from fwcore import conserve, counters, failopen, policy
 from fwcore._fastpath import (
+    CONFIG_DTYPE,
+    GATE_DTYPE,
     STOPPED_AT_TICK,
     STOPPED_BY_PACKET,
-    STOPPED_FOR_LOG,
+    TIMEOUTS,
     EndCause,
     Exposure,
     FastPath,
@@ -40,16 +44,20 @@ from fwcore._fastpath import (
     Reason,
     TcpState,
     Tracker,
+    Use,
     Verdict,
     WhenFull,
+    exclusive,
     memory_plan,
+    record,
+    undivided,
 )
-from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
+from fwcore.errors import ConfigFrozen, FlowError, LawBroken, SettingsError
 from fwcore.events import Event, EventLog, Transition
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.settings import Settings, load
 from fwcore.units import SECOND_NS, pages_of, to_ns
-from fwcore.words import ICMPV6, MODES, OWNERS, protocol_number
+from fwcore.words import ICMP, ICMPV6, MODES, OWNERS, protocol_number
 
 OPEN = (-1, 1 << 62)
 EXTREME_FLAP_NS = 60 * SECOND_NS  # an entry this soon after the exit is a flap (semantics 8) [D]
@@ -83,17 +91,17 @@ def splitmix64(seed: int, count: int) -> list[int]:
 # --- settings to what the fast path reads --------------------------------------------------------
 
 
-def _timeouts(settings: Settings) -> dict[str, int]:
-    """Nanoseconds by name; TCP that was never answered has no more than TCP."""
-    named = settings.timeouts.as_ns()
-    return named | {"tcp_unanswered": min(named["tcp_unanswered"], named["tcp"])}
-
-
-def _soft(settings: Settings) -> dict[str, Any]:
-    """What may change while running."""
+def _config(settings: Settings, seed: int, log: bool | str) -> dict[str, Any]:
+    """The numbers of ``config_t``, by its names."""
     drop, forward = int(Verdict.DROP), int(Verdict.FORWARD)
+    slab = settings.accounting == "slab"
+    timeouts = settings.timeouts.as_ns()
+    # TCP that was never answered has no more than TCP.
+    timeouts["tcp_unanswered"] = min(timeouts["tcp_unanswered"], timeouts["tcp"])
+    nths = [row["fail_nth"] for row in settings.pressure if "fail_nth" in row]
+    everys = [row["fail_every"] for row in settings.pressure if "fail_every" in row]
     return {
-        "timeout_ns": _timeouts(settings),
+        "timeout_ns": [timeouts[name] for name in TIMEOUTS],
         "ports_decide": int(settings.midstream_initiator == "ports"),
         "invalid_verdict": drop if settings.invalid == "drop" else forward,
         "midstream": int(Midstream[settings.midstream.upper()]),
@@ -110,13 +118,6 @@ def _soft(settings: Settings) -> dict[str, Any]:
             settings.idledrop_idle_ns if settings.idledrop_variant == "idle" else 0,
         "non_ip_verdict": drop if settings.non_ip == "drop" else forward,
         "orphan_verdict": drop if settings.orphan_fragments == "drop" else forward,
-    }
-
-
-def _config(settings: Settings, seed: int, log: bool | str, group: int) -> dict[str, Any]:
-    """The integers of ``config_t``."""
-    slab = settings.accounting == "slab"
-    return _soft(settings) | {
         "seeds": splitmix64(seed, 6),
         "max_connections": settings.max_connections,
         "buckets": settings.buckets,
@@ -134,9 +135,8 @@ def _config(settings: Settings, seed: int, log: bool | str, group: int) -> dict[
         "zone": int(settings.zone == "vlan"),
         "tracker": int(Tracker[settings.tracker.upper()]),
         "log": 2 if log == "victims" else int(log),
-        "group": group,
-        "fail_nth": [row["fail_nth"] for row in settings.pressure if "fail_nth" in row],
-        "fail_every": [row["fail_every"] for row in settings.pressure if "fail_every" in row],
+        "fail_nth": nths, "fail_nths": len(nths),
+        "fail_every": everys, "fail_everys": len(everys),
     }
 
 
@@ -183,6 +183,10 @@ class Engine:
     random one: hash flooding needs the secret, and then two runs place sessions differently.
     ``group``: packets whose memory accesses overlap, 1 to 64; no outcome depends on it.
 
+    One user at a time: a call while another thread, or one of this thread, is within the engine
+    raises EngineBusy, one after ``close`` EngineClosed. ``mode``, ``settings``, ``events`` and
+    ``transitions`` may be read at any time.
+
     Raises SettingsError; MemoryError when the table cannot be had.
     """
 
@@ -198,6 +202,11 @@ class Engine:
         self.settings = load(**overrides) if settings is None else settings
         if settings is not None and overrides:
             self.settings = settings.replace(**overrides)
+        if not isinstance(self.settings, Settings):
+            raise SettingsError(
+                f"settings: {type(settings).__name__} is none; load them: fwcore.load(...)")
+        if isinstance(group, bool) or not isinstance(group, int) or not 1 <= group <= 64:
+            raise SettingsError(f"group: {group!r} is not in 1..64")
         rows = self.settings.policies if policies is None else policies
         self._ruled = bool(rows)
         self.policies = policy.parse(rows)
@@ -211,6 +220,8 @@ class Engine:
         self.flaps = 0
         self.mode_ns: dict[str, int] = dict.fromkeys(MODES, 0)
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
+        self._use = Use()
+        self._outcome = np.zeros(0, dtype=np.uint16)
         self._begun = False
         self._ended: list[NDArray[Any]] = []
         self._prepare()
@@ -236,9 +247,10 @@ class Engine:
         self._mode_since: int | None = None
 
     def _build(self) -> None:
-        config = _config(self.settings, self.seed, self._log, self._group)
+        config = _config(self.settings, self.seed, self._log)
         _check_room(config)
-        self.fastpath = FastPath(config, *_script(self.settings))
+        self.fastpath = FastPath(
+            record(CONFIG_DTYPE, config), *_script(self.settings), group=self._group)
         table = compile_policies(self.policies) if self._ruled else None
         self.fastpath.set_policies(lay_out(table) if table is not None else None)
 
@@ -252,11 +264,16 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Gives the table's memory back; figures read before stay valid."""
-        del self.fastpath
+        """Gives the table's memory back; figures read before stay valid, a second call is fine.
+
+        Raises EngineBusy while somebody is within.
+        """
+        if self._use.close():
+            self.fastpath.close()
 
     # --- packets ---
 
+    @exclusive
     def process(
         self, chunk: Any, flow: NDArray[np.uint64] | None = None,
         reply: NDArray[np.uint8] | None = None,
@@ -264,35 +281,66 @@ class Engine:
         """Judges a chunk of n frames; uint8[n, 2]: Verdict, Reason.
 
         ``flow``: uint64[n], written: the packet's flow (keyed hash), 0 without a key. ``reply``:
-        uint8[n], written: 1 where the sender is the session's responder, or would be.
+        uint8[n], written: 1 where the sender is the session's responder, or would be. Raises
+        FrameError, and judges nothing, where the chunk is none. An exception of a signal's handler
+        (Ctrl-C) comes between packets and says in a note how many were judged; see ``judged``.
         """
-        count = len(chunk.offset)
-        outcome = np.zeros(count, dtype=np.uint16)
+        return self._process(chunk, flow, reply)
+
+    @property
+    def judged(self) -> NDArray[np.uint8]:
+        """Outcomes of the chunk that came last, as far as it was judged: uint8[n, 2], a copy.
+
+        That is all of it, unless an exception came through ``process``.
+        """
+        done = self._outcome[: self.fastpath.position].copy()
+        return done.view(np.uint8).reshape(-1, 2)
+
+    def _process(
+        self, chunk: Any, flow: NDArray[np.uint64] | None = None,
+        reply: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        self._answer()
+        outcome = np.zeros(len(getattr(chunk, "offset", ())), dtype=np.uint16)
         self.fastpath.load(chunk, outcome, flow, reply)
-        if count == 0:
-            return outcome.view(np.uint8).reshape(-1, 2)
-        if not self._begun:
-            self._begun = True
-            self.fastpath.begin(int(chunk.time_ns[0]))
-            self._mode_since = self.fastpath.now_ns
-            self._settle("start", 0)
-        self._drive()
+        self._outcome = outcome
+        try:
+            if len(outcome) and not self._begun:
+                self._begin(int(chunk.time_ns[0]))
+            while self.fastpath.run() or self._log:
+                if self._answer():
+                    break
+        except BaseException as error:
+            self._answer()
+            done, count = self.fastpath.position, len(outcome)
+            error.add_note(
+                f"fwcore: {done} of the {count} packets of this chunk were judged; Engine.judged"
+                f" has their outcomes, chunk.slice({done}, {count}) is the rest")
+            raise
         return outcome.view(np.uint8).reshape(-1, 2)
 
-    def _drive(self) -> None:
-        """Runs the loaded chunk to its end, through every stop."""
-        run = self.fastpath.run
-        while True:
-            stop = run()
-            if self._log:
-                self._collect()
-            if not stop:
-                return
-            if stop & STOPPED_FOR_LOG:
-                continue
+    @undivided
+    def _begin(self, time_ns: int) -> None:
+        self._begun = True
+        self.fastpath.begin(time_ns)
+        self._mode_since = self.fastpath.now_ns
+        self._settle("start", 0)
+
+    @undivided
+    def _answer(self) -> bool:
+        """What the loop came back for; whether the chunk is at its end.
+
+        A stop that an exception kept from being answered is answered by whoever comes next.
+        """
+        if self._log:
+            self._collect()
+        stop = self.fastpath.stopped
+        if stop:
             cause = "packet" if stop & STOPPED_BY_PACKET else "time"
             self._settle(cause, self.fastpath.packet, tick=bool(stop & STOPPED_AT_TICK))
+        return self.fastpath.at_end
 
+    @exclusive
     def process_frames(
         self,
         frames: Sequence[bytes],
@@ -303,10 +351,11 @@ class Engine:
         """Judges frames given as bytes; uint8[n, 2]: Verdict, Reason.
 
         ``times_ns``: capture times, integers; ``lengths``: on the wire where frames are cut.
+        Raises FrameError, as ``Chunk.from_frames`` does, naming the frame.
         """
         from fwcore.capture import Chunk  # only who brings frames needs it
 
-        return self.process(Chunk.from_frames(frames, times_ns, lengths=lengths, link=link))
+        return self._process(Chunk.from_frames(frames, times_ns, lengths=lengths, link=link))
 
     # --- the control plane ---
 
@@ -362,7 +411,7 @@ class Engine:
             self._left_extreme_ns = now_ns
         kept = None
         if len(self.transitions) < SNAPSHOTS_WITH_HOSTS:
-            kept = {"sessions": self.fastpath.live, "hosts": self.top_hosts(),
+            kept = {"sessions": self.fastpath.live, "hosts": self._top_hosts(HOSTS_IN_SNAPSHOT),
                     "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
         transition = Transition(
             packet, now_ns, cause, machine, before, after, snapshot.used_pages,
@@ -441,7 +490,9 @@ class Engine:
             self.modes, self.latch, self.ips_fail, self.settings,
             proxy_policies=self._proxy_policies)
         self.row = row
-        self.fastpath.apply(row, low, high, self._idledrop_active(), MODES.index(self.mode))
+        self.fastpath.apply(record(GATE_DTYPE, row._asdict() | {
+            "low": low, "high": high, "idledrop": self._idledrop_active(),
+            "mode": MODES.index(self.mode)}))
 
     def _idledrop_active(self) -> bool:
         return failopen.idledrop_active(
@@ -481,6 +532,8 @@ class Engine:
 
     # --- control while running ---
 
+    @exclusive
+    @undivided
     def configure(self, **changes: Any) -> Settings:
         """Changes settings while running; the new settings, validated as a whole.
 
@@ -499,8 +552,9 @@ class Engine:
             raise SettingsError(self._fixed_text(fixed))
         new = self.settings.replace(**changes)
         released = self.latch and new.av_failopen != self.settings.av_failopen
+        self._answer()
         self.settings = new
-        self.fastpath.set_soft(_soft(new))
+        self.fastpath.set_soft(record(CONFIG_DTYPE, _config(new, self.seed, self._log)))
         self.machines = conserve.machines(new, proxy_policies=self._proxy_policies)
         self.thresholds = {machine.name: machine.thresholds() for machine in self.machines}
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
@@ -523,27 +577,32 @@ class Engine:
                 " hours or in a maintenance window")
         return f"{listed}: fixed when an engine is made; make a new Engine with these settings"
 
+    @exclusive
+    @undivided
     def restart(self, **changes: Any) -> int:
         """Restarts the firewall with changes: every session is torn down (``cleared``).
 
         The only way to another ``max_connections`` or ``ipsec_max_tunnels`` [C]. Counters, events
-        and the outcome go on. Returns how many sessions were torn down. Raises SettingsError
-        before anything is done when the new settings are not allowed.
+        and the outcome go on. Returns how many sessions were torn down. Before anything is done
+        it raises SettingsError when the new settings are not allowed, and MemoryError when their
+        table cannot be had.
         """
         fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
         new = self.settings.replace(**changes)
-        config = _config(new, self.seed, self._log, self._group)
+        config = _config(new, self.seed, self._log)
         _check_room(config)
+        self._answer()
         self._check_pages(config, ", ".join(sorted(changes)))
-        cleared = self.clear()
+        table = self.fastpath.prepare(record(CONFIG_DTYPE, config))
+        cleared = self._clear()
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
         self.settings = new
         if self.latch:
             self.latch = False
             self.events.append(Event("one_shot_released", packet, now_ns))
-        self.fastpath.rebuild(config)
+        self.fastpath.rebuild(table)
         modes = self.modes
         self.machines = conserve.machines(new, proxy_policies=self._proxy_policies)
         self.thresholds = {machine.name: machine.thresholds() for machine in self.machines}
@@ -570,8 +629,14 @@ class Engine:
                 f"{names}: the new table takes {need} of {total} pages, and {held} are held by"
                 " base, pressure script and cache; choose fewer connections, or wait")
 
+    @exclusive
+    @undivided
     def clear(self) -> int:
         """Ends every session (``cleared``), oldest first; how many."""
+        self._answer()
+        return self._clear()
+
+    def _clear(self) -> int:
         numbers, _, _ = self.fastpath.live_sessions()
         self.fastpath.end_sessions(numbers, int(EndCause.CLEARED))
         if self._log:
@@ -587,6 +652,7 @@ class Engine:
         """The worst mode of any machine: off, on, extreme."""
         return max(self.modes.values(), key=MODES.index, default="off")
 
+    @exclusive
     def mode_times_ns(self) -> dict[str, int]:
         """Capture time spent in each mode (the worst of any machine) up to now, ns."""
         spent = dict(self.mode_ns)
@@ -595,6 +661,7 @@ class Engine:
         return spent
 
     @property
+    @exclusive
     def label(self) -> str:
         """The mode as the device shows it (with ``freeable``)."""
         snapshot = self._snapshot(self.fastpath.gauges())
@@ -603,6 +670,7 @@ class Engine:
                 return machine.label(self.modes["unified"], snapshot)
         return self.mode
 
+    @exclusive
     def sessions(self) -> NDArray[Any]:
         """Every live session, in order of creation: a structured array, a copy.
 
@@ -611,6 +679,7 @@ class Engine:
         """
         return self.fastpath.live_sessions()[1]
 
+    @exclusive
     def lookup(
         self, source: str, source_port: int, destination: str, destination_port: int,
         protocol: str | int = "tcp", zone: int = 0,
@@ -619,10 +688,13 @@ class Engine:
         return self.fastpath.find(
             flow_key(source, source_port, destination, destination_port, protocol, zone))
 
+    @exclusive
     def victims(self) -> NDArray[Any]:
         """The victim ledger, oldest first: sessions evicted, taken by tension, or killed."""
         return self.fastpath.victims()
 
+    @exclusive
+    @undivided
     def collect_ended(self) -> Iterable[NDArray[Any]]:
         """Sessions that ended since the last call (see ``log``), in order, by blocks."""
         ended, self._ended = self._ended, []
@@ -633,32 +705,40 @@ class Engine:
         if len(rows):
             self._ended.append(rows)
 
+    @exclusive
     def top_hosts(self, count: int = HOSTS_IN_SNAPSHOT) -> list[dict[str, Any]]:
         """Initiators with most live sessions: [{host, sessions}]."""
+        return self._top_hosts(count)
+
+    def _top_hosts(self, count: int) -> list[dict[str, Any]]:
         return [
             {"host": counters.address_text(high << 64 | low, family), "sessions": live}
             for high, low, live, family in self.fastpath.hosts(count).tolist()]
 
+    @exclusive
     def event_rows(self) -> list[dict[str, Any]]:
         """Every event kept, in the result's form: figures and the vendor's text."""
         self._note_full()
         return [each.to_result(self.settings, self.thresholds) for each in self.events]
 
+    @exclusive
     def counters(self) -> dict[str, Any]:
         """Every counter by name, integers only: what the outcome is made from."""
         return counters.counters(self)
 
+    @exclusive
     def outcome(self) -> str:
         """The digest of everything that happened: "1:" and 32 hex digits (semantics 2)."""
         packets, victims = self.fastpath.digests()
         story = {
             "transitions": self.transitions.to_dicts(), "events": self.events.to_dicts(),
-            "counters": self.counters(),
+            "counters": counters.counters(self),
         }
         text = json.dumps(story, sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(packets + victims + text.encode("ascii"), digest_size=16)
         return "1:" + digest.hexdigest()
 
+    @exclusive
     def laws(self) -> dict[str, bool]:
         """Each law of semantics 12 and whether it holds; two independent sources each."""
         return counters.laws(self)
@@ -679,14 +759,34 @@ def flow_key(
     source: str, source_port: int, destination: str, destination_port: int,
     protocol: str | int, zone: int = 0,
 ) -> tuple[int, int, int, int, int, int, int]:
-    """A 5-tuple in the form ``FastPath.find`` takes. Raises ValueError for what is no address."""
-    a, b = ip_address(source), ip_address(destination)
-    if a.version != b.version:
-        raise ValueError(f"{source} and {destination} are of different IP versions")
-    number = protocol_number(protocol)
-    if protocol == "icmp" and a.version == 6:
+    """A 5-tuple in the form ``FastPath.find`` takes.
+
+    ``protocol``: a name or a number. Raises FlowError.
+    """
+    ends = [_address(source), _address(destination)]
+    version = ends[0].version
+    if ends[1].version != version:
+        raise FlowError(f"{source} and {destination} are of different IP versions")
+    try:
+        number = protocol_number(protocol)
+    except ValueError as error:
+        raise FlowError(str(error)) from None
+    if isinstance(protocol, str) and number == ICMP and version == 6:
         number = ICMPV6
-    return int(a), int(b), source_port, destination_port, number, zone, a.version
+    for what, value, highest in (("port", source_port, 65535), ("port", destination_port, 65535),
+                                 ("zone", zone, 4095)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) \
+                or not 0 <= value <= highest:
+            raise FlowError(f"{what} {value!r} is not a whole number of 0..{highest}")
+    return (int(ends[0]), int(ends[1]), int(source_port), int(destination_port), number,
+            int(zone), version)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise FlowError(f"{text!r} is no address, like 10.0.0.5 or 2001:db8::5") from None
 
 
 def by_host(

@@ -1,4 +1,8 @@
-"""Errors a user meets: each says what is wrong, where, and what to do; none needs a traceback."""
+"""Errors a user meets: each says what is wrong, where, and what to do; none needs a traceback.
+
+One family. Where Python has a word for a kind of misuse, an error is of that kind, too: what was
+given is wrong (ValueError), or it is asked for at the wrong time (RuntimeError).
+"""
 
 
 class FwcoreError(Exception):
@@ -15,8 +19,28 @@ class CaptureError(FwcoreError):
     """A capture cannot be opened: missing, empty, a directory, not a capture."""
 
 
+class FrameError(FwcoreError, ValueError):
+    """Frames, times or lengths handed over from Python are not what they have to be."""
+
+
+class FlowError(FwcoreError, ValueError):
+    """No flow: not two addresses of one IP version, a port, protocol or zone out of range."""
+
+
+class DataError(FwcoreError, ValueError):
+    """The data plane was handed what would break it: a wrong array, record, index or order."""
+
+
 class ConfigFrozen(FwcoreError):
     """A change was refused because conserve mode freezes the configuration."""
+
+
+class EngineBusy(FwcoreError, RuntimeError):
+    """An engine belongs to one caller at a time; another thread, or a callback, is within."""
+
+
+class EngineClosed(FwcoreError, RuntimeError):
+    """The engine was closed, and its table's memory given back."""
 
 
 class MissingExtra(FwcoreError):

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore._fastpath import BLOCK4_DTYPE, GUARD_DTYPE, ROW6_DTYPE
 from fwcore.errors import SettingsError
 from fwcore.policy import Policy, of_family
 from fwcore.words import WITH_PORTS
@@ -29,12 +30,6 @@ from fwcore.words import WITH_PORTS
 ROWS_MAX = 1_000_000              # rows that all policies expand to
 SEGMENT_ROWS_MAX = 1 << 20        # rows of all segments of one table; more are merged
 TABLES = (*WITH_PORTS, -1)        # -1: everything without ports
-BLOCK4 = np.dtype([("source", "<u4", 8), ("source_mask", "<u4", 8),
-                   ("destination", "<u4", 8), ("destination_mask", "<u4", 8)])
-ROW6 = np.dtype([("source", "<u8", 2), ("source_mask", "<u8", 2),
-                 ("destination", "<u8", 2), ("destination_mask", "<u8", 2)])
-GUARD = np.dtype([("policy", "<u4"), ("zone", "<i4"), ("protocol", "<i2"), ("port_low", "<u2"),
-                  ("port_high", "<u2"), ("has_ports", "<u2")])
 
 
 # --- policies -> arrays -------------------------------------------------------------------------
@@ -143,9 +138,9 @@ class Compiled:
     """What ``FastPath.set_policies`` takes.
 
     ``bounds``: eight uint32[s], where port segments begin; ``segments``: eight uint32[s, 2]
-    (first row, rows); ``blocks4``, ``rows6``, ``guards4``, ``guards6``: the bytes of BLOCK4, ROW6
-    and GUARD arrays; ``policy_id`` uint32[m], ``policy_action`` uint8[m], ``policy_inspection``
-    uint8[m].
+    (first row, rows); ``blocks4``: BLOCK4_DTYPE[b] and ``rows6``: ROW6_DTYPE[r], who to whom;
+    ``guards4``: GUARD_DTYPE[8 b] and ``guards6``: GUARD_DTYPE[r], the rest of the same rows;
+    ``policy_id`` uint32[m], ``policy_action`` uint8[m], ``policy_inspection`` uint8[m].
     """
 
     bounds: tuple[np.ndarray, ...]
@@ -184,7 +179,7 @@ def _segments_of(table: Any, rows: np.ndarray) -> tuple[np.ndarray, list[np.ndar
 
 
 def _guards(table: Any, rows: np.ndarray) -> np.ndarray:
-    guards = np.zeros(len(rows), dtype=GUARD)
+    guards = np.zeros(len(rows), dtype=GUARD_DTYPE)
     for name in ("policy", "zone", "protocol", "port_low", "port_high", "has_ports"):
         guards[name] = getattr(table, f"row_{name}")[rows]
     return guards
@@ -192,7 +187,7 @@ def _guards(table: Any, rows: np.ndarray) -> np.ndarray:
 
 def _blocks4(table: Any, rows: np.ndarray) -> np.ndarray:
     """Rows eight by eight; what fills up the last block matches nothing."""
-    blocks = np.zeros(-(-len(rows) // 8), dtype=BLOCK4)
+    blocks = np.zeros(-(-len(rows) // 8), dtype=BLOCK4_DTYPE)
     for name in ("source", "source_mask", "destination", "destination_mask"):
         column = np.zeros(len(blocks) * 8, dtype=np.uint32)
         column[: len(rows)] = getattr(table, f"row_{name}")[rows, 1]
@@ -203,15 +198,10 @@ def _blocks4(table: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def _rows6(table: Any, rows: np.ndarray) -> np.ndarray:
-    packed = np.zeros(len(rows), dtype=ROW6)
+    packed = np.zeros(len(rows), dtype=ROW6_DTYPE)
     for name in ("source", "source_mask", "destination", "destination_mask"):
         packed[name] = getattr(table, f"row_{name}")[rows]
     return packed
-
-
-def _bytes(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """The parts one after another, as bytes; never empty, so that there is an address."""
-    return np.concatenate([*parts, np.zeros(1, dtype=dtype)]).view(np.uint8)
 
 
 def lay_out(table: Any) -> Compiled:
@@ -226,7 +216,7 @@ def lay_out(table: Any) -> Compiled:
             for rows in parts:
                 if family == 4:
                     blocks4.append(_blocks4(table, rows))
-                    guards = np.zeros(len(blocks4[-1]) * 8, dtype=GUARD)
+                    guards = np.zeros(len(blocks4[-1]) * 8, dtype=GUARD_DTYPE)
                     guards[: len(rows)] = _guards(table, rows)
                     guards4.append(guards)
                     pairs.append((first4, len(rows)))
@@ -239,8 +229,8 @@ def lay_out(table: Any) -> Compiled:
             bounds.append(begins)
             segments.append(np.array(pairs, dtype=np.uint32).reshape(-1, 2))
     return Compiled(
-        tuple(bounds), tuple(segments), _bytes(blocks4, BLOCK4), _bytes(rows6, ROW6),
-        _bytes(guards4, GUARD), _bytes(guards6, GUARD),
+        tuple(bounds), tuple(segments), np.concatenate(blocks4), np.concatenate(rows6),
+        np.concatenate(guards4), np.concatenate(guards6),
         np.ascontiguousarray(table.policy_id, dtype=np.uint32),
         np.ascontiguousarray(table.policy_action, dtype=np.uint8),
         np.ascontiguousarray(table.policy_inspection, dtype=np.uint8),

@@ -193,6 +193,6 @@ def test_an_engine_says_who_answers():
     with fwcore.Engine(load("plain")) as engine:
         engine.process(chunk, reply=reply)
         assert reply.tolist() == [0, 1, 0]
-        with pytest.raises(ValueError, match="reply: its length differs"):
+        with pytest.raises(ValueError, match="reply: its length is 2"):
             engine.process(chunk, reply=reply[:2].copy())
     assert len(parse_columns(chunk)) == 3

@@ -23,12 +23,12 @@ TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on
 # A file imports from lower floors only; files on one floor do not know each other. A name with a
 # dot at its end is a subpackage: its own files may know each other.
 FLOORS = (
-    ("_layout", "words", "units"),
+    ("_layout", "words", "units", "errors"),
     ("_parse", "_table", "_wheel", "_pages", "_hosts", "_fragment", "_gate", "_digest", "_scan"),
     ("_session",),
     ("_verdict", "_rows"),
     ("_due",),
-    ("_fastpath", "_capture", "_bare", "_columns", "_demand", "errors"),
+    ("_fastpath", "_capture", "_bare", "_columns", "_demand"),
     ("escape", "interruption", "outfile", "shape"),
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
@@ -67,6 +67,7 @@ OUTSIDE = {
     "matplotlib": {"report."},
     "click": {"cli", "cli."},
     "libc": {".pxd", ".pyx"},
+    "cpython": {"_fastpath"},
 }
 
 
