@@ -3,7 +3,7 @@
 import fake
 import numpy as np
 import pytest
-from frames import ethernet, ip, tcp
+from frames import ethernet, icmp_error, ip, tcp, udp
 
 from fwcore._fastpath import SESSION_DTYPE, EndCause
 from fwcore.capture import Chunk
@@ -150,6 +150,27 @@ def test_runs_of_other_traffic_are_refused():
                            (ledger([1], [F]).table(), ledger([2], [F]).table()))  # fmt: skip
 
 
+@pytest.mark.parametrize("other", [
+    {"seed": 7}, {"zone": "vlan"}, {"tracker": "linux"}, {"tracker": "linux", "seed": 7},
+])
+def test_flows_join_whatever_a_setting_makes_of_their_numbers(other):
+    """A run's own numbers depend on seed, zone and tracker, what Linux does not track has none."""
+    error = icmp_error(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)))
+    frames = [ethernet(packet, vlan=vlan) for vlan in (None, 5) for packet in (
+        ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)),
+        ip("2001:db8::1", "2001:db8::2", 58, bytes([135, 0, 0, 0, 0, 0, 0, 0])),
+        ip("192.0.2.1", "10.0.0.1", 1, error),
+        ip("10.0.0.2", "192.0.2.1", 1, bytes([13, 0, 0, 0, 0, 9, 0, 1])),
+        ip("192.0.2.1", "10.0.0.2", 1, bytes([14, 0, 0, 0, 0, 9, 0, 1])))]
+    chunk = Chunk.from_frames(frames, range(len(frames)))
+    small = {"max_connections": 2, "when_full": "bucket"}
+    made = compare.run([chunk], {"one": load("plain", **small),
+                                 "other": load("plain", **small, **other)}, replay)
+    one, two = made.flows
+    assert one["packets"].tolist() == two["packets"].tolist()
+    assert one["packets"].sum() == len(frames) and one["evicted"].sum() > 0
+
+
 def test_on_a_terminal():
     written = compare.render_text(comparison(), text.Style(unicode=False))
     assert "4 flows" in written and "refused under off, uninspected under pass" in written
@@ -170,7 +191,7 @@ def test_run_replays_once_for_each_setting():
 
     def replay(paths, settings, flows, ended):
         asked.append((paths, settings))
-        flows(np.array([1, 2], np.uint64), np.array([[F, 0], [settings, 0]]), np.array([10, 20]))
+        flows(flood(2), np.array([1, 2], np.uint64), np.array([[F, 0], [settings, 0]]), 0)
         data = nothing_taken()
         if settings == D:
             ended(taken)

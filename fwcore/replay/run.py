@@ -29,7 +29,7 @@ from fwcore.settings import Settings, load
 
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 
-Flows = Callable[[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]], None]
+Flows = Callable[[Chunk, NDArray[np.uint64], NDArray[np.uint8], int], None]
 Ended = Callable[[NDArray[Any]], None]
 Progress = Callable[[int, int, int], Any]
 Item = TypeVar("Item")
@@ -65,7 +65,7 @@ def replay(
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
     ``limit``: packets in all. ``write``: what was forwarded, as pcap. ``verdicts``: a row a packet,
     ``sessions``: a row a session that ever lived; CSV, or Parquet by ending. ``state``: the state
-    file. ``flows(flow uint64[n], outcome uint8[n, 2], length uint32[n])`` is called a chunk.
+    file. ``flows(chunk, flow uint64[n], outcome uint8[n, 2], shift)`` is called a chunk.
     ``ended(SESSION_DTYPE[n])`` is called with the sessions that ended: all of them with
     ``sessions``, else those evicted, taken by tension or killed; never is one left out.
     ``progress(packets, done, total)`` is called a chunk; true stops. ``interruption``: signals,
@@ -181,7 +181,7 @@ class _Run:
         self.packets += len(chunk)
         self.hits.add(chunk, outcome[:, 0], reply, self.engine.fastpath.shift)
         if self.flows is not None and flow is not None:
-            self.flows(flow, outcome, chunk.length)
+            self.flows(chunk, flow, outcome, self.engine.fastpath.shift)
         self.sinks.take(chunk, outcome, flow, self.packets - len(chunk) + 1)
         self._take_ended()
         if self.sinks.pipe_closed:       # whom packets were written for has gone

@@ -1,10 +1,11 @@
 """The same traffic under several settings, joined flow by flow.
 
 A *flow* is a 5-tuple of the capture, whether or not a session was ever made for it: a refused flow
-has packets and verdicts too. Each run gives, for every packet, its flow's number, its verdict and
-its reason, and for every session taken its flow's number; both runs see the same packets, so flows
-are joined by number. Sessions taken come from the log, which forgets none: no figure rests on the
-ring of victims.
+has packets and verdicts too. Its number comes from the frames alone, since a run's own depends on
+its settings (seed, zone, tracker); all runs see the same packets, so flows are joined by it. Each
+run gives, for every packet, its own number, verdict and reason, and for every session taken its
+own number. Sessions taken come from the log, which forgets none: no figure rests on the ring of
+victims.
 
     lived        every packet passed, inspected where its policy asks for it
     uninspected  every packet passed, some without an inspection that its policy asks for
@@ -25,6 +26,8 @@ from typing import Any
 import numpy as np
 
 from fwcore import units
+from fwcore._columns import parse_columns
+from fwcore.capture import Chunk
 from fwcore.errors import FwcoreError, LawBroken
 from fwcore.hits import TAKEN
 from fwcore.report import facts, text
@@ -43,29 +46,54 @@ FLOW_DTYPE = np.dtype([("flow", "u8"), ("first_packet", "u8"), *((name, "i8") fo
 
 
 class FlowLedger:
-    """Sums per flow, from one run: the replay's `flows`, and with `take` its `ended`."""
+    """Sums per flow, from one run: its packets, and with `take` its sessions that ended."""
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
+        self._names: list[np.ndarray] = []      # the run's own number, the capture's: uint64[n, 2]
         self.seen = 0
 
-    def __call__(self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray) -> None:
-        """One chunk: flow uint64[n] (0: none), outcome uint8[n, 2] (verdict, reason), length[n]."""
+    def packets(self, chunk: Chunk, own: np.ndarray, outcome: np.ndarray, shift: int) -> None:
+        """The replay's `flows`: the chunk's frames say which flow each packet is of."""
+        self(parse_columns(chunk, shift=shift)["flow"], outcome, chunk.length, own)
+
+    def __call__(
+        self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray,
+        own: np.ndarray | None = None,
+    ) -> None:
+        """One chunk: flow uint64[n] (0: none), outcome uint8[n, 2] (verdict, reason), length[n];
+        own uint64[n]: the run's numbers for them."""
         flow = np.asarray(flow, dtype=np.uint64)
-        if not len(flow) == len(outcome) == len(length):
+        own = flow if own is None else np.asarray(own, dtype=np.uint64)
+        if not len(flow) == len(own) == len(outcome) == len(length):
             raise ValueError("flow, outcome and length must have one row a packet")
         part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), self.seen)
         self.seen += len(flow)
+        both = np.flatnonzero((flow != 0) & (own != 0))
+        self._names.append(np.column_stack([own[both], flow[both]]))
+        if len(self._names) >= MERGE_EVERY:
+            self._names = [self._named()]
         self._add(part)
 
     def take(self, ended: np.ndarray) -> None:
-        """Sessions that ended (SESSION_DTYPE[n]); those taken count for their flow."""
-        flow, count = np.unique(
+        """Sessions that ended (SESSION_DTYPE[n]); those taken count for their flow: that of the
+        first packet with the session's number."""
+        own, count = np.unique(
             ended["flow"][np.isin(ended["cause"], TAKEN)], return_counts=True)
-        part = np.zeros(len(flow), dtype=FLOW_DTYPE)
-        part["flow"], part["evicted"] = flow, count
+        self._names = [self._named()]
+        names = self._names[0]
+        at = np.searchsorted(names[:, 0], own)
+        if len(own) and (at.max() >= len(names) or (names[at, 0] != own).any()):
+            raise RuntimeError("a session was taken of a flow that has no packet")
+        part = np.zeros(len(own), dtype=FLOW_DTYPE)
+        part["flow"], part["evicted"] = names[at, 1], count
         part["first_packet"] = np.iinfo(np.uint64).max      # it is known from the packets
         self._add(part)
+
+    def _named(self) -> np.ndarray:
+        """Each number of the run once, ascending, with the flow that came first under it."""
+        rows = np.concatenate([np.zeros((0, 2), np.uint64), *self._names])
+        return rows[np.unique(rows[:, 0], return_index=True)[1]]
 
     def _add(self, part: np.ndarray) -> None:
         self._parts.append(part)
@@ -388,6 +416,6 @@ def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: 
     flows: list[np.ndarray] = []
     for settings in named.values():
         ledger = FlowLedger()
-        results.append(replay(paths, settings, flows=ledger, ended=ledger.take, **options))
+        results.append(replay(paths, settings, flows=ledger.packets, ended=ledger.take, **options))
         flows.append(ledger.table())
     return Comparison(tuple(named), tuple(results), tuple(flows))
