@@ -26,33 +26,36 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from fwcore._clock cimport clock_disarm, clock_set, clock_settle
 from fwcore._digest cimport digest_add, digest_begin, digest_end
-from fwcore._due cimport due_moments, due_update, leak_arm, sample_take
+from fwcore._due cimport due_moments, due_update
 from fwcore._hosts cimport host_find, host_slot, hosts_top
 from fwcore._layout cimport (
-    CLASS_COUNT, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT, END_NAMES,
-    EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES, GAUGE_COUNT,
-    GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NIL, OBJECT_COUNT,
-    OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_COUNT,
-    PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT,
-    REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN, SESSION_PROXIED, STATE_COUNT, STATE_NAMES,
-    STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST, TCP_STEP,
-    TIMEOUT_COUNT, TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES,
-    WAY_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
-    block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket,
-    fw_ctz32, fw_exchange, fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, gate_t,
-    guard_t, host_row_t, host_t, leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t,
+    CLASS_COUNT, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DECODE_IPV4, DECODE_IPV6,
+    DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE,
+    GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT,
+    MIDSTREAM_NAMES, NEVER, NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE,
+    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT,
+    POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN,
+    SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET,
+    STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES,
+    TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES, WAY_COUNT, WHEEL_LEVELS,
+    WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t, config_t,
+    counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32,
+    fw_exchange, fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, gate_t, guard_t,
+    host_row_t, host_t, leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t,
     segment_t, session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore._parse cimport key_hash, parse_frame, parser_begin, parser_t
 from fwcore._rows cimport rows_created, rows_records, rows_sessions
+from fwcore._script cimport script_begin
 from fwcore._session cimport (
     object_pages, session_arm, session_end, session_hash, session_prefetch_end, session_row,
 )
 from fwcore._table cimport table_find, table_tagged
+from fwcore._timeline cimport timeline_begin, timeline_take
 from fwcore._verdict cimport ips_arm, ips_drain, verdict_packet
-from fwcore._wheel cimport wheel_disarm
 from fwcore.errors import DataError, EngineBusy, EngineClosed, FrameError
 
 cdef extern from "_signals.h" nogil:
@@ -70,7 +73,7 @@ cdef enum:
     LOG_SLACK_ROWS = 4096          # ended sessions after which the log wants to be collected
     BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
     RECOUNTS = 1 << 16             # an entry an outcome, whatever stands there
-    RUN_MAX = 1 << 18              # packets between two looks at Python's signals
+    BREATH = 1 << 19               # packets, sessions ended, buckets scanned between two looks
     NAMED = 128                    # within end_sessions: a record's flag, named already
 
 Verdict = _enum("Verdict", VERDICT_NAMES, VERDICT_COUNT)
@@ -329,17 +332,17 @@ cdef inline int packet_finish(
     """Pass three: one packet, whole. STOP_TIME: it is yet to be judged; any other: it was."""
     cdef int64_t time_ns = chunk.time_ns[i]
     cdef uint32_t outcome
-    cdef int late = time_ns < fw.now_ns
+    cdef int late = time_ns < fw.clock.now_ns
     cdef int stop
     if fw_unlikely(late):
-        time_ns = fw.now_ns
-    if fw_unlikely(time_ns >= fw.deadline_ns):
+        time_ns = fw.clock.now_ns
+    if fw_unlikely(time_ns >= fw.clock.deadline_ns):
         stop = due_moments(fw, time_ns)
         if stop:
             return stop
     if fw_unlikely(late):
         fw.counters.time_reversed += 1
-    fw.now_ns = time_ns
+    fw.clock.now_ns = time_ns
     outcome = verdict_packet(fw, p, chunk.length[i])
     chunk.outcome[i] = <uint16_t>outcome
     if chunk.reply != NULL:
@@ -386,10 +389,10 @@ cdef inline void block_finish(
 
 
 cdef uint64_t loop(
-    fw_t *fw, const parser_t *parser, const chunk_t *loaded, uint64_t position, uint64_t end,
-    uint32_t group, uint64_t *recount, int *stop,
+    fw_t *fw, const parser_t *parser, const chunk_t *loaded, uint64_t position, uint32_t group,
+    uint64_t *recount, int *stop,
 ) noexcept nogil:
-    """Judges packets from position to end, by groups; where it came to, and why it stopped.
+    """Judges packets from position on, group by group; where it came to, and why it stopped.
 
     While a group's records are on their way, the next group is parsed; after a stop it is parsed
     once more, for nothing is kept from one call to the next.
@@ -399,10 +402,8 @@ cdef uint64_t loop(
     cdef packet_t *after = groups[1]
     cdef chunk_t chunk = loaded[0]  # a copy stays in registers: no store through fw can change it
     cdef uint64_t done = position, before = fw.counters.packets + 1 - position
-    cdef uint32_t count, more, i
+    cdef uint32_t count = group_size(&chunk, position, group), more, i
     cdef int why = STOP_NONE
-    chunk.count = end
-    count = group_size(&chunk, position, group)
     group_parse(fw, parser, &chunk, position, count, packets)
     group_fetch(fw, packets, count)
     while count and why == STOP_NONE:
@@ -420,6 +421,9 @@ cdef uint64_t loop(
                 position += 0 if why & STOP_TIME else 1  # the packet itself is yet to be judged
                 break
             position += 1
+        fw.breath -= count
+        if fw_unlikely(fw.breath <= 0) and why == STOP_NONE:
+            why = STOP_BREATH
         group_fetch(fw, after, more)
         packets, after = after, packets
         count = more
@@ -471,12 +475,12 @@ cdef void fastpath_chain(fw_t *fw) noexcept nogil:
     for i in range(<uint64_t>fw.fragment_mask + 1):
         fw.fragment_heads[i] = NIL
     for i in range(WHEEL_LEVELS * WHEEL_SLOTS):
-        fw.wheel.head[i] = NIL
+        fw.clock.head[i] = NIL
     fw.pages.owner[OWNER_BASE] = fw.config.base_pages
     fw.pages.owner[OWNER_SESSIONS] = fw.config.preallocated_pages
     fw.pages.free = (fw.config.total_pages - fw.config.base_pages
                      - fw.config.preallocated_pages)
-    fw.deadline_ns = fw.collect_ns = NEVER
+    clock_set(fw, DUE_COLLECT, NEVER)
     for i in range(GAUGE_COUNT):
         fw.gate.low[i] = -1
         fw.gate.high[i] = NEVER
@@ -818,6 +822,7 @@ cdef class FastPath:
     cdef dict plan
     cdef readonly uint64_t position
     cdef readonly int stopped   # STOPPED_* that no `apply` has answered yet
+    cdef public int64_t breath  # work between two looks at Python's signals, see BREATH
     cdef uint32_t group
     cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
     cdef bint begun
@@ -829,8 +834,12 @@ cdef class FastPath:
             raise DataError(f"group: {group} is not in 1..{GROUP_MAX}")
         self.use = Use()
         self.group = group
+        self.breath = BREATH
         memset(&self.fw, 0, sizeof(fw_t))
         memset(self.recount, 0, sizeof(self.recount))
+        for what in range(DUE_COUNT):
+            clock_set(&self.fw, what, NEVER)
+        clock_settle(&self.fw)
         self._script(steps, leaks)
         self._take_in(table)
         digest_begin(&self.fw.packet_digest)
@@ -865,7 +874,7 @@ cdef class FastPath:
         config_read(config, &new)
         with self.use:
             if self.begun:
-                ips_drain(&self.fw, self.fw.now_ns)  # at the rate that held until now
+                ips_drain(&self.fw, self.fw.clock.now_ns)  # at the rate that held until now
             rearm = memcmp(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns)) != 0
             memcpy(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns))
             old.midstream = new.midstream
@@ -889,7 +898,7 @@ cdef class FastPath:
                 return
             if rearm:
                 for number in self._live_records():
-                    wheel_disarm(&self.fw, number)
+                    clock_disarm(&self.fw, number)
                     session_arm(&self.fw, number)
             if self.fw.ips_full:
                 ips_arm(&self.fw)
@@ -965,7 +974,7 @@ cdef class FastPath:
 
     @property
     def now_ns(self):
-        return self.fw.now_ns
+        return self.fw.clock.now_ns
 
     @property
     def shift(self):
@@ -992,14 +1001,9 @@ cdef class FastPath:
             if self.begun:
                 raise DataError("begin: this FastPath has begun already")
             self.begun = True
-            fw.start_ns = fw.now_ns = fw.ips_ns = start_ns
-            for i in range(fw.config.steps):
-                fw.steps[i].time_ns += start_ns
-            for i in range(fw.config.leaks):
-                fw.leaks[i].anchor_ns += start_ns
-                leak_arm(&fw.leaks[i])
-            fw.sample_step_ns = fw.config.timeline_ns
-            fw.sample_ns = start_ns
+            fw.clock.start_ns = fw.clock.now_ns = fw.ips_ns = start_ns
+            script_begin(fw, start_ns)
+            timeline_begin(fw)
             pages_note_peaks(fw)
             due_update(fw)
 
@@ -1070,24 +1074,61 @@ cdef class FastPath:
         """Judges packets of the loaded chunk until its end (0) or a stop (STOPPED_*).
 
         After a stop by time the packet at ``position`` has not been judged; after one by packet
-        the one before it has. Call again to go on. An exception of a signal's handler leaves the
-        position behind the last packet judged, too; then, or to go on later, call again.
+        the one before it has. Call again to go on. Every `breath` the signals are looked at, within
+        a long expiry as well: an exception of a handler leaves the position behind the last packet
+        judged, too, and everything whole; then, or to go on later, call again.
         """
         cdef int stop = 0
-        cdef uint64_t end
         with self.use:
             if self.chunk.count and not self.begun:
                 raise DataError("run: call begin first")
             if self.fw.log_fill >= self.fw.log_room:
                 raise DataError("run: the log is full; collect it first")
             while stop == 0 and self.position < self.chunk.count:
-                end = min(self.chunk.count, self.position + RUN_MAX)
+                self.fw.breath = self.breath
                 with nogil:
                     self.position = loop(
-                        &self.fw, &self.parser, &self.chunk, self.position, end, self.group,
+                        &self.fw, &self.parser, &self.chunk, self.position, self.group,
                         self.recount, &stop)
-                self.stopped = stop & ~STOP_LOG
-                PyErr_CheckSignals()
+                stop = self._look_around(stop)
+        return stop
+
+    cdef int _look_around(self, int stop) except -1:
+        """Keeps a stop for who has to answer it, then lets signals have their say; a breath is
+        no stop."""
+        if stop & STOP_BREATH:
+            stop = 0
+        self.stopped = stop & ~STOP_LOG
+        PyErr_CheckSignals()
+        return stop
+
+    def advance(self, time_ns):
+        """Lets capture time pass without a packet: what is due up to ``time_ns`` happens.
+
+        Stops as ``run`` does; 0 when the clock stands at ``time_ns`` (or later already). The
+        packet number of what happens is that of the last packet. Raises DataError before
+        ``begin``, and for a time outside 0..2**62.
+        """
+        cdef fw_t *fw = &self.fw
+        cdef int64_t until_ns
+        cdef int found = STOP_BREATH, stop = 0
+        time_ns = _index(time_ns)
+        if not 0 <= time_ns <= LATEST_NS:
+            raise DataError(f"advance: {time_ns} is not in 0..2**62 ns")
+        until_ns = time_ns
+        with self.use:
+            if not self.begun:
+                raise DataError("advance: call begin first")
+            if fw.log_fill >= fw.log_room:
+                raise DataError("advance: the log is full; collect it first")
+            fw.packet = fw.counters.packets
+            while found & STOP_BREATH:
+                fw.breath = self.breath
+                with nogil:
+                    found = due_moments(fw, until_ns)
+                stop = self._look_around(found)
+            if stop == 0 and until_ns > fw.clock.now_ns:
+                fw.clock.now_ns = until_ns
         return stop
 
     def apply(self, row):
@@ -1125,7 +1166,7 @@ cdef class FastPath:
         with self.use:
             return (pages_used(&fw.pages), fw.pages.free, fw.pages.owner[OWNER_SHM],
                     fw.proxy_sessions, fw.live, fw.ips_full, fw.pages.owner[OWNER_CACHE],
-                    fw.now_ns, fw.packet)
+                    fw.clock.now_ns, fw.packet)
 
     def owners(self):
         """(base, sessions, shm, cache) pages."""
@@ -1237,7 +1278,7 @@ cdef class FastPath:
     def sample(self):
         """Adds a row to the timeline, as of now."""
         with self.use:
-            sample_take(&self.fw)
+            timeline_take(&self.fw)
 
     # --- policies ---
 

@@ -36,7 +36,7 @@ cdef inline uint32_t fragment_lookup(const fw_t *fw, const packet_t *p) noexcept
 cdef inline uint32_t fragment_find(const fw_t *fw, const packet_t *p) noexcept nogil:
     """The entry that a later fragment follows, or NIL."""
     cdef uint32_t entry = fragment_lookup(fw, p)
-    if entry == NIL or fw.now_ns - fw.fragments[entry].inserted_ns >= FRAGMENT_LIFE_NS:
+    if entry == NIL or fw.clock.now_ns - fw.fragments[entry].inserted_ns >= FRAGMENT_LIFE_NS:
         return NIL
     return entry
 
@@ -67,7 +67,7 @@ cdef inline void fragment_make_room(fw_t *fw, const packet_t *p) noexcept nogil:
         fragment_remove(fw, entry)
     while fw.fragment_oldest != NIL:  # each entry is dropped once
         entry = fw.fragment_oldest
-        if fw.now_ns - fw.fragments[entry].inserted_ns < FRAGMENT_LIFE_NS:
+        if fw.clock.now_ns - fw.fragments[entry].inserted_ns < FRAGMENT_LIFE_NS:
             break
         fragment_remove(fw, entry)
     if fw.fragment_free == NIL:
@@ -98,7 +98,7 @@ cdef inline void fragment_store(
     e.verdict = verdict
     e.reason = reason
     e.direction = fw.direction
-    e.inserted_ns = fw.now_ns
+    e.inserted_ns = fw.clock.now_ns
     e.chain = fw.fragment_heads[slot]
     fw.fragment_heads[slot] = entry
     e.older = fw.fragment_newest

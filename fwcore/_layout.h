@@ -307,6 +307,7 @@ enum {
     STOP_TIME = 2,               /* ... with something due before it; it is yet to be judged */
     STOP_TICK = 4,               /* with STOP_TIME: a round of idledrop is due */
     STOP_LOG = 8,                /* the session log wants to be collected */
+    STOP_BREATH = 16,            /* much was done: look whether to go on; changes nothing */
 };
 #define COLLECTOR_NS 60000000000LL      /* Linux GC_SCAN_INTERVAL_MAX, 60 s [R] */
 #define UDP_STREAM_NS 2000000000LL      /* Linux: UDP is a stream later than this [R] */
@@ -610,12 +611,24 @@ typedef struct {
     uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need;
 } counters_t;
 
-/* The wheel: lists of sessions by the tick at which to look at them again. */
+/* What falls due beside the sessions' timers, in no order; the sample comes last, for it looks at
+ * when the others will. */
+enum { DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND, DUE_SAMPLE,
+       DUE_COUNT };
+
+/* Now, the next time of everything that falls due, and the wheel: lists of sessions by the tick at
+ * which to look at them again. */
 typedef struct {
-    uint64_t now;                            /* the last tick gone through */
+    int64_t now_ns;                          /* the latest time seen */
+    int64_t deadline_ns;                     /* no later than any of due_ns */
+    int64_t start_ns;                        /* the first packet's: tick 0 */
+    int64_t due_ns[DUE_COUNT];               /* NEVER: not due */
+    uint64_t unfinished;                     /* 1: the moment of now_ns is within its expiry */
+    int64_t tick_end_ns;                     /* `tick` is the present one before this */
+    uint64_t tick;                           /* the last tick gone through */
     uint64_t map[WHEEL_LEVELS];              /* bit a slot: not empty */
     uint32_t head[WHEEL_LEVELS * WHEEL_SLOTS];
-} wheel_t;
+} fw_clock_t;
 
 /* Compiled policies; arrays of rows in order (see policy.py), owned by the FastPath. */
 typedef struct {
@@ -653,11 +666,10 @@ typedef struct {
     config_t config;
     gate_t gate;
     pages_t pages;
-    int64_t now_ns, start_ns;
-    int64_t wheel_until_ns;          /* wheel.now is the present tick before this */
-    int64_t deadline_ns;             /* the next moment at which something may be due */
-    int64_t collect_ns;              /* tracker linux: the collector's next pass, or NEVER */
+    fw_clock_t clock;
+    int64_t breath;                  /* work that may be done before a look around */
     int64_t round_ns;                /* a round of idledrop ends nothing before this */
+    uint64_t round_due;              /* 1: one is part of the present moment */
     uint64_t packet;                 /* number of the packet being judged */
     uint64_t live, half_open, proxy_sessions;
     uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
@@ -680,18 +692,17 @@ typedef struct {
     uint32_t host_mask, fragment_mask, reborn_mask, graves_mask;
     uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
     uint32_t fragment_oldest, fragment_newest, fragment_free;
-    wheel_t wheel;
     policies_t policies;
     step_t *steps;
     leak_t *leaks;
     uint32_t next_step, pad;         /* of the script */
     uint64_t ips_level;              /* bytes in the buffer, as of ips_ns */
     uint64_t ips_carry;              /* bit-nanoseconds not yet a byte */
-    int64_t ips_ns, ips_due_ns;
+    int64_t ips_ns;
     uint64_t ips_full;
     sample_t *samples;
     uint64_t samples_fill, samples_room;
-    int64_t sample_ns, sample_step_ns;
+    int64_t sample_step_ns;
     counters_t counters;
     digest_t packet_digest, victim_digest;
 } fw_t;

@@ -37,7 +37,9 @@ cdef extern from "_layout.h" nogil:
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
         FORCED_MAX
         PAGE_BYTES, EARLY_DROP_BUCKETS, POLICY_TABLES
-        STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG
+        STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH
+        DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND, DUE_SAMPLE
+        DUE_COUNT
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
         SESSION_ANSWERED, SESSION_LEARNS
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
@@ -218,8 +220,12 @@ cdef extern from "_layout.h" nogil:
         uint64_t grace_unsure
         uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need
 
-    ctypedef struct wheel_t:
-        uint64_t now
+    ctypedef struct fw_clock_t:
+        int64_t now_ns, deadline_ns, start_ns
+        int64_t due_ns[8]
+        uint64_t unfinished
+        int64_t tick_end_ns
+        uint64_t tick
         uint64_t map[8]
         uint32_t head[512]
 
@@ -264,7 +270,9 @@ cdef extern from "_layout.h" nogil:
         config_t config
         gate_t gate
         pages_t pages
-        int64_t now_ns, start_ns, wheel_until_ns, deadline_ns, collect_ns, round_ns
+        fw_clock_t clock
+        int64_t breath, round_ns
+        uint64_t round_due
         uint64_t packet, live, half_open, proxy_sessions
         uint32_t dirty, shift, direction
         line_t *lines
@@ -282,17 +290,16 @@ cdef extern from "_layout.h" nogil:
         uint32_t free_line, free_record, free_host, hosts_high, oldest, newest
         uint32_t host_mask, fragment_mask, reborn_mask, graves_mask, graves_blind
         uint32_t fragment_oldest, fragment_newest, fragment_free
-        wheel_t wheel
         policies_t policies
         step_t *steps
         leak_t *leaks
         uint32_t next_step
         uint64_t ips_level, ips_carry
-        int64_t ips_ns, ips_due_ns
+        int64_t ips_ns
         uint64_t ips_full
         sample_t *samples
         uint64_t samples_fill, samples_room
-        int64_t sample_ns, sample_step_ns
+        int64_t sample_step_ns
         counters_t counters
         digest_t packet_digest, victim_digest
 

@@ -1,7 +1,7 @@
 # Where a session is born and where it ends, and who pays for its pages.
 #
 # Overview: session_begin and session_end are the only places where a record comes into use and
-# goes out of it; both keep index, wheel, hosts, order of creation, pages and counters in step.
+# goes out of it; both keep index, timers, hosts, order of creation, pages and counters in step.
 # request_pages is the only way to more memory: free pages, then cache, then one tension pass.
 #
 # Laws: created = live + every cause of ending; a victim is written down before its record is free;
@@ -10,24 +10,26 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from fwcore._clock cimport (
+    clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_from,
+)
 from fwcore._digest cimport digest_add
 from fwcore._hosts cimport host_enter, host_leave, host_slot
 from fwcore._layout cimport (
-    COLLECTOR_NS, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED, END_KILLED, END_TENSION,
-    FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_GRACE, NEVER, NIL, OBJECT_NONE,
-    OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE, PROTECTED_BIT, RECORD_MASK,
-    SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED,
-    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK, STATE_TIME_WAIT, TRACKER_LINUX,
-    WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE, WHEN_FULL_REPLACE_OLDEST, fw_bucket,
-    fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t, fw_timer_t, line_t, packet_t, record_t,
-    session_row_t,
+    COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED,
+    END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_GRACE,
+    NEVER, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE,
+    PROTECTED_BIT, RECORD_MASK, SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL,
+    SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
+    STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
+    WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t,
+    fw_timer_t, line_t, packet_t, record_t, session_row_t,
 )
 from fwcore._pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take,
 )
 from fwcore._parse cimport key_hash
 from fwcore._table cimport table_link, table_oldest, table_oldest_free, table_unlink
-from fwcore._wheel cimport wheel_arm, wheel_disarm, wheel_next
 
 
 cdef inline void session_key(const record_t *r, fw_key_t *key) noexcept nogil:
@@ -80,7 +82,7 @@ cdef inline void session_row(
     row.flow = hash_
     row.created_ns = r.created_ns
     row.last_seen_ns = r.last_seen_ns
-    row.ended_ns = fw.now_ns if cause != 255 else 0
+    row.ended_ns = fw.clock.now_ns if cause != 255 else 0
     row.created_packet = r.created_packet
     row.ended_packet = fw.packet if cause != 255 else 0
     row.bytes[0] = r.bytes[0]
@@ -93,39 +95,25 @@ cdef inline void session_row(
 
 cdef inline uint64_t session_due_tick(const fw_t *fw, const record_t *r) noexcept nogil:
     """The first tick that begins at or after last_seen + timeout."""
-    cdef uint64_t age = <uint64_t>(
-        r.last_seen_ns + fw.config.timeout_ns[r.timeout] - fw.start_ns)
-    return (age + <uint64_t>fw.config.sweep_ns - 1) // <uint64_t>fw.config.sweep_ns
+    return clock_tick_from(fw, r.last_seen_ns + fw.config.timeout_ns[r.timeout])
 
 
 cdef inline void session_arm(fw_t *fw, uint32_t record) noexcept nogil:
-    """Into the wheel, for the next tick at the earliest (a timeout may have been made shorter);
-    the deadline comes nearer when this is now the next thing due.
-
-    The wheel first comes up to the present tick: nothing stands in it that was due by then, and a
-    slot reckoned from a tick long past could lie in the past itself.
-    """
-    cdef uint64_t tick = session_due_tick(fw, &fw.records[record])
-    cdef int64_t due
-    if fw.now_ns >= fw.wheel_until_ns:
-        fw.wheel.now = <uint64_t>(fw.now_ns - fw.start_ns) // <uint64_t>fw.config.sweep_ns
-        fw.wheel_until_ns = fw.start_ns + <int64_t>(fw.wheel.now + 1) * fw.config.sweep_ns
-    wheel_arm(fw, record, tick if tick > fw.wheel.now else fw.wheel.now + 1)
-    due = fw.start_ns + <int64_t>wheel_next(&fw.wheel) * fw.config.sweep_ns
-    if due < fw.deadline_ns:
-        fw.deadline_ns = due
+    """Sets the session's timer; the deadline comes nearer when this is now the next thing due."""
+    clock_catch_up(fw)
+    clock_arm(fw, record, session_due_tick(fw, &fw.records[record]))
+    clock_expiry_set(fw)
 
 
 cdef inline void session_awaited(fw_t *fw, const record_t *r) noexcept nogil:
     """Rounds of idledrop, and who is owed pages, wait for sessions: for this one from now on.
 
-    => session_arm brought the wheel up to the present tick.
+    => session_arm made `tick` the present one.
     """
-    cdef int64_t idle_ns = fw.now_ns + fw.config.idledrop_idle_ns
+    cdef int64_t idle_ns = fw.clock.now_ns + fw.config.idledrop_idle_ns
     if fw.gate.idledrop and not r.flags & SESSION_LOCAL and idle_ns < fw.round_ns:
         fw.round_ns = idle_ns
-    if fw.wheel_until_ns < fw.deadline_ns:
-        fw.deadline_ns = fw.wheel_until_ns
+    clock_set(fw, DUE_OWED, fw.clock.tick_end_ns)  # what of it is due, due_update finds out
 
 
 cdef inline void session_set_timeout(fw_t *fw, uint32_t record, uint8_t timeout) noexcept nogil:
@@ -134,12 +122,12 @@ cdef inline void session_set_timeout(fw_t *fw, uint32_t record, uint8_t timeout)
     cdef int shorter = fw.config.timeout_ns[timeout] < fw.config.timeout_ns[r.timeout]
     r.timeout = timeout
     if shorter:
-        wheel_disarm(fw, record)
+        clock_disarm(fw, record)
         session_arm(fw, record)
 
 
 cdef inline int session_past(const fw_t *fw, const record_t *r) noexcept nogil:
-    return r.last_seen_ns + fw.config.timeout_ns[r.timeout] <= fw.now_ns
+    return r.last_seen_ns + fw.config.timeout_ns[r.timeout] <= fw.clock.now_ns
 
 
 cdef inline int session_timeout_cause(const record_t *r) noexcept nogil:
@@ -253,7 +241,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
     if r.flags & SESSION_HALF_OPEN:
         fw.half_open -= 1
     table_unlink(fw, fw_bucket(hash_, fw.config.buckets), record)
-    wheel_disarm(fw, record)
+    clock_disarm(fw, record)
     host_leave(fw, r.host)
     if fw.config.when_full == WHEN_FULL_REPLACE_OLDEST:
         age_unlink(fw, r)
@@ -315,6 +303,7 @@ cdef inline uint64_t tension_pass(fw_t *fw, uint32_t pinned, int full_table) noe
         if record != NIL:
             session_end(fw, record, END_TENSION)
             deleted += 1
+    fw.breath -= fw.config.buckets
     fw.counters.passes += 1
     fw.counters.passes_for[full_table] += 1
     fw.counters.deleted[full_table] += deleted
@@ -426,14 +415,15 @@ cdef inline uint64_t evict_not_assured(
 
 cdef inline int64_t collector_next(const fw_t *fw) noexcept nogil:
     """Passes stand at whole minutes after the first packet [D]."""
-    return fw.start_ns + ((fw.now_ns - fw.start_ns) // COLLECTOR_NS + 1) * COLLECTOR_NS
+    cdef int64_t passes = (fw.clock.now_ns - fw.clock.start_ns) // COLLECTOR_NS
+    return fw.clock.start_ns + (passes + 1) * COLLECTOR_NS
 
 
 cdef inline void evict_collect(fw_t *fw) noexcept nogil:
     """Linux gc_worker after a refusal: from bucket 0, until 95 % of the table stand."""
     cdef uint64_t enough = fw.config.max_connections // 100 * 95
     cdef uint64_t bucket
-    fw.collect_ns = NEVER
+    clock_set(fw, DUE_COLLECT, NEVER)
     if enough == 0:
         return
     for bucket in range(fw.config.buckets):
@@ -449,10 +439,8 @@ cdef inline int evict_early_drop(fw_t *fw, uint32_t bucket) noexcept nogil:
             break
         if evict_not_assured(fw, <uint32_t>((bucket + step) % fw.config.buckets), 0, 0):
             return 1
-    if fw.config.tracker == TRACKER_LINUX and fw.collect_ns == NEVER:
-        fw.collect_ns = collector_next(fw)
-        if fw.collect_ns < fw.deadline_ns:
-            fw.deadline_ns = fw.collect_ns
+    if fw.config.tracker == TRACKER_LINUX and fw.clock.due_ns[DUE_COLLECT] == NEVER:
+        clock_set(fw, DUE_COLLECT, collector_next(fw))
     return 0
 
 
@@ -507,7 +495,7 @@ cdef inline uint32_t session_begin(
     r.a_hi = p.key.a_hi
     r.b_hi = p.key.b_hi
     r.flags = entry_flags
-    r.created_ns = r.last_seen_ns = fw.now_ns
+    r.created_ns = r.last_seen_ns = fw.clock.now_ns
     r.created_packet = fw.packet
     if entry_flags & SESSION_FROM_B:
         r.host = host_enter(fw, r.b_lo, r.b_hi, META_FAMILY(r.meta))

@@ -9,18 +9,19 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fwcore._clock cimport clock_set
 from fwcore._fragment cimport fragment_find, fragment_store
 from fwcore._gate cimport ask_t, policy_match
 from fwcore._hosts cimport host_find
 from fwcore._layout cimport (
-    CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, END_CLASH, END_CLOSED, END_KILLED, EXPOSURE_IPS,
-    EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, FW_ASSERT, GATE_BYPASS, GATE_DROP,
-    KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED,
-    KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_ALLOW,
-    MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED,
-    OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT,
-    POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED, REASON_FRAGMENT,
-    REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT,
+    CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, DUE_IPS, END_CLASH, END_CLOSED, END_KILLED,
+    EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, FW_ASSERT, GATE_BYPASS,
+    GATE_DROP, KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE,
+    KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE,
+    MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE,
+    OBJECT_PASSED, OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE,
+    PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED,
+    REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT,
     REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW, REASON_NON_IP,
     REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL, REASON_TCP_INVALID,
     REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED,
@@ -162,16 +163,14 @@ cdef inline void ips_arm(fw_t *fw) noexcept nogil:
     cdef int64_t wait = 0
     if fw.ips_level > half and fw.config.ips_throughput_bps:
         wait = fw_drained_ns(fw.ips_level - half, fw.config.ips_throughput_bps, fw.ips_carry)
-    fw.ips_due_ns = fw.ips_ns + wait if wait < NEVER - fw.ips_ns else NEVER
-    if fw.ips_due_ns < fw.deadline_ns:
-        fw.deadline_ns = fw.ips_due_ns
+    clock_set(fw, DUE_IPS, fw.ips_ns + wait if wait < NEVER - fw.ips_ns else NEVER)
 
 
 cdef inline void ips_fill(fw_t *fw, uint32_t payload) noexcept nogil:
     """Payload of a flow session waits for the IPS engine."""
     if fw.config.ips_throughput_bps == 0:
         return
-    ips_drain(fw, fw.now_ns)
+    ips_drain(fw, fw.clock.now_ns)
     fw.counters.ips_filled_bytes += payload
     fw.ips_level += payload
     if fw.ips_level > fw.config.ips_socket_bytes:
@@ -263,7 +262,7 @@ cdef inline int session_learn(
     if place != PLACE_NONE:
         timeout = learn_tcp(r, before, place)
     elif META_PROTOCOL(r.meta) == 17:
-        if answered and fw.now_ns - r.created_ns > UDP_STREAM_NS:
+        if answered and fw.clock.now_ns - r.created_ns > UDP_STREAM_NS:
             session_assure(r)
             timeout = TIMEOUT_UDP_STREAM
     elif answered:
@@ -338,7 +337,7 @@ cdef inline uint32_t verdict_hit(
         place = TCP_STEP[r.place][way][p.class_]
         if fw_unlikely(place >= TCP_IGNORED):
             return verdict_unmoved(fw, record, p, wire, way, place)
-    r.last_seen_ns = fw.now_ns
+    r.last_seen_ns = fw.clock.now_ns
     second = (r.flags & SESSION_HALF_OPEN) * (place == PLACE_NONE)
     if reason == REASON_HIT:
         second |= r.flags & SESSION_LEARNS
@@ -437,7 +436,7 @@ cdef inline int admit_midstream(fw_t *fw, uint64_t hash_) noexcept nogil:
     """Whether TCP without SYN may begin a session now."""
     if fw.config.midstream != MIDSTREAM_GRACE:
         return fw.config.midstream == MIDSTREAM_ALLOW
-    if fw.now_ns - fw.start_ns >= fw.config.midstream_grace_ns:
+    if fw.clock.now_ns - fw.clock.start_ns >= fw.config.midstream_grace_ns:
         return 0
     return grave_free(fw, hash_)
 

@@ -319,6 +319,20 @@ class Engine:
             raise
         return outcome.view(np.uint8).reshape(-1, 2)
 
+    @exclusive
+    def advance(self, now_ns: int) -> None:
+        """Lets time pass without a packet: what is due up to ``now_ns`` happens (capture time, ns).
+
+        For live traffic, and before looking in. What happens has cause ``time`` and the number of
+        the last packet; a packet older than ``now_ns`` that comes later is judged at ``now_ns``
+        and counted in ``time_reversed``. A time that has passed already, and any before the first
+        packet, does nothing. Raises DataError for a time outside 0..2**62.
+        """
+        self._answer()
+        while self._begun and self.fastpath.advance(now_ns):
+            self._answer()
+        self._answer()
+
     @undivided
     def _begin(self, time_ns: int) -> None:
         self._begun = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 
 import pytest
 from frames import ethernet, ip, tcp, udp
@@ -67,6 +68,115 @@ def test_sessions_past_a_shorter_timeout_end_at_the_next_tick(at_ns):
     pair.process(chunk_of((at_ns + 2 * S, tcp_from(2))))
     pair.compare()
     assert pair.engine.fastpath.live == 3
+
+
+# --- time without packets -----------------------------------------------------------------------
+
+
+def test_what_is_due_happens_without_a_packet():
+    leak = [{"at_s": 2, "owner": "base", "leak_bytes_per_s": 10 * PAGE}]
+    settings = load("fortios-7", ram_bytes=100 * PAGE, base_bytes=50 * PAGE, session_bytes=PAGE,
+                    max_connections=16, cache_limit_bytes=0, pressure=leak, udp_s=5)
+    pair = Pair(settings)
+    pair.advance(T0 - 5 * S)  # before the first packet: nothing
+    pair.process(chunk_of((0, udp_from(1)), (0, udp_from(2))))
+    for at in (-S, 0, 2 * S, 3 * S, 3 * S, 30 * S):
+        pair.advance(T0 + at)
+        pair.compare()
+    rows = pair.engine.transitions.to_dicts()
+    assert [(row["packet"], row["cause"], row["to"]) for row in rows] == [
+        (2, "time", "on"), (2, "time", "extreme")]
+    assert pair.engine.fastpath.now_ns == T0 + 30 * S
+    assert pair.engine.counters()["sessions"]["ended"]["expired"] == 2
+    pair.process(chunk_of((29 * S, udp_from(3))))
+    pair.compare()
+    assert pair.engine.counters()["time_reversed"] == 1
+
+
+def test_verdicts_do_not_depend_on_advancing():
+    settings = idledrop(pressure=[{"at_s": 1, "owner": "shm", "leak_bytes_per_s": 999}])
+    rows = [(at, udp_from(at % 89)) for at in range(0, 30 * S, 1_700_000_000)]
+    chunk = chunk_of(*rows)
+    with Engine(settings) as engine, Engine(settings) as other:
+        wanted = engine.process(chunk).tolist()
+        for i in range(len(chunk)):
+            other.advance(int(chunk.time_ns[i]) - 850_000_000)
+            assert other.process(chunk.slice(i, i + 1)).tolist() == [wanted[i]]
+            other.advance(int(chunk.time_ns[i]))
+        assert other.counters() == engine.counters()
+
+
+@pytest.mark.parametrize("time_ns", [-1, (1 << 62) + 1])
+def test_time_stays_in_its_range(time_ns):
+    with Engine(max_connections=16) as engine:
+        engine.process(chunk_of((0, udp_from(1))))
+        with pytest.raises(ValueError, match=r"not in 0\.\.2\*\*62"):
+            engine.advance(time_ns)
+
+
+# --- breath -------------------------------------------------------------------------------------
+
+
+class Alarm:
+    """Raises Ctrl-C in the main thread after so many seconds, whatever runs then."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __enter__(self):
+        def stop(number, frame):
+            raise KeyboardInterrupt
+
+        self.before = signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+
+    def __exit__(self, *error):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)
+
+
+def interrupted_in_expiry(**settings):
+    """(engine, how many had expired) of an engine whose expiry of 10 000 an exception broke off."""
+    chunk = chunk_of(*((at, udp_from(at)) for at in range(10_000)))
+    for turn in range(200):
+        engine = Engine(max_connections=20_000, udp_s=3, seed=1, **settings)
+        engine.process(chunk)
+        engine.fastpath.breath = 1
+        try:
+            with Alarm(0.0002 * (1 + turn % 20)):
+                engine.advance(T0 + 4 * S)
+        except KeyboardInterrupt:
+            pass
+        if 0 < engine.fastpath.live < 10_000:
+            return engine, 10_000 - engine.fastpath.live
+        engine.close()
+    raise AssertionError("no signal came within the expiry")
+
+
+def test_an_expiry_that_was_broken_off_goes_on():
+    engine, expired = interrupted_in_expiry()
+    with engine, Engine(max_connections=20_000, udp_s=3, seed=1) as other:
+        assert all(engine.laws().values())
+        assert engine.counters()["sessions"]["ended"]["expired"] == expired
+        other.process(chunk_of(*((at, udp_from(at)) for at in range(10_000))))
+        for each in (engine, other):
+            each.process(chunk_of((4 * S + 500, udp_from(1))))
+        assert engine.counters() == other.counters()
+        assert engine.outcome() == other.outcome()
+
+
+def test_the_rest_of_an_expiry_may_end_otherwise():
+    """And the next moment is whole again: its step of the script comes before its expiry."""
+    step = [{"at_s": 8, "owner": "base", "add_bytes": 400 * PAGE}]
+    engine, expired = interrupted_in_expiry(
+        ram_bytes=1000 * PAGE, timeline_interval_s=0, pressure=step)
+    with engine:
+        engine.clear()
+        engine.process(chunk_of((5 * S, udp_from(1)), (8 * S, udp_from(2))))
+        ended = engine.counters()["sessions"]["ended"]
+        assert (ended["expired"], ended["cleared"]) == (expired, 10_000 - expired)
+        assert ended["tension"] == 1
+        assert all(engine.laws().values())
 
 
 # --- the IPS buffer -----------------------------------------------------------------------------

@@ -24,9 +24,10 @@ TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on
 # dot at its end is a subpackage: its own files may know each other.
 FLOORS = (
     ("_layout", "words", "units", "errors"),
-    ("_parse", "_table", "_wheel", "_pages", "_hosts", "_fragment", "_gate", "_digest", "_scan"),
+    ("_parse", "_table", "_clock", "_pages", "_hosts", "_fragment", "_gate", "_digest", "_scan"),
     ("_session",),
     ("_verdict", "_rows"),
+    ("_script", "_timeline"),
     ("_due",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand"),
     ("escape", "interruption", "outfile", "shape"),

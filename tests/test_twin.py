@@ -6,7 +6,7 @@ import os
 
 from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
-from twin import assert_same
+from twin import Pair, assert_same
 
 from fwcore._fastpath import LATEST_NS
 from fwcore.capture import Chunk
@@ -236,6 +236,7 @@ def test_a_victim_is_reborn_once():
 
 groups = st.sampled_from([1, 2, 32, 64])
 cuts = st.sampled_from([1, 3, 1000])
+breaths = st.sampled_from([1, 40, 1 << 19])
 
 
 def pieces(table, cut):
@@ -245,10 +246,10 @@ def pieces(table, cut):
 
 
 @HYPOTHESIS
-@given(st.lists(rows, min_size=1, max_size=40), table_settings, groups, cuts)
-def test_tables_alone(table, chosen, group, cut):
+@given(st.lists(rows, min_size=1, max_size=40), table_settings, groups, cuts, breaths)
+def test_tables_alone(table, chosen, group, cut, breath):
     """Table, TCP, timeouts, limits, fragments and ICMP errors, without memory."""
-    assert_same(load("plain", **chosen), pieces(table, cut), group=group)
+    assert_same(load("plain", **chosen), pieces(table, cut), group=group, breath=breath)
 
 
 def fitting(memory, table, rules, script):
@@ -263,10 +264,25 @@ def fitting(memory, table, rules, script):
 
 @HYPOTHESIS
 @given(st.lists(rows, min_size=1, max_size=50), memory_settings, table_settings, policies, pressure,
-       groups, cuts)
-def test_memory_and_modes(table, memory, chosen, rules, script, group, cut):
+       groups, cuts, breaths)
+def test_memory_and_modes(table, memory, chosen, rules, script, group, cut, breath):
     """Everything: pages, machines, gate, objects, IPS, pressure, under little RAM."""
-    assert_same(fitting(memory, chosen, rules, script), pieces(table, cut), group=group)
+    assert_same(fitting(memory, chosen, rules, script), pieces(table, cut), group=group,
+                breath=breath)
+
+
+@HYPOTHESIS
+@given(st.lists(st.tuples(rows, st.sampled_from(STEPS_NS[:10])), min_size=1, max_size=40),
+       memory_settings, table_settings, policies, pressure, breaths)
+def test_time_passes_without_packets(table, memory, chosen, rules, script, breath):
+    """Between packets time goes on, to moments before and after that of the next packet."""
+    pair = Pair(fitting(memory, chosen, rules, script), breath=breath)
+    whole = chunk_of([row for row, _ in table])
+    for i, (_, wait_ns) in enumerate(table):
+        now_ns = max(0, min(int(whole.time_ns[i]) + wait_ns, LATEST_NS))
+        pair.process(whole.slice(i, i + 1))
+        pair.advance(now_ns)
+    pair.compare()
 
 
 def at_thresholds(low, high):

@@ -62,8 +62,9 @@ class Pair:
     not done to the twin, so that ``compare`` shows whether nothing of it was done.
     """
 
-    def __init__(self, settings: Settings, **options: Any) -> None:
+    def __init__(self, settings: Settings, *, breath: int = 0, **options: Any) -> None:
         self.engine = Engine(settings, **options)
+        self.engine.fastpath.breath = breath or self.engine.fastpath.breath
         self.twin = reference.Firewall(config_of(settings))
         self.packets = 0
 

@@ -18,7 +18,13 @@ class Clock(Script):
             leak.anchor_ns = self.t0 + leak.start_ns
         self.settle("start")
 
-    def advance(self, target: int) -> None:
+    def advance(self, now_ns: int) -> None:
+        """Time passes without a packet; what happens has the number of the last one."""
+        if self.started:
+            self.pass_time(now_ns)
+            self.now = max(self.now, now_ns)
+
+    def pass_time(self, target: int) -> None:
         """Go through the moments due up to `target` in time order; silence costs nothing."""
         while (moment := self.next_moment()) is not None and moment <= target:
             self.moment(moment)
@@ -47,8 +53,8 @@ class Clock(Script):
 
     def moment(self, time_ns: int) -> None:
         """All that is due at one nanosecond, in its order; then the machines decide."""
+        tick = time_ns > self.now and (time_ns - self.t0) % self.sweep_ns == 0
         self.now = time_ns
-        tick = time_ns > self.t0 and (time_ns - self.t0) % self.sweep_ns == 0
         if tick:
             self.retry()
         while self.steps and self.t0 + nanoseconds(self.steps[0].get("at_s", 0)) <= time_ns:

@@ -55,7 +55,7 @@ class Firewall(Clock):
         if time_ns < self.now:
             self.time_reversed += 1
         target = max(self.now, time_ns)
-        self.advance(target)
+        self.pass_time(target)
         self.now = target
         packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift,
                        linux=self.linux)

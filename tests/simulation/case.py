@@ -92,5 +92,5 @@ def do(pair: Pair, verb: str, *rest: Any) -> None:
             assert modes != {"off"}, "the configuration is frozen while no mode is on"
         except SettingsError:
             pass  # the comparison shows that nothing was done
-    elif verb != "advance" or hasattr(pair.engine, "advance"):
+    else:
         getattr(pair, verb)(*rest)

@@ -1,0 +1,139 @@
+# The clock: now, the sessions' timers, and every deadline. Capture time is the only time.
+#
+# Overview: two things make a moment. Sessions have timers in a wheel: levels of 64 slots; level l
+# holds ticks that differ from the present one in their l-th group of six bits first; a slot is a
+# doubly linked list of records. Arming is lazy: a packet does not move its session, the slot finds
+# out when it falls due and arms it again. So the work is one step per session made or armed again,
+# not per packet, and a silence of years costs nothing: the maps say which slot comes next.
+# Whatever else falls due has one next time (DUE_*), which its owner sets; _due.pxd goes through
+# what has come, in its order.
+#
+# Laws: deadline_ns is no later than the earliest of due_ns: one compare a packet. Every live
+# session stands in one slot, later than `tick`, and no later than the tick that ends it, or the
+# next one where that has passed. Moments at which nothing is due cost nothing.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fwcore._layout cimport (
+    DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS,
+    WHEEL_SLOTS, fw_clock_t, fw_clz64, fw_ctz64, fw_t, fw_timer_t,
+)
+
+
+# --- deadlines ----------------------------------------------------------------------------------
+
+cdef inline void clock_set(fw_t *fw, int what, int64_t at_ns) noexcept nogil:
+    """The next time of what is due (DUE_*), NEVER: none. The deadline only comes nearer here."""
+    fw.clock.due_ns[what] = at_ns
+    if at_ns < fw.clock.deadline_ns:
+        fw.clock.deadline_ns = at_ns
+
+
+cdef inline int64_t clock_earliest(const fw_t *fw, int kinds) noexcept nogil:
+    """The earliest of the first `kinds` of DUE_*, or NEVER."""
+    cdef int64_t earliest = NEVER
+    cdef int what
+    for what in range(kinds):
+        if fw.clock.due_ns[what] < earliest:
+            earliest = fw.clock.due_ns[what]
+    return earliest
+
+
+cdef inline void clock_settle(fw_t *fw) noexcept nogil:
+    """=> the deadline is the earliest of all."""
+    fw.clock.deadline_ns = clock_earliest(fw, DUE_COUNT)
+
+
+# --- ticks --------------------------------------------------------------------------------------
+
+cdef inline int64_t clock_tick_ns(const fw_t *fw, uint64_t tick) noexcept nogil:
+    """When a tick begins; 0 is the first packet's time."""
+    return fw.clock.start_ns + <int64_t>tick * fw.config.sweep_ns
+
+
+cdef inline uint64_t clock_tick_from(const fw_t *fw, int64_t time_ns) noexcept nogil:
+    """The first tick that begins at this time or later."""
+    return (<uint64_t>(time_ns - fw.clock.start_ns) + <uint64_t>fw.config.sweep_ns - 1
+            ) // <uint64_t>fw.config.sweep_ns
+
+
+cdef inline int64_t clock_next_tick_ns(const fw_t *fw) noexcept nogil:
+    """The first tick after now."""
+    return clock_tick_ns(fw, clock_tick_from(fw, fw.clock.now_ns + 1))
+
+
+cdef inline void clock_catch_up(fw_t *fw) noexcept nogil:
+    """=> `tick` is the present one. For who arms: a slot reckoned from a tick long past could lie
+    in the past itself. Nothing stands in the wheel that was due by then."""
+    if fw.clock.now_ns >= fw.clock.tick_end_ns:
+        fw.clock.tick = (<uint64_t>(fw.clock.now_ns - fw.clock.start_ns)
+                         // <uint64_t>fw.config.sweep_ns)
+        fw.clock.tick_end_ns = clock_tick_ns(fw, fw.clock.tick + 1)
+
+
+# --- the wheel ----------------------------------------------------------------------------------
+
+cdef inline uint64_t clock_slot_tick(const fw_clock_t *clock) noexcept nogil:
+    """The tick at which the first slot falls due; 0: none (ticks begin at 1)."""
+    cdef int level, shift
+    cdef uint64_t slot
+    for level in range(WHEEL_LEVELS):
+        if clock.map[level]:
+            slot = fw_ctz64(clock.map[level])
+            shift = 6 * level
+            return (clock.tick >> (shift + 6) << (shift + 6)) | slot << shift
+    return 0
+
+
+cdef inline void clock_arm(fw_t *fw, uint32_t record, uint64_t tick) noexcept nogil:
+    """Puts the record into the slot of its tick, or of the next one where that has passed."""
+    cdef fw_clock_t *clock = &fw.clock
+    cdef fw_timer_t *t = &fw.timers[record]
+    cdef int level
+    cdef uint32_t slot
+    if tick <= clock.tick:
+        tick = clock.tick + 1
+    level = (63 - fw_clz64(tick ^ clock.tick)) // 6
+    slot = level * WHEEL_SLOTS + ((tick >> (6 * level)) & (WHEEL_SLOTS - 1))
+    t.prev = PROTECTED_BIT | slot
+    t.next = clock.head[slot]
+    if t.next != NIL:
+        fw.timers[t.next].prev = record
+    else:
+        clock.map[level] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
+    clock.head[slot] = record
+
+
+cdef inline void clock_disarm(fw_t *fw, uint32_t record) noexcept nogil:
+    """Takes the record out of the clock. => it stands in a slot."""
+    cdef fw_clock_t *clock = &fw.clock
+    cdef fw_timer_t *t = &fw.timers[record]
+    cdef uint32_t slot
+    if t.next != NIL:
+        fw.timers[t.next].prev = t.prev
+    if t.prev & PROTECTED_BIT:
+        slot = t.prev & RECORD_MASK
+        clock.head[slot] = t.next
+        if t.next == NIL:
+            clock.map[slot // WHEEL_SLOTS] &= ~(<uint64_t>1 << (slot % WHEEL_SLOTS))
+    else:
+        fw.timers[t.prev].next = t.next
+
+
+cdef inline void clock_expiry_set(fw_t *fw) noexcept nogil:
+    """The next time of expiry is that of the first slot."""
+    cdef uint64_t tick = clock_slot_tick(&fw.clock)
+    clock_set(fw, DUE_EXPIRY, clock_tick_ns(fw, tick) if tick else NEVER)
+
+
+cdef inline uint32_t clock_go_to(fw_t *fw, uint64_t tick) noexcept nogil:
+    """Goes on to the tick of the first slot, and gives that slot.
+
+    Nothing armed from now on comes into it, for it would have to be due at this very tick.
+    """
+    cdef int level
+    fw.clock.tick = tick
+    for level in range(WHEEL_LEVELS):
+        if fw.clock.map[level]:
+            return level * WHEEL_SLOTS + fw_ctz64(fw.clock.map[level])
+    return NIL

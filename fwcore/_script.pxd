@@ -1,0 +1,176 @@
+# The pressure script: steps that take and give back pages, and leaks, each at its nanosecond.
+#
+# Overview: what the script cannot have its owner is short of: asked for again at each tick, base
+# before shm. A leak that is short stands still until a tick has settled what its owner owes.
+#
+# Law: the script never takes more than there is; what it holds and what it is short of add up to
+# what it asked for.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fwcore._clock cimport clock_set
+from fwcore._layout cimport (
+    DUE_LEAK, DUE_STEP, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, fw_muldiv,
+    fw_t, leak_t, step_t,
+)
+from fwcore._pages cimport pages_release_buffers
+from fwcore._session cimport request_pages
+
+
+cdef inline void script_take(fw_t *fw, int owner, uint64_t pages) noexcept nogil:
+    """All of it or, after the pass, what there is; the rest is what the owner is short of."""
+    cdef uint64_t there
+    if request_pages(fw, owner, pages, 0, NIL):
+        if owner == OWNER_SHM:
+            fw.pages.script_shm += pages
+        return
+    there = fw.pages.free + fw.pages.owner[OWNER_CACHE]
+    if there > pages:
+        there = pages
+    if there > fw.pages.free:
+        fw.pages.owner[OWNER_CACHE] -= there - fw.pages.free
+        fw.pages.free = there
+    fw.pages.free -= there
+    fw.pages.owner[owner] += there
+    if owner == OWNER_SHM:
+        fw.pages.script_shm += there
+    fw.pages.short_[owner] += pages - there
+    fw.dirty = 1
+
+
+cdef inline void script_give(fw_t *fw, int owner, uint64_t pages) noexcept nogil:
+    """Less of what is missing first; then base to free, shm to the cache."""
+    cdef uint64_t held = fw.pages.script_shm if owner == OWNER_SHM else fw.pages.owner[owner]
+    if pages <= fw.pages.short_[owner]:
+        fw.pages.short_[owner] -= pages
+        return
+    pages -= fw.pages.short_[owner]
+    fw.pages.short_[owner] = 0
+    if pages > held:
+        pages = held
+    if owner == OWNER_SHM:
+        fw.pages.script_shm -= pages
+        pages_release_buffers(fw, pages)
+    else:
+        fw.pages.owner[owner] -= pages
+        fw.pages.free += pages
+        fw.dirty = 1
+
+
+cdef inline int script_may_retry(const fw_t *fw) noexcept nogil:
+    """Whether a tick can change anything for an owner that is short."""
+    if fw.pages.short_[OWNER_BASE] == 0 and fw.pages.short_[OWNER_SHM] == 0:
+        return 0
+    return fw.pages.free + fw.pages.owner[OWNER_CACHE] > 0 or fw.live > 0
+
+
+cdef inline int script_tick_due(const fw_t *fw) noexcept nogil:
+    """Whether the next tick has work: a retry, or a leak that may go on."""
+    cdef uint32_t i
+    if script_may_retry(fw):
+        return 1
+    for i in range(fw.config.leaks):
+        if fw.leaks[i].stalled and fw.pages.short_[fw.leaks[i].owner] == 0:
+            return 1
+    return 0
+
+
+cdef inline void leak_arm(leak_t *leak) noexcept nogil:
+    """When the next page is due: anchor + ceil(k * 4096 s / rate)."""
+    cdef uint64_t wait = fw_muldiv(
+        leak.taken + 1, <uint64_t>PAGE_BYTES * 1000000000, leak.rate, 1)
+    if wait > <uint64_t>(NEVER - 1 - leak.anchor_ns):
+        leak.next_ns = NEVER
+    else:
+        leak.next_ns = leak.anchor_ns + <int64_t>wait
+
+
+cdef inline void leaks_set(fw_t *fw) noexcept nogil:
+    """The clock knows the next leaked page."""
+    cdef int64_t next_ns = NEVER
+    cdef uint32_t i
+    for i in range(fw.config.leaks):
+        if fw.leaks[i].next_ns < next_ns:
+            next_ns = fw.leaks[i].next_ns
+    clock_set(fw, DUE_LEAK, next_ns)
+
+
+cdef inline void steps_set(fw_t *fw) noexcept nogil:
+    """The clock knows the next step."""
+    cdef int more = fw.next_step < fw.config.steps
+    clock_set(fw, DUE_STEP, fw.steps[fw.next_step].time_ns if more else NEVER)
+
+
+cdef inline void script_begin(fw_t *fw, int64_t time_ns) noexcept nogil:
+    """Steps and leaks count from the first packet's time."""
+    cdef uint32_t i
+    for i in range(fw.config.steps):
+        fw.steps[i].time_ns += time_ns
+    for i in range(fw.config.leaks):
+        fw.leaks[i].anchor_ns += time_ns
+        leak_arm(&fw.leaks[i])
+    steps_set(fw)
+    leaks_set(fw)
+
+
+cdef inline void leaks_resume(fw_t *fw, int64_t at_ns) noexcept nogil:
+    """Leaks whose owner is no longer short go on from this tick."""
+    cdef uint32_t i
+    cdef leak_t *leak
+    for i in range(fw.config.leaks):
+        leak = &fw.leaks[i]
+        if leak.stalled and fw.pages.short_[leak.owner] == 0:
+            leak.stalled = 0
+            leak.anchor_ns = at_ns
+            leak.taken = 0
+            leak_arm(leak)
+    leaks_set(fw)
+
+
+cdef inline void script_retry(fw_t *fw, int64_t at_ns) noexcept nogil:
+    """At a tick: what an owner is short of is asked for again, base before shm."""
+    cdef int owner
+    cdef uint64_t missing
+    for owner in range(OWNER_BASE, OWNER_SHM + 1):
+        missing = fw.pages.short_[owner]
+        if missing and script_may_retry(fw):
+            fw.pages.short_[owner] = 0
+            script_take(fw, owner, missing)
+    leaks_resume(fw, at_ns)
+
+
+cdef inline void script_steps(fw_t *fw, int64_t at_ns) noexcept nogil:
+    """Steps due at this moment, in the order of the file."""
+    cdef const step_t *step
+    if at_ns < fw.clock.due_ns[DUE_STEP]:
+        return
+    while fw.next_step < fw.config.steps and fw.steps[fw.next_step].time_ns <= at_ns:
+        step = &fw.steps[fw.next_step]
+        fw.next_step += 1
+        if step.pages > 0:
+            script_take(fw, step.owner, <uint64_t>step.pages)
+        elif step.pages < 0:
+            script_give(fw, step.owner, <uint64_t>-step.pages)
+    steps_set(fw)
+
+
+cdef inline void script_leaks(fw_t *fw, int64_t at_ns) noexcept nogil:
+    """Leaked pages due at this moment. One that cannot be had stalls its leak."""
+    cdef uint32_t i
+    cdef leak_t *leak
+    if at_ns < fw.clock.due_ns[DUE_LEAK]:
+        return
+    for i in range(fw.config.leaks):
+        leak = &fw.leaks[i]
+        while leak.next_ns <= at_ns:  # several pages a ns at most at absurd rates; each is taken
+            if fw.pages.short_[leak.owner]:
+                fw.pages.short_[leak.owner] += 1
+            else:
+                script_take(fw, leak.owner, 1)
+            if fw.pages.short_[leak.owner]:
+                leak.stalled = 1
+                leak.next_ns = NEVER
+            else:
+                leak.taken += 1
+                leak_arm(leak)
+    leaks_set(fw)

@@ -1,0 +1,67 @@
+# The timeline: a row of gauges and counters on a grid, and wherever the control plane asks.
+#
+# Overview: the grid has points at whole intervals after the first packet; those within a time in
+# which nothing happens are left out. A full buffer keeps every second row.
+#
+# Law: it is looked at and never looks: no verdict depends on it.
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from fwcore._clock cimport clock_set
+from fwcore._layout cimport (
+    DUE_SAMPLE, END_EVICTED, END_TENSION, NEVER, REASON_COUNT, VERDICT_COUNT, fw_t, sample_t,
+)
+
+
+cdef inline void timeline_begin(fw_t *fw) noexcept nogil:
+    """The first row is due with the first packet; without an interval none ever is."""
+    fw.sample_step_ns = fw.config.timeline_ns
+    clock_set(fw, DUE_SAMPLE, fw.clock.now_ns if fw.config.timeline_ns else NEVER)
+
+
+cdef inline void timeline_take(fw_t *fw) noexcept nogil:
+    """Writes one row; a full buffer keeps every second row.
+
+    And it samples half as often, where it was the grid that filled it: rows that the control
+    plane asked for, however many at one moment, say nothing of how far apart the others may be.
+    """
+    cdef sample_t *s
+    cdef uint64_t i
+    cdef int verdict, reason
+    if fw.samples_room == 0:
+        return
+    if fw.samples_fill == fw.samples_room:
+        for i in range(fw.samples_room // 2):
+            fw.samples[i] = fw.samples[2 * i]
+        fw.samples_fill = fw.samples_room // 2
+        if (fw.clock.now_ns - fw.clock.start_ns) // fw.sample_step_ns >= <int64_t>fw.samples_fill:
+            fw.sample_step_ns *= 2
+    s = &fw.samples[fw.samples_fill]
+    fw.samples_fill += 1
+    memset(s, 0, sizeof(sample_t))
+    s.time_ns = fw.clock.now_ns
+    s.packet = fw.packet
+    s.live = fw.live
+    s.created = fw.counters.created
+    s.ended = fw.counters.created - fw.live
+    s.tension = fw.counters.ended[END_TENSION]
+    s.evicted = fw.counters.ended[END_EVICTED]
+    for i in range(4):
+        s.pages[i] = fw.pages.owner[i]
+    s.free = fw.pages.free
+    s.mode = fw.gate.mode
+    for verdict in range(VERDICT_COUNT):
+        for reason in range(REASON_COUNT):
+            s.verdicts[verdict] += fw.counters.outcome[verdict][reason]
+            s.reasons[reason] += fw.counters.outcome[verdict][reason]
+    s.exposed_packets = s.verdicts[2]
+
+
+cdef inline void timeline_plan(fw_t *fw, int64_t quiet_until_ns) noexcept nogil:
+    """The next sample on the grid; none while nothing changes."""
+    cdef int64_t steps = 1
+    cdef int64_t last_ns = fw.clock.due_ns[DUE_SAMPLE]
+    if quiet_until_ns > last_ns:
+        steps = (quiet_until_ns - last_ns + fw.sample_step_ns - 1) // fw.sample_step_ns
+    clock_set(fw, DUE_SAMPLE, last_ns + steps * fw.sample_step_ns)
