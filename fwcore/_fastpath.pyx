@@ -26,6 +26,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from fwcore._audit cimport audit_walk
 from fwcore._clock cimport clock_disarm, clock_set, clock_settle
 from fwcore._digest cimport digest_add, digest_begin, digest_end
 from fwcore._due cimport due_moments, due_update
@@ -36,23 +37,20 @@ from fwcore._layout cimport (
     GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT,
     MIDSTREAM_NAMES, NEVER, NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE,
     OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT,
-    POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, SESSION_HALF_OPEN,
-    SESSION_PROXIED, STATE_COUNT, STATE_NAMES, STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET,
-    STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES,
-    TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES, WAY_COUNT, WHEEL_LEVELS,
-    WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, block4_t, config_t,
-    counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32,
-    fw_exchange, fw_key_t, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, gate_t, guard_t,
-    host_row_t, host_t, leak_t, line_t, packet_t, policies_t, record_t, row6_t, sample_t,
-    segment_t, session_row_t, step_t,
+    POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES,
+    STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST,
+    TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT,
+    VERDICT_NAMES, WAY_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT,
+    WHEN_FULL_NAMES, audit_t, block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free,
+    fw_arena_new, fw_bucket, fw_ctz32, fw_exchange, fw_key_t, fw_poison, fw_prefetch, fw_t,
+    fw_timer_t, fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t,
+    policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
 from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore._parse cimport key_hash, parse_frame, parser_begin, parser_t
 from fwcore._rows cimport rows_created, rows_records, rows_sessions
 from fwcore._script cimport script_begin
-from fwcore._session cimport (
-    object_pages, session_arm, session_end, session_hash, session_prefetch_end, session_row,
-)
+from fwcore._session cimport session_arm, session_end, session_prefetch_end, session_row
 from fwcore._table cimport table_find, table_tagged
 from fwcore._timeline cimport timeline_begin, timeline_take
 from fwcore._verdict cimport ips_arm, ips_drain, verdict_packet
@@ -1502,53 +1500,19 @@ cdef class FastPath:
                 "peaks": [self.fw.pages.peak[i] for i in range(6)]}
 
     def audit(self):
-        """A fresh count of everything the counters claim, from records, index and hosts.
+        """A fresh walk through index, records, hosts, timers, fragments and all that is free.
 
-        Keys: live, index_entries, hosts_live, host_entries_wrong, proxied, shm_pages,
-        session_pages, half_open, misplaced, depth.
+        A dict of the fields of ``audit_t`` (_layout.h): what was counted, then faults by kind,
+        each of which has to be 0.
         """
-        cdef fw_t *fw = &self.fw
-        cdef line_t *line
-        cdef record_t *r
-        cdef uint64_t bucket, entries = 0, proxied = 0, shm = 0, misplaced = 0, depth
-        cdef uint64_t deepest = 0, half_open = 0, hosts_live = 0, last
-        cdef uint32_t way, i
+        cdef audit_t found
         cdef uint32_t[::1] hosts
+        memset(&found, 0, sizeof(audit_t))
         with self.use:
-            hosts = np.zeros(max(1, fw.hosts_high), dtype=np.uint32)
-            for bucket in range(fw.config.buckets):
-                line = &fw.lines[bucket]
-                depth = last = 0
-                while True:
-                    for way in range(line.count):
-                        r = &fw.records[line.record[way] & RECORD_MASK]
-                        depth += 1
-                        misplaced += fw_bucket(session_hash(fw, r), fw.config.buckets) != bucket
-                        misplaced += r.created_packet < last
-                        last = r.created_packet
-                        hosts[r.host] += 1
-                        half_open += (r.flags & SESSION_HALF_OPEN) != 0
-                        if r.flags & SESSION_PROXIED:
-                            proxied += 1
-                            shm += object_pages(r) + fw.config.proxy_session_pages
-                    if line.next == NIL:
-                        break
-                    line = &fw.lines[line.next]
-                entries += depth
-                deepest = max(deepest, depth)
-            free = 0
-            i = fw.free_record
-            while i != NIL:
-                free += 1
-                i = fw.timers[i].next
-            wrong = 0
-            for i in range(fw.hosts_high):
-                hosts_live += fw.hosts[i].live
-                wrong += fw.hosts[i].live != hosts[i]
-        return {"live": fw.config.max_connections - free, "index_entries": entries,
-                "hosts_live": hosts_live, "host_entries_wrong": wrong, "proxied": proxied,
-                "shm_pages": shm, "half_open": half_open, "misplaced": misplaced,
-                "depth": deepest}
+            hosts = np.zeros(max(1, self.fw.hosts_high), dtype=np.uint32)
+            with nogil:
+                audit_walk(&self.fw, &hosts[0], &found)
+        return found
 
 
 # --- single stages, for tests and for those who build on them ------------------------------------

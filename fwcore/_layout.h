@@ -524,6 +524,19 @@ typedef struct {
     uint8_t pad[7];
 } sample_t;
 
+/* What an audit found by walking; all but the first eight are faults. */
+typedef struct {
+    uint64_t live;               /* records that are not free */
+    uint64_t index_entries, hosts_live, timers;  /* sessions by index, by hosts, by the wheel */
+    uint64_t half_open, proxied, shm_pages;      /* as the records have it */
+    uint64_t depth;              /* of the fullest bucket */
+    uint64_t misplaced;          /* entries of no record, in another's bucket, or out of order */
+    uint64_t tags_wrong, lines_wrong, host_entries_wrong;
+    uint64_t timers_wrong;       /* links and marks of the wheel */
+    uint64_t overdue;            /* slots whose tick has passed, sessions past their tick */
+    uint64_t ages_wrong, fragments_wrong;
+} audit_t;
+
 /* BLAKE2b with a 16-byte result (RFC 7693). */
 typedef struct {
     uint64_t h[8];

@@ -157,6 +157,11 @@ cdef extern from "_layout.h" nogil:
         uint64_t reasons[29]
         uint8_t mode
 
+    ctypedef struct audit_t:
+        uint64_t live, index_entries, hosts_live, timers, half_open, proxied, shm_pages, depth
+        uint64_t misplaced, tags_wrong, lines_wrong, host_entries_wrong, timers_wrong, overdue
+        uint64_t ages_wrong, fragments_wrong
+
     ctypedef struct digest_t:
         uint64_t h[8]
         uint64_t bytes

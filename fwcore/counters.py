@@ -127,6 +127,10 @@ def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
         "live_by_scan": scan["live"] == raw["live"] == scan["hosts_live"]
         and scan["host_entries_wrong"] == 0 and scan["half_open"] == raw["half_open"],
         "index_entries": scan["index_entries"] == scan["live"] and scan["misplaced"] == 0,
+        "timers": scan["timers"] == scan["live"]
+        and scan["timers_wrong"] == scan["overdue"] == 0,
+        "lists": scan["tags_wrong"] == scan["lines_wrong"] == scan["ages_wrong"]
+        == scan["fragments_wrong"] == 0,
         "created_accounted": raw["created"] == raw["live"] + sum(raw["ended"]),
         "pages_total": sum(owners) + free == settings.total_pages and used == sum(owners[:3]),
         "session_pages": owners[1] == settings.session_pages(scan["live"]),

@@ -26,7 +26,7 @@ FLOORS = (
     ("_layout", "words", "units", "errors"),
     ("_parse", "_table", "_clock", "_pages", "_hosts", "_fragment", "_gate", "_digest", "_scan"),
     ("_session",),
-    ("_verdict", "_rows"),
+    ("_verdict", "_rows", "_audit"),
     ("_script", "_timeline"),
     ("_due",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand"),
