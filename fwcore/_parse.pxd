@@ -628,8 +628,8 @@ cdef inline int parse_ip(
             p.decode |= DECODE_FRAGMENT
     else:
         status = parse_ipv6(f, p, parser)
-    if f.fragmented and (status == 0 or status == KIND_MALFORMED):
-        parse_fragment(f, p, parser)  # of what is malformed too: others follow it
+    if f.fragmented and (status == 0 or (status == KIND_MALFORMED and version == 6)):
+        parse_fragment(f, p, parser)  # also of what is malformed behind its place: others follow
     if status:
         return status
     if f.fragment_offset:

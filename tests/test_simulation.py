@@ -20,6 +20,7 @@ from simulation.targets import CASES, TARGETS, Choices
 from twin import Pair
 
 from fwcore import reference
+from fwcore.capture import Chunk
 from fwcore.errors import SettingsError
 from fwcore.settings import load
 
@@ -157,3 +158,14 @@ def test_bytes_are_choices_and_then_zeros():
     choices = Choices(b"\x05\xff\x01")
     assert [choices.getrandbits(3), choices.getrandbits(9), choices.getrandbits(64)] == [5, 511, 0]
     assert choices.choice("abc") == "a"
+
+
+def test_an_ipv4_header_that_contradicts_itself_is_no_first_fragment():
+    """Total length beyond the frame, and the bits of a fragment: nothing is remembered of it."""
+    broken = ethernet(ip("10.0.0.1", "10.0.0.3", 17, bytes(24), more=True))
+    broken = broken[:16] + b"\xff\xff" + broken[18:]
+    whole = ethernet(ip("10.0.0.1", "10.0.0.3", 17, udp(1, 2, 16), more=True))
+    pair = Pair(load("plain", fragments_max=1))
+    pair.process(Chunk.from_frames([broken, whole], [0, 1]))
+    pair.compare()
+    assert pair.engine.counters()["fragments_forgotten"] == 0
