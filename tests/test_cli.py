@@ -10,12 +10,16 @@ import click
 import fake
 import numpy as np
 import pytest
+from frames import ethernet, ip, udp
 
 from fwcore import cli, terminal
+from fwcore.capture import Chunk
 from fwcore.cli import given
 from fwcore.errors import FwcoreError
 from fwcore.interruption import Interrupted, Interruption
 from fwcore.result import Result
+
+FRAME = ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)))
 
 
 class Settings:
@@ -33,7 +37,8 @@ def played(monkeypatch):
     def replay(paths, settings, given, **more):
         box["asked"].append((list(paths), settings, given, more))
         if "flows" in more:
-            more["flows"](np.array([1], np.uint64), np.array([[0, 1]]), np.array([60]))
+            more["flows"](Chunk.from_frames([FRAME], [0]), np.array([1], np.uint64),
+                          np.array([[0, 1]]), 0)
         return Result(box["data"])
 
     def settings(given, more=(), **overrides):
