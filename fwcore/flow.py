@@ -9,10 +9,11 @@ the VLAN follows: ``.../tcp@12``.
 from __future__ import annotations
 
 import ipaddress
+from operator import index
 from typing import NamedTuple
 
-from fwcore.errors import FwcoreError
-from fwcore.words import WITH_PORTS, protocol_number, protocol_text
+from fwcore.errors import FlowError
+from fwcore.words import ICMP, ICMPV6, WITH_PORTS, protocol_number, protocol_text
 
 EXAMPLE = "10.0.0.5:4321-203.0.113.9:443/tcp"
 
@@ -51,19 +52,19 @@ class Flow(NamedTuple):
 
 
 def parse(text: str) -> Flow:
-    """The flow a text names; FwcoreError says what is wrong with it."""
+    """The flow a text names; FlowError says what is wrong with it."""
     ends, slash, protocol = text.strip().partition("/")
     first, dash, second = ends.partition("-")
     if not slash or not dash:
-        raise FwcoreError(f"flow {text!r}: write it like {EXAMPLE}")
+        raise FlowError(f"flow {text!r}: write it like {EXAMPLE}")
     protocol, _, zone = protocol.partition("@")
     number = _protocol(protocol, text)
     if zone and not (zone.isdecimal() and len(zone) <= 5):
-        raise FwcoreError(f"flow {text!r}: zone {zone[:20]!r} is no VLAN")
+        raise FlowError(f"flow {text!r}: zone {zone[:20]!r} is no VLAN")
     ends_found = _endpoint(first, number, text), _endpoint(second, number, text)
     flow = Flow(*ends_found, number, int(zone or 0))
     if flow.initiator.address.version != flow.responder.address.version:
-        raise FwcoreError(f"flow {text!r}: one address is IPv4, the other IPv6")
+        raise FlowError(f"flow {text!r}: one address is IPv4, the other IPv6")
     return flow
 
 
@@ -71,7 +72,7 @@ def _protocol(name: str, text: str) -> int:
     try:
         return protocol_number(name)
     except ValueError as error:
-        raise FwcoreError(f"flow {text!r}: {error}") from None
+        raise FlowError(f"flow {text!r}: {error}") from None
 
 
 def _endpoint(part: str, protocol: int, text: str) -> Endpoint:
@@ -87,9 +88,51 @@ def _endpoint(part: str, protocol: int, text: str) -> Endpoint:
         address = ipaddress.ip_address(name)
     except ValueError:
         hint = " (an IPv6 address with a port stands in brackets)" * (":" in name)
-        raise FwcoreError(f"flow {text!r}: {name!r} is no address{hint}") from None
+        raise FlowError(f"flow {text!r}: {name!r} is no address{hint}") from None
     if not port and protocol in WITH_PORTS:
-        raise FwcoreError(f"flow {text!r}: {name} lacks its port, like {EXAMPLE}")
+        raise FlowError(f"flow {text!r}: {name} lacks its port, like {EXAMPLE}")
     if port and not (port.isdecimal() and len(port) <= 5 and int(port) < 65536):
-        raise FwcoreError(f"flow {text!r}: port {port!r} is not 0-65535")
+        raise FlowError(f"flow {text!r}: port {port!r} is not 0-65535")
     return Endpoint(address, int(port or 0))
+
+
+# --- as the fast path takes them -----------------------------------------------------------------
+
+
+def flow_key(
+    source: str, source_port: int, destination: str, destination_port: int,
+    protocol: str | int, zone: int = 0,
+) -> tuple[int, ...]:
+    """A 5-tuple in the form ``FastPath.find`` takes.
+
+    ``protocol``: a name or a number. Raises FlowError.
+    """
+    ends = [_address(source), _address(destination)]
+    version = ends[0].version
+    if ends[1].version != version:
+        raise FlowError(f"{source} and {destination} are of different IP versions")
+    try:
+        number = protocol_number(protocol)
+    except ValueError as error:
+        raise FlowError(str(error)) from None
+    if isinstance(protocol, str) and number == ICMP and version == 6:
+        number = ICMPV6
+    numbers = [_number("port", source_port, 65535), _number("port", destination_port, 65535)]
+    return (int(ends[0]), int(ends[1]), *numbers, number, _number("zone", zone, 4095), version)
+
+
+def _number(what: str, value: object, highest: int) -> int:
+    try:
+        found = -1 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        found = -1
+    if not 0 <= found <= highest:
+        raise FlowError(f"{what} {value!r} is not a whole number of 0..{highest}")
+    return found
+
+
+def _address(text: str) -> Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise FlowError(f"{text!r} is no address, like 10.0.0.5 or 2001:db8::5") from None

@@ -219,7 +219,7 @@ def compare(setting: Setting) -> Compared:
     """
     best: dict[int, int] = {}
     order = drops = False
-    for run in range(1, REPEATS + 1):
+    for run in range(1, REPEATS + 1):  # noqa: B007 - told when the loop is done
         last = model(setting, planned(setting)).releases[-1][1]
         heard = kernel_net.play(setting.setup, setting.frames, last / 1e9 + 0.5)
         told = model(setting, heard.sent_ns)

@@ -324,7 +324,7 @@ def test_a_table_that_cannot_be_had_leaves_the_old_one(monkeypatch):
     """The memory is refused after the settings were found good: nothing has changed."""
     with Engine(load("cos-core", max_connections=64, ram_bytes=1 << 40)) as engine:
         engine.process(chunk_of((0, udp_from(1))))
-        monkeypatch.setattr("fwcore.engine._check_room", lambda config: None)
+        monkeypatch.setattr("fwcore.engine.check_room", lambda config: None)
         monkeypatch.setattr(Engine, "_check_pages", lambda *_: None)
         limits = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, limits[1]))

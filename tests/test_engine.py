@@ -11,8 +11,10 @@ from twin import assert_equal_tree, run_twin
 from fwcore._fastpath import EndCause, Reason, TcpState, Verdict
 from fwcore.capture import Chunk
 from fwcore.capture.synth import make
-from fwcore.engine import Engine, flow_key, splitmix64
+from fwcore.engine import Engine
+from fwcore.engine_setup import splitmix64
 from fwcore.errors import ConfigFrozen, EngineClosed, FrameError, SettingsError
+from fwcore.flow import flow_key
 from fwcore.settings import load
 
 S = 10**9

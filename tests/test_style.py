@@ -30,15 +30,16 @@ FLOORS = (
     ("_script", "_timeline"),
     ("_due",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand"),
-    ("escape", "interruption", "outfile", "shape"),
+    ("escape", "interruption", "outfile", "shape", "flow"),
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
     ("settings.", "capacity", "policy_layout", "counters"),
+    ("engine_setup", "engine_control"),
     ("engine",),
     ("vendor.",),
     ("hits",),
     ("replay.",),
-    ("flow", "demand"),
+    ("demand",),
     ("report.",),
     ("bench.",),
     ("terminal", "preflight"),
@@ -57,7 +58,8 @@ EXCEPTIONS = {
 OUTSIDE = {
     "numpy": {
         "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result", "counters",
-        "engine", "hits", "replay.", "vendor.", "demand", "report.", "bench.", "rows",
+        "engine", "engine_control", "hits", "replay.", "vendor.", "demand", "report.", "bench.",
+        "rows",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for
     "compression": {"capture.stream"},   # of Python 3.14

@@ -11,7 +11,7 @@ from frames import ethernet, ip, udp
 import fwcore
 from fwcore._fastpath import EndCause
 from fwcore.counters import address_text
-from fwcore.engine import by_host
+from fwcore.engine_control import by_host
 
 FRAMES = [ethernet(ip("10.0.0.1", "10.0.0.2", 17, udp(1000 + i, 53))) for i in range(64)]
 

@@ -4,7 +4,7 @@ import pytest
 
 from fwcore import flow, policy, units, words
 from fwcore.capture import filter as capture_filter
-from fwcore.engine import flow_key
+from fwcore.flow import flow_key
 
 
 @pytest.mark.parametrize("name", [*words.PROTOCOLS, *words.OTHER_SPELLINGS, "GRE", " tcp "])

@@ -1,0 +1,122 @@
+"""What an engine is made of: settings and policies as the figures that the fast path reads.
+
+    Settings, seed -> config() -> CONFIG_DTYPE          pressure -> script() -> steps, leaks
+
+Nothing here knows an engine; what may change while one runs is told by FIXED and RESTARTABLE.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fwcore._fastpath import TIMEOUTS, Midstream, Tracker, Verdict, WhenFull, memory_plan
+from fwcore.errors import SettingsError
+from fwcore.settings import Settings
+from fwcore.units import pages_of, to_ns
+from fwcore.words import OWNERS
+
+# Settings whose figures are memory taken at the start: they change by restart() only.
+FIXED = frozenset((
+    "personality", "ram_bytes", "base_bytes", "accounting", "session_bytes", "max_connections",
+    "licence_connections", "buckets", "when_full", "zone", "tracker", "sweep_s",
+    "ipsec_max_tunnels",
+    "licence_tunnels", "tunnel_base_bytes", "tunnel_bytes_per_connection", "machine", "seed",
+    "model_bytes", "proxy_session_bytes", "shm_limit_bytes", "fragments_max", "victims_max",
+    "transitions_max", "events_max", "timeline_interval_s", "policies", "pressure", "base_items",
+))
+RESTARTABLE = frozenset(("max_connections", "ipsec_max_tunnels"))
+
+
+def splitmix64(seed: int, count: int) -> list[int]:
+    """The first ``count`` numbers of the splitmix64 stream (Steele, Lea, Flood 2014)."""
+    mask = (1 << 64) - 1
+    numbers = []
+    for _ in range(count):
+        seed = (seed + 0x9E3779B97F4A7C15) & mask
+        z = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        numbers.append(z ^ (z >> 31))
+    return numbers
+
+
+def config_of(settings: Settings, seed: int, log: bool | str) -> dict[str, Any]:
+    """The numbers of ``config_t``, by its names."""
+    drop, forward = int(Verdict.DROP), int(Verdict.FORWARD)
+    slab = settings.accounting == "slab"
+    timeouts = settings.timeouts.as_ns()
+    # TCP that was never answered has no more than TCP.
+    timeouts["tcp_unanswered"] = min(timeouts["tcp_unanswered"], timeouts["tcp"])
+    nths = [row["fail_nth"] for row in settings.pressure if "fail_nth" in row]
+    everys = [row["fail_every"] for row in settings.pressure if "fail_every" in row]
+    return {
+        "timeout_ns": [timeouts[name] for name in TIMEOUTS],
+        "ports_decide": int(settings.midstream_initiator == "ports"),
+        "invalid_verdict": drop if settings.invalid == "drop" else forward,
+        "midstream": int(Midstream[settings.midstream.upper()]),
+        "midstream_grace_ns": settings.midstream_grace_ns,
+        "half_open_limit": settings.half_open_limit,
+        "sessions_per_host": settings.sessions_per_host,
+        "proxy_max_sessions": settings.proxy_max_sessions,
+        "proxy_session_pages": settings.proxy_session_pages,
+        "cache_limit_pages": settings.cache_limit_pages,
+        "oversize_bytes": settings.oversize_bytes,
+        "ips_socket_bytes": settings.ips_socket_bytes,
+        "ips_throughput_bps": settings.ips_throughput_bps,
+        "idledrop_idle_ns":
+            settings.idledrop_idle_ns if settings.idledrop_variant == "idle" else 0,
+        "non_ip_verdict": drop if settings.non_ip == "drop" else forward,
+        "orphan_verdict": drop if settings.orphan_fragments == "drop" else forward,
+        "seeds": splitmix64(seed, 6),
+        "max_connections": settings.max_connections,
+        "buckets": settings.buckets,
+        "sweep_ns": settings.sweep_ns,
+        "timeline_ns": settings.timeline_interval_ns,
+        "total_pages": settings.total_pages,
+        "base_pages": settings.base_pages,
+        "sessions_per_page": settings.sessions_per_page if slab else 0,
+        "pages_per_session": settings.pages_per_session if slab else 0,
+        "preallocated_pages": settings.preallocated_pages,
+        "preallocated": int(not slab),
+        "fragments_max": settings.fragments_max,
+        "victims_max": settings.victims_max,
+        "when_full": int(WhenFull[settings.when_full.upper()]),
+        "zone": int(settings.zone == "vlan"),
+        "tracker": int(Tracker[settings.tracker.upper()]),
+        "log": 2 if log == "victims" else int(log),
+        "fail_nth": nths, "fail_nths": len(nths),
+        "fail_every": everys, "fail_everys": len(everys),
+    }
+
+
+def script_of(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """Steps (time_ns, owner, pages) by time, and leaks (time_ns, owner, bytes a second)."""
+    owner = {name: number for number, name in enumerate(OWNERS)}
+    steps, leaks = [], []
+    for row in settings.pressure:
+        at_ns = to_ns(row.get("at_s", 0))
+        if "add_bytes" in row:
+            steps.append((at_ns, owner[row.get("owner", "base")], pages_of(row["add_bytes"])))
+        elif "leak_bytes_per_s" in row:
+            leaks.append((at_ns, owner[row.get("owner", "base")], int(row["leak_bytes_per_s"])))
+    return sorted(steps, key=lambda step: step[0]), leaks
+
+
+def check_room(config: dict[str, Any]) -> None:
+    """Raises SettingsError when this machine has less memory than the table takes."""
+    need = sum(memory_plan(config).values())
+    try:
+        there = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        there = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    if need > there:
+        raise SettingsError(
+            f"max_connections = {config['max_connections']}: fwcore's own table needs {need} bytes,"
+            f" this machine has {there} available; choose fewer connections or buckets"
+        )
