@@ -30,7 +30,7 @@ PARTS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-FASTPATH := $(wildcard fwcore/*.pyx fwcore/*.pxd fwcore/*.h)
+FASTPATH := $(wildcard fwcore/*.pyx fwcore/dataplane/*)
 BUILD := $(VENV)/made pyproject.toml setup.py $(FASTPATH)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

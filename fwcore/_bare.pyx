@@ -1,19 +1,20 @@
 """What fwcore.bench holds the fast path against: the bare loop, and parsing alone.
 
-The loop is _bare.h's; nothing of the table is shared with it. Parsing alone is the staircase's
+The loop is bare.h's; nothing of the table is shared with it. Parsing alone is the staircase's
 first step.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fwcore._layout cimport TRACKER_PLAIN, fw_arena_free, fw_arena_new, fw_prefetch, packet_t
-from fwcore._parse cimport parse_frame, parser_begin, parser_t
+from fwcore.dataplane.layout cimport (
+    TRACKER_PLAIN, fw_arena_free, fw_arena_new, fw_prefetch, packet_t)
+from fwcore.dataplane.parse cimport parse_frame, parser_begin, parser_t
 
 SESSIONS_MAX = 1 << 32   # as many records as a table of the fast path may have
 
 
-cdef extern from "_bare.h":
+cdef extern from "dataplane/bare.h":
     ctypedef struct bare_slot_t:
         uint64_t packets
     ctypedef struct bare_t:

@@ -1,4 +1,4 @@
-"""Captures in memory: records to arrays of frames and back, by the walks of _scan.pxd.
+"""Captures in memory: records to arrays of frames and back, by the walks of scan.pxd.
 
 Thin ways in for fwcore.capture, a module of its own since it shares nothing with the table: check
 the arrays, then one ``with nogil``.
@@ -10,7 +10,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from posix.unistd cimport _SC_PAGESIZE, sysconf
 
-from fwcore._scan cimport (
+from fwcore.dataplane.scan cimport (
     INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_LENGTH, SCAN_LONG,
     SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap, scan_pcap_t,
     scan_pcapng, scan_pcapng_t,
@@ -85,7 +85,7 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
     """Packets of the whole blocks of ``data[begin:end]``, one section, into the arrays.
 
     Returns (frames taken, position of the first block not dealt with, ScanStatus number, time of
-    the last packet). ``interfaces`` is uint64[n, 7] (columns: INTERFACE_ in _scan.pxd). Raises
+    the last packet). ``interfaces`` is uint64[n, 7] (columns: INTERFACE_ in scan.pxd). Raises
     ValueError.
     """
     cdef scan_pcapng_t section

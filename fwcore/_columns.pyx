@@ -15,13 +15,13 @@ import numpy as np
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fwcore._layout cimport (
+from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS,
     HAS_SOURCE, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
     KIND_TRUNCATED, KIND_UNSUPPORTED, TRACKER_PLAIN, frame_row_t, fw_be16, fw_be32, fw_be64,
     fw_prefetch, packet_t,
 )
-from fwcore._parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
+from fwcore.dataplane.parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
 
 Kind = IntEnum("Kind", {
     "KEYED": KIND_KEYED, "QUOTE": KIND_QUOTE, "LATER": KIND_LATER, "NO_QUOTE": KIND_NO_QUOTE,
@@ -155,7 +155,7 @@ cdef int parser_make(parser_t *parser, uint64_t *keys, seeds, zone, uint32_t shi
 
 
 def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
-    """What each frame of a chunk of n says: FRAME_DTYPE[n], see ``frame_row_t`` in _layout.h.
+    """What each frame of a chunk of n says: FRAME_DTYPE[n], see ``frame_row_t`` in layout.h.
 
     ``zone``: the VLAN id is part of the key. ``seeds``: of the flows' hash. ``shift``: of the
     addresses in a looped replay. Raises ValueError when arrays differ in length or a frame reaches

@@ -21,7 +21,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
-from fwcore._layout cimport fw_mum
+from fwcore.dataplane.layout cimport fw_mum
 
 RATES_MAX, DEPTHS_MAX = RATES, DEPTHS
 KEY_WORDS, FLOW_WORDS = KEYS, FLOWS

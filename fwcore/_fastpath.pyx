@@ -26,12 +26,12 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fwcore._audit cimport audit_walk
-from fwcore._clock cimport clock_disarm, clock_set, clock_settle
-from fwcore._digest cimport digest_add, digest_begin, digest_end
-from fwcore._due cimport due_moments, due_update
-from fwcore._hosts cimport host_find, host_slot, hosts_top
-from fwcore._layout cimport (
+from fwcore.dataplane.audit cimport audit_walk
+from fwcore.dataplane.clock cimport clock_disarm, clock_set, clock_settle
+from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
+from fwcore.dataplane.due cimport due_moments, due_update
+from fwcore.dataplane.hosts cimport host_find, host_slot, hosts_top
+from fwcore.dataplane.layout cimport (
     CLASS_COUNT, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DECODE_IPV4, DECODE_IPV6,
     DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE,
     GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT,
@@ -46,23 +46,23 @@ from fwcore._layout cimport (
     fw_timer_t, fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t,
     policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
-from fwcore._pages cimport pages_note_peaks, pages_past_watermark, pages_used
-from fwcore._parse cimport key_hash, parse_frame, parser_begin, parser_t
-from fwcore._rows cimport rows_created, rows_records, rows_sessions
-from fwcore._script cimport script_begin
-from fwcore._session cimport session_arm, session_end, session_prefetch_end, session_row
-from fwcore._table cimport table_find, table_tagged
-from fwcore._timeline cimport timeline_begin, timeline_take
-from fwcore._verdict cimport ips_arm, ips_drain, verdict_packet
+from fwcore.dataplane.pages cimport pages_note_peaks, pages_past_watermark, pages_used
+from fwcore.dataplane.parse cimport key_hash, parse_frame, parser_begin, parser_t
+from fwcore.dataplane.rows cimport rows_created, rows_records, rows_sessions
+from fwcore.dataplane.script cimport script_begin
+from fwcore.dataplane.session cimport session_arm, session_end, session_prefetch_end, session_row
+from fwcore.dataplane.table cimport table_find, table_tagged
+from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
+from fwcore.dataplane.verdict cimport ips_arm, ips_drain, verdict_packet
 from fwcore.errors import DataError, EngineBusy, EngineClosed, FrameError
 
-cdef extern from "_signals.h" nogil:
+cdef extern from "dataplane/signals.h" nogil:
     void fw_signals_hold()
     void fw_signals_release()
 
 
 cdef object _enum(str name, const char *const *names, int count):
-    """An IntEnum from a list of _layout.h."""
+    """An IntEnum from a list of layout.h."""
     members = {(<bytes>names[i]).decode(): i for i in range(count)}
     return IntEnum(name, members, module=__name__)
 
@@ -1502,7 +1502,7 @@ cdef class FastPath:
     def audit(self):
         """A fresh walk through index, records, hosts, timers, fragments and all that is free.
 
-        A dict of the fields of ``audit_t`` (_layout.h): what was counted, then faults by kind,
+        A dict of the fields of ``audit_t`` (layout.h): what was counted, then faults by kind,
         each of which has to be 0.
         """
         cdef audit_t found

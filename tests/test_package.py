@@ -138,7 +138,7 @@ def test_the_sdist_has_what_a_build_and_the_tests_need(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     tree = {str(path.relative_to(ROOT)) for pattern in (
-        "fwcore/*.py*", "fwcore/*.pxd", "fwcore/*.h", "fwcore/capture/*.py", "fwcore/py.typed",
+        "fwcore/*.py*", "fwcore/dataplane/*.*", "fwcore/capture/*.py", "fwcore/py.typed",
         "fwcore/personalities/*.toml", "pcaps/*.pcap*", "pcaps/*.toml", "tests/*.py",
         "tests/*.toml", "tools/*.py", "LICENSE", "README.md", "CHANGELOG.md", "Makefile",
     ) for path in ROOT.glob(pattern)}

@@ -1,4 +1,4 @@
-"""The thin ways into _scan.pxd: what they refuse, and walks that are resumed."""
+"""The thin ways into scan.pxd: what they refuse, and walks that are resumed."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """Both ends of every setting: an engine that judges at time 0 and at the end of time, as the twin.
 
-The bounds of ``DECLARATIONS`` follow the fields of _layout.h that hold the values.
+The bounds of ``DECLARATIONS`` follow the fields of layout.h that hold the values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fwcore.settings.declared import LATEST_NS, MANY
 from fwcore.units import PAGE_BYTES, pages_of, to_ns
 
 EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
-LAYOUT = (Path(__file__).parent.parent / "fwcore" / "_layout.h").read_text()
+LAYOUT = (Path(__file__).parent.parent / "fwcore" / "dataplane" / "layout.h").read_text()
 # Each of these is memory of this machine: as many as it takes here, but no more.
 MEMORY = ("max_connections", "buckets", "fragments_max", "victims_max")
 HERE = 1 << 10
@@ -112,7 +112,7 @@ def test_settings_at_their_ends_together(personality, changes, av_failopen, when
 
 
 def fields_of(struct):
-    """Name -> bits of the whole numbers of a struct in _layout.h."""
+    """Name -> bits of the whole numbers of a struct in dataplane/layout.h."""
     body = re.search(r"typedef struct \{([^{}]*)\} " + struct + ";", LAYOUT)[1]
     body = re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL)
     found = {}

@@ -23,12 +23,14 @@ TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on
 # A file imports from lower floors only; files on one floor do not know each other. A name with a
 # dot at its end is a subpackage: its own files may know each other.
 FLOORS = (
-    ("_layout", "words", "units", "errors"),
-    ("_parse", "_table", "_clock", "_pages", "_hosts", "_fragment", "_gate", "_digest", "_scan"),
-    ("_session",),
-    ("_verdict", "_rows", "_audit"),
-    ("_script", "_timeline"),
-    ("_due",),
+    ("dataplane.layout", "words", "units", "errors"),
+    tuple(f"dataplane.{name}" for name in (
+        "parse", "table", "clock", "pages", "hosts", "fragment", "gate", "digest", "scan")),
+    ("dataplane.session",),
+    ("dataplane.verdict", "dataplane.rows", "dataplane.audit"),
+    ("dataplane.script", "dataplane.timeline"),
+    ("dataplane.due",),
+    ("dataplane",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand"),
     ("escape", "interruption", "outfile", "shape", "flow"),
     ("rows",),

@@ -1,6 +1,6 @@
 """Measuring within one process: the bare loop and a case in turn, slice by slice.
 
-``value`` is the median over the slices of one process. ``bare_ns`` is what the bare loop (_bare.h)
+``value`` is the median over the slices of one process. ``bare_ns`` is what the bare loop (bare.h)
 took for a packet of the same file, measured in turn with the slices; it maps the file anew, too.
 """
 

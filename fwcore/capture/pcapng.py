@@ -66,7 +66,7 @@ def options(body: bytes, order: str) -> dict[int, bytes]:
 
 
 def interface_row(block: bytes, order: str, notes: list[str]) -> list[int]:
-    """The row of the interface table for an interface block (columns: _scan.pxd); BlockError.
+    """The row of the interface table for an interface block (columns: scan.pxd); BlockError.
 
     An option of a wrong length is as good as none, as Wireshark has it; ``notes`` takes a line.
     """

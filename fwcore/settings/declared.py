@@ -54,7 +54,7 @@ class Declaration:
         return text + "".join(f', or "{word}"' for word in self.words)
 
 
-# Bounds follow the fields that hold the values (_layout.h); tests/test_settings_bounds.py holds the
+# Bounds follow the fields that hold the values (layout.h); tests/test_settings_bounds.py holds the
 # two together and tries both ends of each.
 MANY = 1 << 30  # records and lines: half of their numbers' 31 bits, so that overflow lines fit too
 HUGE = 1 << 50  # bytes: 2^38 pages, and thousands of them fit a sum of 64 bits

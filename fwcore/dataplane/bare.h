@@ -13,7 +13,7 @@
 #ifndef FWCORE_BARE_H
 #define FWCORE_BARE_H
 
-#include "_platform.h"
+#include "platform.h"
 
 enum { BARE_GROUP = 32, BARE_HEADER_BYTES = 16, BARE_FRAME_BYTES = 58 };
 

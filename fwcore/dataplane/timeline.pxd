@@ -8,8 +8,8 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from fwcore._clock cimport clock_set
-from fwcore._layout cimport (
+from fwcore.dataplane.clock cimport clock_set
+from fwcore.dataplane.layout cimport (
     DUE_SAMPLE, END_EVICTED, END_TENSION, NEVER, REASON_COUNT, VERDICT_COUNT, fw_t, sample_t,
 )
 

@@ -3,28 +3,28 @@
 # Overview: due_moments goes through the moments up to a time. Within one: what the script is short
 # of (at ticks), its steps, its leaks, expiry, the IPS buffer, a sample; then, if an armed gauge
 # left its quiet interval, or a round of idledrop is due, it stops for the control plane. The next
-# times are kept in _clock.pxd; here is only who is asked, and when.
+# times are kept in clock.pxd; here is only who is asked, and when.
 #
 # Law: the same moments happen, in the same order, however often it stops to take a breath.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore._clock cimport (
+from fwcore.dataplane.clock cimport (
     clock_arm, clock_disarm, clock_earliest, clock_expiry_set, clock_go_to, clock_next_tick_ns,
     clock_set, clock_settle, clock_tick_from, clock_tick_ns,
 )
-from fwcore._layout cimport (
+from fwcore.dataplane.layout cimport (
     DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_OWED, DUE_ROUND, DUE_SAMPLE, EXPIRE_BATCH, FW_ASSERT,
     NEVER, NIL, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME, fw_prefetch, fw_t, record_t,
 )
-from fwcore._pages cimport pages_past_watermark
-from fwcore._script cimport script_leaks, script_retry, script_steps, script_tick_due
-from fwcore._session cimport (
+from fwcore.dataplane.pages cimport pages_past_watermark
+from fwcore.dataplane.script cimport script_leaks, script_retry, script_steps, script_tick_due
+from fwcore.dataplane.session cimport (
     evict_collect, session_due_tick, session_end, session_past, session_prefetch_end,
     session_timeout_cause,
 )
-from fwcore._timeline cimport timeline_plan, timeline_take
-from fwcore._verdict cimport ips_drain
+from fwcore.dataplane.timeline cimport timeline_plan, timeline_take
+from fwcore.dataplane.verdict cimport ips_drain
 
 
 # --- expiry -------------------------------------------------------------------------------------

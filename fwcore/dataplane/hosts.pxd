@@ -5,7 +5,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fwcore._layout cimport NIL, fw_mum, fw_t, host_row_t, host_t
+from fwcore.dataplane.layout cimport NIL, fw_mum, fw_t, host_row_t, host_t
 
 
 cdef inline uint32_t host_slot(

@@ -4,7 +4,7 @@
 #ifndef FWCORE_DIGEST_H
 #define FWCORE_DIGEST_H
 
-#include "_platform.h"
+#include "platform.h"
 
 enum { DIGEST_BLOCK = 128 };
 

@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore._layout cimport FRAGMENT_LIFE_NS, NIL, fragment_t, fw_mum, fw_t, packet_t
+from fwcore.dataplane.layout cimport FRAGMENT_LIFE_NS, NIL, fragment_t, fw_mum, fw_t, packet_t
 
 
 cdef inline uint32_t fragment_slot(

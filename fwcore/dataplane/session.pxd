@@ -10,12 +10,12 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fwcore._clock cimport (
+from fwcore.dataplane.clock cimport (
     clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_from,
 )
-from fwcore._digest cimport digest_add
-from fwcore._hosts cimport host_enter, host_leave, host_slot
-from fwcore._layout cimport (
+from fwcore.dataplane.digest cimport digest_add
+from fwcore.dataplane.hosts cimport host_enter, host_leave, host_slot
+from fwcore.dataplane.layout cimport (
     COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED,
     END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_GRACE,
     NEVER, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE,
@@ -25,11 +25,11 @@ from fwcore._layout cimport (
     WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t,
     fw_timer_t, line_t, packet_t, record_t, session_row_t,
 )
-from fwcore._pages cimport (
+from fwcore.dataplane.pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take,
 )
-from fwcore._parse cimport key_hash
-from fwcore._table cimport table_link, table_oldest, table_oldest_free, table_unlink
+from fwcore.dataplane.parse cimport key_hash
+from fwcore.dataplane.table cimport table_link, table_oldest, table_oldest_free, table_unlink
 
 
 cdef inline void session_key(const record_t *r, fw_key_t *key) noexcept nogil:

@@ -6,9 +6,9 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fwcore._layout cimport digest_t
+from fwcore.dataplane.layout cimport digest_t
 
-cdef extern from "_digest.h" nogil:
+cdef extern from "dataplane/digest.h" nogil:
     enum:
         DIGEST_BLOCK
     const uint64_t BLAKE2B_IV[8]

@@ -8,15 +8,15 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from fwcore._clock cimport clock_earliest, clock_slot_tick, clock_tick_ns
-from fwcore._fragment cimport fragment_slot
-from fwcore._hosts cimport host_slot
-from fwcore._layout cimport (
+from fwcore.dataplane.clock cimport clock_earliest, clock_slot_tick, clock_tick_ns
+from fwcore.dataplane.fragment cimport fragment_slot
+from fwcore.dataplane.hosts cimport host_slot
+from fwcore.dataplane.layout cimport (
     DUE_COUNT, NIL, PROTECTED_BIT, RECORD_MASK, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED,
     WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t, fragment_t, fw_bucket,
     fw_t, host_t, line_t, record_t,
 )
-from fwcore._session cimport object_pages, session_due_tick, session_hash
+from fwcore.dataplane.session cimport object_pages, session_due_tick, session_hash
 
 
 # --- the index ----------------------------------------------------------------------------------

@@ -8,13 +8,13 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore._clock cimport clock_set
-from fwcore._layout cimport (
+from fwcore.dataplane.clock cimport clock_set
+from fwcore.dataplane.layout cimport (
     DUE_LEAK, DUE_STEP, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, fw_muldiv,
     fw_t, leak_t, step_t,
 )
-from fwcore._pages cimport pages_release_buffers
-from fwcore._session cimport request_pages
+from fwcore.dataplane.pages cimport pages_release_buffers
+from fwcore.dataplane.session cimport request_pages
 
 
 cdef inline void script_take(fw_t *fw, int owner, uint64_t pages) noexcept nogil:

@@ -5,7 +5,7 @@
 # doubly linked list of records. Arming is lazy: a packet does not move its session, the slot finds
 # out when it falls due and arms it again. So the work is one step per session made or armed again,
 # not per packet, and a silence of years costs nothing: the maps say which slot comes next.
-# Whatever else falls due has one next time (DUE_*), which its owner sets; _due.pxd goes through
+# Whatever else falls due has one next time (DUE_*), which its owner sets; due.pxd goes through
 # what has come, in its order.
 #
 # Laws: deadline_ns is no later than the earliest of due_ns: one compare a packet. Every live
@@ -14,7 +14,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore._layout cimport (
+from fwcore.dataplane.layout cimport (
     DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS,
     WHEEL_SLOTS, fw_clock_t, fw_clz64, fw_ctz64, fw_t, fw_timer_t,
 )

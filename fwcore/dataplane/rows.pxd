@@ -7,10 +7,10 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fwcore._layout cimport (
+from fwcore.dataplane.layout cimport (
     NIL, RECORD_MASK, SESSION_LOCAL, fw_prefetch, fw_t, line_t, session_row_t,
 )
-from fwcore._session cimport session_hash, session_row
+from fwcore.dataplane.session cimport session_hash, session_row
 
 cdef enum:
     ROWS_AHEAD = 16     # records on their way at once

@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore._layout cimport (
+from fwcore.dataplane.layout cimport (
     GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_IPS_FULL, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
     GAUGE_SHM_PAGES, GAUGE_USED_PAGES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM,
     fw_t, pages_t,

@@ -9,11 +9,11 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fwcore._clock cimport clock_set
-from fwcore._fragment cimport fragment_find, fragment_store
-from fwcore._gate cimport ask_t, policy_match
-from fwcore._hosts cimport host_find
-from fwcore._layout cimport (
+from fwcore.dataplane.clock cimport clock_set
+from fwcore.dataplane.fragment cimport fragment_find, fragment_store
+from fwcore.dataplane.gate cimport ask_t, policy_match
+from fwcore.dataplane.hosts cimport host_find
+from fwcore.dataplane.layout cimport (
     CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, DUE_IPS, END_CLASH, END_CLOSED, END_KILLED,
     EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, FW_ASSERT, GATE_BYPASS,
     GATE_DROP, KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE,
@@ -32,14 +32,14 @@ from fwcore._layout cimport (
     TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT,
     fw_bucket, fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
 )
-from fwcore._pages cimport pages_release_buffers
-from fwcore._parse cimport key_hash
-from fwcore._session cimport (
+from fwcore.dataplane.pages cimport pages_release_buffers
+from fwcore.dataplane.parse cimport key_hash
+from fwcore.dataplane.session cimport (
     grave_forgive, grave_free, object_end, object_pages, request_pages, session_arm,
     session_awaited, session_begin, session_end, session_make_room, session_past,
     session_set_timeout, session_timeout_cause,
 )
-from fwcore._table cimport table_find, table_same
+from fwcore.dataplane.table cimport table_find, table_same
 
 
 cdef inline uint32_t outcome_of(int verdict, int reason) noexcept nogil:

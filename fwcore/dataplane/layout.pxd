@@ -1,8 +1,8 @@
-# _layout.h and _platform.h for Cython: declarations only, no code. Meanings are said there.
+# layout.h and platform.h for Cython: declarations only, no code. Meanings are said there.
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef extern from "_layout.h" nogil:
+cdef extern from "dataplane/layout.h" nogil:
     enum:
         VERDICT_COUNT, VERDICT_FORWARD, VERDICT_INSPECT, VERDICT_BYPASS, VERDICT_DROP
         REASON_COUNT, REASON_NEW, REASON_HIT, REASON_RELATED, REASON_FRAGMENT, REASON_TCP_INVALID
@@ -308,7 +308,7 @@ cdef extern from "_layout.h" nogil:
         counters_t counters
         digest_t packet_digest, victim_digest
 
-cdef extern from "_platform.h" nogil:
+cdef extern from "dataplane/platform.h" nogil:
     void FW_ASSERT(int condition)
     enum:
         FW_REDZONE

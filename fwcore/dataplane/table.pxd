@@ -10,7 +10,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fwcore._layout cimport (
+from fwcore.dataplane.layout cimport (
     NIL, PROTECTED_BIT, RECORD_MASK, WAYS, FW_ASSERT, fw_ctz32, fw_key_t, fw_t, fw_tags, line_t,
     record_t,
 )
