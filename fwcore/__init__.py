@@ -10,17 +10,71 @@ Names are loaded when they are first used, so that ``import fwcore`` costs nothi
 """
 
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not run
+    from fwcore._fastpath import (
+        EndCause,
+        Exposure,
+        GateAction,
+        Gauge,
+        Midstream,
+        ObjectAction,
+        PolicyAction,
+        Reason,
+        TcpState,
+        Tracker,
+        Verdict,
+        WhenFull,
+    )
+    from fwcore.capture import Chunk, Fault, Reader, open_capture
+    from fwcore.engine import Engine
+    from fwcore.errors import (
+        CaptureError,
+        ConfigFrozen,
+        DataError,
+        EngineBusy,
+        EngineClosed,
+        FlowError,
+        FrameError,
+        FwcoreError,
+        LawBroken,
+        MissingExtra,
+        OutputError,
+        PipeClosed,
+        SettingsError,
+    )
+    from fwcore.events import Event, Transition
+    from fwcore.flow import Flow
+    from fwcore.result import Result
+    from fwcore.settings import Settings, Timeouts, load
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Engine": "fwcore.engine", "load": "fwcore.settings", "Settings": "fwcore.settings",
-    "Chunk": "fwcore.capture", "open_capture": "fwcore.capture", "Result": "fwcore.result",
-    "Verdict": "fwcore._fastpath", "Reason": "fwcore._fastpath",
-    "FwcoreError": "fwcore.errors",
+__all__ = [
+    "Engine", "Settings", "Timeouts", "load", "Chunk", "Fault", "Reader", "open_capture", "Result",
+    "Event", "Transition", "Flow",
+    "Verdict", "Reason", "EndCause", "Exposure", "GateAction", "Gauge", "Midstream",
+    "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
+    "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
+    "FlowError", "FrameError", "LawBroken", "MissingExtra", "OutputError", "PipeClosed",
+    "SettingsError",
+    "__version__",
+]  # fmt: skip
+_ROOMS = {
+    "fwcore._fastpath": "Verdict Reason EndCause Exposure GateAction Gauge Midstream ObjectAction"
+                        " PolicyAction TcpState Tracker WhenFull",
+    "fwcore.capture": "Chunk Fault Reader open_capture",
+    "fwcore.engine": "Engine",
+    "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
+                     " FlowError FrameError LawBroken MissingExtra OutputError PipeClosed"
+                     " SettingsError",
+    "fwcore.events": "Event Transition",
+    "fwcore.flow": "Flow",
+    "fwcore.result": "Result",
+    "fwcore.settings": "Settings Timeouts load",
 }
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - strings all the same
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 
 class _Unbuilt:
@@ -43,13 +97,14 @@ EXTENSIONS = (
     "fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._demand", "fwcore._bare")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
+if not TYPE_CHECKING:  # or a name that is not there would be Any
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'fwcore' has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'fwcore' has no attribute {name!r}")
+        from importlib import import_module
 
-    return getattr(import_module(_HOME[name]), name)
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1266,9 +1266,8 @@ cdef class FastPath:
             raise DataError("rebuild: the log has rows; collect them first")
         if (new.victims_max != fw.config.victims_max or new.log != fw.config.log
                 or (new.timeline_ns != 0) != (fw.config.timeline_ns != 0)
-                or memcmp(new.seeds, fw.config.seeds, sizeof(new.seeds))
-                or new.total_pages != fw.config.total_pages):
-            raise DataError("rebuild: seeds, RAM, ledgers and timeline stay as they are")
+                or memcmp(new.seeds, fw.config.seeds, sizeof(new.seeds))):
+            raise DataError("rebuild: seeds, ledgers and timeline stay as they are")
         if held + new.preallocated_pages > new.total_pages:
             raise DataError("rebuild: base, table and what the script holds exceed the RAM")
         return 0

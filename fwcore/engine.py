@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,19 +37,30 @@ from fwcore._fastpath import (
     undivided,
 )
 from fwcore.engine_control import HOSTS_IN_SNAPSHOT, Control
-from fwcore.engine_setup import FIXED, RESTARTABLE, check_room, config_of, script_of
+from fwcore.engine_setup import (
+    FIXED,
+    RESTARTABLE,
+    check_room,
+    config_of,
+    script_of,
+    settings_of,
+)
 from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
 from fwcore.events import Event
 from fwcore.flow import flow_key
 from fwcore.policy_layout import compile_policies, lay_out
-from fwcore.settings import Settings, load
+from fwcore.settings import Settings
+
+if TYPE_CHECKING:  # only who brings frames needs it
+    from fwcore.capture import Chunk
 
 
 class Engine(Control):
     """One firewall: settings in, packets through, verdicts and events out.
 
-    ``settings``: a ``Settings`` (``fwcore.load``), or None for personality ``plain`` with
-    ``overrides`` as keyword arguments. ``policies``: rows as in a settings file, instead of the
+    ``settings``: a ``Settings`` (``fwcore.load``), the name of a personality, the path of a
+    settings file (``.toml``), or None for ``plain``; ``overrides`` are settings by name, as in
+    ``load``. ``policies``: rows as in a settings file, instead of the
     settings' own. ``log``: keep every ended session for ``collect_ended``, or with "victims" those
     that were evicted, taken by tension or killed; none is forgotten. A seed of None draws a
     random one: hash flooding needs the secret, and then two runs place sessions differently.
@@ -63,20 +75,14 @@ class Engine(Control):
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: Settings | str | os.PathLike[str] | None = None,
         *,
         policies: Sequence[Any] | None = None,
         log: bool | Literal["victims"] = False,
         group: int = 32,
         **overrides: Any,
     ) -> None:
-        if settings is None:
-            settings = load(**overrides)
-        elif not isinstance(settings, Settings):
-            raise SettingsError(
-                f"settings: {type(settings).__name__} is none; load them: fwcore.load(...)")
-        elif overrides:
-            settings = settings.replace(**overrides)
+        settings = settings_of(settings, overrides)
         if isinstance(group, bool) or not isinstance(group, int) or not 1 <= group <= 64:
             raise SettingsError(f"group: {group!r} is not in 1..64")
         rows = settings.policies if policies is None else policies
@@ -123,7 +129,7 @@ class Engine(Control):
 
     @exclusive
     def process(
-        self, chunk: Any, flow: NDArray[np.uint64] | None = None,
+        self, chunk: Chunk, flow: NDArray[np.uint64] | None = None,
         reply: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """Judges a chunk of n frames; uint8[n, 2]: Verdict, Reason.
@@ -145,7 +151,7 @@ class Engine(Control):
         return done.view(np.uint8).reshape(-1, 2)
 
     def _process(
-        self, chunk: Any, flow: NDArray[np.uint64] | None = None,
+        self, chunk: Chunk, flow: NDArray[np.uint64] | None = None,
         reply: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         self._answer()
@@ -353,7 +359,7 @@ class Engine(Control):
         return self.mode
 
     @exclusive
-    def sessions(self) -> NDArray[Any]:
+    def sessions(self) -> NDArray[np.void]:
         """Every live session, in order of creation: a structured array, a copy.
 
         Fields as ``session_row_t``: addresses uint8[16] in network order (IPv4 in the first
@@ -365,19 +371,19 @@ class Engine(Control):
     def lookup(
         self, source: str, source_port: int, destination: str, destination_port: int,
         protocol: str | int = "tcp", zone: int = 0,
-    ) -> Any | None:
+    ) -> np.void | None:
         """The session of a 5-tuple, in either direction, or None. A row of ``sessions``."""
         return self.fastpath.find(
             flow_key(source, source_port, destination, destination_port, protocol, zone))
 
     @exclusive
-    def victims(self) -> NDArray[Any]:
+    def victims(self) -> NDArray[np.void]:
         """The victim ledger, oldest first: sessions evicted, taken by tension, or killed."""
         return self.fastpath.victims()
 
     @exclusive
     @undivided
-    def collect_ended(self) -> Iterable[NDArray[Any]]:
+    def collect_ended(self) -> Iterable[NDArray[np.void]]:
         """Sessions that ended since the last call (see ``log``), in order, by blocks."""
         ended, self._ended = self._ended, []
         return ended

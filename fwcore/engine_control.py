@@ -45,7 +45,7 @@ class Control:
         self.flaps = 0
         self.mode_ns: dict[str, int] = dict.fromkeys(MODES, 0)
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
-        self._ended: list[NDArray[Any]] = []
+        self._ended: list[NDArray[np.void]] = []
         self._proxy_policies = policy.has_proxy(policies)
         self._set_machines()
         self.modes = {machine.name: "off" for machine in self.machines}
@@ -253,7 +253,7 @@ class Control:
 
 
 def by_host(
-    rows: NDArray[Any], numbers: NDArray[np.uint32], mortal: NDArray[np.bool_],
+    rows: NDArray[np.void], numbers: NDArray[np.uint32], mortal: NDArray[np.bool_],
 ) -> Iterator[tuple[tuple[int, int], NDArray[np.uint32]]]:
     """Initiators as (address, family) with their mortal sessions, in order of creation.
 

@@ -8,11 +8,12 @@ Nothing here knows an engine; what may change while one runs is told by FIXED an
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from fwcore._fastpath import TIMEOUTS, Midstream, Tracker, Verdict, WhenFull, memory_plan
 from fwcore.errors import SettingsError
-from fwcore.settings import Settings
+from fwcore.settings import Settings, load
 from fwcore.units import pages_of, to_ns
 from fwcore.words import OWNERS
 
@@ -38,6 +39,26 @@ def splitmix64(seed: int, count: int) -> list[int]:
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
         numbers.append(z ^ (z >> 31))
     return numbers
+
+
+def settings_of(
+    given: Settings | str | os.PathLike[str] | None, overrides: Mapping[str, Any],
+) -> Settings:
+    """Settings as an engine takes them: made already, a personality's name, a settings file.
+
+    Raises SettingsError.
+    """
+    if isinstance(given, Settings):
+        return given.replace(**overrides) if overrides else given
+    if given is None:
+        return load(**overrides)
+    if isinstance(given, str) and not given.endswith(".toml"):
+        return load(given, **overrides)
+    if isinstance(given, str | os.PathLike):
+        return load(file=os.fspath(given), **overrides)
+    raise SettingsError(
+        f"settings: {type(given).__name__} is none; give the name of a personality, the path of a"
+        " settings file, or what fwcore.load made")
 
 
 def config_of(settings: Settings, seed: int, log: bool | str) -> dict[str, Any]:

@@ -456,6 +456,6 @@ def test_a_table_is_taken_once():
 
 
 def test_settings_are_settings():
-    with pytest.raises(SettingsError, match=r"load them: fwcore\.load"):
+    with pytest.raises(SettingsError, match=r"or what fwcore\.load made"):
         Engine({"max_connections": 5})
     assert load("plain").personality == "plain"

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import numpy as np
 import pytest
 from frames import echo, ethernet, ip, tcp, udp
-from twin import assert_equal_tree, run_twin
+from twin import Pair, assert_equal_tree, run_twin
 
 from fwcore._fastpath import EndCause, Reason, TcpState, Verdict
 from fwcore.capture import Chunk
@@ -237,6 +237,42 @@ def test_a_random_seed_places_otherwise_and_judges_alike():
 def test_splitmix_as_published():
     assert splitmix64(1234567, 3) == [
         6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+# --- settings in the ways they are given ---
+
+
+def test_an_engine_of_a_personality_or_of_a_file(tmp_path):
+    file = tmp_path / "my.toml"
+    file.write_text('personality = "fortios-7"\nram_bytes = "512MiB"\n')
+    want = load("fortios-7", ram_bytes="512MiB", max_connections=1000)
+    for given in (str(file), file, load(file=file)):
+        with Engine(given, max_connections=1000) as engine:
+            assert engine.settings == want
+    with Engine("fortios-7", ram_bytes="512MiB", max_connections=1000) as engine:
+        assert engine.settings == want
+    with pytest.raises(SettingsError, match='did you mean "fortios-7"'):
+        Engine("fortios7")
+    with pytest.raises(SettingsError, match="int is none; give the name of a personality"):
+        Engine(5)
+
+
+def test_plain_is_a_table_and_its_ram_no_obstacle():
+    settings = load(max_connections=10_000_000)
+    assert settings.total_pages == settings.preallocated_pages == -(-1_440_000_000 // 4096)
+    assert load(max_connections=10_000).ram_bytes == load().ram_bytes == 1 << 30
+    assert load(base_bytes=1 << 31).ram_bytes == (1 << 31) + load().preallocated_pages * 4096
+    with pytest.raises(SettingsError, match="does not fit memory"):
+        load(max_connections=10_000_000, ram_bytes="1GiB")
+
+
+def test_a_restart_takes_the_ram_with_it():
+    pair = Pair(load("plain", max_connections=10, session_bytes="16MiB"))
+    pair.process(Chunk.from_frames([dns(1), dns(2)], [START, START]))
+    pair.restart(max_connections=100)
+    pair.process(Chunk.from_frames([dns(1), dns(2)], [START + 1, START + 2]))
+    pair.compare()
+    assert pair.engine.counters()["memory"]["total_pages"] == 100 << 12
 
 
 # --- control ---

@@ -14,6 +14,8 @@ from enum import IntEnum
 from pathlib import Path
 
 import pytest
+import typed_program
+from frames import ethernet, ip, udp
 
 import fwcore
 from fwcore import errors
@@ -49,6 +51,24 @@ def test_importing_fwcore_imports_nothing_heavy():
 
 def test_every_public_name_is_there():
     assert all(getattr(fwcore, name) is not None for name in fwcore.__all__)
+
+
+def test_what_readers_of_types_see_is_what_there_is():
+    """Names under TYPE_CHECKING, __all__ and where they are loaded from: one list."""
+    tree = ast.parse((ROOT / "fwcore" / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert seen == fwcore._HOME
+    assert {*seen, "__version__"} == set(fwcore.__all__)
+    errors_there = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    enums = {name for name, value in vars(compiled("_fastpath")).items()
+             if isinstance(value, type) and issubclass(value, IntEnum)} - {"IntEnum"}
+    assert errors_there | enums <= set(seen)
+
+
+def test_a_program_with_strict_types_runs():
+    frame = ethernet(ip("10.0.0.1", "192.0.2.53", 17, udp(5000, 53, 20)))
+    assert typed_program.main(frame) == {"FORWARD NEW": 1, "FORWARD HIT": 1}
 
 
 # --- stubs --------------------------------------------------------------------------------------

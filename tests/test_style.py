@@ -176,6 +176,8 @@ def test_every_file_has_its_floor():
 def test_files_import_from_lower_floors_only():
     wrong = []
     for who, whom in sorted(edges()):
+        if not who:     # the package itself, whose __init__ names what is public, for who reads it
+            continue
         (mine, entry), (its, other) = floor_of(who), floor_of(whom)
         inside = entry is not None and entry == other and entry.endswith(".")
         lower = mine is not None and its is not None and its < mine

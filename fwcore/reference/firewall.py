@@ -301,9 +301,10 @@ class Firewall(Clock):
         extra = memory.pages["base"] - pages_of(self.config.base_bytes)
         for name, value in changes.items():
             setattr(self.config, name, value)
-        fresh = Memory(self.config).pages
-        memory.pages["base"] = max(0, fresh["base"] + extra)
-        memory.pages["sessions"] = fresh["sessions"]
+        fresh = Memory(self.config)
+        memory.total = fresh.total
+        memory.pages["base"] = max(0, fresh.pages["base"] + extra)
+        memory.pages["sessions"] = fresh.pages["sessions"]
         memory.free = memory.total - sum(memory.pages.values())
         self.load_settings()
         self.fragments.clear()

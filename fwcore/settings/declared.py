@@ -74,7 +74,8 @@ DECLARATIONS: tuple[Declaration, ...] = (
     _D("personality", "name", "", "named set of settings that behaves like one firewall"),
     _D("seed", "count", "", "seed of the keyed hash; random for embedding", 0, 2**64 - 1,
        words=("random",), reason="the hash is seeded with 64 bits"),
-    _D("ram_bytes", "bytes", "bytes", "RAM of the appliance", 4 * PAGE_BYTES, HUGE,
+    _D("ram_bytes", "bytes", "bytes", "RAM of the appliance; auto: a GiB, and more where base and a"
+       " table taken at start need it", 4 * PAGE_BYTES, HUGE, words=("auto",),
        reason="an appliance has at least 4 pages"),
     _D("model_bytes", "bytes", "bytes", "RAM the model is sold with: row of the proxy's thresholds;"
        " auto: ram_bytes rounded up to 128 MiB", 1, HUGE, words=("auto",)),

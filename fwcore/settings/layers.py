@@ -28,7 +28,7 @@ from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in,
 from fwcore.settings.resolved import Settings, Timeouts
 from fwcore.settings.rows import ROW_CHECKS, rows_of
 from fwcore.settings.values import Given, Share, declared, from_text, give, show
-from fwcore.units import MIB, PAGE_BYTES, ceil_div
+from fwcore.units import GIB, MIB, PAGE_BYTES, ceil_div
 from fwcore.words import nearest, spelled
 
 
@@ -190,17 +190,31 @@ def _overlay(
 
 def _resolve(values: Mapping[str, Any]) -> dict[str, Any]:
     """Shares of RAM, "auto" and "dynamic" as numbers."""
-    ram = values["ram_bytes"]
-    numbers = {name: value.of(ram) if isinstance(value, Share) else value
-               for name, value in values.items()}
+    numbers = dict(values)
     if numbers["max_connections"] == "dynamic":
         numbers["max_connections"] = numbers["licence_connections"]
+    if numbers["ram_bytes"] == "auto":
+        numbers["ram_bytes"] = _room(numbers)
+    ram = numbers["ram_bytes"]
+    numbers = {name: value.of(ram) if isinstance(value, Share) else value
+               for name, value in numbers.items()}
     if numbers["buckets"] == "auto":
         each = 2 if numbers["tracker"] == "linux" else 4
         numbers["buckets"] = ceil_div(numbers["max_connections"], each)
     if numbers["model_bytes"] == "auto":
         numbers["model_bytes"] = ceil_div(ram, 128 * MIB) * 128 * MIB
     return numbers
+
+
+def _room(numbers: Mapping[str, Any]) -> int:
+    """RAM of what is a table and no appliance: no obstacle to it [D]."""
+    base, connections = numbers["base_bytes"], numbers["max_connections"]
+    tunnels = (numbers["ipsec_max_tunnels"] or numbers["licence_tunnels"]) * (
+        numbers["tunnel_base_bytes"] + numbers["tunnel_bytes_per_connection"] * connections)
+    table = connections * numbers["session_bytes"] * (numbers["accounting"] == "preallocated")
+    taken = ceil_div(tunnels + (0 if isinstance(base, Share) else base), PAGE_BYTES) + ceil_div(
+        table, PAGE_BYTES)
+    return max(GIB, taken * PAGE_BYTES)
 
 
 def _build(
@@ -210,7 +224,7 @@ def _build(
     """Overlay, resolve, validate."""
     given = {name: each for name, each in given.items() if name != "personality"}
     layers = _overlay(chosen, given)
-    numbers = _resolve({name: layer[0] for name, layer in layers.items()})
+    values = {name: layer[0] for name, layer in layers.items()}
     origin = {name: layer[1] for name, layer in layers.items()}
     origin["personality"] = personality_origin
     checked = {kind: tuple(ROW_CHECKS[kind](row, chosen.kilo) for row in each)
@@ -218,8 +232,9 @@ def _build(
     marks = {name: layer[2] for name, layer in layers.items()}
     if checked["base_item"] and "base_bytes" not in given:
         items = checked["base_item"]
-        numbers["base_bytes"] = sum(row["count"] * row["bytes_each"] for row in items)
+        values["base_bytes"] = sum(row["count"] * row["bytes_each"] for row in items)
         origin["base_bytes"], marks["base_bytes"] = f"file {items[0].where}", ""
+    numbers = _resolve(values)
     timeouts = Timeouts(**{name: numbers.pop(name) for name in TIMEOUTS})
     cache_limit = numbers.pop("cache_limit_bytes")
     settings = Settings(

@@ -1,0 +1,68 @@
+"""What somebody writes who embeds fwcore: read by mypy as strictly as it can, and run by a test.
+
+Each mistake below has its mark, and a mark without its mistake is an error: so the types are real
+ones, and none is Any.
+"""
+
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fwcore
+from fwcore import Chunk, Engine, FwcoreError, Reason, Settings, Verdict
+
+
+def judged(engine: Engine, frames: list[bytes]) -> dict[str, int]:
+    """Packets by verdict."""
+    outcome = engine.process_frames(frames, [i * 1000 for i in range(len(frames))])
+    assert_type(outcome, NDArray[np.uint8])
+    found: dict[str, int] = {}
+    for verdict, reason in outcome.tolist():
+        name = f"{Verdict(verdict).name} {Reason(reason).name}"
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def settings_of(path: Path | None) -> Settings:
+    """Of a file, or of a personality."""
+    return fwcore.load(file=path) if path else fwcore.load("fortios-7", ram_bytes="512MiB")
+
+
+def looked_at(engine: Engine) -> tuple[int, str]:
+    """How many sessions, and the mode."""
+    assert_type(engine.mode, str)
+    assert_type(engine.settings, Settings)
+    assert_type(engine.settings.max_connections, int)
+    assert_type(engine.outcome(), str)
+    return len(engine.sessions()), engine.mode
+
+
+def refused(frames: list[bytes]) -> str:
+    """What an error says."""
+    try:
+        Chunk.from_frames(frames, [0])
+    except FwcoreError as error:
+        return str(error)
+    return ""
+
+
+def mistakes(engine: Engine) -> None:
+    """Not to be called."""
+    engine.proces_frames([], [])  # type: ignore[attr-defined]
+    fwcore.Engin()  # type: ignore[attr-defined]
+    engine.process_frames(["text"], [0])  # type: ignore[list-item]
+    Verdict.ACCEPT  # type: ignore[attr-defined]  # noqa: B018
+    engine.mode + 1  # type: ignore[operator]
+
+
+def main(frame: bytes) -> dict[str, int]:
+    """A run."""
+    with Engine("fortios-7", ram_bytes="512MiB") as engine:
+        found = judged(engine, [frame, frame])
+        assert looked_at(engine) == (1, "off")
+    with Engine(settings_of(None)) as other:
+        assert judged(other, [frame, frame]) == found
+    assert refused([frame, frame])
+    return found
