@@ -27,6 +27,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from fwcore.dataplane.audit cimport audit_walk
+from fwcore.dataplane.clear cimport table_clear, table_lay_out
 from fwcore.dataplane.clock cimport clock_disarm, clock_set, clock_settle
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
 from fwcore.dataplane.due cimport due_moments, due_update
@@ -40,7 +41,7 @@ from fwcore.dataplane.layout cimport (
     POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES,
     STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST,
     TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT,
-    VERDICT_NAMES, WAY_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_BUCKET, WHEN_FULL_COUNT,
+    VERDICT_NAMES, WAY_COUNT, WHEN_FULL_BUCKET, WHEN_FULL_COUNT,
     WHEN_FULL_NAMES, audit_t, block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free,
     fw_arena_new, fw_bucket, fw_ctz32, fw_exchange, fw_key_t, fw_poison, fw_prefetch, fw_t,
     fw_timer_t, fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t,
@@ -48,8 +49,8 @@ from fwcore.dataplane.layout cimport (
 )
 from fwcore.dataplane.pages cimport pages_note_peaks, pages_past_watermark, pages_used
 from fwcore.dataplane.parse cimport key_hash, parse_frame, parser_begin, parser_t
-from fwcore.dataplane.rows cimport rows_created, rows_records, rows_sessions
-from fwcore.dataplane.script cimport script_begin
+from fwcore.dataplane.rows cimport rows_created, rows_find, rows_records, rows_sessions
+from fwcore.dataplane.script cimport script_begin, script_give, script_take
 from fwcore.dataplane.session cimport session_arm, session_end, session_prefetch_end, session_row
 from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
@@ -71,6 +72,7 @@ cdef enum:
     LOG_SLACK_ROWS = 4096          # ended sessions after which the log wants to be collected
     BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
     RECOUNTS = 1 << 16             # an entry an outcome, whatever stands there
+    POLICY_IDS = 5                 # their place among the arrays of _policy_arrays
     BREATH = 1 << 19               # packets, sessions ended, buckets scanned between two looks
     NAMED = 128                    # within end_sessions: a record's flag, named already
 
@@ -453,27 +455,13 @@ cdef uint64_t chunk_check(const chunk_t *chunk, uint64_t count, uint64_t bytes) 
 cdef void fastpath_chain(fw_t *fw) noexcept nogil:
     """Everything free: chains of lines, records, hosts and fragments; the pages at start."""
     cdef uint64_t i
-    cdef uint64_t lines = fw.config.buckets + (fw.config.max_connections + 7) // 8
-    for i in range(lines):
-        fw.lines[i].next = NIL
-        if fw.config.buckets <= i < lines - 1:
-            fw.lines[i].next = <uint32_t>i + 1
-    fw.free_line = <uint32_t>fw.config.buckets
-    for i in range(fw.config.max_connections):
-        fw.timers[i].next = <uint32_t>i + 1 if i + 1 < fw.config.max_connections else NIL
-        fw.hosts[i].next = fw.timers[i].next
-    fw.free_record = fw.free_host = fw.hosts_high = 0
-    fw.oldest = fw.newest = NIL
-    for i in range(<uint64_t>fw.host_mask + 1):
-        fw.host_heads[i] = NIL
+    table_lay_out(fw)
     for i in range(fw.config.fragments_max):
         fw.fragments[i].chain = <uint32_t>i + 1 if i + 1 < fw.config.fragments_max else NIL
     fw.fragment_free = 0
     fw.fragment_oldest = fw.fragment_newest = NIL
     for i in range(<uint64_t>fw.fragment_mask + 1):
         fw.fragment_heads[i] = NIL
-    for i in range(WHEEL_LEVELS * WHEEL_SLOTS):
-        fw.clock.head[i] = NIL
     fw.pages.owner[OWNER_BASE] = fw.config.base_pages
     fw.pages.owner[OWNER_SESSIONS] = fw.config.preallocated_pages
     fw.pages.free = (fw.config.total_pages - fw.config.base_pages
@@ -731,8 +719,8 @@ cdef int policies_point(policies_t *policies, tuple arrays) except -1:
         policies.guards6 = <guard_t *>&guards[0]
     numbers = ids
     policies.id = <uint32_t *>&numbers[0]
-    policies.count = <uint32_t>numbers.shape[0]
     small = actions
+    policies.count = <uint32_t>small.shape[0]  # the ids of policies that are gone stand behind
     policies.action = <uint8_t *>&small[0]
     small = inspections
     policies.inspection = <uint8_t *>&small[0]
@@ -1202,6 +1190,46 @@ cdef class FastPath:
                 session_end(fw, numbers[i], why)
             due_update(fw)
 
+    def clear(self):
+        """Ends every session `cleared`, all at once; how many. DataError where a log is kept."""
+        cdef uint64_t ended = self.fw.live
+        with self.use:
+            if self.fw.config.log:
+                raise DataError("clear: ended sessions are logged; end_sessions(live_records())")
+            with nogil:
+                table_clear(&self.fw)
+            due_update(&self.fw)
+        return ended
+
+    def take(self, owner, pages):
+        """Pages for base (0) or shm (2) as a step of the script takes them; those had at once."""
+        return self._by_hand(owner, pages, 1)
+
+    def give(self, owner, pages):
+        """Gives pages back, as a step of the script does; those that were held and went."""
+        return self._by_hand(owner, pages, 0)
+
+    cdef object _by_hand(self, owner, pages, bint taken):
+        cdef fw_t *fw = &self.fw
+        cdef int who
+        cdef uint64_t before, after, count
+        owner, pages = _index(owner), _index(pages)
+        if owner not in (OWNER_BASE, OWNER_SHM) or not 0 <= pages <= _PAGES_MAX:
+            raise DataError(f"owner {owner}, {pages} pages: base (0) or shm (2), 0..2**50")
+        who, count = owner, pages
+        with self.use:
+            if fw.log_fill >= fw.log_room:
+                raise DataError("take: the log is full; collect it first")
+            before = fw.pages.script_shm if who == OWNER_SHM else fw.pages.owner[who]
+            if taken and count:
+                script_take(fw, who, count)
+            elif not taken:
+                script_give(fw, who, count)
+            after = fw.pages.script_shm if who == OWNER_SHM else fw.pages.owner[who]
+            pages_note_peaks(fw)
+            due_update(fw)
+        return <int64_t>(after - before) if taken else <int64_t>(before - after)
+
     cdef Py_ssize_t _name(self, const uint32_t[::1] numbers) noexcept:
         """Marks each record; where the first stands that is not live or was named; -1: none."""
         cdef Py_ssize_t i
@@ -1279,26 +1307,128 @@ cdef class FastPath:
 
     # --- policies ---
 
-    def set_policies(self, compiled):
+    def set_policies(self, compiled, moved=None, gone=None):
         """Replaces the policies: ``compiled`` as ``policy.Compiled`` lays them out, or None.
 
-        Everything is copied. Sessions keep what they were given, by index, so the list may only be
-        replaced while no session lives. Raises DataError, and changes nothing, otherwise, and when
-        an array is of another kind or an index has nothing behind it.
+        Everything is copied. Sessions keep what they were given; so that their policy's id is
+        known still, while any live: ``moved`` uint16[n], for each of the policies there were (by
+        index) its index now, ``gone`` uint32[m], ids that stand behind those of ``compiled``.
+        Raises DataError, and changes nothing, when an array is of another kind or an index has
+        nothing behind it.
         """
         cdef policies_t policies
-        arrays = None
+        cdef const uint16_t[::1] places
+        cdef uint32_t[::1] numbers
+        cdef uint32_t number
         memset(&policies, 0, sizeof(policies_t))
+        ids = np.zeros(1, np.uint32)
+        arrays = None
         if compiled is not None and len(compiled.policy_id):
             arrays = _policy_arrays(compiled)
+            ids = arrays[POLICY_IDS]
+        if gone is not None:
+            if not isinstance(gone, np.ndarray) or gone.dtype != np.uint32 or gone.ndim != 1:
+                raise DataError("policies: gone: uint32[m] is asked for")
+            ids = np.concatenate([ids, gone])
+        if arrays is not None:
+            arrays = (*arrays[:POLICY_IDS], ids, *arrays[POLICY_IDS + 1:])
             policies_point(&policies, arrays)
+        else:
+            numbers = ids
+            policies.id = &numbers[0]
+            arrays = (ids,)
         with self.use:
             if self.fw.live:
-                raise DataError("policies: sessions live; end them first")
+                self._check_moved(moved, len(ids))
+                places = np.array(moved)
+                for number in self._live_records():
+                    self.fw.records[number].policy = places[self.fw.records[number].policy]
             self.fw.policies = policies
             self.policy_arrays = arrays
 
+    cdef int _check_moved(self, moved, known) except -1:
+        if moved is None:
+            raise DataError("policies: sessions live; say where their policies are now")
+        if (not isinstance(moved, np.ndarray) or moved.dtype != np.uint16 or moved.ndim != 1
+                or (len(moved) and moved.max() >= known)
+                or len(moved) <= self._policies_standing().max()):
+            raise DataError(f"policies: moved: uint16, an index below {known} for each there was")
+        return 0
+
+    def policies_standing(self):
+        """Index of the policy of each live session: uint16[live], in no order."""
+        with self.use:
+            return self._policies_standing()
+
+    cdef object _policies_standing(self):
+        cdef uint32_t[::1] numbers = self._live_records()
+        found = np.zeros(self.fw.live, np.uint16)
+        cdef uint16_t[::1] out = found
+        cdef Py_ssize_t i
+        for i in range(numbers.shape[0]):
+            out[i] = self.fw.records[numbers[i]].policy
+        return found
+
     # --- looking in: copies, never views ---
+
+    def live_records(self):
+        """Record numbers in use, in order of creation: uint32[live]."""
+        with self.use:
+            return self._in_order(self._live_records())
+
+    cdef object _in_order(self, numbers):
+        cdef uint64_t count = numbers.shape[0]
+        cdef const uint32_t[::1] records = numbers
+        cdef uint64_t[::1] made
+        if count == 0:
+            return numbers
+        created = np.empty(count, dtype=np.uint64)
+        made = created
+        with nogil:
+            rows_created(&self.fw, &records[0], count, &made[0])
+        return numbers[np.argsort(created)]
+
+    def rows_of(self, records):
+        """Rows (SESSION_DTYPE[n]) of record numbers (uint32[n]); DataError where one is free."""
+        cdef const uint32_t[::1] numbers
+        cdef session_row_t[::1] out
+        cdef uint8_t[::1] marks
+        cdef Py_ssize_t i
+        if not isinstance(records, np.ndarray) or records.dtype != np.uint32 or records.ndim != 1:
+            raise DataError("rows_of: uint32[n] of live_records() is asked for")
+        numbers = np.array(records, order="C")
+        rows = np.empty(numbers.shape[0], dtype=SESSION_DTYPE)
+        if not numbers.shape[0]:
+            return rows
+        out, marks = rows, np.empty(numbers.shape[0], dtype=np.uint8)
+        with self.use:
+            for i in range(numbers.shape[0]):
+                if (numbers[i] >= self.fw.config.max_connections
+                        or self.fw.records[numbers[i]].meta == 0):
+                    raise DataError(f"rows_of: records[{i}]: {numbers[i]} is not live")
+            with nogil:
+                rows_sessions(&self.fw, &numbers[0], numbers.shape[0], &out[0], &marks[0])
+        return rows
+
+    def locate(self, which):
+        """The record under a key (as ``find`` takes it), or of the session whose ``flow`` is the
+        number given; None: no such session. Raises DataError."""
+        cdef fw_t *fw = &self.fw
+        cdef fw_key_t k
+        cdef uint64_t hash_
+        cdef uint32_t number
+        if isinstance(which, tuple):
+            self._key(which, &k)
+            with self.use:
+                hash_ = key_hash(&k, fw.config.seeds)
+                number = table_find(fw, &k, hash_, fw_bucket(hash_, fw.config.buckets))
+        else:
+            if not 0 <= _index(which) < 1 << 64:
+                raise DataError(f"locate: {which} is no flow")
+            hash_ = which
+            with self.use:
+                number = rows_find(fw, hash_)
+        return None if number == NIL else number
 
     cdef object _live_records(self):
         """Record numbers in use, in order of their buckets: uint32[live]."""
@@ -1315,24 +1445,18 @@ cdef class FastPath:
         In order of creation. ``protected``: TCP to the firewall itself.
         """
         cdef uint64_t count
-        cdef uint32_t[::1] records
-        cdef uint64_t[::1] made
+        cdef const uint32_t[::1] records
         cdef session_row_t[::1] out
         cdef uint8_t[::1] marks
         with self.use:
             count = self.fw.live
-            numbers = self._live_records()
+            records = numbers = self._in_order(self._live_records())
             rows = np.empty(count, dtype=SESSION_DTYPE)
             protected = np.empty(count, dtype=np.uint8)
-            if count == 0:
-                return numbers, rows, protected
-            created = np.empty(count, dtype=np.uint64)
-            records, made, out, marks = numbers, created, rows, protected
-            with nogil:
-                rows_created(&self.fw, &records[0], count, &made[0])
-            records = numbers = numbers[np.argsort(created)]
-            with nogil:
-                rows_sessions(&self.fw, &records[0], count, &out[0], &marks[0])
+            if count:
+                out, marks = rows, protected
+                with nogil:
+                    rows_sessions(&self.fw, &records[0], count, &out[0], &marks[0])
         return numbers, rows, protected
 
     def find(self, key):

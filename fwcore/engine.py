@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,16 +27,12 @@ from numpy.typing import NDArray
 from fwcore import counters, policy
 from fwcore._fastpath import (
     CONFIG_DTYPE,
-    STOPPED_AT_TICK,
-    STOPPED_BY_PACKET,
-    EndCause,
     FastPath,
-    Use,
     exclusive,
     record,
     undivided,
 )
-from fwcore.engine_control import HOSTS_IN_SNAPSHOT, Control
+from fwcore.engine_memory import Memory
 from fwcore.engine_setup import (
     FIXED,
     RESTARTABLE,
@@ -47,7 +43,6 @@ from fwcore.engine_setup import (
 )
 from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
 from fwcore.events import Event
-from fwcore.flow import flow_key
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.settings import Settings
 
@@ -55,7 +50,10 @@ if TYPE_CHECKING:  # only who brings frames needs it
     from fwcore.capture import Chunk
 
 
-class Engine(Control):
+POLICIES_MAX = 65535
+
+
+class Engine(Memory):
     """One firewall: settings in, packets through, verdicts and events out.
 
     ``settings``: a ``Settings`` (``fwcore.load``), the name of a personality, the path of a
@@ -87,15 +85,14 @@ class Engine(Control):
             raise SettingsError(f"group: {group!r} is not in 1..64")
         rows = settings.policies if policies is None else policies
         parsed = policy.parse(rows)
-        if len(parsed) > 65535:
-            raise SettingsError(f"policies: {len(parsed)}; allowed: 65535")
+        if len(parsed) > POLICIES_MAX:
+            raise SettingsError(f"policies: {len(parsed)}; allowed: {POLICIES_MAX}")
         super().__init__(settings, parsed, log)
         self._ruled = bool(rows)
+        self._policy_ids = np.array([each.id for each in parsed], np.uint32)
         self.seed = secrets.randbits(64) if settings.seed is None else settings.seed
         self._group = group
-        self._use = Use()
         self._outcome = np.zeros(0, dtype=np.uint16)
-        self._begun = False
         self._build()
 
     # --- building ---
@@ -105,8 +102,7 @@ class Engine(Control):
         check_room(config)
         self.fastpath = FastPath(
             record(CONFIG_DTYPE, config), *script_of(self.settings), group=self._group)
-        table = compile_policies(self.policies) if self._ruled else None
-        self.fastpath.set_policies(lay_out(table) if table is not None else None)
+        self.fastpath.set_policies(_compiled(self.policies, self._ruled))
 
     def __enter__(self) -> Engine:
         return self
@@ -187,27 +183,6 @@ class Engine(Control):
             self._answer()
         self._answer()
 
-    @undivided
-    def _begin(self, time_ns: int) -> None:
-        self._begun = True
-        self.fastpath.begin(time_ns)
-        self._mode_since = self.fastpath.now_ns
-        self._settle("start", 0)
-
-    @undivided
-    def _answer(self) -> bool:
-        """What the loop came back for; whether the chunk is at its end.
-
-        A stop that an exception kept from being answered is answered by whoever comes next.
-        """
-        if self._log:
-            self._collect()
-        stop = self.fastpath.stopped
-        if stop:
-            cause = "packet" if stop & STOPPED_BY_PACKET else "time"
-            self._settle(cause, self.fastpath.packet, tick=bool(stop & STOPPED_AT_TICK))
-        return self.fastpath.at_end
-
     @exclusive
     def process_frames(
         self,
@@ -246,19 +221,54 @@ class Engine(Control):
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
         new = self.settings.replace(**changes)
+        rules = self._rules(new.policies) if "policies" in changes else None
         released = self.latch and new.av_failopen != self.settings.av_failopen
         self._answer()
         self.settings = new
         self.fastpath.set_soft(record(CONFIG_DTYPE, config_of(new, self.seed, self._log)))
+        if rules is not None:
+            self._set_rules(*rules)
         self._set_machines()
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
         if released:
             self.latch = False
             self.events.append(Event("one_shot_released", packet, now_ns))
         self.events.append(Event("configured", packet, now_ns))
-        if self._begun:
-            self._settle("packet", packet)
+        self._by_hand()
         return new
+
+    def _rules(
+        self, rows: Sequence[Any],
+    ) -> tuple[tuple[policy.Policy, ...], bool, NDArray[np.uint16], NDArray[np.uint32]]:
+        """New policies; where each of the old ones is among their ids, and the ids of those that
+        are gone, behind them: sessions that stand keep what they were given. Raises SettingsError.
+        """
+        parsed = policy.parse(rows)
+        places = {each.id: place for place, each in reversed([*enumerate(parsed)])}
+        standing = {int(index) for index in np.unique(self.fastpath.policies_standing())}
+        moved = np.zeros(len(self._policy_ids), np.uint16)
+        gone: list[int] = []
+        for index, number in enumerate(self._policy_ids.tolist()):
+            if number in places:
+                moved[index] = places[number]
+            elif index in standing:
+                moved[index] = len(parsed) + len(gone)
+                gone.append(number)
+        if len(parsed) + len(gone) > POLICIES_MAX:
+            raise SettingsError(
+                f"policies: {len(parsed)}, and {len(gone)} that are gone have sessions still;"
+                f" allowed: {POLICIES_MAX}")
+        return parsed, bool(rows), moved, np.array(gone, np.uint32)
+
+    def _set_rules(
+        self, parsed: tuple[policy.Policy, ...], ruled: bool, moved: NDArray[np.uint16],
+        gone: NDArray[np.uint32],
+    ) -> None:
+        self.fastpath.set_policies(_compiled(parsed, ruled), moved, gone)
+        self.policies, self._ruled = parsed, ruled
+        ids = np.array([each.id for each in parsed], np.uint32)
+        self._policy_ids = np.concatenate([ids, gone])
+        self._proxy_policies = policy.has_proxy(parsed)
 
     def _fixed_text(self, names: Sequence[str]) -> str:
         """Why a change needs a restart, and what that does."""
@@ -301,8 +311,7 @@ class Engine(Control):
         self._set_machines()
         self.modes = {machine.name: modes.get(machine.name, "off") for machine in self.machines}
         self.events.append(Event("restarted", packet, now_ns, figures={"sessions": cleared}))
-        if self._begun:
-            self._settle("packet", packet)
+        self._by_hand()
         return cleared
 
     def _check_pages(self, config: dict[str, Any], names: str) -> None:
@@ -321,22 +330,6 @@ class Engine(Control):
             raise SettingsError(
                 f"{names}: the new table takes {need} of {total} pages, and {held} are held by"
                 " base, pressure script and cache; choose fewer connections, or wait")
-
-    @exclusive
-    @undivided
-    def clear(self) -> int:
-        """Ends every session (``cleared``), oldest first; how many."""
-        self._answer()
-        return self._clear()
-
-    def _clear(self) -> int:
-        numbers, _, _ = self.fastpath.live_sessions()
-        self.fastpath.end_sessions(numbers, int(EndCause.CLEARED))
-        if self._log:
-            self._collect()
-        if self._begun and len(numbers):
-            self._settle("packet", self.fastpath.packet)
-        return len(numbers)
 
     # --- looking in ---
 
@@ -357,41 +350,6 @@ class Engine(Control):
             if machine.name == "unified":
                 return machine.label(self.modes["unified"], snapshot)
         return self.mode
-
-    @exclusive
-    def sessions(self) -> NDArray[np.void]:
-        """Every live session, in order of creation: a structured array, a copy.
-
-        Fields as ``session_row_t``: addresses uint8[16] in network order (IPv4 in the first
-        four), ports, policy id, state (TcpState), times in ns, packets and bytes (forward, reply).
-        """
-        return self.fastpath.live_sessions()[1]
-
-    @exclusive
-    def lookup(
-        self, source: str, source_port: int, destination: str, destination_port: int,
-        protocol: str | int = "tcp", zone: int = 0,
-    ) -> np.void | None:
-        """The session of a 5-tuple, in either direction, or None. A row of ``sessions``."""
-        return self.fastpath.find(
-            flow_key(source, source_port, destination, destination_port, protocol, zone))
-
-    @exclusive
-    def victims(self) -> NDArray[np.void]:
-        """The victim ledger, oldest first: sessions evicted, taken by tension, or killed."""
-        return self.fastpath.victims()
-
-    @exclusive
-    @undivided
-    def collect_ended(self) -> Iterable[NDArray[np.void]]:
-        """Sessions that ended since the last call (see ``log``), in order, by blocks."""
-        ended, self._ended = self._ended, []
-        return ended
-
-    @exclusive
-    def top_hosts(self, count: int = HOSTS_IN_SNAPSHOT) -> list[dict[str, Any]]:
-        """Initiators with most live sessions: [{host, sessions}]."""
-        return self._top_hosts(count)
 
     @exclusive
     def event_rows(self) -> list[dict[str, Any]]:
@@ -428,3 +386,8 @@ class Engine(Control):
         if broken:
             raise LawBroken(f"broken law: {', '.join(broken)}; a defect of fwcore, please report")
         return found
+
+
+def _compiled(policies: tuple[policy.Policy, ...], ruled: bool) -> Any:
+    """As the fast path takes them; None accepts everything."""
+    return lay_out(compile_policies(policies)) if ruled else None

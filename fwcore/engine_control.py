@@ -16,11 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import conserve, counters, failopen, policy
-from fwcore._fastpath import GATE_DTYPE, EndCause, FastPath, Gauge, Reason, record
+from fwcore._fastpath import (
+    GATE_DTYPE,
+    STOPPED_AT_TICK,
+    STOPPED_BY_PACKET,
+    EndCause,
+    FastPath,
+    Gauge,
+    Reason,
+    Use,
+    record,
+    undivided,
+)
 from fwcore.events import Event, EventLog, Transition
 from fwcore.settings import Settings
 from fwcore.units import SECOND_NS
-from fwcore.words import MODES, OWNERS
+from fwcore.words import MODES, ON, OWNERS
 
 OPEN = (-1, 1 << 62)
 EXTREME_FLAP_NS = 60 * SECOND_NS  # an entry this soon after the exit is a flap (semantics 8) [D]
@@ -45,7 +56,11 @@ class Control:
         self.flaps = 0
         self.mode_ns: dict[str, int] = dict.fromkeys(MODES, 0)
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
+        self.forced: str | None = None      # the mode that the operator holds, see ``force``
         self._ended: list[NDArray[np.void]] = []
+        self._ended_before = 0              # sessions that were taken out of it
+        self._use = Use()
+        self._begun = False
         self._proxy_policies = policy.has_proxy(policies)
         self._set_machines()
         self.modes = {machine.name: "off" for machine in self.machines}
@@ -70,6 +85,34 @@ class Control:
         """The worst mode of any machine: off, on, extreme."""
         return max(self.modes.values(), key=MODES.index, default="off")
 
+    @undivided
+    def _begin(self, time_ns: int) -> None:
+        self._begun = True
+        self.fastpath.begin(time_ns)
+        self._mode_since = self.fastpath.now_ns
+        self._settle("start", 0)
+
+    @undivided
+    def _answer(self) -> bool:
+        """What the loop came back for; whether the chunk is at its end.
+
+        A stop that an exception kept from being answered is answered by whoever comes next.
+        """
+        if self._log:
+            self._collect()
+        stop = self.fastpath.stopped
+        if stop:
+            cause = "packet" if stop & STOPPED_BY_PACKET else "time"
+            self._settle(cause, self.fastpath.packet, tick=bool(stop & STOPPED_AT_TICK))
+        return self.fastpath.at_end
+
+    def _by_hand(self) -> None:
+        """What follows from what was done by hand: noted with the last packet, cause ``packet``."""
+        if self._log:
+            self._collect()
+        if self._begun:
+            self._settle("packet", self.fastpath.packet)
+
     def _snapshot(self, gauges: tuple[int, ...]) -> conserve.Snapshot:
         return conserve.Snapshot(
             total_pages=self.settings.total_pages, used_pages=gauges[0], cache_pages=gauges[6],
@@ -91,7 +134,7 @@ class Control:
         left_off = latched = changed = False
         for machine in self.machines:
             mode = self.modes[machine.name]
-            for after in machine.settle(mode, snapshot):
+            for after in self._steps(machine, mode, snapshot):
                 self._note_transition(cause, packet, now_ns, machine.name, mode, after, snapshot)
                 if mode == "off":
                     left_off = True
@@ -110,6 +153,17 @@ class Control:
         if changed or len(self.events) + self.events.forgotten > told:
             self.fastpath.sample()  # so that what follows from an event does not show before it
         return left_off
+
+    def _steps(
+        self, machine: conserve.Machine, mode: str, snapshot: conserve.Snapshot,
+    ) -> list[str]:
+        """The modes that a machine passes through now: as it decides, or as it is held."""
+        if self.forced is None:
+            return machine.settle(mode, snapshot)
+        at, to = MODES.index(mode), MODES.index(self.forced)
+        if machine.name != "unified":
+            to = min(to, MODES.index(ON))
+        return list(MODES[at + 1:to + 1]) if to > at else [MODES[to]] * (to < at)
 
     def _note_transition(
         self, cause: str, packet: int, now_ns: int, machine: str, before: str, after: str,
@@ -184,7 +238,8 @@ class Control:
 
     def _apply(self, gauges: tuple[int, ...], snapshot: conserve.Snapshot) -> None:
         """The gate row and the quiet intervals that go with the present state."""
-        quiets = [machine.quiet(self.modes[machine.name], snapshot) for machine in self.machines]
+        quiets = [machine.quiet(self.modes[machine.name], snapshot) for machine in self.machines
+                  if self.forced is None]
         if self._warning is not None:
             quiets.append(self._warning.quiet(self.low_memory, snapshot))
         if self._full_since is None:

@@ -24,7 +24,7 @@ FIXED = frozenset((
     "ipsec_max_tunnels",
     "licence_tunnels", "tunnel_base_bytes", "tunnel_bytes_per_connection", "machine", "seed",
     "model_bytes", "proxy_session_bytes", "shm_limit_bytes", "fragments_max", "victims_max",
-    "transitions_max", "events_max", "timeline_interval_s", "policies", "pressure", "base_items",
+    "transitions_max", "events_max", "timeline_interval_s", "pressure", "base_items",
 ))
 RESTARTABLE = frozenset(("max_connections", "ipsec_max_tunnels"))
 

@@ -20,12 +20,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
 from fwcore.units import MB, MIB_PAGES, PAGE_BYTES, SECOND_NS
+from fwcore.words import MODES
 
 KINDS: Final = (
     "conserve_entered", "conserve_left", "extreme_entered", "extreme_left",
     "one_shot_latched", "one_shot_released", "ips_fail_open_entered", "ips_fail_open_left",
     "memory_warning", "memory_warning_cleared", "table_full", "table_full_ended",
-    "idledrop", "configured", "restarted",
+    "idledrop", "configured", "restarted", "mode_forced", "mode_released",
 )
 
 # (from, to) -> kind. One event for one transition: extreme to off leaves conserve mode as a whole,
@@ -445,6 +446,8 @@ _OURS: Final[dict[str, Callable[[_Line], str]]] = {
     "idledrop": _idledrop,
     "configured": _says("configuration changed"),
     "restarted": _says("restarted"),
+    "mode_forced": lambda line: f"mode held by the operator: {MODES[line.figure('mode')]}",
+    "mode_released": _says("mode no longer held by the operator: memory decides"),
 }
 
 _OLD_FORTIOS: Final[dict[str, Callable[[_Line], str]]] = {

@@ -267,6 +267,8 @@ EVENTS: Final = _under(
     Entry("idledrop", "one round that ended sessions: hosts, sessions"),
     Entry("configured", "settings were changed while running"),
     Entry("restarted", "the engine was restarted"),
+    Entry("mode_forced", "the operator holds the machines in a mode: 0 off, 1 on, 2 extreme"),
+    Entry("mode_released", "the operator lets the machines decide again"),
 )
 
 ENTRIES: Final = (

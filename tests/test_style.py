@@ -27,7 +27,7 @@ FLOORS = (
     tuple(f"dataplane.{name}" for name in (
         "parse", "table", "clock", "pages", "hosts", "fragment", "gate", "digest", "scan")),
     ("dataplane.session",),
-    ("dataplane.verdict", "dataplane.rows", "dataplane.audit"),
+    ("dataplane.verdict", "dataplane.rows", "dataplane.audit", "dataplane.clear"),
     ("dataplane.script", "dataplane.timeline"),
     ("dataplane.due",),
     ("dataplane",),
@@ -37,6 +37,8 @@ FLOORS = (
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
     ("settings.", "capacity", "policy_layout", "counters"),
     ("engine_setup", "engine_control"),
+    ("engine_sessions",),
+    ("engine_memory",),
     ("engine",),
     ("vendor.",),
     ("hits",),
@@ -60,8 +62,8 @@ EXCEPTIONS = {
 OUTSIDE = {
     "numpy": {
         "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result", "counters",
-        "engine", "engine_control", "hits", "replay.", "vendor.", "demand", "report.", "bench.",
-        "rows",
+        "engine", "engine_control", "engine_sessions", "hits", "replay.", "vendor.", "demand",
+        "report.", "bench.", "rows",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for
     "compression": {"capture.stream"},   # of Python 3.14

@@ -93,6 +93,30 @@ class Pair:
         self.engine.clear()
         self.twin.clear()
 
+    def end(self, *places: int) -> None:
+        """Ends the sessions at these places of the order of creation, counted round."""
+        rows, keys = self.engine.sessions(), list(self.twin.sessions)
+        chosen = sorted({place % len(rows) for place in places}) if len(rows) else []
+        ended = self.engine.end(*(rows[place] for place in chosen))
+        assert ended == len(chosen), f"end: {ended} of {len(chosen)} sessions"
+        self.twin.end_by_hand([keys[place] for place in chosen])
+
+    def take(self, owner: str, amount: int) -> None:
+        """Takes pages by hand."""
+        self.engine.take(owner, amount)
+        self.twin.take(owner, amount)
+
+    def give(self, owner: str, amount: int) -> None:
+        """Gives pages back by hand."""
+        self.engine.give(owner, amount)
+        self.twin.give(owner, amount)
+
+    def force(self, mode: str | None) -> None:
+        """Holds a mode by hand, where there is a machine to hold."""
+        if self.engine.machines:
+            self.engine.force(mode)
+            self.twin.force(mode)
+
     def advance(self, now_ns: int) -> None:
         """Lets time pass without a packet."""
         self.engine.advance(now_ns)

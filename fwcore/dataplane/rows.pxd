@@ -8,9 +8,10 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    NIL, RECORD_MASK, SESSION_LOCAL, fw_prefetch, fw_t, line_t, session_row_t,
+    NIL, RECORD_MASK, SESSION_LOCAL, fw_bucket, fw_ctz32, fw_prefetch, fw_t, line_t, session_row_t,
 )
 from fwcore.dataplane.session cimport session_hash, session_row
+from fwcore.dataplane.table cimport table_tagged
 
 cdef enum:
     ROWS_AHEAD = 16     # records on their way at once
@@ -55,3 +56,19 @@ cdef inline void rows_sessions(
             fw_prefetch(&fw.records[records[i + ROWS_AHEAD]].a_hi)
         session_row(fw, records[i], 255, session_hash(fw, &fw.records[records[i]]), &rows[i])
         protected[i] = (fw.records[records[i]].flags & SESSION_LOCAL) != 0
+
+
+cdef inline uint32_t rows_find(const fw_t *fw, uint64_t hash_) noexcept nogil:
+    """The session whose key has this hash, or NIL."""
+    cdef const line_t *line = &fw.lines[fw_bucket(hash_, fw.config.buckets)]
+    cdef uint32_t mask, record
+    while True:  # bounded by the lines of the bucket
+        mask = table_tagged(line, hash_)
+        while mask:  # at most eight
+            record = line.record[fw_ctz32(mask)] & RECORD_MASK
+            if session_hash(fw, &fw.records[record]) == hash_:
+                return record
+            mask &= mask - 1
+        if line.next == NIL:
+            return NIL
+        line = &fw.lines[line.next]

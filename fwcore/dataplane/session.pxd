@@ -74,7 +74,7 @@ cdef inline void session_row(
     row_address(initiator if from_b else responder, r.b_lo, r.b_hi, row.family)
     row.initiator_port = port_b if from_b else port_a
     row.responder_port = port_a if from_b else port_b
-    row.policy = fw.policies.id[r.policy] if fw.policies.count else 0
+    row.policy = fw.policies.id[r.policy] if fw.policies.id != NULL else 0
     row.state = PLACE_STATE[r.place]
     row.inspection = r.inspection
     row.cause = cause

@@ -43,12 +43,21 @@ class Control(Inspection):
         entered = False
         while True:
             mode = self.modes[machine.name]
-            new = machine.step(mode, self.snapshot())
+            new = self.held(machine, mode) or machine.step(mode, self.snapshot())
             if new == mode:
                 return entered
             entered |= mode == "off"
             self.modes[machine.name] = new
             self.transition(machine.name, mode, new, cause)
+
+    def held(self, machine: Any, mode: str) -> str:
+        """The next mode of a machine that the operator holds; empty when nobody does."""
+        if self.forced is None:
+            return ""
+        target = self.forced
+        if target == "extreme" and machine.name != "unified":
+            target = "on"
+        return "on" if (mode, target) == ("off", "extreme") else target
 
     def decide_ips(self) -> None:
         """IPS fails while a mode is on or while its buffer is full, as `ips_trigger` says."""

@@ -289,6 +289,35 @@ class Firewall(Clock):
             self.end(session, "cleared")
         self.after_operator()
 
+    def end_by_hand(self, keys: list[Any]) -> int:
+        """The operator ends the sessions under these keys; how many there were."""
+        found = [session for key, session in self.sessions.items() if key in keys]
+        for session in found:
+            self.end(session, "cleared")
+        self.after_operator()
+        return len(found)
+
+    def take(self, owner: str, amount: int) -> None:
+        """The operator takes so many bytes for an owner."""
+        self.grow(owner, pages_of(amount))
+        self.after_operator()
+
+    def give(self, owner: str, amount: int) -> None:
+        """The operator gives so many bytes of an owner back."""
+        self.give_back(owner, pages_of(amount))
+        self.after_operator()
+
+    def force(self, mode: str | None) -> None:
+        """The operator holds every machine in a mode, or lets go of them."""
+        if mode == self.forced:
+            return
+        self.forced = mode
+        if mode is None:
+            self.event("mode_released")
+        else:
+            self.event("mode_forced", mode=("off", "on", "extreme").index(mode))
+        self.after_operator()
+
     def restart(self, **changes: Any) -> None:
         """Tear every session down and build the table anew; counters and ledgers go on.
 

@@ -47,6 +47,7 @@ class State:
         self.hash_keys = seeds(config.seed)
         self.memory = Memory(config)
         self.modes: dict[str, str] = {}
+        self.forced: str | None = None  # the mode that the operator holds
         self.latch = False  # one-shot: AV stays bypassed after the mode
         self.ips_fail = False
         self.load_settings()

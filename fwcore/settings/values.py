@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from fwcore.errors import SettingsError
-from fwcore.settings.declared import BY_NAME, Declaration
+from fwcore.settings.declared import BY_NAME, HUGE, Declaration
 from fwcore.words import nearest, spelled
 
 
@@ -193,3 +193,12 @@ def give(name: str, value: Any, origin: str, kilo: int) -> Given:
         return Given(coerce(declaration, value, kilo), origin)
     except Bad as bad:
         raise refuse(where, declaration, value, str(bad)) from None
+
+
+def amount_bytes(value: Any, kilo: int, what: str = "amount") -> int:
+    """Bytes of a number or a text like "100MiB"; SettingsError for anything else."""
+    declaration = Declaration(what, "bytes", "bytes", "", 0, HUGE)
+    try:
+        return int(coerce(declaration, value, kilo))
+    except Bad as bad:
+        raise refuse("argument", declaration, value, str(bad)) from None

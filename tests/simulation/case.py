@@ -17,7 +17,8 @@ Packet = tuple[int, bytes, int, int]
 """time_ns, captured bytes, wire length, link type."""
 Step = tuple[Any, ...]
 """("packets", chunk size, [Packet]) · ("configure", changes) · ("restart", changes) · ("clear",) ·
-("advance", now_ns)."""
+("advance", now_ns) · ("end", place ...) · ("take", owner, bytes) · ("give", owner, bytes) ·
+("force", mode)."""
 
 
 @dataclass(frozen=True)

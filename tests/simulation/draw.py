@@ -305,9 +305,24 @@ def changes(rng: Random) -> dict[str, Any]:
             for name in rng.sample(SOFT, rng.choice((1, 1, 2, 5)))}
 
 
+def by_hand(rng: Random) -> Step:
+    """What only who embeds an engine does: sessions ended, pages taken and given, a mode held."""
+    pick = rng.randrange(6)
+    if pick == 0:
+        return ("end", *(rng.randrange(1000) for _ in range(rng.choice((0, 1, 5)))))
+    if pick == 1:
+        return ("force", rng.choice((None, None, "off", "on", "extreme")))
+    if pick == 2:
+        return ("configure", {"policies": policies(rng)})
+    owner, pages = rng.choice(("base", "shm")), rng.choice((0, 1, 3, 20, 1 << 38))
+    return (rng.choice(("take", "give")), owner, 4096 * pages)
+
+
 def step(rng: Random, clock: Clock, pool: list[tuple[bytes, int, int]]) -> Step:
     """One deed."""
-    pick = rng.randrange(20)
+    pick = rng.randrange(24)
+    if pick > 20:
+        return by_hand(rng)
     if pick == 0:
         return ("configure", changes(rng))
     if pick == 1:

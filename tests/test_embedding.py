@@ -1,0 +1,292 @@
+"""The engine as a library: sessions gone through and ended, memory and mode by hand, rules anew."""
+
+import numpy as np
+import pytest
+from frames import ethernet, ip, tcp, udp
+from twin import Pair
+
+from fwcore import (
+    Chunk,
+    DataError,
+    Engine,
+    EngineBusy,
+    FlowError,
+    SettingsError,
+    flow as flows,
+    load,
+)
+
+S = 10**9
+START = 1_000 * S
+PAGE = 4096
+
+
+def dns(host=1, port=5000):
+    return ethernet(ip(f"10.0.{host >> 8}.{host & 255}", "192.0.2.53", 17, udp(port, 53, 20)))
+
+
+def web(host=1, flags="S", port=4000):
+    return ethernet(ip(f"10.0.0.{host}", "192.0.2.1", 6, tcp(port, 80, flags)))
+
+
+def chunk(frames, at_ns=START):
+    return Chunk.from_frames(frames, [at_ns + i for i in range(len(frames))])
+
+
+def laws_hold(engine):
+    assert [name for name, holds in engine.laws().items() if not holds] == []
+
+
+# --- sessions ---
+
+
+@pytest.fixture
+def engine():
+    with Engine(max_connections=64, log=True) as made:
+        made.process(chunk([dns(1), dns(2), web(3), web(3, "A"), dns(1, 5001)]))
+        yield made
+        laws_hold(made)
+
+
+def test_an_engine_is_a_collection_of_its_sessions(engine):
+    assert len(engine) == 4
+    assert [int(row["created_packet"]) for row in engine] == [1, 2, 3, 5]
+    assert bool(Engine(max_connections=4))
+
+
+@pytest.mark.parametrize("flow, there", [
+    ("10.0.0.1:5000-192.0.2.53:53/udp", True), ("192.0.2.53:53-10.0.0.1:5000/udp", True),
+    (("192.0.2.53", 53, "10.0.0.2", 5000, "udp"), True), ("10.0.0.3:4000-192.0.2.1:80/tcp", True),
+    (flows.parse("10.0.0.1:5001-192.0.2.53:53/udp"), True),
+    ("10.0.0.1:5002-192.0.2.53:53/udp", False), (12345, False),
+])
+def test_a_flow_is_in_it_or_not(engine, flow, there):
+    assert (flow in engine) is there
+
+
+def test_each_row_names_its_session(engine):
+    for row in engine.sessions():
+        assert row in engine
+        assert int(row["flow"]) in engine
+
+
+@pytest.mark.parametrize("flow", [None, 1.5, True, -1, 1 << 64, (1, 2), b"10.0.0.1", "nonsense"])
+def test_what_names_no_flow(engine, flow):
+    with pytest.raises(FlowError):
+        assert flow in engine
+    with pytest.raises(FlowError):
+        engine.end("10.0.0.1:5000-192.0.2.53:53/udp", flow)
+    assert len(engine) == 4  # all or none
+
+
+def test_sessions_are_ended_by_their_flow(engine):
+    assert engine.end("10.0.0.1:5000-192.0.2.53:53/udp", "10.0.0.1:5000-192.0.2.53:53/udp",
+                      "10.9.9.9:1-10.9.9.8:2/udp", engine.sessions()[2]) == 2
+    assert engine.sessions()["created_packet"].tolist() == [2, 5]
+    assert engine.counters()["sessions"]["ended"]["cleared"] == 2
+    seen = engine.ended()
+    assert seen["created_packet"].tolist() == [1, 3]
+    engine.end(engine.sessions()[0])
+    assert engine.ended(len(seen))["created_packet"].tolist() == [2]
+    assert [len(rows) for rows in engine.collect_ended()] == [3]
+    engine.end(engine.sessions()[0])
+    assert engine.ended(3)["created_packet"].tolist() == [5]
+    assert len(engine.ended(4)) == 0
+
+
+def test_without_a_log_nobody_knows_who_ended():
+    with pytest.raises(SettingsError, match="log=True"):
+        Engine(max_connections=4).ended()
+
+
+@pytest.mark.parametrize("where, created", [
+    ({}, [1, 2, 3, 5]), ({"protocol": "tcp"}, [3]), ({"initiator": "10.0.0.0/31"}, [1, 5]),
+    ({"host": "192.0.2.53"}, [1, 2, 5]), ({"port": [80, 5001]}, [3, 5]), ({"port": ()}, []),
+    ({"state": "established"}, []), ({"state": "syn_sent", "policy": 0}, [3]),
+    ({"responder": ("192.0.2.1", "2001:db8::/32")}, [3]),
+    (lambda rows: rows["created_packet"] > 2, [3, 5]),
+])
+def test_sessions_that_are_asked_for(engine, where, created):
+    assert engine.sessions(where)["created_packet"].tolist() == created
+    assert engine.sessions(where, limit=1)["created_packet"].tolist() == created[:1]
+
+
+def test_the_oldest_so_many(engine):
+    for limit in range(6):
+        rows = engine.sessions(limit=limit)
+        assert np.array_equal(rows, engine.sessions()[:limit])
+
+
+@pytest.mark.parametrize("where, text", [
+    ({"protocl": 6}, 'did you mean "protocol"'), ({"protocol": "tpc"}, "tpc"),
+    ({"initiator": "10.0.0"}, "10.0.0"), ({"state": "open"}, "open"), ({"bytes": 5}, "function"),
+])
+def test_what_cannot_be_asked_for(engine, where, text):
+    with pytest.raises(FlowError, match=text):
+        engine.sessions(where)
+
+
+def test_a_function_of_rows_may_not_call_the_engine(engine):
+    with pytest.raises(EngineBusy):
+        engine.sessions(lambda rows: engine.clear())
+
+
+def test_a_large_table_is_cleared_as_a_whole():
+    """Both ways of clearing leave the same: nobody's log, and a session at a time."""
+    settings = load("fortios-7", max_connections=8192, buckets=64, ram_bytes="512MiB",
+                    proxy_session_bytes=PAGE, cache_limit_bytes=PAGE, seed=1,
+                    policies=[{"protocol": "tcp", "inspection": "proxy"}, {"protocol": "udp"}])
+    frames = [dns(host) for host in range(4500)] + [web(1, "S", port) for port in range(1, 2000)]
+    engines = [Engine(settings), Engine(settings, log=True)]
+    for each in engines:
+        for begin in (START, START + S):
+            each.process(chunk(frames, begin))
+            assert each.clear() == len(frames)
+            assert len(each) == 0
+            laws_hold(each)
+        each.process(chunk(frames[:3], START + 2 * S))
+    assert engines[0].counters() == engines[1].counters()
+    assert engines[0].outcome() == engines[1].outcome()
+
+
+# --- memory and mode ---
+
+
+def small(**changes):
+    given = {"ram_bytes": 100 * PAGE, "base_bytes": 40 * PAGE, "max_connections": 64, "buckets": 4,
+             "cache_limit_bytes": 0, "session_bytes": PAGE, "seed": 1, "config_freeze": False}
+    return load("fortios-7", **given | changes)
+
+
+def test_pages_are_taken_and_given_as_by_a_script():
+    pair = Pair(small())
+    pair.take("shm", 3 * PAGE)     # before the first packet
+    pair.process(chunk([dns(1), dns(2)]))
+    engine = pair.engine
+    assert engine.take("base", "100KiB") == 25
+    pair.twin.take("base", 25 * PAGE)
+    assert engine.owners() == {
+        "base": 65, "sessions": 2, "shm": 3, "cache": 0, "free": 30, "used": 70}
+    assert engine.give("base", 25 * PAGE) == 25
+    pair.twin.give("base", 25 * PAGE)
+    pair.take("base", 50 * PAGE)   # past extreme
+    assert engine.mode == "extreme"
+    pair.process(chunk([dns(3)], START + S))
+    pair.compare()
+    pair.take("base", 50 * PAGE)   # more than there is: tension, and the rest is owed
+    assert engine.counters()["memory"]["script_short_pages"] > 0
+    pair.advance(START + 3 * S)
+    pair.give("base", 200 * PAGE)  # what is owed first
+    pair.give("shm", PAGE)
+    pair.process(chunk([dns(4)], START + 4 * S))
+    assert engine.mode == "off"
+    pair.compare()
+
+
+@pytest.mark.parametrize("owner, amount", [
+    ("cache", 1), ("sessions", 1), ("bas", 1), ("base", -1), ("base", "1 parsec"), ("base", 1.5),
+    ("base", True), ("base", 1 << 60), (0, 1),
+])
+def test_what_cannot_be_taken(owner, amount):
+    with Engine(small()) as engine:
+        before = engine.owners()
+        for deed in (engine.take, engine.give):
+            with pytest.raises(SettingsError):
+                deed(owner, amount)
+        assert engine.owners() == before
+
+
+@pytest.mark.parametrize("owner, pages", [(1, 1), (3, 1), (0, -1), (0, (1 << 50) + 1)])
+def test_the_fast_path_believes_no_owner(owner, pages):
+    with Engine(small()) as engine, pytest.raises(DataError):
+        engine.fastpath.take(owner, pages)
+
+
+@pytest.mark.parametrize("machine", ["unified", "fortios-5", "kernel+proxy"])
+def test_a_mode_is_held_and_let_go(machine):
+    pair = Pair(small(machine=machine, ram_bytes=1 << 30, base_bytes=0, shm_limit_bytes=1 << 28,
+                      extreme_scope="all", policies=[{"inspection": "proxy"}]))
+    for at, mode in enumerate(("on", "extreme", "off", "extreme", None, "on", "on", None)):
+        pair.force(mode)
+        pair.process(chunk([dns(at + 1)], START + at * S))
+        want = mode or "off"
+        assert pair.engine.mode == ("on" if want == "extreme" and machine != "unified" else want)
+        pair.compare()
+    kinds = [event.kind for event in pair.engine.events if event.kind.startswith("mode_")]
+    assert kinds == ["mode_forced"] * 4 + ["mode_released", "mode_forced", "mode_released"]
+
+
+def test_a_held_mode_is_not_left_by_memory():
+    pair = Pair(small())
+    pair.process(chunk([dns(1)]))
+    pair.take("base", 52 * PAGE)
+    assert pair.engine.mode == "on"
+    pair.force("off")
+    pair.process(chunk([dns(2)], START + S))
+    assert pair.engine.mode == "off"
+    pair.force(None)
+    assert pair.engine.mode == "on"
+    pair.compare()
+
+
+def test_a_mode_that_nobody_can_hold():
+    with pytest.raises(SettingsError, match="plain has no conserve machine"):
+        Engine(max_connections=4).force("on")
+    with pytest.raises(SettingsError, match="allowed: off, on, extreme"):
+        Engine(small()).force("red")
+
+
+# --- rules ---
+
+
+def test_policies_are_replaced_and_sessions_stay():
+    accept, deny = {"id": 7, "protocol": "udp"}, {"id": 8, "action": "deny"}
+    inspect = {"id": 9, "protocol": "udp", "inspection": "proxy"}
+    pair = Pair(small(session_bytes=100, policies=[accept, deny]))
+    pair.process(chunk([dns(1), web(1)]))
+    pair.configure(policies=[inspect])      # 7 is gone, its session is not
+    pair.process(chunk([dns(1), dns(2), web(1)], START + S))
+    pair.compare()
+    assert pair.engine.sessions()["policy"].tolist() == [7, 9]
+    pair.configure(policies=[deny, accept, inspect])
+    pair.process(chunk([dns(1), dns(2), dns(3)], START + 2 * S))
+    pair.compare()
+    assert pair.engine.sessions()["policy"].tolist() == [7, 9]
+    pair.configure(policies=[])             # everything passes
+    pair.process(chunk([dns(4)], START + 3 * S))
+    pair.compare()
+    assert pair.engine.sessions()["policy"].tolist() == [7, 9, 0]
+    pair.configure(policies=[accept])
+    pair.clear()
+    pair.process(chunk([dns(5)], START + 4 * S))
+    assert pair.engine.sessions()["policy"].tolist() == [7]
+    pair.compare()
+
+
+def test_a_proxy_that_comes_and_goes_with_the_policies():
+    """FortiOS 5 watches shared memory while a proxy runs."""
+    pair = Pair(load("fortios-5", ram_bytes=1 << 20, base_bytes=0, max_connections=64,
+                     sip_alg=False, shm_limit_bytes=16 * PAGE, cache_limit_bytes=0, seed=1))
+    pair.process(chunk([dns(1)]))
+    pair.take("shm", 15 * PAGE)
+    assert pair.engine.mode == "off"
+    pair.configure(policies=[{"inspection": "proxy"}])
+    assert pair.engine.mode == "on"
+    pair.configure(policies=[{"inspection": "none"}])
+    pair.process(chunk([dns(1), dns(2)], START + S))
+    pair.compare()
+
+
+def test_policies_that_cannot_be():
+    with Engine(max_connections=4) as engine:
+        engine.process(chunk([dns(1)]))
+        with pytest.raises(SettingsError):
+            engine.configure(policies=[{"protocol": "carrier pigeon"}])
+        fast = engine.fastpath
+        for moved in (None, np.zeros(0, np.uint16), np.zeros(1, np.uint8), np.ones(1, np.uint16)):
+            with pytest.raises(DataError, match="policies"):
+                fast.set_policies(None, moved)
+        for gone in ([1], np.zeros(1, np.int64)):
+            with pytest.raises(DataError, match="gone"):
+                fast.set_policies(None, np.zeros(1, np.uint16), gone)
+        assert engine.sessions()["policy"].tolist() == [0]
