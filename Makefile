@@ -42,7 +42,7 @@ demo: $(VENV)/demo
 	@echo "The report: $(CURDIR)/out/report.html"
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -q -n $(JOBS) --benchmark-disable $(TESTS)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --benchmark-disable $(TESTS)
 
 bench: $(VENV)/test
 	$(BIN)/python -m pytest -q -p no:xdist --benchmark-enable $(BENCHMARKS)

@@ -10,6 +10,7 @@ model: one binary runs on every x86-64, another on every aarch64.
 
 import os
 import shlex
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -56,11 +57,14 @@ extensions = [
     for path in sorted(Path("fwcore").glob("*.pyx"))
 ]
 
+# What builds nothing needs no C: a source distribution, or its metadata.
+BUILDS = not {"sdist", "egg_info", "dist_info"} & set(sys.argv)
+
 setup(
     options={"build_ext": {"parallel": CORES} | ({"force": True} if force else {})},
     ext_modules=cythonize(
         extensions,
         force=force,
         compiler_directives=DIRECTIVES | {"linetrace": DEBUG},
-    ),
+    ) if BUILDS else extensions,
 )

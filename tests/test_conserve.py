@@ -346,7 +346,7 @@ def outside(quiet, state):
     return [g for g, (low, high) in quiet.items() if not low < GAUGES[g](state) < high]
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(cases())
 def test_quiet_never_misses_and_never_spins(case):
     machine, mode, here, there = case
@@ -359,7 +359,7 @@ def test_quiet_never_misses_and_never_spins(case):
         assert outside(quiet, there)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(cases())
 def test_one_gauge_quiet_is_exact(case):
     """Off and all of FreeMemory: a gauge outside means a change, so no stop is wasted."""

@@ -17,7 +17,7 @@ from fwcore.reference.packet import FLAG_CLASSES
 from fwcore.reference.session import Session
 from fwcore.settings import load
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
+EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "1000"))
 SECOND = 10**9
 START = 10**18
 CLIENT, SERVER = "10.0.0.1", "192.0.2.9"

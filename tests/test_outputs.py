@@ -1,5 +1,6 @@
 """Outputs: apart from what is read, whole or not there; signals; pipes; what is not printable."""
 
+import fcntl
 import json
 import os
 import resource
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -256,6 +258,15 @@ def _wait_for_part(folder):
     raise AssertionError("nothing was opened")
 
 
+def _wait_for_empty(pipe):
+    """Until its reader has taken all that was written, 20 s at most."""
+    for _ in range(200):
+        if not int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
+            return
+        time.sleep(0.1)
+    raise AssertionError("nobody reads")
+
+
 def test_standard_input_is_judged_as_it_comes(here):
     """Ten packets, and then silence: a signal finds them judged and written."""
     data = WEB.read_bytes()
@@ -264,6 +275,7 @@ def test_standard_input_is_judged_as_it_comes(here):
         run.stdin.write(data[: len(data) // 2])
         run.stdin.flush()
         _wait_for_part(here)
+        _wait_for_empty(run.stdin)
         time.sleep(0.5)
         run.send_signal(signal.SIGTERM)
         _out, err = run.communicate(timeout=20)

@@ -20,7 +20,7 @@ from fwcore.settings import BY_NAME, DECLARATIONS, load
 from fwcore.settings.declared import LATEST_NS, MANY
 from fwcore.units import PAGE_BYTES, pages_of, to_ns
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
+EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "400"))
 LAYOUT = (Path(__file__).parent.parent / "fwcore" / "dataplane" / "layout.h").read_text()
 # Each of these is memory of this machine: as many as it takes here, but no more.
 MEMORY = ("max_connections", "buckets", "fragments_max", "victims_max")

@@ -29,7 +29,7 @@ from fwcore.reference.rows import (
 )
 from fwcore.reference.shaping import Shaper
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
+EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "1000"))
 MS = 10**6
 HOSTS = 3
 

@@ -12,7 +12,7 @@ from fwcore._fastpath import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.settings import load
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
+EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "2000"))
 PAGE = 4096
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.1.3", "192.0.2.9")
 HOSTS6 = ("2001:db8::1", "2001:db8::2", "2001:db8:1::3", "2001:db8:9::9")

@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent.parent
 GOLDEN = sorted((HERE / "pcaps").glob("*.pcap*"))
 REAL = Path(os.environ.get("FWCORE_CAPTURES", HERE.parent / "shared" / "pcaps"))
 CAPTURES = sorted(p for p in REAL.glob("*cap*") if p.suffix != ".tsv") if REAL.is_dir() else []
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000")) // 5
+EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "2500")) // 5
 POLICIES = [
     {"id": 1, "protocol": "tcp", "ports": [80, 25], "action": "accept", "inspection": "proxy"},
     {"id": 2, "protocol": "tcp", "action": "accept", "inspection": "flow+proxy"},
