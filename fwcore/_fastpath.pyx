@@ -43,8 +43,8 @@ from fwcore.dataplane.layout cimport (
     TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT,
     VERDICT_NAMES, WAY_COUNT, WHEN_FULL_BUCKET, WHEN_FULL_COUNT,
     WHEN_FULL_NAMES, audit_t, block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free,
-    fw_arena_new, fw_bucket, fw_ctz32, fw_exchange, fw_key_t, fw_poison, fw_prefetch, fw_t,
-    fw_timer_t, fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t,
+    fw_arena_new, fw_bucket, fw_ctz32, fw_exchange, fw_key_t, fw_past, fw_poison, fw_prefetch,
+    fw_t, fw_timer_t, fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t,
     policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
 from fwcore.dataplane.pages cimport pages_note_peaks, pages_past_watermark, pages_used
@@ -74,7 +74,7 @@ cdef enum:
     RECOUNTS = 1 << 16             # an entry an outcome, whatever stands there
     POLICY_IDS = 5                 # their place among the arrays of _policy_arrays
     BREATH = 1 << 19               # packets, sessions ended, buckets scanned between two looks
-    NAMED = 128                    # within end_sessions: a record's flag, named already
+    AHEAD = 24                     # frames whose bytes are on their way
 
 Verdict = _enum("Verdict", VERDICT_NAMES, VERDICT_COUNT)
 Reason = _enum("Reason", REASON_NAMES, REASON_COUNT)
@@ -262,17 +262,18 @@ cdef inline void group_parse(
     cdef packet_t *p
     for i in range(first, first + count):
         p = &packets[i - first]
-        if i + 24 < chunk.count:
-            fw_prefetch(chunk.data + chunk.offset[i + 24])
+        if i + AHEAD < chunk.count:
+            fw_prefetch(chunk.data + chunk.offset[i + AHEAD])
         offset = chunk.offset[i]
         captured = chunk.captured[i]
-        if fw_unlikely(offset > chunk.size or chunk.size - offset < captured):
+        if fw_unlikely(fw_past(offset, captured, chunk.size)):
             offset = captured = 0
         parse_frame(chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser, p)
         p.bucket = fw_bucket(p.hash, fw.config.buckets)
         fw_prefetch(&fw.lines[p.bucket])
-        if chunk.flow != NULL:
-            chunk.flow[i] = p.hash
+    if chunk.flow != NULL:
+        for i in range(count):
+            chunk.flow[first + i] = packets[i].hash
 
 
 cdef inline void group_fetch(
@@ -284,6 +285,7 @@ cdef inline void group_fetch(
     cdef const record_t *r
     cdef uint32_t i, mask
     cdef uint32_t free_record = fw.free_record
+    cdef int ruled = fw.policies.count != 0
     for i in range(count):
         p = &packets[i]
         p.guess = 0
@@ -295,7 +297,7 @@ cdef inline void group_fetch(
             p.guess = line.record[fw_ctz32(mask)] & RECORD_MASK
             r = &fw.records[p.guess]
             fw_prefetch(r)
-            if fw.policies.count or p.key.meta >> 56 == 6:
+            if ruled or p.key.meta >> 56 == 6:
                 fw_prefetch(&r.a_hi)
         else:
             fw_prefetch(&fw.host_heads[host_slot(
@@ -345,8 +347,6 @@ cdef inline int packet_finish(
     fw.clock.now_ns = time_ns
     outcome = verdict_packet(fw, p, chunk.length[i])
     chunk.outcome[i] = <uint16_t>outcome
-    if chunk.reply != NULL:
-        chunk.reply[i] = <uint8_t>fw.direction
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
     if fw_unlikely(fw.dirty):
@@ -401,7 +401,7 @@ cdef uint64_t loop(
     cdef packet_t *packets = groups[0]
     cdef packet_t *after = groups[1]
     cdef chunk_t chunk = loaded[0]  # a copy stays in registers: no store through fw can change it
-    cdef uint64_t done = position, before = fw.counters.packets + 1 - position
+    cdef uint64_t done = position, before = fw.counters.packets + 1 - position, first
     cdef uint32_t count = group_size(&chunk, position, group), more, i
     cdef int why = STOP_NONE
     group_parse(fw, parser, &chunk, position, count, packets)
@@ -414,6 +414,7 @@ cdef uint64_t loop(
         if position - done >= BLOCK:
             block_finish(fw, &chunk, done, BLOCK, recount)
             done += BLOCK
+        first = position
         for i in range(count):
             fw.packet = before + position
             why = packet_finish(fw, &chunk, position, &packets[i])
@@ -421,6 +422,9 @@ cdef uint64_t loop(
                 position += 0 if why & STOP_TIME else 1  # the packet itself is yet to be judged
                 break
             position += 1
+        if chunk.reply != NULL:
+            for i in range(<uint32_t>(position - first)):
+                chunk.reply[first + i] = <uint8_t>packets[i].way
         fw.breath -= count
         if fw_unlikely(fw.breath <= 0) and why == STOP_NONE:
             why = STOP_BREATH
@@ -837,10 +841,13 @@ cdef class FastPath:
         table.install(&self.fw)
         self.arena, self.plan = table.arena, table.plan
         table.arena = None
-        parser_begin(&self.parser, self.fw.config.seeds, self.fw.config.zone, self.fw.shift,
-                     self.fw.config.tracker)
+        self._begin_parser()
         self._watch()
         return 0
+
+    cdef void _begin_parser(self) noexcept:
+        parser_begin(&self.parser, self.fw.config.seeds, self.fw.config.zone, self.fw.shift,
+                     self.fw.config.tracker)
 
     def close(self):
         """Gives the memory back; a second time is no error. Raises EngineBusy."""
@@ -971,7 +978,7 @@ cdef class FastPath:
     def shift(self, uint32_t value):
         with self.use:
             self.fw.shift = value
-            self.parser.shift = value
+            self._begin_parser()
 
     # --- running ---
 
@@ -1182,7 +1189,7 @@ cdef class FastPath:
                 raise DataError("end_sessions: the log is full; collect it first")
             bad = self._name(numbers)
             for i in range(numbers.shape[0] if bad < 0 else bad):
-                fw.records[numbers[i]].flags &= ~<uint8_t>NAMED
+                fw.records[numbers[i]].named = 0
             if bad >= 0:
                 raise DataError(
                     f"end_sessions: records[{bad}]: {numbers[bad]} is not live, or named twice")
@@ -1238,9 +1245,9 @@ cdef class FastPath:
             if numbers[i] >= self.fw.config.max_connections:
                 return i
             r = &self.fw.records[numbers[i]]
-            if r.meta == 0 or r.flags & NAMED:
+            if r.meta == 0 or r.named:
                 return i
-            r.flags |= NAMED
+            r.named = 1
         return -1
 
     cdef uint64_t _log_rows(self) noexcept:

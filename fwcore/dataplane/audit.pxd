@@ -12,9 +12,9 @@ from fwcore.dataplane.clock cimport clock_earliest, clock_slot_tick, clock_tick_
 from fwcore.dataplane.fragment cimport fragment_slot
 from fwcore.dataplane.hosts cimport host_slot
 from fwcore.dataplane.layout cimport (
-    DUE_COUNT, NIL, PROTECTED_BIT, RECORD_MASK, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_PROXIED,
-    WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t, fragment_t, fw_bucket,
-    fw_t, host_t, line_t, record_t,
+    DUE_COUNT, NIL, PROTECTED_BIT, RECORD_MASK, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
+    SESSION_PROXIED, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t, fragment_t,
+    fw_bucket, fw_t, host_t, line_t, record_t,
 )
 from fwcore.dataplane.session cimport object_pages, session_due_tick, session_hash
 
@@ -43,7 +43,7 @@ cdef inline uint64_t audit_entry(
     a.tags_wrong += line.tag[way] != <uint16_t>hash_
     a.tags_wrong += ((line.record[way] & PROTECTED_BIT) != 0) != local
     hosts[r.host] += 1
-    a.half_open += (r.flags & SESSION_HALF_OPEN) != 0
+    a.half_open += (r.flags & (SESSION_HALF_OPEN | SESSION_ONCE)) != 0
     if r.flags & SESSION_PROXIED:
         a.proxied += 1
         a.shm_pages += object_pages(r) + fw.config.proxy_session_pages

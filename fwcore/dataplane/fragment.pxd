@@ -97,7 +97,7 @@ cdef inline void fragment_store(
     e.swapped = p.swapped
     e.verdict = verdict
     e.reason = reason
-    e.direction = fw.direction
+    e.direction = p.way
     e.inserted_ns = fw.clock.now_ns
     e.chain = fw.fragment_heads[slot]
     fw.fragment_heads[slot] = entry

@@ -87,7 +87,7 @@ enum {
 
 /* Classes of TCP flags; RST before SYN before FIN before ACK, as Linux conntrack orders them. */
 #define FW_CLASSES(X, p) X(p, SYN) X(p, SYNACK) X(p, FIN) X(p, ACK) X(p, RST) X(p, NONE)
-enum { FW_CLASSES(FW_AS_ENUM, CLASS_) CLASS_COUNT };
+enum { FW_CLASSES(FW_AS_ENUM, CLASS_) CLASS_COUNT, CLASS_ROOM = 8 }; /* room: shifts, no products */
 enum { FORWARD_WAY, REPLY_WAY, WAY_COUNT };
 
 /* Who tracks: fwcore's own table, or what Linux 6.18 does (nf_conntrack_proto_*.c). */
@@ -190,7 +190,7 @@ static const uint8_t TCP_FIRST[TRACKER_COUNT][WAY_COUNT][CLASS_COUNT] = {
     {{FW_L(SYN_SENT), FW_X, FW_X, FW_L(ESTABLISHED), FW_X, FW_X},
      {FW_X, FW_X, FW_X, FW_L(ESTABLISHED), FW_X, FW_X}},
 };
-static const uint8_t TCP_STEP[PLACE_COUNT][WAY_COUNT][CLASS_COUNT] = {
+static const uint8_t TCP_STEP[PLACE_COUNT][WAY_COUNT][CLASS_ROOM] = {
     [PLACE_NONE] = {{PLACE_NONE}, {PLACE_NONE}},   /* 0, and so are those that are not named */
     [PLACE_SYN_SENT] = {
         {FW_S(SYN_SENT), FW_X, FW_X, FW_X, FW_S(CLOSED), FW_X},
@@ -336,7 +336,7 @@ _Static_assert(sizeof(fw_key_t) == 40, "a key has no holes");
 #define META_ASKER_B (1ULL << 47)  /* tracker linux: the ICMP request is endpoint b's */
 #define META_FAMILY(meta) ((uint8_t)((meta) >> 56))
 
-/* A frame's packet. The second half is written for fragments only, but for `guess`. */
+/* A frame's packet. The second half is written for fragments only, but for `guess` and `way`. */
 typedef struct {
     fw_key_t key;
     uint64_t hash;         /* keyed; 0 unless there is a key */
@@ -359,7 +359,8 @@ typedef struct {
     uint64_t source_lo, source_hi, destination_lo, destination_hi;
     uint32_t fragment_id;
     uint32_t guess;                      /* the record that seemed to be the key's a little ago */
-    uint32_t pad2[4];
+    uint32_t way;                        /* written by who judges: FORWARD_WAY or REPLY_WAY */
+    uint32_t pad2[3];
 } packet_t;
 _Static_assert(sizeof(packet_t) == 128, "two cache lines");
 _Static_assert(offsetof(packet_t, fragment_meta) == 64, "the hot part comes first");
@@ -377,10 +378,11 @@ enum {
     SESSION_FROM_B = 1,      /* the initiator is endpoint b */
     SESSION_LOCAL = 2,       /* TCP to the firewall itself: protected from tension */
     SESSION_ASSURED = 4,     /* TCP that has been ESTABLISHED; tracker linux: as Linux means it */
-    SESSION_HALF_OPEN = 8,   /* counted in half_open */
+    SESSION_HALF_OPEN = 8,   /* TCP before ESTABLISHED: counted in half_open */
     SESSION_PROXIED = 16,    /* holds the pages of a proxy session */
     SESSION_ANSWERED = 32,   /* tracker linux: the responder was heard */
     SESSION_LEARNS = 64,     /* tracker linux: not assured, and may come to be */
+    SESSION_ONCE = 128,      /* no TCP, seen once: half-open until its next packet */
 };
 enum { OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED }; /* phase: none, scanned, let through */
 typedef struct {
@@ -403,7 +405,7 @@ typedef struct {
     uint8_t object_way;              /* direction of the object being scanned */
     uint8_t object_cause;            /* EXPOSURE_* of an object let through */
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
-    uint8_t pad;
+    uint8_t named;                   /* 1: within end_sessions, named already */
     uint64_t object_bytes;           /* of the object being scanned; up to oversize_bytes */
     uint64_t pad2;
 } record_t;
@@ -687,7 +689,6 @@ typedef struct {
     uint64_t live, half_open, proxy_sessions;
     uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
     uint32_t shift;                  /* address shift of a looped replay */
-    uint32_t direction;              /* of the packet judged last, FORWARD_WAY or REPLY_WAY */
     line_t *lines;                   /* buckets, then overflow lines */
     record_t *records;
     fw_timer_t *timers;

@@ -41,7 +41,7 @@ cdef extern from "dataplane/layout.h" nogil:
         DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND, DUE_SAMPLE
         DUE_COUNT
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
-        SESSION_ANSWERED, SESSION_LEARNS
+        SESSION_ANSWERED, SESSION_LEARNS, SESSION_ONCE
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE
         HAS_SOURCE, HAS_DESTINATION, HAS_PORTS, FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
@@ -64,7 +64,7 @@ cdef extern from "dataplane/layout.h" nogil:
     const char *const PLACE_NAMES[]
     const uint8_t FLAG_CLASS[2][64]
     const uint8_t TCP_FIRST[2][2][6]
-    const uint8_t TCP_STEP[28][2][6]
+    const uint8_t TCP_STEP[28][2][8]
     const uint8_t PLACE_STATE[28]
     const uint8_t PLACE_TIMEOUT[28]
     const uint64_t META_ASKER_B
@@ -82,7 +82,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t head
         uint8_t kind, fragment, swapped, class_, syn, protocol, decode, no_start
         uint64_t fragment_meta, source_lo, source_hi, destination_lo, destination_hi
-        uint32_t fragment_id, guess
+        uint32_t fragment_id, guess, way
 
     uint64_t fw_head(uint64_t swapped, uint64_t class_, uint64_t syn, uint64_t protocol,
                      uint64_t decode)
@@ -98,7 +98,7 @@ cdef extern from "dataplane/layout.h" nogil:
         int64_t created_ns
         uint64_t created_packet
         uint32_t age_prev, age_next, host
-        uint8_t object_way, object_cause, exposed
+        uint8_t object_way, object_cause, exposed, named
         uint64_t object_bytes
 
     ctypedef struct line_t:
@@ -279,7 +279,7 @@ cdef extern from "dataplane/layout.h" nogil:
         int64_t breath, round_ns
         uint64_t round_due
         uint64_t packet, live, half_open, proxy_sessions
-        uint32_t dirty, shift, direction
+        uint32_t dirty, shift
         line_t *lines
         record_t *records
         fw_timer_t *timers
@@ -325,6 +325,7 @@ cdef extern from "dataplane/platform.h" nogil:
     void fw_put64(uint8_t *p, uint64_t v)
     void fw_put32(uint8_t *p, uint32_t v)
     uint64_t fw_mum(uint64_t a, uint64_t b)
+    int fw_past(uint64_t offset, uint64_t bytes, uint64_t size)
     uint32_t fw_bucket(uint64_t hash_, uint64_t buckets)
     int fw_ctz32(uint32_t v)
     int fw_ctz64(uint64_t v)

@@ -23,6 +23,7 @@ cdef struct parser_t:
     uint32_t shift         # address shift of a looped replay
     uint8_t zone           # 1: the VLAN id is part of the key
     uint8_t as_linux       # 1: tracker linux: ICMP pairs, UDP lengths, what an error quotes
+    uint8_t special        # 1: shift or as_linux say something: one look a frame
     const uint8_t *classes  # FLAG_CLASS of the tracker
     const uint64_t *seeds  # six, of the keyed hash
 
@@ -34,6 +35,7 @@ cdef inline void parser_begin(
     parser.shift = shift
     parser.zone = zone
     parser.as_linux = tracker == TRACKER_LINUX
+    parser.special = shift != 0 or parser.as_linux
     parser.classes = FLAG_CLASS[tracker]
     parser.seeds = seeds
 
@@ -650,11 +652,9 @@ cdef inline int common_transport(
     const uint8_t *h, uint32_t length, uint32_t captured, uint32_t protocol, uint32_t family,
     uint64_t swapped, const parser_t *parser, packet_t *p,
 ) noexcept nogil:
-    """Payload and head; there are `length` bytes of transport, at least 8 of them captured."""
+    """Payload and head. => `length` bytes of transport, 8 or more, of which 8 were captured."""
     cdef uint32_t header
-    if protocol == 17 and length >= 8:
-        if fw_unlikely(parser.as_linux and udp_broken(h, length, 0)):
-            return 0
+    if protocol == 17:
         p.payload = length - 8
         p.head = fw_head(swapped, CLASS_NONE, 0, 17, family | L4_UDP)
         return 1
@@ -673,13 +673,15 @@ cdef inline int parse_common4(
 ) noexcept nogil:
     cdef uint64_t addresses, source, destination, low, high
     cdef uint32_t total, ports
-    if captured < 42 or fw_le16(data + 20) & 0xFF3F:  # more fragments, or an offset
+    if fw_le16(data + 20) & 0xFF3F:  # more fragments, or an offset
         return 0
     total = fw_be16(data + 16)
-    if total < 28 or total > wire - 14:
+    if total - 28 > wire - 42:  # less than 28, or more than there is
         return 0
     addresses = fw_be64(data + 26)
-    if fw_unlikely(parser.shift):
+    if fw_unlikely(parser.special):
+        if parser.as_linux and data[23] == 17 and udp_broken(data + 34, total - 20, 0):
+            return 0
         addresses = (parse_shift4(<uint32_t>(addresses >> 32), parser.shift) << 32
                      | parse_shift4(<uint32_t>addresses, parser.shift))
     ports = fw_be32(data + 34)
@@ -708,7 +710,10 @@ cdef inline int parse_common6(
     if captured < 62 or data[14] >> 4 != 6:
         return 0
     length = fw_be16(data + 18)
-    if length < 8 or length > wire - 54:
+    if length - 8 > wire - 62:  # less than 8, or more than there is
+        return 0
+    if fw_unlikely(parser.special and parser.as_linux and data[20] == 17
+                   and udp_broken(data + 54, length, 0)):
         return 0
     source_hi = fw_be64(data + 22)
     source_lo = parse_shift6(fw_be64(data + 30), parser.shift)
@@ -735,8 +740,8 @@ cdef inline int parse_common6(
 cdef inline int parse_common(
     const uint8_t *data, uint32_t captured, uint32_t wire, const parser_t *parser, packet_t *p,
 ) noexcept nogil:
-    """1: the packet is parsed; 0: it goes the long way."""
-    if captured < 16:
+    """1: the packet is parsed; 0: it goes the long way. => captured is no more than wire"""
+    if captured < 42:  # Ethernet, IPv4, UDP
         return 0
     if fw_likely(fw_le32(data + 12) & 0xFFFFFF == 0x450008):  # ethertype, version, header length
         return parse_common4(data, captured, wire, parser, p)

@@ -90,6 +90,12 @@ static inline int fw_ctz32(uint32_t v) { return __builtin_ctz(v); }
 static inline int fw_ctz64(uint64_t v) { return __builtin_ctzll(v); }
 static inline int fw_clz64(uint64_t v) { return __builtin_clzll(v); }
 
+/* Whether `bytes` from `offset` on reach past `size`, whatever the numbers. */
+static inline int fw_past(uint64_t offset, uint64_t bytes, uint64_t size) {
+    uint64_t end;
+    return __builtin_add_overflow(offset, bytes, &end) || end > size;
+}
+
 /* a * b / c with a 128-bit product; saturates at 2^64 - 1. up: rounded up. */
 static inline uint64_t fw_muldiv(uint64_t a, uint64_t b, uint64_t c, int up) {
     unsigned __int128 p = (unsigned __int128)a * b;

@@ -20,7 +20,7 @@ from fwcore.dataplane.layout cimport (
     END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_GRACE,
     NEVER, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE,
     PROTECTED_BIT, RECORD_MASK, SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL,
-    SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
+    SESSION_ONCE, SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
     WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t,
     fw_timer_t, line_t, packet_t, record_t, session_row_t,
@@ -238,7 +238,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
         object_end(fw, r)
         pages_release_buffers(fw, fw.config.proxy_session_pages)
         fw.proxy_sessions -= 1
-    if r.flags & SESSION_HALF_OPEN:
+    if r.flags & (SESSION_HALF_OPEN | SESSION_ONCE):
         fw.half_open -= 1
     table_unlink(fw, fw_bucket(hash_, fw.config.buckets), record)
     clock_disarm(fw, record)

@@ -15,17 +15,17 @@ from fwcore.dataplane.gate cimport ask_t, policy_match
 from fwcore.dataplane.hosts cimport host_find
 from fwcore.dataplane.layout cimport (
     CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, DUE_IPS, END_CLASH, END_CLOSED, END_KILLED,
-    EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, FW_ASSERT, GATE_BYPASS,
-    GATE_DROP, KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE,
-    KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE,
-    MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE,
-    OBJECT_PASSED, OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE,
-    PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED,
-    REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT,
+    EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, GATE_BYPASS, GATE_DROP,
+    KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED,
+    KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_ALLOW,
+    MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED,
+    OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT,
+    POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED, REASON_FRAGMENT,
+    REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT,
     REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW, REASON_NON_IP,
     REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL, REASON_TCP_INVALID,
     REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED,
-    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_PROXIED,
+    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
     STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT, STATE_SYN_SENT2, TCP_AGAIN, TCP_FIRST,
     TCP_IGNORED, TCP_ILLEGAL, TCP_STEP, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP,
     TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TRACKER_LINUX,
@@ -219,11 +219,14 @@ cdef inline void session_move(
 ) noexcept nogil:
     """The one place that assigns the place of a session that exists; NONE: no TCP, seen again."""
     cdef record_t *r = &fw.records[record]
+    if place == PLACE_NONE:
+        if r.flags & SESSION_ONCE:
+            r.flags &= ~SESSION_ONCE
+            fw.half_open -= 1
+        return
     if r.flags & SESSION_HALF_OPEN and not place_half_open(place):
         r.flags &= ~SESSION_HALF_OPEN
         fw.half_open -= 1
-    if place == PLACE_NONE:
-        return
     if not r.flags & SESSION_HALF_OPEN and place_half_open(place):  # tracker linux: in step again
         r.flags |= SESSION_HALF_OPEN
         fw.half_open += 1
@@ -296,20 +299,9 @@ cdef inline uint32_t verdict_seen(
     return outcome_of(VERDICT_INSPECT if r.inspection else VERDICT_FORWARD, reason)
 
 
-cdef inline uint32_t verdict_unmoved(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, uint8_t cell,
-) noexcept nogil:
-    """A TCP packet that is invalid, or (tracker linux) ignored: no deadline is moved."""
-    cdef record_t *r = &fw.records[record]
-    FW_ASSERT(cell != TCP_AGAIN)  # session_find has ended that session
-    if cell == TCP_ILLEGAL:
-        if fw.config.invalid_verdict == VERDICT_DROP:
-            return outcome_of(VERDICT_DROP, REASON_TCP_INVALID)
-        return session_standing(fw, r, wire, REASON_TCP_INVALID)
-    r.place = cell & ~TCP_IGNORED  # the same state: no timeout and no count changes
-    if way == REPLY_WAY:
-        r.flags |= SESSION_ANSWERED
-    return verdict_seen(fw, record, p, wire, way, REASON_HIT)
+cdef inline void session_count(record_t *r, int way, uint32_t wire) noexcept nogil:
+    r.packets[way] += 1
+    r.bytes[way] += wire
 
 
 cdef inline uint32_t verdict_last(
@@ -322,31 +314,55 @@ cdef inline uint32_t verdict_last(
     return outcome
 
 
-cdef inline uint32_t verdict_hit(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int reason,
+cdef inline uint32_t verdict_moved(
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, uint8_t place,
+    int reason,
 ) noexcept nogil:
-    """A packet of a standing session: its step, its counters, its outcome."""
-    cdef record_t *r = &fw.records[record]
-    cdef int way = p.swapped ^ (r.flags & SESSION_FROM_B)  # FORWARD_WAY 0, REPLY_WAY 1
-    cdef uint8_t place = r.place
-    cdef int second
-    fw.direction = way
-    r.packets[way] += 1
-    r.bytes[way] += wire
-    if reason == REASON_HIT:  # a later fragment makes no step
-        place = TCP_STEP[r.place][way][p.class_]
-        if fw_unlikely(place >= TCP_IGNORED):
-            return verdict_unmoved(fw, record, p, wire, way, place)
-    r.last_seen_ns = fw.clock.now_ns
-    second = (r.flags & SESSION_HALF_OPEN) * (place == PLACE_NONE)
-    if reason == REASON_HIT:
-        second |= r.flags & SESSION_LEARNS
-    if fw_unlikely((place ^ r.place) | second):  # one branch: TCP or not cannot be foretold
-        if not second & SESSION_LEARNS:
-            session_move(fw, record, place, PLACE_TIMEOUT[place])
-        elif session_learn(fw, record, place, way, p.class_):
+    """A packet that takes its session to another place, or tells something new of it."""
+    if fw.records[record].flags & SESSION_LEARNS and reason == REASON_HIT:
+        if session_learn(fw, record, place, way, p.class_):
             return verdict_last(fw, record, p, wire, way)
+    else:
+        session_move(fw, record, place, PLACE_TIMEOUT[place])
     return verdict_seen(fw, record, p, wire, way, reason)
+
+
+cdef inline uint32_t verdict_hit(
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, uint8_t place,
+    int reason,
+) noexcept nogil:
+    """A packet of a standing session, which it takes to `place`: counters, deadline, outcome.
+
+    A later fragment makes no step and teaches nothing.
+    """
+    cdef record_t *r = &fw.records[record]
+    cdef uint8_t telling = SESSION_ONCE | (SESSION_LEARNS if reason == REASON_HIT else 0)
+    session_count(r, way, wire)
+    r.last_seen_ns = fw.clock.now_ns
+    if fw_unlikely((place ^ r.place) | (r.flags & telling)):
+        return verdict_moved(fw, record, p, wire, way, place, reason)
+    return verdict_seen(fw, record, p, wire, way, reason)
+
+
+cdef inline uint32_t verdict_unmoved(
+    fw_t *fw, uint32_t *record, packet_t *p, uint32_t wire, int way, uint8_t cell,
+) noexcept nogil:
+    """A TCP packet that moves no deadline: it is invalid, or (tracker linux) ignored. Or it is a
+    SYN that makes a closed session anew: that one ends, and the packet has none."""
+    cdef record_t *r = &fw.records[record[0]]
+    if cell == TCP_AGAIN:
+        session_end(fw, record[0], END_CLASH)
+        record[0] = NIL
+        return verdict_miss(fw, p, wire, record)
+    session_count(r, way, wire)
+    if cell == TCP_ILLEGAL:
+        if fw.config.invalid_verdict == VERDICT_DROP:
+            return outcome_of(VERDICT_DROP, REASON_TCP_INVALID)
+        return session_standing(fw, r, wire, REASON_TCP_INVALID)
+    r.place = cell & ~TCP_IGNORED  # the same state: no timeout and no count changes
+    if way == REPLY_WAY:
+        r.flags |= SESSION_ANSWERED
+    return verdict_seen(fw, record[0], p, wire, way, REASON_HIT)
 
 
 # --- a new session ------------------------------------------------------------------------------
@@ -514,7 +530,7 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
     elif p.protocol == 6 or p.protocol == 17 or p.protocol == 47:
         flags |= SESSION_LEARNS | (SESSION_ANSWERED if a.way == REPLY_WAY else 0)
     if a.half_open:
-        flags |= SESSION_HALF_OPEN
+        flags |= SESSION_ONCE if a.place == PLACE_NONE else SESSION_HALF_OPEN
         fw.half_open += 1
     if a.proxied:
         flags |= SESSION_PROXIED
@@ -533,13 +549,13 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
 
 
 cdef inline uint32_t verdict_miss(
-    fw_t *fw, const packet_t *p, uint32_t wire, uint32_t *record,
+    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
 ) noexcept nogil:
     """A packet without a session: makes one (*record), or says why not."""
     cdef admission_t a
     cdef record_t *r
     cdef int reason = admit_flow(fw, p, &a)
-    fw.direction = a.way
+    p.way = a.way
     if reason == REASON_TCP_INVALID or reason == REASON_ICMP_ORPHAN:
         return verdict_invalid(fw, reason)
     if reason:
@@ -558,8 +574,7 @@ cdef inline uint32_t verdict_miss(
 # --- dispatch -----------------------------------------------------------------------------------
 
 cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
-    """The session under the packet's key. One past its deadline, and a closed one that meets a
-    SYN, end here and count as not found."""
+    """The session under the packet's key. One past its deadline ends here, and is not found."""
     cdef uint32_t record = p.guess
     cdef record_t *r = &fw.records[record]
     if fw_unlikely(not table_same(r, &p.key)):  # a free record has no key
@@ -567,14 +582,15 @@ cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
         if record == NIL:
             return NIL
         r = &fw.records[record]
-    if session_past(fw, r):
+    if fw_unlikely(session_past(fw, r)):
         session_end(fw, record, session_timeout_cause(r))
         return NIL
-    if p.class_ == CLASS_SYN and TCP_STEP[r.place][p.swapped ^ (r.flags & SESSION_FROM_B)][
-            CLASS_SYN] == TCP_AGAIN:
-        session_end(fw, record, END_CLASH)
-        return NIL
     return record
+
+
+cdef inline int session_way(const record_t *r, const packet_t *p) noexcept nogil:
+    """FORWARD_WAY 0: the initiator's packet; REPLY_WAY 1."""
+    return p.swapped ^ (r.flags & SESSION_FROM_B)
 
 
 cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
@@ -582,7 +598,7 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
     cdef uint32_t entry = fragment_find(fw, p)
     cdef uint32_t record
     if entry != NIL:
-        fw.direction = fw.fragments[entry].direction
+        p.way = fw.fragments[entry].direction
         if not fw.fragments[entry].session:
             return outcome_of(fw.fragments[entry].verdict, fw.fragments[entry].reason)
         p.key = fw.fragments[entry].key
@@ -591,7 +607,9 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
         p.bucket = fw_bucket(p.hash, fw.config.buckets)
         record = session_find(fw, p)
         if record != NIL:
-            return verdict_hit(fw, record, p, wire, REASON_FRAGMENT)
+            p.way = session_way(&fw.records[record], p)
+            return verdict_hit(
+                fw, record, p, wire, p.way, fw.records[record].place, REASON_FRAGMENT)
     return outcome_of(fw.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
 
 
@@ -602,22 +620,31 @@ cdef inline uint32_t verdict_orphan(const fw_t *fw) noexcept nogil:
     return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
 
 
-cdef inline uint32_t verdict_quote(fw_t *fw, const packet_t *p, uint32_t wire) noexcept nogil:
+cdef inline uint32_t verdict_quote(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """An ICMP error shares the outcome of the session it speaks of, and changes nothing in it."""
     cdef uint32_t record = session_find(fw, p)
     if record == NIL:
         return verdict_orphan(fw)
-    fw.direction = p.swapped ^ (fw.records[record].flags & SESSION_FROM_B)
+    p.way = session_way(&fw.records[record], p)
     return session_standing(fw, &fw.records[record], wire, REASON_RELATED)
 
 
 cdef inline uint32_t verdict_keyed(
-    fw_t *fw, const packet_t *p, uint32_t wire, uint32_t *record,
+    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
 ) noexcept nogil:
+    """A packet with a key; *record: its session, or the one it made, or NIL."""
+    cdef record_t *r
+    cdef int way
+    cdef uint8_t cell
     record[0] = session_find(fw, p)
-    if fw_likely(record[0] != NIL):
-        return verdict_hit(fw, record[0], p, wire, REASON_HIT)
-    return verdict_miss(fw, p, wire, record)
+    if fw_unlikely(record[0] == NIL):
+        return verdict_miss(fw, p, wire, record)
+    r = &fw.records[record[0]]
+    p.way = way = session_way(r, p)
+    cell = TCP_STEP[r.place][way][p.class_]
+    if fw_unlikely(cell >= TCP_IGNORED):
+        return verdict_unmoved(fw, record, p, wire, way, cell)
+    return verdict_hit(fw, record[0], p, wire, way, cell, REASON_HIT)
 
 
 cdef inline uint32_t verdict_alone(const fw_t *fw, const packet_t *p) noexcept nogil:
@@ -659,7 +686,7 @@ cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexce
     cdef uint32_t record = NIL
     if fw_likely(not (p.kind | p.fragment)):  # KIND_KEYED is 0
         return verdict_keyed(fw, p, wire, &record)
-    fw.direction = FORWARD_WAY  # who has no key has nobody to answer
+    p.way = FORWARD_WAY  # who has no key has nobody to answer
     if p.kind == KIND_LATER:
         return verdict_later(fw, p, wire)
     if p.fragment:
