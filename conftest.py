@@ -9,12 +9,15 @@ red test stays red: what a longer search finds becomes an @example.
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 COMMON = {"deadline": None, "derandomize": True, "print_blob": True,
           "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("quick", max_examples=100, **COMMON)
 settings.register_profile("ci", max_examples=1000, **COMMON)
+# What a mutant makes red need not be made small.
+settings.register_profile("mutants", max_examples=300, report_multiple_bugs=False,
+                          phases=(Phase.explicit, Phase.generate), **COMMON)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick"))
 

@@ -3,10 +3,10 @@
     python tools/mutants.py [NAME ...] [--changed BASE] [--tests "PATHS"] [--jobs 2]
                             [--seconds 180] [--within SECONDS]
 
-A mutant is applied in a built copy of the project, the extensions are built again where it is in
-them (-O1: quick), and the tests run until the first failure. Red, a crash or a time-out kills it.
-One that survives, or that cannot be built, is listed at the end, which is then 1. The tests have to
-be green without a change; otherwise nothing is said about the mutants, and the end is 2.
+A mutant is applied in a copy of the checkout as it is built; the extensions that it is in are built
+again (-O1: quick), and the tests run until the first failure. Red, a crash or a time-out kills it.
+One that survives, or that cannot be built, is listed at the end, which is then 1. The test that
+turned red has to be green in the checkout itself; where it is not, the end is 2.
 
 A mutant may name the tests that kill it; without, those of TESTS have to. ``--changed BASE`` tries
 those of the files that differ from the commit BASE only: what a change of them has to answer for.
@@ -27,12 +27,12 @@ import threading
 import time
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scratch import ROOT, build, copy_to, environment
+from scratch import ROOT, build, built_copy, environment
 
 LIST = ROOT / "tests" / "mutants.toml"
 # Quick ones that hold the code against something else; what is not there yet is left out.
@@ -42,6 +42,8 @@ TESTS = (
     "tests/test_twin.py",
 )
 CFLAGS = "-O1 -w"
+# What is found need not be made small; the examples are as many as FWCORE_EXAMPLES says.
+QUICK = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True)
@@ -82,110 +84,123 @@ def changed_since(base: str) -> frozenset[str]:
     return frozenset(name for name in done.stdout.split("\0") if name)
 
 
+@dataclass(frozen=True)
+class Red:
+    """What a run of tests ended with: the test that failed, where one did, and in words."""
+
+    node: str
+    text: str
+
+
+def red(folder: Path, tests: Sequence[str], seconds: float) -> Red | None:
+    """How these tests end in a folder at the first that is not green; None: they all are."""
+    command = [
+        sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+        "--benchmark-disable", "-m", "not slow", "--tb=no", *tests]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment(folder, **QUICK), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        text, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return Red("", "time-out")
+    if process.returncode == 0:
+        return None
+    if process.returncode < 0:
+        return Red("", f"killed by signal {-process.returncode}")
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind in ("FAILED", "ERROR"):
+            node = rest.split(" - ")[0]
+            return Red(node, node)
+    return Red("", text[-200:])
+
+
 class Bench:
-    """A built copy in which one mutant after another is tried."""
+    """A copy of the checkout in which one mutant after another is tried."""
 
     def __init__(self, folder: Path, tests: list[str], seconds: float, told: bool) -> None:
-        self.folder = copy_to(folder)
+        self.folder = built_copy(folder)
         self.tests = tests
         self.told = told  # which tests to run was said: a mutant's own do not count
         self.seconds = seconds
-        self.stale = True
 
-    def prepare(self) -> str:
-        """Builds the extensions; what the compiler says when it cannot."""
-        for made in (*self.folder.glob("fwcore/*.c"), *self.folder.glob("fwcore/*.so")):
-            made.unlink()
-        done = build(self.folder, CFLAGS)
-        self.stale = False
-        return done.stdout if done.returncode else ""
-
-    def red(self, tests: Sequence[str] = ()) -> str:
-        """Why these tests, or all of the bench, are not green, or ""."""
-        command = [
-            sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-            "--benchmark-disable", "-m", "not slow", "--tb=no", *(tests or self.tests)]
-        process = subprocess.Popen(
-            command, cwd=self.folder, env=environment(self.folder), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            text, _ = process.communicate(timeout=self.seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return "time-out"
-        if process.returncode == 0:
-            return ""
-        failed = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        if process.returncode < 0:
-            return f"killed by signal {-process.returncode}"
-        return failed[0].removeprefix("FAILED ").split(" - ")[0] if failed else text[-200:]
-
-    def attempt(self, mutant: Mutant) -> tuple[bool, str]:
-        """(killed, by what) of one mutant."""
+    def attempt(self, mutant: Mutant) -> Red | str:
+        """What killed a mutant; or why nothing did, in words."""
         path = self.folder / mutant.file
-        original = (ROOT / mutant.file).read_text()
-        path.write_text(mutant.text())
+        original = path.read_text()
+        self._write(path, mutant.text())
         try:
-            if mutant.compiled or self.stale:
-                self.stale = True
-                if problem := self.prepare():
-                    self.stale = True
-                    return False, "does not build: " + problem[-300:]
-                self.stale = mutant.compiled
-            why = self.red(() if self.told else mutant.tests)
-            return bool(why), why
+            if mutant.compiled:
+                done = build(self.folder, CFLAGS)
+                if done.returncode:
+                    return "does not build: " + done.stdout[-300:]
+            tests = self.tests if self.told or not mutant.tests else mutant.tests
+            return red(self.folder, tests, self.seconds) or "survived"
         finally:
-            path.write_text(original)
+            self._write(path, original)
+
+    def _write(self, path: Path, text: str) -> None:
+        """A source, without what Python compiled of it: that is told apart by whole seconds."""
+        path.write_text(text)
+        for stale in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            stale.unlink()
 
 
-def work(
-    bench: Bench, todo: queue.SimpleQueue[Mutant], survivors: list[str], until: float,
-) -> None:
-    while time.monotonic() < until:
-        try:
-            mutant = todo.get_nowait()
-        except queue.Empty:
-            return
-        begin = time.monotonic()
-        killed, by = bench.attempt(mutant)
-        if not killed:
-            survivors.append(f"{mutant.name} ({mutant.file}): {mutant.why} {by}".rstrip())
-        print(f"{'killed  ' if killed else 'SURVIVED'} {mutant.name:32}"
-              f" {time.monotonic() - begin:5.0f} s  {by}", flush=True)
+@dataclass
+class Round:
+    """The mutants of a call, and what became of them."""
+
+    todo: queue.SimpleQueue[Mutant]
+    until: float
+    survivors: list[str] = field(default_factory=list)
+    killers: dict[str, str] = field(default_factory=dict)  # test -> a mutant that it killed
+
+    def work(self, bench: Bench) -> None:
+        while time.monotonic() < self.until:
+            try:
+                mutant = self.todo.get_nowait()
+            except queue.Empty:
+                return
+            begin = time.monotonic()
+            end = bench.attempt(mutant)
+            if isinstance(end, Red):
+                word, by = "killed  ", end.text
+                if end.node:
+                    self.killers.setdefault(end.node, mutant.name)
+            else:
+                word, by = "SURVIVED", end
+                self.survivors.append(f"{mutant.name} ({mutant.file}): {mutant.why}; {end}")
+            print(f"{word} {mutant.name:32} {time.monotonic() - begin:5.0f} s  {by}", flush=True)
 
 
 def run(mutants: Sequence[Mutant], tests: list[str], jobs: int, seconds: float,
         told: bool, within: float) -> int:
-    until = time.monotonic() + within
-    # Python's first, out of the build without a change; then every one builds for itself.
+    # Python's first: they need the extensions as they were built.
     todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
     for mutant in sorted(mutants, key=lambda mutant: mutant.compiled):
         todo.put(mutant)
-    survivors: list[str] = []
+    tried = Round(todo, time.monotonic() + within)
     with tempfile.TemporaryDirectory(prefix="fwcore-mutants-") as temporary:
-        benches = [Bench(Path(temporary) / f"bench{i}" / "fwcore", tests, seconds, told)
-                   for i in range(jobs)]
-        for bench in benches:
-            if problem := bench.prepare():
-                print(problem)
-                return 2
-        own = {name for mutant in mutants for name in mutant.tests}
-        every = sorted(set(tests) | (set() if told else own))
-        if why := benches[0].red(every):
-            print(f"mutants: the tests are red without a change: {why}")
-            return 2
-        threads = [threading.Thread(target=work, args=(bench, todo, survivors, until))
-                   for bench in benches]
+        threads = [
+            threading.Thread(target=tried.work, args=(
+                Bench(Path(temporary) / f"bench{i}" / "fwcore", tests, seconds, told),))
+            for i in range(min(jobs, len(mutants)))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    for survivor in survivors:
+    for survivor in tried.survivors:
         print(f"survived: {survivor}")
     left = f", {todo.qsize()} not tried in {within:.0f} s" if todo.qsize() else ""
-    print(f"mutants: {len(survivors)} survived{left}")
-    return 1 if survivors else 0
+    print(f"mutants: {len(mutants) - todo.qsize()} tried, {len(tried.survivors)} survived{left}")
+    if tried.killers and (why := red(ROOT, sorted(tried.killers), seconds)):
+        print(f"mutants: red without a change, so that nothing is said of what it killed:"
+              f" {why.text}")
+        return 2
+    return 1 if tried.survivors else 0
 
 
 def main() -> int:

@@ -9,13 +9,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = shutil.ignore_patterns(
-    ".*", "build", "dist", "out", "site", "__pycache__", "*.egg-info", "*.so", "_*.c")
+ELSEWHERE = (".*", "dist", "out", "site", "__pycache__", "*.egg-info")
+BUILT = ("build", "*.so", "_*.c")
 
 
 def copy_to(folder: Path) -> Path:
     """Copies the checkout, without what was built, into a new folder."""
-    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ELSEWHERE, *BUILT))
+    return folder
+
+
+def built_copy(folder: Path) -> Path:
+    """Copies the checkout with its extensions as they are built, into a new folder."""
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ELSEWHERE))
     return folder
 
 
