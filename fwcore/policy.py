@@ -280,9 +280,7 @@ def parse(rows: Sequence[Mapping[str, Any]], where: str = "policy") -> tuple[Pol
 
 def has_proxy(policies: Iterable[Policy]) -> bool:
     """Whether any policy that lets sessions through has a proxy part."""
-    return any(
-        policy.inspection & PROXY and policy.action != PolicyAction.DENY for policy in policies
-    )
+    return any(policy.inspection & PROXY for policy in policies)  # what denies has none
 
 
 def first_match(

@@ -186,13 +186,11 @@ def _guards(table: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def _blocks4(table: Any, rows: np.ndarray) -> np.ndarray:
-    """Rows eight by eight; what fills up the last block matches nothing."""
+    """Rows eight by eight; a match beyond the last row does not count (gate.pxd)."""
     blocks = np.zeros(-(-len(rows) // 8), dtype=BLOCK4_DTYPE)
     for name in ("source", "source_mask", "destination", "destination_mask"):
         column = np.zeros(len(blocks) * 8, dtype=np.uint32)
         column[: len(rows)] = getattr(table, f"row_{name}")[rows, 1]
-        if name == "source":
-            column[len(rows):] = 1  # under mask 0 nothing is 1
         blocks[name] = column.reshape(-1, 8)
     return blocks
 

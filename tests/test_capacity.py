@@ -36,6 +36,7 @@ def test_plan_of_cos_core():
         ("base", "IPsec tunnels", 19_353_600),  # 100 x (65 536 + 128 000)
         ("sessions", "connections", 52_736_000),
     ]
+    assert (result.lines[1].count, result.lines[1].bytes_each) == (100, 193_536)
     # ceil(448 850 329 / 4096) + ceil(52 736 000 / 4096) = 109 583 + 12 875
     assert result.used_pages == 122_458
     assert result.free_bytes == (262_144 - 122_458) * 4096 == 572_153_856
@@ -57,6 +58,8 @@ def test_base_items_are_lines_and_levers():
     assert [line.name for line in capacity.plan(settings).lines] == ["rings", "IDP", "connections"]
     saved = {lever.lever: lever.saved_bytes for lever in capacity.levers(settings)}
     assert saved["without IDP"] == 30 * MB and saved["without rings"] == 1_048_576
+    given = load("cos-core", base_items=items, base_bytes=31 * MB)  # then the items do not count
+    assert [line.name for line in capacity.plan(given).lines] == ["system", "connections"]
 
 
 def test_slab_is_planned_at_a_full_table():
@@ -117,6 +120,8 @@ def test_headroom_of_slab():
     assert room.bytes == {"red": 28 * 4096, "extreme": 35 * 4096, "memory": 40 * 4096}
     later = capacity.headroom(settings, live=100, shm_pages=2)  # 25 + 2 pages
     assert later.sessions["red"] == 101 - 100 and later.used_pages == 87
+    assert later.sessions["table full"] == 900
+    assert capacity.headroom(settings, live=1000).sessions["table full"] == 0
     assert capacity.headroom(settings, live=109).sessions["red"] == 0
 
 

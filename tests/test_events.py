@@ -153,6 +153,7 @@ def test_conn_open_and_close():
 @pytest.mark.parametrize(("values", "followed", "said"), [
     (COS, {"evicted": 1}, "CONN: id=00600003 event=connection_table_full action=replacing_conn"),
     (COS, {"refused": 2}, "CONN: id=00600011 event=out_of_connections action=drop"),
+    (COS, {"refused": 1, "evicted": 1}, "CONN: id=00600011 event=out_of_connections action=drop"),
     (LINUX, {"refused": 1}, "nf_conntrack: table full, dropping packet"),
     (LINUX, {"evicted": 8, "refused": 0}, "connection table full"),
     (PLAIN, {"refused": 1}, "connection table full"),
@@ -198,6 +199,13 @@ def test_the_snapshot_is_in_the_result_but_not_in_the_digest():
     step = Transition(5, T, "packet", "unified", "off", "on", 880, 20, 100, {"sessions": 4})
     assert step.to_dict() == STEP.to_dict()
     assert step.to_result() == STEP.to_dict() | {"snapshot": {"sessions": 4}}
+
+
+def test_conserve_mode_is_left_as_often_as_it_is_entered():
+    assert {step for step, kind in KIND_OF_STEP.items() if kind == "conserve_entered"} == {
+        ("off", "on")}
+    assert {step for step, kind in KIND_OF_STEP.items() if kind == "conserve_left"} == {
+        ("on", "off"), ("extreme", "off")}
 
 
 @pytest.mark.parametrize(("step", "kind"), KIND_OF_STEP.items())

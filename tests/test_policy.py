@@ -5,11 +5,14 @@ import random
 
 import numpy as np
 import pytest
+from frames import ethernet, ip, sctp, tcp, udp
 
-from fwcore import policy
+from fwcore import policy, policy_layout
+from fwcore._fastpath import Reason
+from fwcore.engine import Engine
 from fwcore.errors import SettingsError
 from fwcore.policy_layout import compile_policies
-from fwcore.settings import Row
+from fwcore.settings import Row, load
 
 
 def addresses(*texts):
@@ -149,6 +152,15 @@ def test_expansion_is_bounded_before_it_is_made():
         compile_policies(policy.parse(rows))
 
 
+def test_as_many_rows_as_are_allowed(monkeypatch):
+    policies = policy.parse([{"source": ["10.0.0.1", "10.0.0.2"], "ports": [1, 2, 3]}])
+    monkeypatch.setattr(policy_layout, "ROWS_MAX", 6)
+    assert len(compile_policies(policies)) == 6
+    monkeypatch.setattr(policy_layout, "ROWS_MAX", 5)
+    with pytest.raises(SettingsError, match="6 rows"):
+        compile_policies(policies)
+
+
 def look_up(table, zone, source, destination, protocol, port):
     """The fast path's look-up over the arrays: index of the first policy that matches, or None."""
 
@@ -196,3 +208,40 @@ def test_arrays_and_plain_match_agree():
             ends = (base + rng.randint(0, 4), base + rng.randint(0, 4))
             asked = (rng.randint(0, 2), *ends, rng.choice([1, 6, 17, 58, 132]), rng.randint(0, 6))
             assert look_up(table, *asked) is policy.first_match(policies, *asked)
+
+
+def asked(rng, policies):
+    """A look-up near the bounds of some policy: (zone, source, destination, protocol, port)."""
+    ports = [edge + step for row in policies for low, high in row.ports
+             for edge in (low, high) for step in (-1, 0, 1) if 0 <= edge + step <= 65535]
+    base = ipaddress.ip_address(rng.choice(["10.0.0.0", "2001:db8::"]))
+    protocols = [1, 6, 6, 17, 58, 132] + [0] * (base.version == 4)  # of IPv6: an extension header
+    return (rng.randint(0, 2), base + rng.randint(0, 4), base + 8 + rng.randint(0, 4),
+            rng.choice(protocols), rng.choice([0, 65535, *ports]))
+
+
+def test_the_fast_path_finds_the_first_match():
+    """Segments, blocks of eight and guards against the plain form; a session for each look-up."""
+    transports = {6: lambda *ports: tcp(*ports, "S"), 17: udp, 132: sctp}
+    rng = random.Random(2)
+    for _ in range(12):
+        rows = [random_row(rng) | ({"ports": rng.sample(EDGES, 3)} if rng.random() < 0.5 else {})
+                for _ in range(rng.choice((1, 4, 12)))]
+        for row in rows:
+            row["destination"] = "any" if rng.random() < 0.5 else ["10.0.0.8/31", "2001:db8::8/127"]
+        policies = policy.parse(rows)
+        wanted = [asked(rng, policies) for _ in range(150)]
+        frames = [ethernet(ip(str(source), str(destination), protocol, transports.get(
+            protocol, lambda sport, port: bytes(8))(1000 + number, port)), vlan=zone)
+            for number, (zone, source, destination, protocol, port) in enumerate(wanted)]
+        with Engine(load("plain", zone="vlan", policies=rows, max_connections=1024)) as engine:
+            reasons = engine.process_frames(frames, [0] * len(frames))[:, 1]
+            made = {int(row["created_packet"]): int(row["policy"]) for row in engine.sessions()}
+        for number, look in enumerate(wanted, 1):
+            if reasons[number - 1] != Reason.HIT:  # another look-up's session
+                expected = policy.first_match(policies, *look)
+                assert made.get(number) == (expected and expected.id), look
+                assert (reasons[number - 1] == Reason.DENIED) == (expected is None)
+
+
+EDGES = [0, 1, 79, 80, "80-81", "1024-65535", 65535, "0-79", "65534-65535", "0-65535"]

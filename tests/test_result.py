@@ -47,10 +47,20 @@ def test_repr_tells_the_story_in_one_line(result):
         ({"interrupted": True}, 130),
         ({"inputs": [{"path": "x", "fault": "cut"}], "interrupted": True}, 130),
         ({"laws": {"pages": False}, "interrupted": True}, 5),
+        ({"laws": {"pages": False, "live": True}}, 5),
+        ({"interrupted": True, "interrupted_by": "SIGTERM"}, 143),
+        ({"interrupted": True, "interrupted_by": "SIGHUP"}, 129),
+        ({"lost": [{"path": "y", "message": "full"}], "inputs": [{"path": "x", "fault": "cut"}]},
+         2),
     ],
 )
 def test_exit_code(change, code):
     assert Result({**fake.make(), **change}).exit_code == code
+
+
+def test_every_lost_output_is_told(result):
+    lost = result.with_lost("a.json", "full").with_lost("b.json", "gone").data["lost"]
+    assert [row["path"] for row in lost] == ["a.json", "b.json"]
 
 
 def test_tables_are_copies_with_named_columns(result):
@@ -106,7 +116,7 @@ def test_state_round_trip_keeps_the_tables(result, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"PK\x03\x04 no", b"[]", b"{}", b'{"schema": 9}', b"\xff"]
+    "content", [b"", b"PK\x03\x04 no", b"[]", b"{}", b'{"schema": 9}', b'{"schema": 0}', b"\xff"]
 )
 def test_other_files_are_refused_in_one_line(tmp_path, content):
     path = tmp_path / "x"
@@ -114,6 +124,14 @@ def test_other_files_are_refused_in_one_line(tmp_path, content):
     with pytest.raises(FwcoreError, match="neither a result") as caught:
         Result.load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("x", bytes.fromhex("d4c3b2a1") + bytes(20)), ("x.pcap.gz", b"\x1f\x8b"), ("x.cap", b"")])
+def test_a_capture_is_called_a_capture(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FwcoreError, match="this is a capture: use fwcore replay"):
+        Result.load(tmp_path / name)
 
 
 def test_a_missing_file():

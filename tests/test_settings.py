@@ -212,6 +212,8 @@ def test_wrong_types_in_arguments():
         ("[[pressure]]\nfail_every = 3\n[[pressure]]\nat_s = 1\nadd_byte = 1\n", 5,
          'did you mean "add_bytes"'),
         ("[[pressure]]\nat_s = 1\n", 1, "exactly one of"),
+        ("[[pressure]]\nadd_bytes = 1\nat_s = 1\nfail_nth = 1\n", 1, "exactly one of"),
+        ("[[pressure]]\nleak_bytes_per_s = 0\n", 2, "leak_bytes_per_s = 0 is out of range"),
         ("[[pressure]]\nat_s = -1\nadd_bytes = 1\n", 2, "out of range"),
         ("[[pressure]]\nadd_bytes = 1\n", 1, "needs at_s"),
         ("[[pressure]]\nat_s = 1\nowner = 'cache'\nadd_bytes = 1\n", 3, "base, shm"),
@@ -291,6 +293,8 @@ def test_base_items_and_tunnels():
     tunnels = load("cos-core", base_bytes=0, ipsec_max_tunnels=100, max_connections=128_000)
     assert tunnels.tunnels_bytes == 100 * (65536 + 128_000) == 19_353_600
     assert tunnels.base_pages == 4725
+    shared = tunnels.replace(base_bytes=1, tunnel_base_bytes=1, tunnel_bytes_per_connection=0)
+    assert shared.base_pages == 1  # 1 + 100 bytes
     licence = tunnels.replace(ipsec_max_tunnels=0, licence_tunnels=500)
     assert licence.tunnels == 500 and licence.tunnels_bytes == 96_768_000
 
@@ -404,6 +408,9 @@ def test_a_mode_that_is_never_left():
     assert "once entered it stays" in loaded.warnings[0]
     loaded = load("fortios-5", ram_bytes=100 * 4096, base_bytes=70 * 4096)
     assert "once entered it stays" in loaded.warnings[0]
+    for personality, base in (("fortios-7", 81), ("fortios-5", 69)):  # one page less is enough
+        loaded = load(personality, ram_bytes=100 * 4096, base_bytes=base * 4096)
+        assert not any("once entered" in text for text in loaded.warnings)
 
 
 def test_pressure_may_take_away_in_units():

@@ -50,3 +50,8 @@ def test_pages_are_rounded_away_from_zero(amount, pages):
 
 def test_whole_seconds_are_exact():
     assert units.to_ns(2**62) == 2**62 * 10**9 and units.to_ns(0.0015) == 1_500_000
+
+
+def test_parts_of_seconds_are_rounded():
+    assert units.to_ns(1.043) == 1_043_000_000  # in binary a little less
+    assert units.to_ns(6.5e-05) == 65_000
