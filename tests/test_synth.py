@@ -9,6 +9,8 @@ import pytest
 from scapy.all import ICMP, IP, TCP, UDP, Ether, IPv6, RawPcapReader
 
 from fwcore.capture import synth
+from fwcore.capture.course import Rounds, parse_row
+from fwcore.capture.workload import START_NS, Scripted
 from fwcore.errors import OutputError, SettingsError
 
 NAMES = list(synth.WORKLOADS)
@@ -95,10 +97,10 @@ def test_an_empty_workload_has_no_chunks():
 def test_time_is_exact():
     workload = synth.make("uniform", packets=10, rate_pps=3)
     times = workload.part(0, 10).time_ns.tolist()
-    assert times == [synth.START_NS + i * 10**9 // 3 for i in range(10)]
+    assert times == [START_NS + i * 10**9 // 3 for i in range(10)]
     late = 10**13 + 7
     far = synth.make("uniform", packets=late + 1, rate_pps=999_983).part(late, late + 1)
-    assert far.time_ns.tolist() == [synth.START_NS + late * 10**9 // 999_983]
+    assert far.time_ns.tolist() == [START_NS + late * 10**9 // 999_983]
 
 
 def test_two_of_packets_rate_and_duration_give_the_third():
@@ -140,7 +142,7 @@ def key_of(frame):
     return (*(ends[::-1] if reply else ends), type(l4).__name__), reply, packet, l4
 
 
-SCRIPTED = [n for n, kind in synth.WORKLOADS.items() if issubclass(kind, synth.Scripted)]
+SCRIPTED = [n for n, kind in synth.WORKLOADS.items() if issubclass(kind, Scripted)]
 
 
 @pytest.mark.parametrize("name", [*SCRIPTED, "port-scan"])
@@ -175,7 +177,7 @@ def test_sessions_run_from_handshake_to_close_in_order(name):
 
 @pytest.mark.parametrize("steps,starts", [(1, 3), (2, 1), (8, 5), (22, 4), (18, 100)])
 def test_rounds_visit_every_step_of_every_session_once_and_in_order(steps, starts):
-    rounds = synth.Rounds(steps, starts, seed=9)
+    rounds = Rounds(steps, starts, seed=9)
     count = starts * steps * (steps - 1) // 2 + 20 * steps * starts  # ends with a round
     session, step = rounds.locate(np.arange(count, dtype=np.uint64))
     seen = collections.defaultdict(list)
@@ -189,7 +191,7 @@ def test_rounds_visit_every_step_of_every_session_once_and_in_order(steps, start
 
 def test_rounds_warm_up_is_exact_far_out():
     """The square root of the warm-up is corrected: compared with integers at the edges."""
-    rounds = synth.Rounds(1_000_000, 1, seed=1)
+    rounds = Rounds(1_000_000, 1, seed=1)
     turn = np.array([1, 2, 77_777, 500_000, 999_998], np.uint64)
     first = turn * (turn + 1) // 2
     for index, session, step in ((first, 0 * turn, turn), (first - 1, turn - 1, 0 * turn)):
@@ -292,7 +294,7 @@ def test_mix_objects_are_4096_bytes():
     runs = collections.Counter()
     course = synth.make("mix").course
     for row in synth.Mix.scripts[0].rows:
-        way, _, payload = synth._parse_row(row)
+        way, _, payload = parse_row(row)
         if payload:
             runs[way] += len(payload)
     assert runs == {">": 3 * 400, "<": 3 * 4096}

@@ -59,6 +59,7 @@ from fwcore.bench.turns import (
     whole_slices,
 )
 from fwcore.capture import CHUNK_SIZE, Chunk, open_capture, synth
+from fwcore.capture.workload import BLOCK, Workload
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
 from fwcore.replay import result_body
@@ -197,8 +198,8 @@ def mix_file(setup: Setup, packets: int, engines: Sequence[Engine]) -> Path:
     mix = synth.Mix(sessions=setup.sessions, packets=1 << 40, snap_bytes=96,
                     rate_pps=max(1, setup.sessions * 4 // 5))
     warm = mix.rounds.open_sessions * (mix.course.steps - 1) // 2
-    for begin in range(0, warm, synth.BLOCK):
-        chunk = mix.part(begin, min(begin + synth.BLOCK, warm))
+    for begin in range(0, warm, BLOCK):
+        chunk = mix.part(begin, min(begin + BLOCK, warm))
         for engine in engines:
             engine.process(chunk)
     return write_part(Path(setup.directory) / "mix.pcap", mix, warm, warm + packets)
@@ -219,7 +220,7 @@ def measure_mix(setup: Setup) -> Measured:
 # --- set-ups and evictions ------------------------------------------------------------------------
 
 
-def measure_setups(setup: Setup, opening: type[synth.Workload],
+def measure_setups(setup: Setup, opening: type[Workload],
                    policies: Sequence[dict[str, Any]]) -> Measured:
     """Every packet asks the policies and makes a session."""
     packets = whole_slices(setup.packets)

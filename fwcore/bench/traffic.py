@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fwcore.capture import Chunk, synth
-from fwcore.capture.assemble import RECORD_BYTES, TCP, Columns
+from fwcore.capture.assemble import RECORD_BYTES, TCP, Columns, Layout
+from fwcore.capture.course import SYN, below, divided, scrambled
+from fwcore.capture.workload import BLOCK, CLIENT_NET, FIRST_PORT, PORTS, START_NS, Workload
 
 
 class Openings(synth.Uniform):
@@ -25,7 +27,7 @@ class MixOpenings(synth.Mix):
     """The first packet of each session of ``mix``: TCP and UDP, IPv6, all its policies."""
 
     def columns(self, index: np.ndarray) -> Columns:
-        random = synth.scrambled(index, self.seed, 1)
+        random = scrambled(index, self.seed, 1)
         client, client_port = self._clients(index)
         return self.course.columns(
             step=np.zeros_like(index), random=random, client=client, client_port=client_port,
@@ -38,17 +40,17 @@ class OfficeOpenings(synth.Uniform):
     policy_count: ClassVar[int] = 1000
 
     def layouts(self) -> tuple[Any, ...]:
-        return (synth.Layout(4, TCP, b"", self.snap_bytes),)
+        return (Layout(4, TCP, b"", self.snap_bytes),)
 
     def columns(self, index: np.ndarray) -> Columns:
-        number = synth.below(synth.scrambled(index, self.seed, 1), self.policy_count)
-        turn, host = synth.divided(index, 200)
-        client = np.uint64(synth.CLIENT_NET) + number // np.uint64(4) * np.uint64(65536)
+        number = below(scrambled(index, self.seed, 1), self.policy_count)
+        turn, host = divided(index, 200)
+        client = np.uint64(CLIENT_NET) + number // np.uint64(4) * np.uint64(65536)
         server = np.uint64(synth.SERVER_NET) + number % np.uint64(500) * np.uint64(256)
         ports = np.array([_office_port(i) for i in range(self.policy_count)], np.uint64)
         return Columns(client + host + np.uint64(10), server + host + np.uint64(10),
-                       turn % np.uint64(synth.PORTS) + np.uint64(synth.FIRST_PORT),
-                       ports[number.astype(np.intp)], flags=synth.SYN)
+                       turn % np.uint64(PORTS) + np.uint64(FIRST_PORT),
+                       ports[number.astype(np.intp)], flags=SYN)
 
 
 def _office_port(number: int) -> int:
@@ -73,12 +75,12 @@ def office_policies(count: int = 1000) -> list[dict[str, Any]]:
     return rows
 
 
-def write_part(path: Path, workload: synth.Workload, first: int, last: int) -> Path:
+def write_part(path: Path, workload: Workload, first: int, last: int) -> Path:
     """Packets first to last - 1 of a workload as a pcap."""
     with open(path, "wb") as file:
         file.write(synth.PCAP_HEADER)
-        for begin in range(first, last, synth.BLOCK):
-            frames, _ = workload.frames(begin, min(begin + synth.BLOCK, last), RECORD_BYTES)
+        for begin in range(first, last, BLOCK):
+            frames, _ = workload.frames(begin, min(begin + BLOCK, last), RECORD_BYTES)
             file.write(frames.data.data)
     return path
 
@@ -86,5 +88,5 @@ def write_part(path: Path, workload: synth.Workload, first: int, last: int) -> P
 def earlier(chunk: Chunk) -> Chunk:
     """The chunk in the time just before START_NS, a packet every 100 ns."""
     count = len(chunk)
-    times = synth.START_NS - 100 * np.arange(count, 0, -1, dtype=np.int64)
+    times = START_NS - 100 * np.arange(count, 0, -1, dtype=np.int64)
     return replaced(chunk, time_ns=times)

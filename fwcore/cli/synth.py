@@ -37,6 +37,7 @@ def synth(workload: str, output: str, more: tuple[str, ...], **given: Any) -> in
     """
     from fwcore import units
     from fwcore.capture import synth as module
+    from fwcore.capture.workload import describe
     from fwcore.interruption import Interruption
     from fwcore.terminal import Progress
 
@@ -50,9 +51,8 @@ def synth(workload: str, output: str, more: tuple[str, ...], **given: Any) -> in
 
         with interruption.waiting():     # a file that is not whole is no file
             packets, written = module.to_pcap(output, made, advance)
-    data = {"workload": module.describe(made), "path": output, "packets": packets, "bytes": written}
-    text = (f"{output}: {units.count(packets)} packets, {units.size(written)}\n"
-            f"{module.describe(made)}\n")
+    data = {"workload": describe(made), "path": output, "packets": packets, "bytes": written}
+    text = f"{output}: {units.count(packets)} packets, {units.size(written)}\n{describe(made)}\n"
     quiet = given["quiet"] or output == "-"
     return running.json_or_text(data, given["json_file"], lambda: "" if quiet else text)
 
