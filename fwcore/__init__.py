@@ -94,7 +94,8 @@ def _refuse(name: str) -> NoReturn:
 
 
 EXTENSIONS = (
-    "fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._demand", "fwcore._bare")
+    "fwcore._pack", "fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._demand",
+    "fwcore._bare")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 if not TYPE_CHECKING:  # or a name that is not there would be Any

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 class Verdict(IntEnum):
     FORWARD = 0
@@ -155,6 +156,7 @@ class FastPath:
     breath: int
     position: int
     stopped: int
+    watched: bool
     shift: int
     def __init__(
         self,
@@ -162,6 +164,7 @@ class FastPath:
         steps: Sequence[tuple[int, int, int]] = (),
         leaks: Sequence[tuple[int, int, int]] = (),
         group: int = 32,
+        outer: Use | None = None,
     ) -> None: ...
     def close(self) -> None: ...
     @property
@@ -181,6 +184,8 @@ class FastPath:
     @property
     def packet(self) -> int: ...
     @property
+    def first_ns(self) -> int: ...
+    @property
     def now_ns(self) -> int: ...
     def set_soft(self, config: NDArray[Any]) -> None: ...
     def begin(self, time_ns: int) -> None: ...
@@ -191,6 +196,18 @@ class FastPath:
         flow: NDArray[np.uint64] | None = None,
         reply: NDArray[np.uint8] | None = None,
     ) -> None: ...
+    def unload(self) -> None: ...
+    def judge(
+        self,
+        keeper: Any,
+        frame: Buffer,
+        now_ns: int,
+        length: int | None = None,
+        link: int = 1,
+    ) -> tuple[Verdict, Reason]: ...
+    def judge_on(
+        self, frame: Buffer, now_ns: int, length: int | None = None, link: int = 1
+    ) -> tuple[Verdict, Reason] | None: ...
     def run(self) -> int: ...
     def advance(self, time_ns: int) -> int: ...
     def apply(self, row: NDArray[Any]) -> None: ...

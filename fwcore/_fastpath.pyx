@@ -22,7 +22,10 @@ from threading import get_ident as _get_ident, main_thread as _main_thread
 
 import numpy as np
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -55,6 +58,7 @@ from fwcore.dataplane.session cimport session_arm, session_end, session_prefetch
 from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
 from fwcore.dataplane.verdict cimport ips_arm, ips_drain, verdict_packet
+from fwcore._pack cimport Packed, whole
 from fwcore.errors import DataError, EngineBusy, EngineClosed, FrameError
 
 cdef extern from "dataplane/signals.h" nogil:
@@ -88,6 +92,8 @@ GateAction = _enum("GateAction", GATE_NAMES, GATE_COUNT)
 ObjectAction = _enum("ObjectAction", OBJECT_NAMES, OBJECT_COUNT)
 PolicyAction = _enum("PolicyAction", POLICY_NAMES, POLICY_COUNT)
 Gauge = _enum("Gauge", GAUGE_NAMES, GAUGE_COUNT)
+# What one frame's judgement is given out as, by verdict and reason: made once.
+cdef list OUTCOMES = [(verdict, reason) for reason in Reason for verdict in Verdict]
 TIMEOUTS = tuple((<bytes>TIMEOUT_NAMES[i]).decode().lower() for i in range(TIMEOUT_COUNT))
 
 STOPPED_BY_PACKET = STOP_PACKET
@@ -166,7 +172,7 @@ cdef class Use:
         cdef int before = fw_exchange(&self.state, 0, 1)
         if fw_unlikely(before):
             self._refuse(before)
-        self.who = _get_ident()
+        self.who = PyThread_get_thread_ident()
         return 0
 
     cdef void give(self) noexcept:
@@ -175,7 +181,7 @@ cdef class Use:
     cdef int _refuse(self, int state) except -1:
         if state == 2:
             raise EngineClosed("engine is closed: make a new one")
-        if self.who == _get_ident():
+        if self.who == PyThread_get_thread_ident():
             raise EngineBusy(
                 "engine is in use by this thread: what it calls back may not call it; do it"
                 " when the call has returned")
@@ -785,7 +791,8 @@ cdef class FastPath:
 
     ``config``: a record of CONFIG_DTYPE (see ``Engine`` for how settings become one); ``steps``,
     ``leaks``: the pressure script as (time_ns after the first packet, owner, pages or bytes a
-    second), steps by time; ``group``: packets whose memory accesses overlap.
+    second), steps by time; ``group``: packets whose memory accesses overlap; ``outer``: who has
+    taken it uses this fast path, too.
 
     Raises DataError for what would break it, and MemoryError when the table cannot be had; every
     method EngineBusy while another is at work, and EngineClosed after ``close``. What is a
@@ -807,6 +814,9 @@ cdef class FastPath:
     cdef uint16_t[::1] outcome
     cdef uint64_t[::1] flow
     cdef uint8_t[::1] reply
+    cdef Packed packed          # or the frames that were packed
+    cdef Use outer              # whose fast path it is: taken by `judge`
+    cdef public bint watched    # every frame of `judge` goes through its keeper
     cdef object policy_arrays   # copies, which nobody else knows
     cdef object script_arrays
     cdef dict plan
@@ -817,12 +827,13 @@ cdef class FastPath:
     cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
     cdef bint begun
 
-    def __cinit__(self, config, steps=(), leaks=(), group=32):
+    def __cinit__(self, config, steps=(), leaks=(), group=32, Use outer=None):
         cdef _Table table = _Table(config)
         group = _index(group)
         if not 1 <= group <= GROUP_MAX:
             raise DataError(f"group: {group} is not in 1..{GROUP_MAX}")
         self.use = Use()
+        self.outer = Use() if outer is None else outer
         self.group = group
         self.breath = BREATH
         memset(&self.fw, 0, sizeof(fw_t))
@@ -966,6 +977,11 @@ cdef class FastPath:
         return self.position == self.chunk.count
 
     @property
+    def first_ns(self):
+        """Time of the first frame that is loaded; 0 where there is none."""
+        return self.chunk.time_ns[0] if self.chunk.count else 0
+
+    @property
     def now_ns(self):
         return self.fw.clock.now_ns
 
@@ -1001,7 +1017,7 @@ cdef class FastPath:
             due_update(fw)
 
     def load(self, chunk, outcome, flow=None, reply=None):
-        """Makes a chunk ready to run; its arrays are held until it has run to its end.
+        """Makes a chunk ready to run; its arrays are held until it is unloaded.
 
         ``chunk``: data uint8[bytes], offset uint64[n], captured uint32[n], length uint32[n],
         time_ns int64[n], link uint16[n]. ``outcome``: uint16[n], written: verdict in the low
@@ -1014,7 +1030,10 @@ cdef class FastPath:
         with self.use:
             self._unload()
             try:
-                self._hold(chunk, outcome, flow, reply)
+                if isinstance(chunk, Packed):
+                    self._hold_packed(chunk, outcome, flow, reply)
+                else:
+                    self._hold(chunk, outcome, flow, reply)
             except FrameError:
                 self._unload()
                 raise
@@ -1056,8 +1075,36 @@ cdef class FastPath:
         to.count = count
         return 0
 
+    cdef int _hold_packed(self, Packed packed, outcome, flow, reply) except -1:
+        """Frames that were packed: every place and time was looked at then."""
+        cdef chunk_t *to = &self.chunk
+        self.outcome, self.flow, self.reply = outcome, flow, reply
+        if (<size_t>self.outcome.shape[0] != packed.count
+                or (flow is not None and <size_t>self.flow.shape[0] != packed.count)
+                or (reply is not None and <size_t>self.reply.shape[0] != packed.count)):
+            raise FrameError(f"outcome, flow, reply: the frames are {packed.count}")
+        self.packed = packed
+        packed.held += 1
+        if packed.count == 0:
+            return 0
+        to.size, to.data = packed.size, packed.data
+        to.offset, to.captured, to.length = packed.offset, packed.captured, packed.length
+        to.time_ns, to.link, to.outcome = packed.time_ns, packed.link, &self.outcome[0]
+        to.flow = NULL if flow is None else &self.flow[0]
+        to.reply = NULL if reply is None else &self.reply[0]
+        to.count = packed.count
+        return 0
+
+    def unload(self):
+        """Lets go of what is loaded, judged or not."""
+        with self.use:
+            self._unload()
+
     cdef void _unload(self) noexcept:
         """Lets go of the chunk."""
+        if self.packed is not None:
+            self.packed.held -= 1
+            self.packed = None
         memset(&self.chunk, 0, sizeof(chunk_t))
         self.position = 0
         self.data = self.offset = self.captured = self.length = None
@@ -1085,6 +1132,81 @@ cdef class FastPath:
                         self.recount, &stop)
                 stop = self._look_around(stop)
         return stop
+
+    def judge(self, keeper, frame, now_ns, length=None, link=1):
+        """(Verdict, Reason) of one frame, without a chunk; ``load`` and ``run`` do not notice.
+
+        ``keeper``: who answers stops: ``keeper.judge_slowly(found, frame, now_ns, length, link)``
+        gives the judgement where there is one to answer, or where it has not begun; ``found``:
+        the judgement, if the frame was judged already. Raises FrameError.
+        """
+        cdef object found
+        self.outer.take()
+        try:
+            if self.begun and not self.stopped and self.fw.log_fill < self.fw.log_room:
+                found = self._judge(frame, now_ns, length, link)
+                if found is not None and not self.watched and not self.stopped:
+                    return found
+            else:
+                found = None
+            return keeper.judge_slowly(found, frame, now_ns, length, link)
+        finally:
+            self.outer.give()
+
+    def judge_on(self, frame, now_ns, length=None, link=1):
+        """The same for the keeper; None: a stop came before it, answer it and call again."""
+        if not self.begun:
+            raise DataError("judge: call begin first")
+        return self._judge(frame, now_ns, length, link)
+
+    cdef object _judge(self, frame, now_ns, length, link):
+        cdef chunk_t one
+        cdef Py_buffer view
+        cdef uint32_t captured
+        cdef int64_t at_ns = whole(now_ns, "time_ns", 0, LATEST_NS)
+        cdef uint16_t link_type = <uint16_t>whole(link, "link", 0, 65535)
+        cdef uint32_t wire
+        cdef bint viewed = not PyBytes_CheckExact(frame)
+        memset(&one, 0, sizeof(chunk_t))
+        if viewed:
+            try:
+                PyObject_GetBuffer(frame, &view, PyBUF_SIMPLE)
+            except (TypeError, ValueError, BufferError):
+                raise FrameError(f"{type(frame).__name__} is no frame; give bytes, a memoryview or"
+                                 " a NumPy row") from None
+            one.data, one.size = <const uint8_t *>view.buf, view.len
+        else:
+            one.data, one.size = <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame)
+        try:
+            if one.size > 0xFFFFFFFF:
+                raise FrameError(f"{one.size} bytes are more than a frame may have")
+            captured = <uint32_t>one.size
+            wire = captured if length is None else <uint32_t>whole(length, "length", 0, 0xFFFFFFFF)
+            one.captured, one.length, one.time_ns, one.link = &captured, &wire, &at_ns, &link_type
+            return self._judge_one(&one)
+        finally:
+            if viewed:
+                PyBuffer_Release(&view)
+
+    cdef object _judge_one(self, chunk_t *one):
+        """Judges a chunk of one frame; None: something was due before it."""
+        cdef uint64_t offset = 0, done = 0
+        cdef uint16_t outcome = 0
+        cdef int stop = STOP_BREATH
+        one.offset, one.outcome, one.count = &offset, &outcome, 1
+        self.use.take()
+        try:
+            while done == 0 and stop & STOP_BREATH:
+                self.fw.breath = self.breath
+                done = loop(&self.fw, &self.parser, one, 0, 1, self.recount, &stop)
+                if stop:
+                    if stop & STOP_BREATH:
+                        self._look_around(STOP_BREATH)
+                    else:
+                        self.stopped = stop & ~STOP_LOG
+        finally:
+            self.use.give()
+        return OUTCOMES[(outcome & 255) + VERDICT_COUNT * (outcome >> 8)] if done else None
 
     cdef int _look_around(self, int stop) except -1:
         """Keeps a stop for who has to answer it, then lets signals have their say; a breath is

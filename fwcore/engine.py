@@ -17,7 +17,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,10 +29,13 @@ from fwcore import counters, policy
 from fwcore._fastpath import (
     CONFIG_DTYPE,
     FastPath,
+    Reason,
+    Verdict,
     exclusive,
     record,
     undivided,
 )
+from fwcore._pack import Packed
 from fwcore.engine_memory import Memory
 from fwcore.engine_setup import (
     FIXED,
@@ -46,7 +50,9 @@ from fwcore.events import Event
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.settings import Settings
 
-if TYPE_CHECKING:  # only who brings frames needs it
+if TYPE_CHECKING:  # only who brings frames needs them
+    from typing_extensions import Buffer
+
     from fwcore.capture import Chunk
 
 
@@ -93,6 +99,7 @@ class Engine(Memory):
         self.seed = secrets.randbits(64) if settings.seed is None else settings.seed
         self._group = group
         self._outcome = np.zeros(0, dtype=np.uint16)
+        self._packed = Packed()
         self._build()
 
     # --- building ---
@@ -101,7 +108,8 @@ class Engine(Memory):
         config = config_of(self.settings, self.seed, self._log)
         check_room(config)
         self.fastpath = FastPath(
-            record(CONFIG_DTYPE, config), *script_of(self.settings), group=self._group)
+            record(CONFIG_DTYPE, config), *script_of(self.settings), group=self._group,
+            outer=self._use)
         self.fastpath.set_policies(_compiled(self.policies, self._ruled))
 
     def __enter__(self) -> Engine:
@@ -150,19 +158,27 @@ class Engine(Memory):
         self, chunk: Chunk, flow: NDArray[np.uint64] | None = None,
         reply: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        self._answer()
-        outcome = np.zeros(len(getattr(chunk, "offset", ())), dtype=np.uint16)
+        return self._run(chunk, len(getattr(chunk, "offset", ())), flow, reply)
+
+    def _run(
+        self, chunk: Any, count: int, flow: NDArray[np.uint64] | None = None,
+        reply: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Loads and runs a chunk, or what was packed."""
+        if self._log or self.fastpath.stopped:
+            self._answer()
+        outcome = np.zeros(count, dtype=np.uint16)
         self.fastpath.load(chunk, outcome, flow, reply)
         self._outcome = outcome
         try:
-            if len(outcome) and not self._begun:
-                self._begin(int(chunk.time_ns[0]))
+            if count and not self._begun:
+                self._begin(self.fastpath.first_ns)
             while self.fastpath.run() or self._log:
                 if self._answer():
                     break
         except BaseException as error:
             self._answer()
-            done, count = self.fastpath.position, len(outcome)
+            done = self.fastpath.position
             error.add_note(
                 f"fwcore: {done} of the {count} packets of this chunk were judged; Engine.judged"
                 f" has their outcomes, chunk.slice({done}, {count}) is the rest")
@@ -186,19 +202,49 @@ class Engine(Memory):
     @exclusive
     def process_frames(
         self,
-        frames: Sequence[bytes],
-        times_ns: Sequence[int],
-        lengths: Sequence[int] | None = None,
-        link: int = 1,
+        frames: Iterable[Any],
+        times_ns: Iterable[int],
+        lengths: Iterable[int] | None = None,
+        link: int | Iterable[int] = 1,
     ) -> NDArray[np.uint8]:
-        """Judges frames given as bytes; uint8[n, 2]: Verdict, Reason.
+        """Judges frames: bytes or whatever else has a buffer; uint8[n, 2]: Verdict, Reason.
 
-        ``times_ns``: capture times, integers; ``lengths``: on the wire where frames are cut.
-        Raises FrameError, as ``Chunk.from_frames`` does, naming the frame.
+        ``frames``: any iterable, a table uint8[n, width], or iterables of such things; copied in
+        one pass. ``times_ns``: capture times, integers; ``lengths``: on the wire where frames are
+        cut. Raises FrameError, and judges nothing, naming the frame.
         """
-        from fwcore.capture import Chunk  # only who brings frames needs it
+        self.fastpath.unload()
+        self._outcome = np.zeros(0, dtype=np.uint16)
+        self._packed.pack(frames, times_ns, lengths, link)
+        return self._run(self._packed, len(self._packed))
 
-        return self._process(Chunk.from_frames(frames, times_ns, lengths=lengths, link=link))
+    def judge(
+        self, frame: Buffer, now_ns: int, length: int | None = None, link: int = 1,
+    ) -> tuple[Verdict, Reason]:
+        """Judges one frame, now: (Verdict, Reason). For who has no batch; a batch costs less.
+
+        ``now_ns``: its capture time, integer ns; ``length``: on the wire where the frame is cut.
+        Raises FrameError, and judges nothing.
+        """
+        return self.fastpath.judge(self, frame, now_ns, length, link)
+
+    def judge_slowly(
+        self, found: tuple[Verdict, Reason] | None, frame: Buffer, now_ns: int,
+        length: int | None, link: int,
+    ) -> tuple[Verdict, Reason]:
+        """What ``FastPath.judge`` leaves to its keeper, who is within: the first frame, stops."""
+        if not self._begun:
+            self._packed_alone(frame, now_ns, length, link)
+            self._begin(index(now_ns))
+        self._answer()
+        while found is None:
+            found = self.fastpath.judge_on(frame, now_ns, length, link)
+            self._answer()
+        return found
+
+    def _packed_alone(self, frame: Buffer, now_ns: int, length: int | None, link: int) -> None:
+        """FrameError where this cannot be judged: before the clock begins with it."""
+        Packed().pack([frame], [now_ns], None if length is None else [length], link)
 
     # --- control while running ---
 
@@ -245,14 +291,14 @@ class Engine(Memory):
         """
         parsed = policy.parse(rows)
         places = {each.id: place for place, each in reversed([*enumerate(parsed)])}
-        standing = {int(index) for index in np.unique(self.fastpath.policies_standing())}
+        standing = {int(place) for place in np.unique(self.fastpath.policies_standing())}
         moved = np.zeros(len(self._policy_ids), np.uint16)
         gone: list[int] = []
-        for index, number in enumerate(self._policy_ids.tolist()):
+        for place, number in enumerate(self._policy_ids.tolist()):
             if number in places:
-                moved[index] = places[number]
-            elif index in standing:
-                moved[index] = len(parsed) + len(gone)
+                moved[place] = places[number]
+            elif place in standing:
+                moved[place] = len(parsed) + len(gone)
                 gone.append(number)
         if len(parsed) + len(gone) > POLICIES_MAX:
             raise SettingsError(

@@ -10,8 +10,12 @@ from fwcore import (
     DataError,
     Engine,
     EngineBusy,
+    EngineClosed,
     FlowError,
+    FrameError,
+    Reason,
     SettingsError,
+    Verdict,
     flow as flows,
     load,
 )
@@ -290,3 +294,158 @@ def test_policies_that_cannot_be():
             with pytest.raises(DataError, match="gone"):
                 fast.set_policies(None, np.zeros(1, np.uint16), gone)
         assert engine.sessions()["policy"].tolist() == [0]
+
+
+# --- frames, one at a time and many ---
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("breath", [0, 1])
+def test_frames_judged_singly_are_as_in_a_chunk(log, breath):
+    """Through stops by packet, by time and by the log, and whatever the look at signals."""
+    settings = small(max_connections=16, pressure=[
+        {"at_s": 0.000001, "add_bytes": 50 * PAGE}, {"at_s": 1, "add_bytes": -20 * PAGE}])
+    frames = [dns(1 + i % 23, 5000 + i % 7) for i in range(60)]
+    times = [START + i * S // 20 for i in range(60)]
+    one, all_ = Engine(settings, log=log), Engine(settings, log=log)
+    one.fastpath.breath = breath or one.fastpath.breath
+    outcome = all_.process(Chunk.from_frames(frames, times))
+    singly = [one.judge(frame, at_ns) for frame, at_ns in zip(frames, times, strict=True)]
+    assert [(int(v), int(r)) for v, r in singly] == [tuple(pair) for pair in outcome.tolist()]
+    assert all(isinstance(v, Verdict) and isinstance(r, Reason) for v, r in singly)
+    assert len(one.transitions) > 1
+    assert one.outcome() == all_.outcome()
+    if log:
+        assert np.array_equal(one.ended(), all_.ended())
+    laws_hold(one)
+
+
+def test_a_frame_is_whatever_has_a_buffer():
+    with Engine(max_connections=8) as engine:
+        for at, kind in enumerate((bytes, bytearray, memoryview,
+                                   lambda frame: np.frombuffer(frame, np.uint8))):
+            assert engine.judge(kind(dns(1)), at)[1] == (Reason.HIT if at else Reason.NEW)
+        assert engine.judge(dns(1)[14:], 10, link=101)[1] == Reason.HIT
+        engine.judge(dns(1)[:40], 11, length=1500)
+        assert engine.counters()["bytes"] == 4 * len(dns(1)) + len(dns(1)) - 14 + 1500
+
+
+@pytest.mark.parametrize("given", [
+    ("text", 1), (5, 1), (None, 1), (dns(), -1), (dns(), 1.5), (dns(), True),
+    (dns(), (1 << 62) + 1), (dns(), 1 << 64), (dns(), 1, -1), (dns(), 1, 1 << 32),
+    (dns(), 1, None, 1 << 16), (np.zeros((4, 4))[:, 1], 1),
+])
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_no_frame_is_not_judged(given, begun):
+    with Engine(max_connections=8) as engine:
+        if begun:
+            engine.judge(dns(), 1)
+        with pytest.raises(FrameError):
+            engine.judge(*given)
+        assert engine.counters()["packets"] == begun
+        assert engine.judge(dns(), 0)[1] == (Reason.HIT if begun else Reason.NEW)
+
+
+def test_judging_is_for_one_at_a_time():
+    engine = Engine(max_connections=8)
+
+    class Asking(list):
+        def __iter__(self):
+            engine.judge(dns(), 1)
+            return iter([])
+
+    with pytest.raises(EngineBusy):
+        engine.process_frames(Asking(), [])
+    engine.close()
+    with pytest.raises(EngineClosed):
+        engine.judge(dns(), 1)
+
+
+def nested():
+    yield dns(1)
+    yield (dns(host) for host in (2, 3))
+    yield [memoryview(dns(4)), [bytearray(dns(5)), (np.frombuffer(dns(6), np.uint8),)]]
+    yield np.frombuffer(dns(7) + dns(8), np.uint8).reshape(2, -1)
+    yield np.frombuffer(dns(9), np.uint8)[::1]
+
+
+def test_frames_come_in_any_shape():
+    want = [dns(host) for host in range(1, 10)]
+    chunk = Chunk.from_frames(nested(), iter(range(9)), lengths=range(100, 109), link=[1] * 9)
+    assert [chunk.frame(i) for i in range(9)] == want
+    assert chunk.time_ns.tolist() == list(range(9))
+    assert chunk.length.tolist() == list(range(100, 109))
+    with Engine(max_connections=64) as engine:
+        assert engine.process_frames(nested(), np.arange(9))[:, 1].tolist() == [Reason.NEW] * 9
+        table = np.frombuffer(b"".join(want), np.uint8).reshape(9, -1)
+        assert engine.process_frames(table, np.arange(9))[:, 1].tolist() == [Reason.HIT] * 9
+        turned = np.asfortranarray(table)
+        assert engine.process_frames(turned, range(9))[:, 1].tolist() == [Reason.HIT] * 9
+        assert engine.process_frames(nested(), [5] * 9, link=1).shape == (9, 2)
+        assert len(engine) == 9
+
+
+@pytest.mark.parametrize("frames, times, more, text", [
+    (b"one", [1], {}, "is one frame"), ("text", [1], {}, "give a list"),
+    (5, [1], {}, "give a list"), (["text"], [1], {}, "frame 0: str"),
+    ([dns(), 5], [1, 2], {}, "frame 1: int"), ([dns()], [], {}, "1 frames, 0 times"),
+    ([dns()], [1, 2], {}, "more times"),
+    ([dns()], np.arange(2), {}, "1 frames, 2 times"), ([dns()], np.array([-1]), {}, "time_ns -1"),
+    ([dns()], [1.5], {}, "time_ns 1.5"), ([dns()], [1 << 63], {}, "time_ns"),
+    ([dns()], np.array([1.0]), {}, "time_ns"), ([dns()], [True], {}, "time_ns True"),
+    ([dns()], [1], {"lengths": [1 << 32]}, "length"), ([dns()], [1], {"lengths": []}, "0 lengths"),
+    ([dns()], [1], {"link": -1}, "link"), ([dns()], [1], {"link": [1, 1]}, "more links"),
+    ([np.zeros(4, np.uint16)], [1], {}, "2 bytes"), (np.zeros(4, np.uint8), [1], {}, "one frame"),
+    ([[[[[[[[[[b""]]]]]]]]]], [1], {}, "list has no bytes"),
+])
+def test_frames_that_are_none(frames, times, more, text):
+    with Engine(max_connections=8) as engine:
+        for deed in (engine.process_frames, Chunk.from_frames):
+            with pytest.raises(FrameError, match=text):
+                deed(frames, times, **more)
+        assert engine.counters()["packets"] == 0
+        assert engine.process_frames([dns()], [1]).tolist() == [[0, 0]]
+
+
+def test_an_iterable_that_fails_leaves_nothing():
+    def failing():
+        yield dns()
+        raise KeyError("mine")
+
+    with Engine(max_connections=8) as engine:
+        with pytest.raises(KeyError):
+            engine.process_frames(failing(), [1, 2])
+        assert engine.process_frames([], []).shape == (0, 2)
+        assert len(engine.judged) == 0
+
+
+def test_rows_of_a_table_are_frames_where_they_lie():
+    table = np.frombuffer(dns(1) + dns(2), np.uint8).reshape(2, -1)
+    chunk = Chunk.from_array(table, [1, 2], lengths=[1500, 1501])
+    assert np.shares_memory(chunk.data, table)
+    assert [chunk.frame(i) for i in range(2)] == [dns(1), dns(2)]
+    cut = Chunk.from_array(table, np.array([1, 2]), captured=[20, 0], link=101)
+    assert (cut.frame(0), cut.frame(1), cut.link.tolist()) == (dns(1)[:20], b"", [101, 101])
+    with Engine(max_connections=8) as engine:
+        assert engine.process(chunk)[:, 1].tolist() == [Reason.NEW] * 2
+    assert len(Chunk.from_array(np.zeros((0, 60), np.uint8), [])) == 0
+    for given in ((table.astype(np.int16), [1, 2]), (table[0], [1]), (table, [1]),
+                  (table, [1.0, 2]), (table, [1, 2], [99, 1]), (table, [-1, 2]),
+                  (table, [1, 2], None, [1, 1 << 32])):
+        with pytest.raises(FrameError):
+            Chunk.from_array(*given)
+
+
+def test_frames_in_a_buffer_are_not_copied():
+    data = bytearray(b"..." + dns(1) + dns(2))
+    size = len(dns(1))
+    chunk = Chunk.from_buffer(data, [3 + size, 3], np.full(2, size, np.uint32), [1, 2])
+    assert np.shares_memory(chunk.data, np.frombuffer(data, np.uint8))
+    assert [chunk.frame(i) for i in range(2)] == [dns(2), dns(1)]
+    with Engine(max_connections=8) as engine:
+        assert engine.process(chunk)[:, 1].tolist() == [Reason.NEW] * 2
+    for given in ((5, [0], [1], [1]), (data, [0], [len(data) + 1], [1]),
+                  (data, [1 << 62], [1], [1]), (data, [-1], [1], [1]), (data, [0, 1], [1], [1]),
+                  (data, [len(data)], [1], [1])):
+        with pytest.raises(FrameError):
+            Chunk.from_buffer(*given)

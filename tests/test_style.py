@@ -31,6 +31,7 @@ FLOORS = (
     ("dataplane.script", "dataplane.timeline"),
     ("dataplane.due",),
     ("dataplane",),
+    ("_pack",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand"),
     ("escape", "interruption", "outfile", "shape", "flow"),
     ("rows",),
@@ -61,7 +62,8 @@ EXCEPTIONS = {
 # Who may import what is not ours. What is missing here is the standard library, for everybody.
 OUTSIDE = {
     "numpy": {
-        "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result", "counters",
+        "_pack", "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result",
+        "counters",
         "engine", "engine_control", "engine_sessions", "hits", "replay.", "vendor.", "demand",
         "report.", "bench.", "rows",
     },
@@ -74,7 +76,8 @@ OUTSIDE = {
     "matplotlib": {"report."},
     "click": {"cli", "cli."},
     "libc": {".pxd", ".pyx"},
-    "cpython": {"_fastpath"},
+    "typing_extensions": {"engine"},     # for who reads types only
+    "cpython": {"_fastpath", "_pack"},
 }
 
 

@@ -52,7 +52,8 @@ def mistakes(engine: Engine) -> None:
     """Not to be called."""
     engine.proces_frames([], [])  # type: ignore[attr-defined]
     fwcore.Engin()  # type: ignore[attr-defined]
-    engine.process_frames(["text"], [0])  # type: ignore[list-item]
+    engine.judge("text", 0)  # type: ignore[arg-type]
+    engine.process_frames([b""], 0)  # type: ignore[arg-type]
     Verdict.ACCEPT  # type: ignore[attr-defined]  # noqa: B018
     engine.mode + 1  # type: ignore[operator]
 
@@ -62,6 +63,7 @@ def main(frame: bytes) -> dict[str, int]:
     with Engine("fortios-7", ram_bytes="512MiB") as engine:
         found = judged(engine, [frame, frame])
         assert looked_at(engine) == (1, "off")
+        assert_type(engine.judge(memoryview(frame), 5000), tuple[Verdict, Reason])
     with Engine(settings_of(None)) as other:
         assert judged(other, [frame, frame]) == found
     assert refused([frame, frame])

@@ -8,13 +8,14 @@ the frame takes the smaller.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from fwcore.errors import CaptureError
+from fwcore._pack import Packed
+from fwcore.errors import FrameError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -69,26 +70,77 @@ class Chunk:
     @classmethod
     def from_frames(
         cls,
-        frames: Sequence[bytes],
+        frames: Iterable[Any],
         times_ns: Iterable[int],
         lengths: Iterable[int] | None = None,
-        link: int | Sequence[int] = 1,
+        link: int | Iterable[int] = 1,
     ) -> Chunk:
-        """Pack frames into one chunk; a frame's wire length is its own where none is given."""
-        captured = np.fromiter((len(frame) for frame in frames), np.uint32, len(frames))
-        time_ns = np.array([min(max(int(t), 0), TIME_MAX_NS) for t in times_ns], np.int64)
-        length = captured.copy() if lengths is None else np.array(list(lengths), np.uint32)
-        links = np.empty(len(frames), np.uint16)
-        links[:] = link
-        if len(time_ns) != len(frames) or len(length) != len(frames):
-            raise CaptureError(
-                f"{len(frames)} frames come with {len(time_ns)} times and {len(length)} lengths: "
-                "give one of each per frame"
-            )
-        offset = np.zeros(len(frames), np.uint64)
-        np.cumsum(captured[:-1], dtype=np.uint64, out=offset[1:])
-        data = np.frombuffer(b"".join(frames), np.uint8)
-        return cls(data, offset, captured, length, time_ns, links)
+        """Frames packed into one chunk: whatever has a buffer, from any iterable, in one pass.
+
+        ``frames``: bytes, memoryviews, NumPy rows; a table uint8[n, width]; or iterables of such
+        things. ``times_ns``: integers of 0..2**62. ``lengths``: on the wire, by default a frame's
+        own. Raises FrameError, naming the frame.
+        """
+        packed = Packed()
+        packed.pack(frames, times_ns, lengths, link)
+        return cls(*packed.arrays())
+
+    @classmethod
+    def from_array(
+        cls, frames: Array, times_ns: Any, captured: Any = None, lengths: Any = None,
+        link: int = 1,
+    ) -> Chunk:
+        """The rows of a table uint8[n, width] as frames, without a copy where it is C-contiguous.
+
+        ``times_ns`` int64[n]; ``captured``: bytes of each row that count, by default all;
+        ``lengths``: on the wire, by default what was captured. Raises FrameError.
+        """
+        if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 2:
+            raise FrameError("from_array: a table uint8[n, width] is asked for")
+        table = np.ascontiguousarray(frames)
+        count, width = table.shape
+        if captured is None:
+            captured = np.full(count, width, np.uint32)
+        chunk = cls._placed(table.reshape(-1), np.arange(count, dtype=np.uint64) * np.uint64(width),
+                            captured, times_ns, lengths, link)
+        if count and int(chunk.captured.max()) > width:
+            raise FrameError(f"from_array: captured is more than the {width} bytes of a row")
+        return chunk
+
+    @classmethod
+    def from_buffer(
+        cls, buffer: Any, offsets: Any, captured: Any, times_ns: Any, lengths: Any = None,
+        link: int = 1,
+    ) -> Chunk:
+        """Frames where they lie in a buffer (bytes, mmap, memoryview, uint8[size]): no copy.
+
+        ``offsets`` uint64[n] and ``captured`` uint32[n] say where each lies; the rest as in
+        ``from_array``. Raises FrameError, also where one reaches past the buffer.
+        """
+        try:
+            data = np.frombuffer(buffer, np.uint8)
+        except (TypeError, ValueError, BufferError) as error:
+            raise FrameError(f"from_buffer: {type(buffer).__name__}: {error}") from None
+        chunk = cls._placed(data, offsets, captured, times_ns, lengths, link)
+        past = np.flatnonzero((chunk.offset > len(data))
+                              | (len(data) - chunk.offset < chunk.captured))
+        if len(past):
+            raise FrameError(f"from_buffer: frame {past[0]} reaches past the {len(data)} bytes")
+        return chunk
+
+    @classmethod
+    def _placed(
+        cls, data: Array, offsets: Any, captured: Any, times_ns: Any, lengths: Any, link: int,
+    ) -> Chunk:
+        times = _column("times_ns", times_ns, np.int64, TIME_MAX_NS)
+        kept = _column("captured", captured, np.uint32, (1 << 32) - 1)
+        wire = kept if lengths is None else _column("lengths", lengths, np.uint32, (1 << 32) - 1)
+        links = np.full(len(times), _column("link", [link], np.uint16, 65535)[0], np.uint16)
+        places = _column("offsets", offsets, np.uint64, TIME_MAX_NS)
+        for name, column in (("offsets", places), ("captured", kept), ("lengths", wire)):
+            if len(column) != len(times):
+                raise FrameError(f"{len(times)} times, {len(column)} {name}: one of each per frame")
+        return cls(data, places, kept, wire, times, links)
 
     @classmethod
     def concatenate(cls, chunks: Iterable[Chunk]) -> Chunk:
@@ -108,6 +160,17 @@ class Chunk:
         rest = (np.concatenate([getattr(part, name) for part in parts])
                 for name in ("captured", "length", "time_ns", "link"))
         return cls(data, np.concatenate(offsets), *rest)
+
+
+def _column(name: str, values: Any, dtype: type, highest: int) -> Array:
+    """Integers of 0..highest as an array (n,); FrameError names the first that is none."""
+    given = np.asarray(values)
+    if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu"):
+        raise FrameError(f"{name}: {given.dtype}, {given.ndim} axes: integers (n,) are asked for")
+    bad = np.flatnonzero((given < 0) | (given > highest)) if len(given) else given
+    if len(bad):
+        raise FrameError(f"{name}: frame {bad[0]}: {given[bad[0]]} is not in 0..{highest}")
+    return np.ascontiguousarray(given, dtype)
 
 
 @dataclass(frozen=True)

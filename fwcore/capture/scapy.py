@@ -265,7 +265,8 @@ def pack(records: list[Record]) -> Chunk:
     if not records:
         return Chunk.from_frames([], [])
     data, length, time_ns, link = zip(*records, strict=True)
-    return Chunk.from_frames(data, time_ns, length, link)
+    times = [min(max(at_ns, 0), TIME_MAX_NS) for at_ns in time_ns]
+    return Chunk.from_frames(data, times, length, link)
 
 
 def _opener(path: str, name: str) -> Callable[..., Any]:

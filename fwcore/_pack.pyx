@@ -1,0 +1,250 @@
+"""Frames as Python has them, side by side in memory: one pass, a copy of each byte and no more.
+
+    frames  ──► bytes | anything with a buffer | a table uint8[n, w] | an iterable of such things
+    times_ns ─► integers, or int64[n]                                      ──► Packed
+
+A ``Packed`` is made once and filled again and again: an engine has one for ``process_frames``, and
+``Chunk.from_frames`` takes NumPy arrays out of one. Law: what was filled is whole, or a FrameError
+named the frame, and it is empty.
+"""
+
+import numpy as np
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from fwcore.errors import EngineBusy, FrameError
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLong(object number) except? -1
+    bint PyLong_CheckExact(object thing)
+
+cdef enum:
+    NESTED = 8                     # iterables within iterables
+    FRAME_BYTES = 0xFFFFFFFF       # what a frame's length holds
+    LINK_MAX = 0xFFFF
+
+cdef int64_t LATEST_NS = <int64_t>1 << 62
+_PLENTY = "one of each per frame is asked for"
+
+
+cdef int64_t whole(object number, str what, size_t place, int64_t highest) except -1:
+    """An integer of 0..highest; FrameError names it otherwise."""
+    cdef int64_t found
+    try:
+        if not PyLong_CheckExact(number):
+            if isinstance(number, bool) or not hasattr(number, "__index__"):
+                raise TypeError
+            number = number.__index__()
+        found = PyLong_AsLongLong(number)
+    except (TypeError, OverflowError):
+        found = -1
+    if not 0 <= found <= highest:
+        hint = ("integer nanoseconds of 0..2**62, as time.time_ns() gives them are asked for"
+                if what == "time_ns" else f"an integer of 0..{highest} is asked for")
+        raise FrameError(f"frame {place}: {what} {number!r}: {hint}")
+    return found
+
+
+cdef class Packed:
+    """Frames side by side. Empty at first; each ``pack`` replaces what there was."""
+
+    def __dealloc__(self):
+        free(self.data)
+        free(self.offset)
+        free(self.captured)
+        free(self.length)
+        free(self.time_ns)
+        free(self.link)
+
+    def __len__(self):
+        return self.count
+
+    def pack(self, frames, times_ns, lengths=None, link=1):
+        """Fills it with frames, in order.
+
+        ``frames``: an iterable of frames, of tables uint8[n, w] (a frame a row), or of iterables
+        of such things, up to eight deep; or such a table. A frame is anything with a buffer.
+        ``times_ns``: capture times, 0..2**62; ``lengths``: on the wire, by default a frame's own;
+        ``link``: LINKTYPE, one or one a frame. Raises FrameError, and is empty then.
+        """
+        if self.filling or self.held:
+            raise EngineBusy("frames are being packed: who is asked for them may not call it")
+        self.filling = True
+        self.count = self.size = 0
+        try:
+            if PyObject_CheckBuffer(frames):
+                self.add_rows(frames)
+            else:
+                self.add_all(frames, 0)
+            self.set_times(times_ns)
+            self.set_lengths(lengths)
+            self.set_links(link)
+        except BaseException:
+            self.count = self.size = 0
+            raise
+        finally:
+            self.filling = False
+
+    # --- memory ---
+
+    cdef int reserve(self, size_t bytes) except -1:
+        """Room for so many bytes more."""
+        cdef size_t wanted
+        cdef void *made
+        if self.room - self.size >= bytes:
+            return 0
+        wanted = max(self.size + bytes, 2 * self.room, 1 << 12)
+        made = realloc(self.data, wanted)
+        if made == NULL:
+            raise MemoryError(f"frames: {wanted} bytes cannot be had")
+        self.data, self.room = <uint8_t *>made, wanted
+        return 0
+
+    cdef int place(self, size_t bytes) except -1:
+        """A place for one frame more, whose bytes come next."""
+        cdef size_t wanted = max(2 * self.places, 64)
+        if bytes > FRAME_BYTES:
+            raise FrameError(f"frame {self.count}: {bytes} bytes are more than a frame may have")
+        self.reserve(bytes)
+        if self.count == self.places:
+            for array, width in ((<size_t>&self.offset, 8), (<size_t>&self.captured, 4),
+                                 (<size_t>&self.length, 4), (<size_t>&self.time_ns, 8),
+                                 (<size_t>&self.link, 2)):
+                self.grow(<void **><size_t>array, wanted * <size_t>width)
+            self.places = wanted
+        self.offset[self.count] = self.size
+        self.captured[self.count] = <uint32_t>bytes
+        self.count += 1
+        self.size += bytes
+        return 0
+
+    cdef int grow(self, void **array, size_t bytes) except -1:
+        cdef void *made = realloc(array[0], bytes)
+        if made == NULL:
+            raise MemoryError(f"frames: {bytes} bytes cannot be had")
+        array[0] = made
+        return 0
+
+    # --- frames ---
+
+    cdef int add(self, const uint8_t *data, size_t size) except -1:
+        self.place(size)
+        memcpy(self.data + self.size - size, data, size)
+        return 0
+
+    cdef int add_rows(self, object rows) except -1:
+        """A table of bytes, a frame a row."""
+        table = memoryview(rows)
+        if table.ndim != 2 or table.itemsize != 1:
+            raise FrameError(
+                f"frames: {type(rows).__name__} is one frame, or none; give a list of them, or"
+                " uint8[n, width]")
+        for row in rows:
+            self.add_one(row, NESTED)
+        return 0
+
+    cdef int add_one(self, object item, int depth) except -1:
+        """A frame, a table of them, or what gives some."""
+        cdef Py_buffer view
+        if PyBytes_CheckExact(item):
+            return self.add(<const uint8_t *>PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
+        if not PyObject_CheckBuffer(item):
+            if isinstance(item, str) or not hasattr(item, "__iter__") or depth == NESTED:
+                raise FrameError(f"frame {self.count}: {type(item).__name__} has no bytes; give"
+                                 " bytes, a memoryview or a NumPy row")
+            return self.add_all(item, depth + 1)
+        try:
+            PyObject_GetBuffer(item, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        except (BufferError, ValueError):
+            item = np.ascontiguousarray(item)
+            PyObject_GetBuffer(item, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        try:
+            if view.itemsize != 1:
+                raise FrameError(f"frame {self.count}: its items have {view.itemsize} bytes; one"
+                                 " each is asked for (uint8)")
+            if view.ndim <= 1:
+                return self.add(<const uint8_t *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+        return self.add_rows(item)
+
+    cdef int add_all(self, object items, int depth) except -1:
+        if isinstance(items, str) or not hasattr(items, "__iter__"):
+            raise FrameError(f"frames: {type(items).__name__} are none; give a list of bytes")
+        for item in items:
+            self.add_one(item, depth)
+        return 0
+
+    # --- what goes with them ---
+
+    cdef int set_times(self, object times) except -1:
+        cdef const int64_t[::1] given
+        cdef size_t place = 0
+        cdef int64_t at_ns
+        if isinstance(times, np.ndarray) and times.dtype == np.int64 and times.ndim == 1:
+            given = np.ascontiguousarray(times)
+            if <size_t>given.shape[0] != self.count:
+                raise FrameError(f"{self.count} frames, {given.shape[0]} times: {_PLENTY}")
+            for place in range(self.count):
+                at_ns = given[place]
+                if not 0 <= at_ns <= LATEST_NS:
+                    whole(at_ns, "time_ns", place, LATEST_NS)
+                self.time_ns[place] = at_ns
+            return 0
+        for number in times:
+            if place == self.count:
+                raise FrameError(f"{self.count} frames, and more times: {_PLENTY}")
+            self.time_ns[place] = whole(number, "time_ns", place, LATEST_NS)
+            place += 1
+        if place != self.count:
+            raise FrameError(f"{self.count} frames, {place} times: {_PLENTY}")
+        return 0
+
+    cdef int set_lengths(self, object lengths) except -1:
+        cdef size_t place = 0
+        if lengths is None:
+            memcpy(self.length, self.captured, 4 * self.count)
+            return 0
+        for number in lengths:
+            if place == self.count:
+                raise FrameError(f"{self.count} frames, and more lengths: {_PLENTY}")
+            self.length[place] = <uint32_t>whole(number, "length", place, FRAME_BYTES)
+            place += 1
+        if place != self.count:
+            raise FrameError(f"{self.count} frames, {place} lengths: {_PLENTY}")
+        return 0
+
+    cdef int set_links(self, object link) except -1:
+        cdef size_t place = 0
+        cdef uint16_t one
+        if not hasattr(link, "__iter__"):
+            one = <uint16_t>whole(link, "link", 0, LINK_MAX)
+            for place in range(self.count):
+                self.link[place] = one
+            return 0
+        for number in link:
+            if place == self.count:
+                raise FrameError(f"{self.count} frames, and more links: {_PLENTY}")
+            self.link[place] = <uint16_t>whole(number, "link", place, LINK_MAX)
+            place += 1
+        if place != self.count:
+            raise FrameError(f"{self.count} frames, {place} links: {_PLENTY}")
+        return 0
+
+    def arrays(self):
+        """(data, offset, captured, length, time_ns, link) of a Chunk, as NumPy arrays: copies."""
+        cdef size_t n = self.count
+        if n == 0:
+            return tuple(np.zeros(0, dtype) for dtype in (
+                np.uint8, np.uint64, np.uint32, np.uint32, np.int64, np.uint16))
+        data = (np.array(<uint8_t[:self.size]>self.data) if self.size
+                else np.zeros(0, np.uint8))
+        return (data, np.array(<uint64_t[:n]>self.offset), np.array(<uint32_t[:n]>self.captured),
+                np.array(<uint32_t[:n]>self.length), np.array(<int64_t[:n]>self.time_ns),
+                np.array(<uint16_t[:n]>self.link))
