@@ -1,4 +1,8 @@
-"""Frames by hand, for tests: Ethernet, IPv4 and IPv6, TCP, UDP, ICMP, fragments. No checksums."""
+"""Frames by hand, for tests: Ethernet, IPv4 and IPv6, TCP, UDP, ICMP, fragments. No checksums.
+
+What others build is held against these or has to be another's: pcaps/make.py is Scapy's, the
+made-up traffic is arrays, and a kernel wants checksums and sequence numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,11 @@ def flag_bits(letters: str) -> int:
     return sum(FLAGS[letter] for letter in letters)
 
 
-def tcp(source_port: int, destination_port: int, flags: str = "A", payload: int = 0) -> bytes:
-    head = struct.pack("!HHIIBBHHH", source_port, destination_port, 1, 1, 5 << 4,
-                       flag_bits(flags), 1024, 0, 0)
+def tcp(source_port: int, destination_port: int, flags: str | int = "A",
+        payload: int = 0) -> bytes:
+    """``flags``: letters, or their bits."""
+    bits = flags if isinstance(flags, int) else flag_bits(flags)
+    head = struct.pack("!HHIIBBHHH", source_port, destination_port, 1, 1, 5 << 4, bits, 1024, 0, 0)
     return head + bytes(payload)
 
 
@@ -34,23 +40,31 @@ def icmp_error(quoted: bytes, kind: int = 3) -> bytes:
 
 
 def ip(source: str, destination: str, protocol: int, body: bytes, *, fragment: int = 0,
-       more: bool = False, identifier: int = 1) -> bytes:
-    """An IP packet; ``fragment``: offset in units of 8 bytes (IPv6: with a fragment header)."""
+       more: bool = False, identifier: int = 1, length: int | None = None,
+       options: bytes = b"") -> bytes:
+    """An IP packet; ``fragment``: offset in units of 8 bytes (IPv6: with a fragment header).
+
+    ``length``: what its field says, if not the truth; ``options``: of IPv4, words of four bytes.
+    """
     a, b = ip_address(source), ip_address(destination)
     if a.version == 4:
-        word = (more << 13) | fragment
-        return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), identifier & 0xFFFF, word, 64,
-                           protocol, 0, a.packed, b.packed) + body
+        size = 20 + len(options)
+        return struct.pack(
+            "!BBHHHBBH4s4s", 0x40 | size // 4, 0, size + len(body) if length is None else length,
+            identifier & 0xFFFF, (more << 13) | fragment, 64, protocol, 0, a.packed, b.packed,
+        ) + options + body
     if fragment or more:
         body = struct.pack("!BBHI", protocol, 0, fragment << 3 | more, identifier) + body
         protocol = 44
-    return struct.pack("!IHBB16s16s", 6 << 28, len(body), protocol, 64, a.packed, b.packed) + body
+    return struct.pack("!IHBB16s16s", 6 << 28, len(body) if length is None else length, protocol,
+                       64, a.packed, b.packed) + body
 
 
-def ethernet(packet: bytes, *, vlan: int | None = None) -> bytes:
+def ethernet(packet: bytes, *vlans: int) -> bytes:
+    """A frame with VLAN ids from the outermost to the innermost."""
     kind = b"\x08\x00" if packet[:1] and packet[0] >> 4 == 4 else b"\x86\xdd"
-    tag = b"" if vlan is None else struct.pack("!HH", 0x8100, vlan)
-    return bytes(12) + tag + kind + packet
+    tags = b"".join(struct.pack("!HH", 0x8100, vlan) for vlan in vlans)
+    return bytes(12) + tags + kind + packet
 
 
 def sctp(source_port: int, destination_port: int, payload: int = 0) -> bytes:

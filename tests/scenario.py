@@ -48,6 +48,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frames import echo, ethernet, ip, sctp, tcp, udp
 from twin import changed, config_of
 
 FOLDER = Path(__file__).parent / "scenarios"
@@ -57,7 +58,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "scenarios.md"
 START_NS = 1_700_000_000 * 10**9
 PAGE_BYTES = 4096
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "sctp": 132}
-FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
+TRANSPORTS = {PROTOCOLS["udp"]: udp, PROTOCOLS["sctp"]: sctp}
 TRANSITION_KINDS = ("conserve_entered", "conserve_left", "extreme_entered", "extreme_left")
 MASK = (1 << 64) - 1
 
@@ -103,35 +104,18 @@ class Flow:
     service: int
     protocol: int
 
-    def frame(self, forward: bool, flags: int, payload: int) -> tuple[bytes, int]:
+    def frame(self, forward: bool, flags: str, payload: int) -> tuple[bytes, int]:
         """Ethernet frame with headers only, and its length on the wire."""
         ends = [(self.source, self.port), (self.destination, self.service)]
         (source, sport), (destination, dport) = ends if forward else reversed(ends)
-        layer4 = self._transport(forward, sport, dport, flags)
-        header = self._network(source, destination, len(layer4) + payload)
-        frame = bytes(12) + header + layer4
-        return frame, len(frame) + payload
-
-    def _transport(self, forward: bool, sport: int, dport: int, flags: int) -> bytes:
-        ports = sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
         if self.protocol == PROTOCOLS["tcp"]:
-            return ports + bytes(8) + bytes((0x50, flags)) + bytes(6)
-        if self.protocol == PROTOCOLS["udp"]:
-            return ports + bytes(4)
-        if self.protocol == PROTOCOLS["sctp"]:
-            return ports + bytes(8)
-        if self.protocol == PROTOCOLS["icmp"]:
-            return bytes((8 if forward else 0, 0, 0, 0)) + self.port.to_bytes(2, "big") + bytes(2)
-        return b""
-
-    def _network(self, source: str, destination: str, size: int) -> bytes:
-        """Ethertype and IP header."""
-        a, b = ip_address(source), ip_address(destination)
-        if a.version == 6:
-            return (b"\x86\xdd" + bytes((0x60, 0, 0, 0)) + size.to_bytes(2, "big")
-                    + bytes((self.protocol, 64)) + a.packed + b.packed)
-        return (b"\x08\x00" + bytes((0x45, 0)) + (20 + size).to_bytes(2, "big") + bytes(4)
-                + bytes((64, self.protocol, 0, 0)) + a.packed + b.packed)
+            body = tcp(sport, dport, flags)
+        elif self.protocol in TRANSPORTS:
+            body = TRANSPORTS[self.protocol](sport, dport)
+        else:
+            body = echo(self.port, not forward) if self.protocol == PROTOCOLS["icmp"] else b""
+        frame = ethernet(ip(source, destination, self.protocol, body + bytes(payload)))
+        return frame[:len(frame) - payload], len(frame)
 
 
 FLOW_LINE = re.compile(
@@ -257,12 +241,12 @@ def _packets(line: str, flows: Flows) -> Iterator[Packet]:
     assert last - first + 1 == len(members), f"{line}: {len(members)} packets"
     for i, member in enumerate(members):
         flow = flows.get(match["flow"], member)
-        flags, payload = 0, 0
+        flags, payload = "", 0
         for word in match["what"].split():
             if word.isdecimal():
                 payload = int(word)
             elif word != "-":
-                flags = sum(FLAGS[letter] for letter in word)
+                flags = word
         frame, wire = flow.frame(match["way"] == ">", flags, payload)
         time_ns = START_NS + ns(match["time"]) + i * ns(match["step"] or "0")
         yield Packet(first + i, time_ns, frame, wire, match["outcome"])

@@ -186,8 +186,8 @@ def test_a_victim_in_the_contracts_form():
     """Created at 1 s, last seen at 4 s, taken at 10 s."""
     settings = load("plain", max_connections=1, when_full="replace_oldest", zone="vlan")
     with Engine(settings) as engine:
-        forth = ethernet(ip("10.0.0.1", "192.0.2.9", 6, tcp(1000, 80, "S")), vlan=7)
-        back = ethernet(ip("192.0.2.9", "10.0.0.1", 6, tcp(80, 1000, "SA")), vlan=7)
+        forth = ethernet(ip("10.0.0.1", "192.0.2.9", 6, tcp(1000, 80, "S")), 7)
+        back = ethernet(ip("192.0.2.9", "10.0.0.1", 6, tcp(80, 1000, "SA")), 7)
         other = ethernet(ip("10.0.0.2", "192.0.2.9", 1, echo(5)))
         engine.process_frames([forth, back, other], [S, 4 * S, 10 * S])
         (victim,) = map(counters.victim_dict, engine.victims())

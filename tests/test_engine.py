@@ -103,7 +103,7 @@ def test_lookup_in_both_directions(engine, given, created):
 
 def test_lookup_in_a_zone():
     with Engine(max_connections=64, zone="vlan") as engine:
-        engine.process_frames([ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), vlan=5)],
+        engine.process_frames([ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), 5)],
                               [START])
         given = ("192.0.2.1", 2, "10.0.0.1", 1, "udp")
         assert engine.lookup(*given, 5)["zone"] == 5

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from frames import ethernet, icmp_error, ip, tcp, udp
+from frames import WAYS, ethernet, icmp_error, ip, tcp, travelling, udp
 
 import fwcore
 from fwcore import hits as module
@@ -19,11 +19,6 @@ DNS = {"id": 1, "source": "any", "destination": "any", "protocol": "udp", "ports
        "action": "accept"}
 ARP = bytes(12) + b"\x08\x06" + struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, b"", bytes(4),
                                            b"", bytes(4))
-
-
-def behind(shim, packet):
-    """An Ethernet frame with what stands between its ethertype's place and IP."""
-    return bytes(12) + shim + packet
 
 
 def dropped_of(frames, links=1, **settings):
@@ -44,21 +39,10 @@ def test_hosts_by_lost_packets():
     assert dropped_of(frames) == ({"10.0.0.1": 2, "10.0.0.3": 1, "2001:db8::1": 1}, 0)
 
 
-@pytest.mark.parametrize("shim", [
-    b"\x81\x00\x00\x05\x08\x00", b"\x88\xa8\x00\x05\x81\x00\x00\x06\x08\x00",
-    b"\x88\x47\x00\x01\x01\x40", b"\x88\x64\x11\x00\x00\x01\x00\x1e\x00\x21"],
-    ids=["vlan", "qinq", "mpls", "pppoe"])
-def test_packets_behind_shims_have_their_host(shim):
-    packet = ip("10.0.0.9", "192.0.2.1", 17, udp(1, 2))
-    assert dropped_of([behind(shim, packet)]) == ({"10.0.0.9": 1}, 0)
-
-
-@pytest.mark.parametrize("link, head", [
-    (101, b""), (113, bytes(14) + b"\x08\x00"), (276, b"\x08\x00" + bytes(18)),
-    (0, b"\x02\x00\x00\x00")])
-def test_other_links_have_their_hosts(link, head):
-    packet = ip("10.0.0.9", "192.0.2.1", 17, udp(1, 2))
-    assert dropped_of([head + packet], [link]) == ({"10.0.0.9": 1}, 0)
+@pytest.mark.parametrize("way", sorted(WAYS.keys() - {"unknown"}))
+def test_packets_have_their_host_however_they_travel(way):
+    frame, link = travelling(ip("10.0.0.9", "192.0.2.1", 17, udp(1, 2)), way)
+    assert dropped_of([frame], [link]) == ({"10.0.0.9": 1}, 0)
 
 
 def test_what_has_no_address_is_forgotten():

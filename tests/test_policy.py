@@ -232,7 +232,7 @@ def test_the_fast_path_finds_the_first_match():
         policies = policy.parse(rows)
         wanted = [asked(rng, policies) for _ in range(150)]
         frames = [ethernet(ip(str(source), str(destination), protocol, transports.get(
-            protocol, lambda sport, port: bytes(8))(1000 + number, port)), vlan=zone)
+            protocol, lambda sport, port: bytes(8))(1000 + number, port)), zone)
             for number, (zone, source, destination, protocol, port) in enumerate(wanted)]
         with Engine(load("plain", zone="vlan", policies=rows, max_connections=1024)) as engine:
             reasons = engine.process_frames(frames, [0] * len(frames))[:, 1]

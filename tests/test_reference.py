@@ -1,7 +1,7 @@
 """The twin against scenarios small enough to be worked out by hand.
 
-Frames are put together here byte by byte; the numbers expected stand beside the sums that
-give them. Times are seconds after packet 1 unless a name ends in _ns.
+The numbers expected stand beside the sums that give them. Times are seconds after packet 1 unless
+a name ends in _ns.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from frames import ethernet, ip, tcp as tcp_header, udp as udp_header
 
 from fwcore import reference as twin
 from fwcore.reference import (
@@ -40,51 +41,16 @@ A, B, C, X = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.1"
 # --- Frames --------------------------------------------------------------------------------
 
 
-def ipv4(source, destination, protocol, body, *, total=None, place=0, ident=7, options=b""):
-    """An IPv4 packet; `place` is the field of flags and fragment offset."""
-    header = 20 + len(options)
-    total = header + len(body) if total is None else total
-    return struct.pack(
-        ">BBHHHBBH4s4s", 0x40 | header // 4, 0, total, ident, place, 64, protocol, 0,
-        ip_address(source).packed, ip_address(destination).packed,
-    ) + options + body
-
-
-def ipv6(source, destination, following, body, *, length=None):
-    """An IPv6 packet whose extension headers, if any, are part of `body`."""
-    length = len(body) if length is None else length
-    return struct.pack(
-        ">IHBB16s16s", 6 << 28, length, following, 64,
-        ip_address(source).packed, ip_address(destination).packed,
-    ) + body
-
-
-def ether(packet, *tags):
-    """An Ethernet frame with VLAN ids from the outermost to the innermost."""
-    kind = 0x86DD if packet[0] >> 4 == 6 else 0x0800
-    shims = b"".join(struct.pack(">HH", 0x8100, tag) for tag in tags)
-    return bytes(12) + shims + struct.pack(">H", kind) + packet
-
-
-def tcp_header(sport, dport, flags, payload=0, offset=5):
-    return struct.pack(">HHIIBBHHH", sport, dport, 0, 0, offset << 4, flags, 0, 0, 0) + bytes(
-        payload)
-
-
 def tcp(source, sport, destination, dport, flags, payload=0):
-    return ether(ipv4(source, destination, 6, tcp_header(sport, dport, flags, payload)))
-
-
-def udp_header(sport, dport, payload=0):
-    return struct.pack(">HHHH", sport, dport, 8 + payload, 0) + bytes(payload)
+    return ethernet(ip(source, destination, 6, tcp_header(sport, dport, flags, payload)))
 
 
 def udp(source, sport, destination, dport, payload=0):
-    return ether(ipv4(source, destination, 17, udp_header(sport, dport, payload)))
+    return ethernet(ip(source, destination, 17, udp_header(sport, dport, payload)))
 
 
 def icmp(source, destination, kind, rest=b"\0\0\0\0", body=b""):
-    return ether(ipv4(source, destination, 1, bytes([kind, 0, 0, 0]) + rest + body))
+    return ethernet(ip(source, destination, 1, bytes([kind, 0, 0, 0]) + rest + body))
 
 
 # --- A firewall that speaks in names -------------------------------------------------------
@@ -167,11 +133,11 @@ def test_every_prefix_of_a_tcp_frame():
 
 
 @pytest.mark.parametrize("frame", [
-    ether(ipv4(A, X, 6, tcp_header(1, 2, SYN), options=bytes(8)), 5, 6),
-    ether(ipv6("2001:db8::1", "2001:db8::2", 0, b"\x2c\0" + bytes(6)
+    ethernet(ip(A, X, 6, tcp_header(1, 2, SYN), options=bytes(8)), 5, 6),
+    ethernet(ip("2001:db8::1", "2001:db8::2", 0, b"\x2c\0" + bytes(6)
                + struct.pack(">BBHI", 17, 0, 1, 9) + udp_header(1, 2, 8))),
-    ether(ipv4(A, X, 1, bytes([3, 0, 0, 0, 0, 0, 0, 0])
-               + ipv4(X, A, 17, udp_header(1, 2)))),
+    ethernet(ip(A, X, 1, bytes([3, 0, 0, 0, 0, 0, 0, 0])
+               + ip(X, A, 17, udp_header(1, 2)))),
 ])
 def test_prefixes_have_a_kind_and_do_not_read_outside(frame):
     for link in (0, 1, 12, 101, 113, 228, 229, 276, 999):
@@ -200,21 +166,21 @@ def test_header_contradictions():
 def test_payload_comes_from_ip_lengths():
     padded = tcp(A, 1, X, 80, ACK, payload=4) + bytes(6)
     assert parse(padded, len(padded), 1).payload == 4
-    frame = ether(ipv4(A, X, 6, tcp_header(1, 80, ACK, 100), total=0))
+    frame = ethernet(ip(A, X, 6, tcp_header(1, 80, ACK, 100), length=0))
     packet = parse(frame[:60], len(frame), 1)
     assert packet.offloaded and packet.payload == 100
 
 
 def test_ipv6_jumbo_and_offload():
     jumbo = b"\x11\0" + b"\xc2\x04" + struct.pack(">I", 16)
-    frame = ether(ipv6("::1", "::2", 0, jumbo + udp_header(1, 2), length=0))
+    frame = ethernet(ip("::1", "::2", 0, jumbo + udp_header(1, 2), length=0))
     packet = parse(frame, len(frame), 1)
     assert (packet.kind, packet.payload, packet.offloaded) == ("session", 0, False)
-    frame = ether(ipv6("::1", "::2", 17, udp_header(1, 2, 5), length=0))
+    frame = ethernet(ip("::1", "::2", 17, udp_header(1, 2, 5), length=0))
     packet = parse(frame, len(frame), 1)
     assert (packet.kind, packet.payload, packet.offloaded) == ("session", 5, True)
     none = b"\x11\0" + bytes(6)  # six times Pad1
-    frame = ether(ipv6("::1", "::2", 0, none + udp_header(1, 2, 5), length=0))
+    frame = ethernet(ip("::1", "::2", 0, none + udp_header(1, 2, 5), length=0))
     assert parse(frame, len(frame), 1).offloaded
 
 
@@ -222,15 +188,15 @@ def test_extension_headers_eight_and_nine():
     for count, kind in ((8, "session"), (9, "malformed")):
         chain = b"".join(bytes([0x3C]) + bytes(7) for _ in range(count - 1))
         chain += bytes([17]) + bytes(7)
-        assert kind_of(ether(ipv6("::1", "::2", 60, chain + udp_header(1, 2)))) == kind
+        assert kind_of(ethernet(ip("::1", "::2", 60, chain + udp_header(1, 2)))) == kind
     too_long = bytes([17, 3]) + bytes(6)  # 32 bytes of 16
-    assert kind_of(ether(ipv6("::1", "::2", 60, too_long + udp_header(1, 2)))) == "malformed"
+    assert kind_of(ethernet(ip("::1", "::2", 60, too_long + udp_header(1, 2)))) == "malformed"
 
 
 def test_shims_sixteen_and_seventeen():
-    packet = ipv4(A, X, 17, udp_header(1, 2))
-    assert kind_of(ether(packet, *range(16))) == "session"
-    assert kind_of(ether(packet, *range(17))) == "malformed"
+    packet = ip(A, X, 17, udp_header(1, 2))
+    assert kind_of(ethernet(packet, *range(16))) == "session"
+    assert kind_of(ethernet(packet, *range(17))) == "malformed"
     labels = bytes([0, 0, 0, 1]) * 3 + bytes([0, 0, 1, 1])
     mpls = bytes(12) + b"\x88\x47" + labels
     assert kind_of(mpls + packet) == "session"
@@ -240,7 +206,7 @@ def test_shims_sixteen_and_seventeen():
 
 
 def test_other_ways_to_ip():
-    packet = ipv4(A, X, 17, udp_header(1, 2))
+    packet = ip(A, X, 17, udp_header(1, 2))
     pppoe = bytes(12) + b"\x88\x64\x11\x00\0\0\0\0\x00\x21"
     assert kind_of(pppoe + packet) == "session"
     assert kind_of(pppoe[:15] + b"\x09" + pppoe[16:] + packet) == "non_ip"
@@ -270,12 +236,12 @@ def test_keys_are_canonical():
 
 
 def test_zone_is_the_outermost_vlan():
-    packet = ipv4(A, X, 17, udp_header(1, 2))
-    frame = ether(packet, 0xE064, 7)  # priority bits are not part of the id 0x064
+    packet = ip(A, X, 17, udp_header(1, 2))
+    frame = ethernet(packet, 0xE064, 7)  # priority bits are not part of the id 0x064
     assert parse(frame, len(frame), 1, vlan_zone=True).key.zone == 100
     assert parse(frame, len(frame), 1).key.zone == 0
     one = plain(zone="vlan")
-    assert reasons(one, [ether(packet, 1), ether(packet, 2), ether(packet, 1)]) == [
+    assert reasons(one, [ethernet(packet, 1), ethernet(packet, 2), ethernet(packet, 1)]) == [
         "new", "new", "hit"]
 
 
@@ -400,8 +366,8 @@ def test_timeouts_by_state():
     assert life(ack, tcp(A, 1, X, 2, RST)) == 5
     assert life(udp(A, 1, X, 2)) == 30
     assert life(icmp(A, X, 8)) == 6
-    assert life(ether(ipv4(A, X, 47, b""))) == life(
-        ether(ipv4(A, X, 132, bytes(12)))) == 7
+    assert life(ethernet(ip(A, X, 47, b""))) == life(
+        ethernet(ip(A, X, 132, bytes(12)))) == 7
 
 
 def test_closed_sessions_end_closed():
@@ -437,9 +403,9 @@ def test_shifting_a_capture_in_time_changes_nothing_but_times():
 
 def fragments(ident=7, source=A, port=1):
     """First (16 bytes of UDP) and later fragment (8 bytes) of one datagram."""
-    first = ipv4(source, X, 17, udp_header(port, 53, 8), place=0x2000, ident=ident)
-    later = ipv4(source, X, 17, bytes(8), place=2, ident=ident)
-    return ether(first), ether(later)
+    first = ip(source, X, 17, udp_header(port, 53, 8), more=True, identifier=ident)
+    later = ip(source, X, 17, bytes(8), fragment=2, identifier=ident)
+    return ethernet(first), ethernet(later)
 
 
 def test_fragments_follow_their_first():
@@ -475,7 +441,7 @@ def test_fragment_table_forgets_the_oldest():
 
 def test_first_fragment_needs_its_ports_only():
     def first(size):
-        return ether(ipv4(A, X, 6, tcp_header(1, 80, SYN)[:size], place=0x2000))
+        return ethernet(ip(A, X, 6, tcp_header(1, 80, SYN)[:size], more=True))
 
     assert kind_of(first(3)) == "malformed"
     assert parse(first(4), 38, 1).flag_class == "NONE"
@@ -486,7 +452,7 @@ def test_first_fragment_needs_its_ports_only():
 
 def test_ipv6_fragments():
     def fragment(place, body):
-        return ether(ipv6("::1", "::2", 44, struct.pack(">BBHI", 17, 0, place, 9) + body))
+        return ethernet(ip("::1", "::2", 44, struct.pack(">BBHI", 17, 0, place, 9) + body))
 
     firewall = plain()
     assert reasons(firewall, [
@@ -497,15 +463,15 @@ def test_ipv6_fragments():
 
 def test_icmp_errors_belong_to_the_session_they_quote():
     firewall = plain()
-    sent = ipv4(A, X, 17, udp_header(5, 53))
+    sent = ip(A, X, 17, udp_header(5, 53))
     error = icmp("203.0.113.9", A, 3, body=sent)
     assert send(firewall, error) == ("drop", "icmp_orphan")
-    send(firewall, ether(sent), 1)
+    send(firewall, ethernet(sent), 1)
     assert send(firewall, error, 2) == ("forward", "related")
     session = next(iter(firewall.sessions.values()))
     assert (session.packets, session.last_seen_ns) == (1, T0 + S)
-    for quote in (sent[:27], b"\x55" + sent[1:], ipv4(A, X, 1, bytes([3]) + bytes(7)),
-                  ipv4(A, X, 17, udp_header(5, 53), place=1)):
+    for quote in (sent[:27], b"\x55" + sent[1:], ip(A, X, 1, bytes([3]) + bytes(7)),
+                  ip(A, X, 17, udp_header(5, 53), fragment=1)):
         assert send(firewall, icmp(X, A, 11, body=quote), 2)[1] == "icmp_orphan"
     assert send(firewall, error[:60], 2, wire_length=len(error))[1] == "truncated"
     assert send(firewall, error, 181)[1] == "icmp_orphan"  # 180 s after its last packet

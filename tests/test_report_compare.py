@@ -156,7 +156,7 @@ def test_runs_of_other_traffic_are_refused():
 def test_flows_join_whatever_a_setting_makes_of_their_numbers(other):
     """A run's own numbers depend on seed, zone and tracker, what Linux does not track has none."""
     error = icmp_error(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)))
-    frames = [ethernet(packet, vlan=vlan) for vlan in (None, 5) for packet in (
+    frames = [ethernet(packet, *vlans) for vlans in ((), (5,)) for packet in (
         ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)),
         ip("2001:db8::1", "2001:db8::2", 58, bytes([135, 0, 0, 0, 0, 0, 0, 0])),
         ip("192.0.2.1", "10.0.0.1", 1, error),

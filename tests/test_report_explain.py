@@ -189,8 +189,8 @@ def test_the_matcher_finds_both_directions_fragments_and_quotes():
 
 
 def test_the_matcher_keeps_zones_and_flags_apart():
-    chunk = chunk_of([ethernet(ip("10.0.0.5", "192.0.2.9", 6, tcp(1, 2, letters)), vlan=vlan)
-                      for letters, vlan in (("S", 5), ("SA", 6), ("PA", None))])  # fmt: skip
+    chunk = chunk_of([ethernet(ip("10.0.0.5", "192.0.2.9", 6, tcp(1, 2, letters)), *vlans)
+                      for letters, vlans in (("S", [5]), ("SA", [6]), ("PA", []))])  # fmt: skip
     for written, zones, found in (
         ("10.0.0.5:1-192.0.2.9:2/tcp", False, [(0, "S"), (1, "SA"), (2, "PA")]),
         ("10.0.0.5:1-192.0.2.9:2/tcp@5", True, [(0, "S")]),

@@ -41,7 +41,7 @@ def frame_of(row) -> bytes:
     if kind == "tcp":
         return ethernet(ip(*ends, 6, tcp(*ports, flags, payload)))
     if kind == "udp":
-        return ethernet(ip(*ends, 17, udp(*ports, payload)), vlan=port if service == 2 else None)
+        return ethernet(ip(*ends, 17, udp(*ports, payload)), *[port] * (service == 2))
     if kind == "echo":
         return ethernet(ip(*ends, 58 if six else 1, echo(port, reply, 6 if six else 4)))
     if kind == "icmp":
@@ -183,7 +183,7 @@ def test_a_full_fragment_table_forgets_the_oldest():
 
 
 def test_zone_zero_is_a_zone():
-    frames = [ethernet(ip(HOSTS[0], HOSTS[3], 17, udp(1, 2)), vlan=vlan) for vlan in (None, 7)]
+    frames = [ethernet(ip(HOSTS[0], HOSTS[3], 17, udp(1, 2)), *vlans) for vlans in ((), (7,))]
     rules = [{"id": 1, "zone": 0, "action": "accept"}]
     engine = assert_same(load("plain", zone="vlan", policies=rules),
                          [Chunk.from_frames(frames, [10**18, 10**18 + 1])])
