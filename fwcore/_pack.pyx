@@ -135,7 +135,8 @@ cdef class Packed:
 
     cdef int add(self, const uint8_t *data, size_t size) except -1:
         self.place(size)
-        memcpy(self.data + self.size - size, data, size)
+        if size:
+            memcpy(self.data + self.size - size, data, size)
         return 0
 
     cdef int add_rows(self, object rows) except -1:
@@ -209,7 +210,8 @@ cdef class Packed:
     cdef int set_lengths(self, object lengths) except -1:
         cdef size_t place = 0
         if lengths is None:
-            memcpy(self.length, self.captured, 4 * self.count)
+            if self.count:
+                memcpy(self.length, self.captured, 4 * self.count)
             return 0
         for number in lengths:
             if place == self.count:

@@ -17,7 +17,10 @@ from fwcore.dataplane.pages cimport pages_fit_sessions, pages_release_buffers
 
 
 cdef inline void table_lay_out(fw_t *fw) noexcept nogil:
-    """Nothing in the index, in the order of creation, in the wheel; every record and host free."""
+    """Nothing in the index, in the order of creation, in the wheel; every record and host free.
+
+    => hosts are zeros: of a table just made they are, whatever hosts_high says of the one before.
+    """
     cdef uint64_t i, connections = fw.config.max_connections
     cdef uint64_t lines = fw.config.buckets + (connections + 7) // 8
     memset(fw.lines, 0, lines * sizeof(line_t))
@@ -26,7 +29,6 @@ cdef inline void table_lay_out(fw_t *fw) noexcept nogil:
         if fw.config.buckets <= i < lines - 1:
             fw.lines[i].next = <uint32_t>i + 1
     fw.free_line = <uint32_t>fw.config.buckets
-    memset(fw.hosts, 0, fw.hosts_high * sizeof(host_t))
     for i in range(connections):
         fw.timers[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
         fw.hosts[i].next = fw.timers[i].next
@@ -45,6 +47,7 @@ cdef inline void table_clear(fw_t *fw) noexcept nogil:
     cdef uint64_t i
     for i in range(fw.config.max_connections):
         fw.records[i].meta = 0
+    memset(fw.hosts, 0, fw.hosts_high * sizeof(host_t))
     table_lay_out(fw)
     fw.counters.ended[END_CLEARED] += fw.live
     pages_release_buffers(fw, fw.pages.owner[OWNER_SHM] - fw.pages.script_shm)
