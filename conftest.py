@@ -8,18 +8,25 @@ red test stays red: what a longer search finds becomes an @example.
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, Phase, settings
 
 COMMON = {"deadline": None, "derandomize": True, "print_blob": True,
           "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("quick", max_examples=100, **COMMON)
-settings.register_profile("ci", max_examples=1000, **COMMON)
+settings.register_profile("ci", max_examples=2000, **COMMON)
 # What a mutant makes red need not be made small.
 settings.register_profile("mutants", max_examples=300, report_multiple_bugs=False,
                           phases=(Phase.explicit, Phase.generate), **COMMON)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick"))
+
+
+def pytest_configure():
+    """What runs in the background ignores SIGINT, and so would what the tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -2,18 +2,14 @@
 
 import numpy as np
 import pytest
+from examples import SHARE
 from frames import ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
-from test_twin_frames import EXAMPLES, FRAMES, damage, damaged
+from test_twin_frames import FRAMES, damage, damaged
+from twin import assert_columns
 
-from fwcore import reference
-from fwcore._columns import DESTINATION, PORTS, SOURCE, Fragment, Kind, parse, parse_columns
+from fwcore._columns import DESTINATION, PORTS, SOURCE, Kind, parse, parse_columns
 from fwcore.capture import Chunk
-
-KINDS = {"session": (Kind.KEYED,), "icmp_error": (Kind.QUOTE, Kind.NO_QUOTE),
-         "later": (Kind.LATER,), "non_ip": (Kind.NON_IP,), "truncated": (Kind.TRUNCATED,),
-         "unsupported_link": (Kind.UNSUPPORTED,), "malformed": (Kind.MALFORMED,)}
-FRAGMENTS = {"": Fragment.WHOLE, "first": Fragment.FIRST, "later": Fragment.LATER}
 
 
 def chunk_of(rows):
@@ -22,83 +18,17 @@ def chunk_of(rows):
     return Chunk.from_frames(frames, range(len(frames)), lengths, links)
 
 
-def number(halves):
-    return int(halves[0]) << 64 | int(halves[1])
-
-
-def ip_header(frame, row):
-    """(bytes of the packet, dscp) as the header says; of an offloaded one, what was on the wire.
-
-    The header is found from its end of the frame: the first place that has both addresses.
-    """
-    family, count = int(row["family"]), 4 if row["family"] == 4 else 16
-    before = 12 if family == 4 else 8
-    pair = b"".join(number(row[name]).to_bytes(16, "big")[-count:]
-                    for name in ("source", "destination"))
-    at = frame.find(pair) - before
-    if at < 0:      # a shifted address stands nowhere
-        return int(row["ip_bytes"]), int(row["dscp"])
-    header = frame[at:at + 40]
-    word = int.from_bytes(header[:4], "big")
-    if family == 4:
-        said, dscp = word & 0xFFFF, word >> 18 & 63
-    else:
-        said, dscp = int.from_bytes(header[4:6], "big"), word >> 22 & 63
-        said += 40 if said else 0
-    return said or int(row["length"]) - at, dscp
-
-
-def held_against_the_twin(chunk, zone, shift=0):
-    rows = parse_columns(chunk, zone=zone, shift=shift)
-    for i, row in enumerate(rows):
-        packet = reference.parse(chunk.frame(i), int(chunk.length[i]), int(chunk.link[i]),
-                                 vlan_zone=zone, shift=shift)
-        where = f"frame {i}: {chunk.frame(i).hex()}: {row}"
-        assert row["kind"] in KINDS[packet.kind], where
-        assert row["length"] == chunk.length[i], where
-        if packet.kind not in ("session", "icmp_error", "later"):
-            continue
-        assert (row["family"], row["protocol"]) == (packet.family, packet.protocol), where
-        assert row["has"] & (SOURCE | DESTINATION) == SOURCE | DESTINATION, where
-        assert number(row["source"]) == packet.source, where
-        assert number(row["destination"]) == packet.destination, where
-        assert row["fragment"] == FRAGMENTS[packet.fragment], where
-        if packet.fragment:
-            assert (row["fragment_id"], row["fragment_protocol"]) == (
-                packet.fragment_id, packet.fragment_protocol), where
-        assert (row["ip_bytes"], row["dscp"]) == ip_header(chunk.frame(i), row), where
-        if zone:
-            assert row["zone"] == packet.zone, where
-        if packet.kind == "session":
-            ports = [packet.key.port_a, packet.key.port_b]  # ICMP's stand with the key's ends
-            assert [row["source_port"], row["destination_port"]] == (
-                ports if packet.source_first else ports[::-1]), where
-            assert bool(row["has"] & PORTS) == (packet.transport in ("tcp", "udp", "sctp")), where
-            assert row["payload"] == packet.payload, where
-            assert row["tcp_flags"] == packet.flags, where
-        if row["kind"] in (Kind.KEYED, Kind.QUOTE) and packet.key is not None:
-            key = packet.key
-            meta = (key.port_a | key.port_b << 16 | key.zone << 32 | key.protocol << 48
-                    | key.family << 56)
-            words = row["key"].tolist()
-            assert words[0] == meta, where
-            assert (words[3] << 64 | words[1], words[4] << 64 | words[2]) == (
-                key.address_a, key.address_b), where
-            assert row["swapped"] == (not packet.source_first), where
-            assert row["flow"] != 0, where
-
-
 @pytest.mark.parametrize("zone", [False, True])
 def test_golden_frames_as_the_twin_reads_them(zone):
-    held_against_the_twin(chunk_of(FRAMES), zone)
-    held_against_the_twin(chunk_of(FRAMES[::7]), zone, shift=0xFFFFFE)
+    assert_columns(chunk_of(FRAMES), zone)
+    assert_columns(chunk_of(FRAMES[::7]), zone, shift=0xFFFFFE)
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None,
+@hypothesis_settings(max_examples=SHARE, deadline=None,
                      suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(damaged, st.booleans())
 def test_damaged_frames_as_the_twin_reads_them(rows, zone):
-    held_against_the_twin(damage(rows), zone)
+    assert_columns(damage(rows), zone)
 
 
 def test_the_shortcut_finds_what_the_long_way_finds_in_every_prefix():
@@ -123,7 +53,7 @@ def test_the_shortcut_finds_what_the_long_way_finds_in_every_prefix():
     assert len(seen) > 10_000
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None,
+@hypothesis_settings(max_examples=SHARE, deadline=None,
                      suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(damaged)
 def test_the_shortcut_finds_what_the_long_way_finds_in_damaged_frames(rows):

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from examples import SHARE, SOME
 from hypothesis import given, settings, strategies as st
 
 from fwcore._fastpath import Gauge
@@ -346,7 +347,7 @@ def outside(quiet, state):
     return [g for g, (low, high) in quiet.items() if not low < GAUGES[g](state) < high]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=SHARE, deadline=None)
 @given(cases())
 def test_quiet_never_misses_and_never_spins(case):
     machine, mode, here, there = case
@@ -359,7 +360,7 @@ def test_quiet_never_misses_and_never_spins(case):
         assert outside(quiet, there)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=SOME, deadline=None)
 @given(cases())
 def test_one_gauge_quiet_is_exact(case):
     """Off and all of FreeMemory: a gauge outside means a change, so no stop is wasted."""
@@ -372,6 +373,7 @@ def test_one_gauge_quiet_is_exact(case):
         assert machine.settle(settled, there)
 
 
+@settings(max_examples=SOME)
 @given(st.booleans(), st.integers(24000, 27000), st.integers(24000, 27000))
 def test_low_memory_warning_quiet(mode, here, there):
     warning = LowMemoryWarning()

@@ -1,13 +1,13 @@
 """What traffic demands: the fast path against the plain twin, rows worked out, and the command."""
 
-import itertools
 import json
 
 import numpy as np
 import pytest
+from examples import SOME
 from frames import ethernet, ip, tcp, udp
 from hypothesis import given, settings as hypothesis_settings, strategies as st
-from test_twin_frames import EXAMPLES
+from twin import assert_buckets, assert_lines, demand_columns, fed
 
 from fwcore import cli, demand
 from fwcore._demand import DEPTHS_MAX, RATE_MAX, RATES_MAX, Demand, Line
@@ -18,25 +18,6 @@ from fwcore.reference.demand import Demanded, dropped, late, smallest_depth
 MS = 10**6
 SECOND = 10**9
 PCAPS = ("pcaps/web.pcap", "pcaps/fragments.pcap", "pcaps/ipv6.pcap", "pcaps/icmp-errors.pcap")
-
-
-def columns(packets):
-    """What Demand.feed takes; a flow's number is its first word, from 1."""
-    keys, flows = np.zeros((len(packets), 6), np.uint64), np.zeros((len(packets), 5), np.uint64)
-    keys[:, 5] = [packet.key or 0 for packet in packets]
-    flows[:, 0] = [0 if packet.flow is None else packet.flow + 1 for packet in packets]
-    return (np.array([packet.time_ns for packet in packets], np.int64),
-            np.array([packet.bytes for packet in packets], np.uint64), keys, flows,
-            np.array([packet.tcp for packet in packets], np.uint8))
-
-
-def fed(maker, packets, cuts=()):
-    """A kernel after these packets, given in parts."""
-    made, edges = maker(), sorted({0, len(packets), *(cut % (len(packets) + 1) for cut in cuts)})
-    for begin, end in itertools.pairwise(edges):
-        given_ = columns(packets[begin:end])
-        made.feed(*(given_[:2] if isinstance(made, Line) else given_))
-    return made
 
 
 # --- against the twin ----------------------------------------------------------------------------
@@ -58,29 +39,21 @@ def traffic(draw):
     return made
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
+@hypothesis_settings(max_examples=SOME, deadline=None)
 @given(traffic(), st.lists(rates, min_size=1, max_size=RATES_MAX),
        st.lists(st.integers(0, 10_000), max_size=DEPTHS_MAX), st.lists(st.integers(0, 99)))
 def test_buckets_as_the_twin_reckons_them(packets, chosen, depths, cuts):
-    found = fed(lambda: Demand(chosen, [depths] * len(chosen), 8, 8), packets, cuts)
-    assert found.depth_bytes() == [smallest_depth(packets, rate) for rate in chosen]
-    assert found.dropped() == [[dropped(packets, rate, depth) for depth in depths]
-                               for rate in chosen]
-    assert found.keys == len({packet.key for packet in packets})
-    assert found.forgotten == {"packets": 0, "bytes": 0}
-    assert sum(row["bytes"] for row in found.top()) == sum(packet.bytes for packet in packets)
+    assert_buckets(packets, chosen, depths, cuts)
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
+@hypothesis_settings(max_examples=SOME, deadline=None)
 @given(traffic(), st.lists(rates, min_size=1, max_size=RATES_MAX),
        st.one_of(st.integers(0, SECOND), st.just(2**62)), st.lists(st.integers(0, 99)))
 def test_lines_as_the_twin_reckons_them(packets, chosen, delay_ns, cuts):
-    found = fed(lambda: Line(chosen, delay_ns), packets, cuts)
-    assert found.late == [late(packets, rate, delay_ns) for rate in chosen]
-    assert found.packets == len(packets)
+    assert_lines(packets, chosen, delay_ns, cuts)
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
+@hypothesis_settings(max_examples=SOME, deadline=None)
 @given(traffic(), rates)
 def test_the_smallest_depth_drops_nothing_and_one_byte_less_drops(packets, rate):
     least = fed(lambda: Demand([rate], [[]]), packets).depth_bytes()[0]
@@ -158,7 +131,7 @@ def test_the_deepest_bucket_is_the_meters():
 
 
 def test_arrays_that_do_not_agree_are_refused():
-    given_ = columns([Demanded(0, 1)])
+    given_ = demand_columns([Demanded(0, 1)])
     for at in range(1, 5):
         with pytest.raises(ValueError, match="differ in length"):
             Demand([1], [[]]).feed(*(part if i != at else part[:0]

@@ -399,3 +399,20 @@ def test_top_hosts(engine):
     engine.process_frames([dns(1, 10), dns(1, 11), dns(2, 10), dns(3, 10)], [START] * 4)
     assert engine.top_hosts(2) == [{"host": "10.0.0.1", "sessions": 2},
                                    {"host": "10.0.0.2", "sessions": 1}]
+
+
+def test_a_mode_that_comes_and_goes_a_hundred_times():
+    """60 of 100 pages, and every second 30 more (red is 88) or 30 less: on for every other one.
+
+    Hosts are kept for the first hundred transitions; a mode has the time until the next begins.
+    """
+    script = [{"at_s": at, "owner": "base", "add_bytes": pages * 4096}
+              for at, pages in zip(range(1, 103), (30, -30) * 51, strict=True)]
+    with Engine(load("fortios-7", ram_bytes=100 * 4096, max_connections=16,
+                     pressure=script)) as engine:
+        engine.process_frames([dns(), dns()], [START, START + 200 * S])
+        assert len(engine.transitions) == 102
+        assert [step.snapshot is None for step in engine.transitions] == [False] * 100 + [True] * 2
+        assert {step.to_mode: step.time_ns for step in list(engine.transitions)[:2]} == {
+            "on": START + S, "off": START + 2 * S}
+        assert engine.mode_times_ns() == {"off": 149 * S, "on": 51 * S, "extreme": 0}

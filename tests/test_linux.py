@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from examples import SHARE
 from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from twin import Pair, assert_same, run_twin
@@ -17,7 +16,6 @@ from fwcore.reference.packet import FLAG_CLASSES
 from fwcore.reference.session import Session
 from fwcore.settings import load
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "1000"))
 SECOND = 10**9
 START = 10**18
 CLIENT, SERVER = "10.0.0.1", "192.0.2.9"
@@ -132,7 +130,7 @@ def frame_of(kind: str, way: str, flags: str) -> bytes:
     return ethernet(ip(*ends, 1, echo(7, "A" in flags)))
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
+@hypothesis_settings(max_examples=SHARE, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=60),
        st.fixed_dictionaries({"invalid": st.sampled_from(["forward", "drop"]),
                               "midstream_initiator": st.sampled_from(["sender", "ports"]),

@@ -134,6 +134,12 @@ def test_a_capture_is_called_a_capture(tmp_path, name, content):
         Result.load(tmp_path / name)
 
 
+def test_a_result_of_another_schema_is_refused():
+    for schema in (0, 2):
+        with pytest.raises(FwcoreError, match=f"its schema is {schema}, this fwcore reads 1"):
+            Result.from_json(json.dumps({**fake.make(), "schema": schema}))
+
+
 def test_a_missing_file():
     with pytest.raises(FwcoreError, match="No such file"):
         Result.load("/nowhere/r.json")

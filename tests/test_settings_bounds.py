@@ -5,11 +5,11 @@ The bounds of ``DECLARATIONS`` follow the fields of layout.h that hold the value
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import pytest
+from examples import SOME
 from frames import ethernet, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import assert_same
@@ -20,7 +20,6 @@ from fwcore.settings import BY_NAME, DECLARATIONS, load
 from fwcore.settings.declared import LATEST_NS, MANY
 from fwcore.units import PAGE_BYTES, pages_of, to_ns
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "400"))
 LAYOUT = (Path(__file__).parent.parent / "fwcore" / "dataplane" / "layout.h").read_text()
 # Each of these is memory of this machine: as many as it takes here, but no more.
 MEMORY = ("max_connections", "buckets", "fragments_max", "victims_max")
@@ -99,7 +98,7 @@ def drawn():
                   if row.name not in TABLES})
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 100,
+@hypothesis_settings(max_examples=SOME, deadline=None,
                      suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(["plain", "fortios-7", "fortios-5", "fortios-4", "linux-conntrack"]),
        drawn(), st.sampled_from(["pass", "off", "one-shot", "idledrop"]),

@@ -6,11 +6,11 @@ lost, and a line that is idle only while nothing may leave; CoDel against RFC 82
 
 import itertools
 import math
-import os
 from collections import defaultdict, deque
 from dataclasses import replace
 from fractions import Fraction
 
+from examples import SHARE, SOME
 from hypothesis import given, settings, strategies as st
 
 from fwcore.reference.config import Config
@@ -29,7 +29,6 @@ from fwcore.reference.rows import (
 )
 from fwcore.reference.shaping import Shaper
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "1000"))
 MS = 10**6
 HOSTS = 3
 
@@ -66,7 +65,7 @@ def window_holds(passed, rate, depth, slack):
     return True
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=SHARE)
 @given(metered())
 def test_no_window_has_more_than_burst_and_rate_allow(drawn):
     row, packets = drawn
@@ -193,7 +192,7 @@ def through(shaper, until):
             return
 
 
-@settings(max_examples=max(30, EXAMPLES // 5))
+@settings(max_examples=SOME)
 @given(linked())
 def test_every_packet_has_an_end_and_lines_send_one_at_a_time(drawn):
     declared, packets = drawn
@@ -241,7 +240,7 @@ def in_order(shaper, link):
             assert numbers == sorted(numbers)
 
 
-@settings(max_examples=max(30, EXAMPLES // 10))
+@settings(max_examples=SOME)
 @given(linked(), linked())
 def test_laws_hold_across_a_change_of_everything(drawn, other):
     declared, packets = drawn
@@ -250,7 +249,7 @@ def test_laws_hold_across_a_change_of_everything(drawn, other):
     assert pages == 20
 
 
-@settings(max_examples=max(30, EXAMPLES // 10))
+@settings(max_examples=SOME)
 @given(linked(), st.lists(st.integers(0, 15 * MS), min_size=1, max_size=5))
 def test_looking_more_often_changes_nothing(drawn, steps):
     declared, packets = drawn
@@ -338,7 +337,7 @@ class Rfc8289:
         return p and p[0]
 
 
-@settings(max_examples=max(50, EXAMPLES // 5))
+@settings(max_examples=SOME)
 @given(st.integers(0, 20), st.integers(1, 60),
        st.lists(st.tuples(st.integers(0, 9), st.integers(1, 1500), st.integers(0, 3)),
                 min_size=20, max_size=200))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from examples import MANY
 from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import Pair, assert_same
@@ -12,7 +11,6 @@ from fwcore._fastpath import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.settings import load
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "2000"))
 PAGE = 4096
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.1.3", "192.0.2.9")
 HOSTS6 = ("2001:db8::1", "2001:db8::2", "2001:db8:1::3", "2001:db8:9::9")
@@ -157,7 +155,7 @@ memory_settings = st.fixed_dictionaries({
 })
 
 HYPOTHESIS = hypothesis_settings(
-    max_examples=EXAMPLES, deadline=None, report_multiple_bugs=False,
+    max_examples=MANY, deadline=None, report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
                            HealthCheck.large_base_example])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import SHARE
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import assert_same
 
@@ -17,7 +18,6 @@ HERE = Path(__file__).resolve().parent.parent
 GOLDEN = sorted((HERE / "pcaps").glob("*.pcap*"))
 REAL = Path(os.environ.get("FWCORE_CAPTURES", HERE.parent / "shared" / "pcaps"))
 CAPTURES = sorted(p for p in REAL.glob("*cap*") if p.suffix != ".tsv") if REAL.is_dir() else []
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "2500")) // 5
 POLICIES = [
     {"id": 1, "protocol": "tcp", "ports": [80, 25], "action": "accept", "inspection": "proxy"},
     {"id": 2, "protocol": "tcp", "action": "accept", "inspection": "flow+proxy"},
@@ -90,7 +90,7 @@ def damage(rows):
 
 
 @hypothesis_settings(
-    max_examples=EXAMPLES, deadline=None, report_multiple_bugs=False,
+    max_examples=SHARE, deadline=None, report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(damaged, st.sampled_from(["none", "vlan"]))
 def test_damaged_frames(rows, zone):

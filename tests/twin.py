@@ -1,17 +1,21 @@
-"""Holds the engine and its plain twin together: the same deeds, the same story."""
+"""Holds engine, parser and meters to their plain twins: the same deeds, the same story."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from fwcore import reference
+from fwcore._columns import DESTINATION, PORTS, SOURCE, Fragment, Kind, parse_columns
+from fwcore._demand import Demand, Line
 from fwcore._fastpath import EndCause, TcpState
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
+from fwcore.reference.demand import Demanded, dropped, late, smallest_depth
 from fwcore.settings import Settings, Timeouts
 
 LEDGER = ("created_packet", "ended_packet", "cause", "age_ns", "idle_ns", "bytes", "policy")
@@ -203,3 +207,125 @@ def assert_equal_tree(got: Any, want: Any, path: str = "counters") -> None:
         assert len(got) == len(want), f"{path}: engine {len(got)} rows, twin {len(want)}"
     else:
         raise AssertionError(f"{path}: engine {got}, twin {want}")
+
+
+# --- the parser ---------------------------------------------------------------------------------
+
+FRAME_KINDS = {"session": (Kind.KEYED,), "icmp_error": (Kind.QUOTE, Kind.NO_QUOTE),
+         "later": (Kind.LATER,), "non_ip": (Kind.NON_IP,), "truncated": (Kind.TRUNCATED,),
+         "unsupported_link": (Kind.UNSUPPORTED,), "malformed": (Kind.MALFORMED,)}
+FRAGMENTS = {"": Fragment.WHOLE, "first": Fragment.FIRST, "later": Fragment.LATER}
+
+
+def number(halves: np.ndarray) -> int:
+    return int(halves[0]) << 64 | int(halves[1])
+
+
+def ip_header(frame: bytes, row: np.void) -> tuple[int, int]:
+    """(bytes of the packet, dscp) as the header says; of an offloaded one, what was on the wire.
+
+    The header is found from its end of the frame: the first place that has both addresses.
+    """
+    family, count = int(row["family"]), 4 if row["family"] == 4 else 16
+    before = 12 if family == 4 else 8
+    pair = b"".join(number(row[name]).to_bytes(16, "big")[-count:]
+                    for name in ("source", "destination"))
+    at = frame.find(pair) - before
+    if at < 0:      # a shifted address stands nowhere
+        return int(row["ip_bytes"]), int(row["dscp"])
+    header = frame[at:at + 40]
+    word = int.from_bytes(header[:4], "big")
+    if family == 4:
+        said, dscp = word & 0xFFFF, word >> 18 & 63
+    else:
+        said, dscp = int.from_bytes(header[4:6], "big"), word >> 22 & 63
+        said += 40 if said else 0
+    return said or int(row["length"]) - at, dscp
+
+
+def assert_columns(chunk: Chunk, zone: bool, shift: int = 0) -> None:
+    """``parse_columns`` says of each frame what the twin's parser says."""
+    rows = parse_columns(chunk, zone=zone, shift=shift)
+    for i, row in enumerate(rows):
+        packet = reference.parse(chunk.frame(i), int(chunk.length[i]), int(chunk.link[i]),
+                                 vlan_zone=zone, shift=shift)
+
+        def where(i: int = i, row: np.void = row) -> str:  # only when it is wanted
+            return f"frame {i}: {chunk.frame(i).hex()}: {row}"
+
+        assert row["kind"] in FRAME_KINDS[packet.kind], where()
+        assert row["length"] == chunk.length[i], where()
+        if packet.kind not in ("session", "icmp_error", "later"):
+            continue
+        assert (row["family"], row["protocol"]) == (packet.family, packet.protocol), where()
+        assert row["has"] & (SOURCE | DESTINATION) == SOURCE | DESTINATION, where()
+        assert number(row["source"]) == packet.source, where()
+        assert number(row["destination"]) == packet.destination, where()
+        assert row["fragment"] == FRAGMENTS[packet.fragment], where()
+        if packet.fragment:
+            assert (row["fragment_id"], row["fragment_protocol"]) == (
+                packet.fragment_id, packet.fragment_protocol), where()
+        assert (row["ip_bytes"], row["dscp"]) == ip_header(chunk.frame(i), row), where()
+        if zone:
+            assert row["zone"] == packet.zone, where()
+        if packet.kind == "session":
+            ports = [packet.key.port_a, packet.key.port_b]  # ICMP's stand with the key's ends
+            assert [row["source_port"], row["destination_port"]] == (
+                ports if packet.source_first else ports[::-1]), where()
+            assert bool(row["has"] & PORTS) == (packet.transport in ("tcp", "udp", "sctp")), where()
+            assert row["payload"] == packet.payload, where()
+            assert row["tcp_flags"] == packet.flags, where()
+        if row["kind"] in (Kind.KEYED, Kind.QUOTE) and packet.key is not None:
+            key = packet.key
+            meta = (key.port_a | key.port_b << 16 | key.zone << 32 | key.protocol << 48
+                    | key.family << 56)
+            words = row["key"].tolist()
+            assert words[0] == meta, where()
+            assert (words[3] << 64 | words[1], words[4] << 64 | words[2]) == (
+                key.address_a, key.address_b), where()
+            assert row["swapped"] == (not packet.source_first), where()
+            assert row["flow"] != 0, where()
+
+
+# --- what traffic demands -----------------------------------------------------------------------
+
+
+def demand_columns(packets: list[Demanded]) -> tuple[np.ndarray, ...]:
+    """What Demand.feed takes; a flow's number is its first word, from 1."""
+    keys, flows = np.zeros((len(packets), 6), np.uint64), np.zeros((len(packets), 5), np.uint64)
+    keys[:, 5] = [packet.key or 0 for packet in packets]
+    flows[:, 0] = [0 if packet.flow is None else packet.flow + 1 for packet in packets]
+    return (np.array([packet.time_ns for packet in packets], np.int64),
+            np.array([packet.bytes for packet in packets], np.uint64), keys, flows,
+            np.array([packet.tcp for packet in packets], np.uint8))
+
+
+def fed(maker: Callable[[], Any], packets: list[Demanded], cuts: Iterable[int] = ()) -> Any:
+    """A kernel after these packets, given in parts."""
+    made, edges = maker(), sorted({0, len(packets), *(cut % (len(packets) + 1) for cut in cuts)})
+    for begin, end in itertools.pairwise(edges):
+        given = demand_columns(packets[begin:end])
+        made.feed(*(given[:2] if isinstance(made, Line) else given))
+    return made
+
+
+def assert_buckets(
+    packets: list[Demanded], rates: list[int], depths: list[int], cuts: Iterable[int],
+) -> None:
+    """Smallest depths, and what deeper and shallower buckets drop."""
+    found = fed(lambda: Demand(rates, [depths] * len(rates), 8, 8), packets, cuts)
+    assert found.depth_bytes() == [smallest_depth(packets, rate) for rate in rates]
+    assert found.dropped() == [[dropped(packets, rate, depth) for depth in depths]
+                               for rate in rates]
+    assert found.keys == len({packet.key for packet in packets})
+    assert found.forgotten == {"packets": 0, "bytes": 0}
+    assert sum(row["bytes"] for row in found.top()) == sum(packet.bytes for packet in packets)
+
+
+def assert_lines(
+    packets: list[Demanded], rates: list[int], delay_ns: int, cuts: Iterable[int],
+) -> None:
+    """How many packets lines of these rates give out too late."""
+    found = fed(lambda: Line(rates, delay_ns), packets, cuts)
+    assert found.late == [late(packets, rate, delay_ns) for rate in rates]
+    assert found.packets == len(packets)

@@ -30,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from scratch import ROOT, build, copy_to, environment
 from simulation.corpus import corpus, corpus_store
 
-NAMES = ("readers", "parser", "engine")
+NAMES = ("readers", "parser", "engine", "columns", "demand")
 FLAGS = ("-g -O1 -w -DFWCORE_DEBUG=1 -fno-omit-frame-pointer"
          " -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined")
 FOUND = ROOT / "out" / "fuzz"
-MOST_BYTES = {"readers": 2048, "parser": 1024, "engine": 2048}
+MOST_BYTES = {"readers": 2048, "parser": 1024, "engine": 2048, "columns": 1024, "demand": 512}
 INPUT_S = 60  # of one input: the sanitizers are slow, a machine may be busy
 
 

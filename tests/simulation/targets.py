@@ -3,6 +3,8 @@
     readers   the bytes are a file: mapped and streamed, in chunks of any size, it reads alike
     parser    the bytes are frames: the engine judges them as its twin does
     engine    the bytes are choices: settings and steps of a simulation's case
+    columns   the bytes are frames: as columns they say what the twin's parser says
+    demand    the bytes are choices: rates, depths and packets, metered as the twin meters them
 
 A target raises AssertionError, or whatever else must not come out of it.
 """
@@ -12,17 +14,24 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Callable
+from math import gcd
 from pathlib import Path
 from random import Random
 
+from twin import assert_buckets, assert_columns, assert_lines
+
+from fwcore._demand import DEPTHS_MAX, RATE_MAX, RATES_MAX, UNITS_MAX
 from fwcore.capture import open_capture
 from fwcore.errors import CaptureError
+from fwcore.reference.demand import Demanded
 from simulation import draw
-from simulation.case import Case, run
+from simulation.case import Case, chunk_of, run
 
 LINKS = (1, 0, 12, 101, 105, 108, 113, 228, 229, 276)
 COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 STEP_NS = 10**6
+SECOND = 10**9
+MOST_PACKETS = 1000  # of a fuzzer's case: many small ones find more than a long one
 
 
 class Choices(Random):
@@ -43,7 +52,15 @@ class Choices(Random):
 
 
 def engine_case(data: bytes) -> Case:
-    return draw.case(Choices(data))
+    case, left = draw.case(Choices(data)), MOST_PACKETS
+    steps = []
+    for verb, *rest in case.steps:
+        if verb == "packets":
+            rest[1] = rest[1][:left]
+            left -= len(rest[1])
+        if verb != "packets" or rest[1]:
+            steps.append((verb, *rest))
+    return Case(case.settings, case.options, steps)
 
 
 def parser_case(data: bytes) -> Case:
@@ -93,6 +110,29 @@ def engine(data: bytes) -> None:
     run(engine_case(data))
 
 
+def columns(data: bytes) -> None:
+    for _, _, packets in parser_case(data).steps:
+        for zone, shift in ((False, 0), (True, 0), (False, 0xFFFFFF)):
+            assert_columns(chunk_of(packets), zone, shift)
+
+
+def demand(data: bytes) -> None:
+    rng = Choices(data)
+    now, packets = rng.choice((0, 10**18, draw.TIME_MAX)), []
+    for _ in range(rng.randrange(1, 40)):
+        step = rng.choice((-1, 1, 1, 1)) * draw.whole(rng, 0, 1 << 40)
+        now = min(draw.TIME_MAX, max(0, now + step))
+        flow = rng.randrange(5)
+        packets.append(Demanded(now, draw.whole(rng, 0, 2**32 - 1), rng.randrange(4),
+                                flow if flow < 4 else None, bool(rng.randrange(2))))
+    rates = [draw.whole(rng, 1, RATE_MAX) for _ in range(rng.randrange(1, RATES_MAX + 1))]
+    deepest = min(UNITS_MAX // (8 * (SECOND // gcd(rate, SECOND))) for rate in rates)
+    depths = [draw.whole(rng, 0, deepest) for _ in range(rng.randrange(DEPTHS_MAX + 1))]
+    cuts = [rng.randrange(100) for _ in range(rng.randrange(4))]
+    assert_buckets(packets, rates, depths, cuts)
+    assert_lines(packets, rates, draw.whole(rng, 0, draw.TIME_MAX), cuts)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "readers": readers, "parser": parser, "engine": engine}
+    "readers": readers, "parser": parser, "engine": engine, "columns": columns, "demand": demand}
 CASES: dict[str, Callable[[bytes], Case]] = {"parser": parser_case, "engine": engine_case}
