@@ -186,6 +186,16 @@ class Engine(Memory):
         return outcome.view(np.uint8).reshape(-1, 2)
 
     @exclusive
+    def begin(self, time_ns: int) -> None:
+        """Time zero (capture time, ns), for traffic that begins before the first packet to judge.
+
+        Grace, timeline and pressure script count from it. Without this call, and in all but the
+        first, it is the first packet's time. Raises DataError for a time outside 0..2**62.
+        """
+        if not self._begun:
+            self._begin(time_ns)
+
+    @exclusive
     def advance(self, now_ns: int) -> None:
         """Lets time pass without a packet: what is due up to ``now_ns`` happens (capture time, ns).
 

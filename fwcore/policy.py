@@ -48,7 +48,8 @@ FEATURES: Mapping[str, int] = {
     "waf": PROXY,
 }
 ACTIONS: Mapping[str, int] = {action.name.lower(): int(action) for action in PolicyAction}
-KEYS = ("id", "zone", "source", "destination", "protocol", "ports", "action", "inspection")
+NAME_MAX = 64  # characters of a policy's name
+KEYS = ("id", "name", "zone", "source", "destination", "protocol", "ports", "action", "inspection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Policy:
     action: int = 0  # PolicyAction
     inspection: int = 0  # class bits: flow 1, proxy 2
     features: tuple[str, ...] = ()
+    name: str = ""  # as people call it; nothing depends on it
 
     def families(self) -> tuple[int, ...]:
         """IP versions for which both address lists have something: 4, 6 or both."""
@@ -224,6 +226,14 @@ def _inspection(place: _Place) -> tuple[int, tuple[str, ...]]:
     return bits, tuple(features)
 
 
+def _name(place: _Place) -> str:
+    value = place.row.get("name", "")
+    if isinstance(value, str) and len(value) <= NAME_MAX and value.isprintable():
+        return value.strip()
+    raise place.error("name", f"name = {value!r:.80}: allowed: up to {NAME_MAX} printable"
+                      " characters")
+
+
 def _parse_row(place: _Place, number: int) -> Policy:
     for key in place.row:
         if key not in KEYS:
@@ -246,6 +256,7 @@ def _parse_row(place: _Place, number: int) -> Policy:
         action=action,
         inspection=0 if action == PolicyAction.DENY else inspection,
         features=features,
+        name=_name(place),
     )
     if not policy.families():
         raise place.error(
@@ -258,10 +269,10 @@ def _parse_row(place: _Place, number: int) -> Policy:
 def parse(rows: Sequence[Mapping[str, Any]], where: str = "policy") -> tuple[Policy, ...]:
     """Policies from ``[[policy]]`` rows, in order; no rows: one, id 0, accept, none.
 
-    Keys: id (default: the row's number), zone, source, destination, protocol, ports (default
-    any), action (accept), inspection (none). A denied session is not inspected, so that a deny
-    policy has class none whatever it names. ``where`` begins the message about a row that does
-    not know its own place. Raises SettingsError.
+    Keys: id (default: the row's number), name (what reports call it), zone, source, destination,
+    protocol, ports (default any), action (accept), inspection (none). A denied session is not
+    inspected, so that a deny policy has class none whatever it names. ``where`` begins the message
+    about a row that does not know its own place. Raises SettingsError.
     """
     policies: list[Policy] = []
     seen: dict[int, int] = {}

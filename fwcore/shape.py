@@ -168,6 +168,7 @@ RESULT = {
     "inputs": rows({
         "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),
         "fault": either(None, TEXT, {"message": TEXT, "byte_offset": COUNT})}),
+    "policy_names?": named(TEXT), "filter?": {"text": TEXT, "frames": COUNT},
     "settings?": named({"from?": TEXT, "mark?": either(None, TEXT)}),
     "verdicts": _counts("forward inspect bypass drop"),
     "reasons": named(COUNT), "decode": named(COUNT), "laws": named(FLAG),

@@ -17,6 +17,7 @@ from fwcore.capture import Chunk
 from fwcore.cli import given
 from fwcore.errors import FwcoreError
 from fwcore.interruption import Interrupted, Interruption
+from fwcore.replay import Judged
 from fwcore.result import Result
 
 FRAME = ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)))
@@ -37,8 +38,9 @@ def played(monkeypatch):
     def replay(paths, settings, given, **more):
         box["asked"].append((list(paths), settings, given, more))
         if "flows" in more:
-            more["flows"](Chunk.from_frames([FRAME], [0]), np.array([1], np.uint64),
-                          np.array([[0, 1]]), 0)
+            one = np.ones(1, np.uint64)
+            more["flows"](Judged(Chunk.from_frames([FRAME], [0]), np.array([[0, 1]], np.uint8),
+                                 one, one.astype(np.uint8), one))
         return Result(box["data"])
 
     def settings(given, more=(), **overrides):

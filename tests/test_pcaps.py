@@ -119,7 +119,7 @@ def judged_by_engine(run, tmp_path):
     rows = []
     result = replay(
         FOLDER / run["file"], loaded(run, tmp_path),
-        flows=lambda chunk, flow, outcome, shift: rows.extend(outcome.tolist()))
+        flows=lambda judged: rows.extend(judged.outcome.tolist()))
     assert result.exit_code == 0
     return [tuple(row) for row in rows], result.data
 

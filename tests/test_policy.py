@@ -6,8 +6,9 @@ import random
 import numpy as np
 import pytest
 from frames import ethernet, ip, sctp, tcp, udp
+from hypothesis import given, strategies as st
 
-from fwcore import policy, policy_layout
+from fwcore import policy, policy_layout, policy_lookup
 from fwcore._fastpath import Reason
 from fwcore.engine import Engine
 from fwcore.errors import SettingsError
@@ -51,6 +52,39 @@ def test_the_row_of_the_contract():
 )
 def test_inspection_classes(inspection, bits):
     assert policy.parse([{"inspection": inspection}])[0].inspection == bits
+
+
+def test_a_policy_has_a_name_on_which_nothing_depends():
+    (row,) = policy.parse([{"id": 3, "name": "Gäste"}])
+    assert row.name == "Gäste" and row == policy.Policy(3, name="Gäste")
+    for bad in (7, "x" * 65, "a\x1b[0m"):
+        assert "name = " in refusal({"name": bad})
+
+
+@given(st.data())
+def test_many_sessions_find_the_policy_that_one_would(data):
+    """policy_lookup, which reports ask, against the plain form."""
+    nets = st.sampled_from(["any", "10.0.0.0/9", "10.128.0.0/9", "10.0.0.1", "fd00::/8"])
+    rows = data.draw(st.lists(st.fixed_dictionaries({
+        "source": nets, "destination": st.just("any"),
+        "protocol": st.sampled_from(["any", "tcp", "udp"]),
+        "ports": st.sampled_from(["any", [80], ["80-90"]]),
+        "zone": st.sampled_from(["any", 5])}), max_size=4))
+    rules = policy.parse(rows)
+    asked = data.draw(st.lists(st.tuples(
+        st.sampled_from(["10.0.0.1", "10.200.0.1", "fd00::1"]), st.sampled_from([6, 17, 47]),
+        st.sampled_from([79, 80, 85]), st.sampled_from([0, 5])), min_size=1, max_size=6))
+    ends = np.zeros(len(asked), dtype=policy_lookup.ENDS_DTYPE)
+    for row, (source, protocol, port, zone) in zip(ends, asked, strict=True):
+        address = ipaddress.ip_address(source)
+        row["initiator"] = divmod(int(address), 1 << 64)
+        row["family"], row["protocol"], row["zone"] = address.version, protocol, zone
+        row["responder_port"] = port
+    found = policy_lookup.find(compile_policies(rules), ends).tolist()
+    for at, (source, protocol, port, zone) in zip(found, asked, strict=True):
+        address = ipaddress.ip_address(source)
+        wanted = policy.first_match(rules, zone, address, address, protocol, port)
+        assert (rules[at] if at >= 0 else None) == wanted
 
 
 def test_has_proxy_looks_at_what_passes():

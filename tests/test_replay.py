@@ -252,7 +252,7 @@ def test_rows_of_verdicts_and_sessions(tmp_path, conserve, ending):
     seen = []
     result = replay(PCAPS / "conserve.pcap", conserve, verdicts=str(verdicts), chunk_size=500,
                     sessions=str(sessions),
-                    flows=lambda chunk, flow, outcome, shift: seen.extend(flow.tolist()))
+                    flows=lambda judged: seen.extend(judged.flow.tolist()))
     rows = rows_of(verdicts)
     assert [int(row["packet"]) for row in rows] == list(range(1, result["packets"] + 1))
     assert [int(row["flow"]) for row in rows] == seen

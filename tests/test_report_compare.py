@@ -1,5 +1,8 @@
 """The join of several runs: sums per flow, outcomes, groups, differences."""
 
+import csv
+from pathlib import Path
+
 import fake
 import numpy as np
 import pytest
@@ -7,9 +10,10 @@ from frames import ethernet, icmp_error, ip, tcp, udp
 
 from fwcore._fastpath import SESSION_DTYPE, EndCause
 from fwcore.capture import Chunk
+from fwcore.counters import key_text
 from fwcore.errors import FwcoreError, LawBroken
-from fwcore.replay import replay
-from fwcore.report import compare, text
+from fwcore.replay import Judged, replay
+from fwcore.report import compare, compare_page, compare_text, text
 from fwcore.result import Result
 from fwcore.settings import load
 
@@ -23,7 +27,7 @@ def ledger(flow, verdict, length=None, chunk=3, **options):
     length = np.full(len(flow), 100) if length is None else np.array(length)
     for at in range(0, len(flow), chunk):
         part = slice(at, at + chunk)
-        made(np.array(flow[part], np.uint64), outcome[part], length[part])
+        made.add(np.array(flow[part], np.uint64), outcome[part], length[part])
     return made
 
 
@@ -50,7 +54,7 @@ def test_chunks_do_not_matter(chunk):
     flow, verdict = random.integers(0, 40, 900), random.integers(0, 4, 900)
     length = random.integers(60, 1500, 900)
     made = ledger(flow, verdict, length, chunk).table()
-    assert made.tolist() == ledger(flow, verdict, length, 900).table().tolist()
+    assert made.tobytes() == ledger(flow, verdict, length, 900).table().tobytes()
     for row in made:
         own = flow == row["flow"]
         assert row["packets"] == own.sum()
@@ -172,17 +176,19 @@ def test_flows_join_whatever_a_setting_makes_of_their_numbers(other):
 
 
 def test_on_a_terminal():
-    written = compare.render_text(comparison(), text.Style(unicode=False))
+    written = compare_text.render(comparison(), text.Style(unicode=False))
     assert "4 flows" in written and "refused under off, uninspected under pass" in written
-    assert "pass against off: " in written and "flows passed uninspected" in written
+    assert "off costs 1 flow more than pass (+100 B dropped)" in written
     assert max(map(len, written.splitlines())) <= 80
 
 
 def test_long_names_become_letters():
     made = comparison()
-    names = ("fortios-7,memory_use_threshold_red=80", "fortios-7,memory_use_threshold_red=90")
-    written = compare.render_text(compare.Comparison(names, made.results, made.flows))
-    assert f"A = {names[0]}" in written and "uninspected only under B" in written
+    names = tuple(f"fortios-7,memory_use_threshold_red={red},zone={zone}-of-the-whole-firewall"
+                  for red, zone in ((80, "vlan"), (90, "none")))
+    written = compare_text.render(compare.Comparison(names, made.results, made.flows))
+    assert "A = fortios-7,memory_use_threshold_red=80,zone=vlan" in written
+    assert "uninspected only under B" in written
     assert max(map(len, written.splitlines())) <= 80
 
 
@@ -191,7 +197,8 @@ def test_run_replays_once_for_each_setting():
 
     def replay(paths, settings, flows, ended):
         asked.append((paths, settings))
-        flows(flood(2), np.array([1, 2], np.uint64), np.array([[F, 0], [settings, 0]]), 0)
+        own = np.array([1, 2], np.uint64)
+        flows(Judged(flood(2), np.array([[F, 0], [settings, 0]], np.uint8), own, own, own))
         data = nothing_taken()
         if settings == D:
             ended(taken)
@@ -202,3 +209,101 @@ def test_run_replays_once_for_each_setting():
     assert asked == [(["x"], B), (["x"], D)]
     assert [row["sessions_taken"] for row in made.harm()] == [0, 1]
     assert len(made.to_dict()["results"]) == 2
+
+
+# --- who and how much ---
+
+PCAPS = Path(__file__).parent.parent / "pcaps"
+
+
+@pytest.fixture(scope="module")
+def failopen():
+    """conserve.pcap with av-failopen pass and off, under its own policies, named."""
+    rows = [dict(row) for row in load(file=PCAPS / "conserve.toml").policies]
+    rows[0]["name"] = "web out"
+    named = {f"av_failopen={value}": load(file=PCAPS / "conserve.toml", av_failopen=value,
+                                          policies=rows) for value in ("pass", "off")}
+    return compare.run([PCAPS / "conserve.pcap"], named, replay)
+
+
+def test_every_flow_has_a_name_and_the_policy_that_took_it(failopen):
+    """Addresses, ports and policy of a flow are those of its sessions, where it had any."""
+    sessions = {}
+    settings = load(file=PCAPS / "conserve.toml", av_failopen="pass")
+    made = replay(PCAPS / "conserve.pcap", settings)
+    for row in made.array("sessions"):
+        sessions[key_text(row)] = int(row["policy"])
+    flows = [failopen.flow(at) for at in range(len(failopen.flows[0]))]
+    named = {row["flow"]: row["policy"] for row in flows}
+    assert len(named) == len(flows) and sessions
+    assert {key: named[key] for key in sessions} == sessions
+
+
+def test_hosts_and_policies_add_up_to_the_harm(failopen):
+    for rows in (failopen.hosts(), failopen.by_policy()):
+        for each in failopen.harm():
+            for key in compare.COST:
+                assert sum(row["cost"][each["name"]][key] for row in rows) == each[key]
+    assert {row["policy_name"] for row in failopen.by_policy()} >= {"web out"}
+    worst = failopen.hosts()[0]["cost"]
+    assert worst["av_failopen=off"]["lost"] > worst["av_failopen=pass"]["lost"]
+
+
+def test_the_answer_names_whom_it_cost_most(failopen):
+    written = compare_text.render(failopen, text.Style(unicode=False))
+    pass_, off = failopen.harm()
+    host = failopen.hosts()[0]
+    assert f"off costs {off['lost'] - pass_['lost']} flows more than pass" in written
+    assert host["host"] in written and "web out" in written
+    assert max(map(len, written.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_every_flow_in_a_file(failopen, tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(compare, "BLOCK", 100)
+    path = tmp_path / f"flows.{ending}"
+    failopen.write_flows(str(path))
+    if ending == "csv":
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        rows = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+    assert len(rows) == len(failopen.flows[0])
+    for each in failopen.harm():
+        name = each["name"]
+        kinds = [row[f"{name}: outcome"] for row in rows]
+        assert {kind: kinds.count(kind) for kind in compare.OUTCOMES} == each["flows"]
+        assert sum(int(row[f"{name}: bytes dropped"]) for row in rows) == each["dropped_bytes"]
+    lost = [row for row in rows if row["av_failopen=off: outcome"] == "refused"]
+    assert lost and all(row["initiator"] in row["flow"] for row in lost)
+
+
+def test_what_labels_have_in_common_is_left_out():
+    short = compare_text.short_names
+    assert short(["av_failopen=pass", "av_failopen=off"]) == ["pass", "off"]
+    assert short(["fortios-7,seed=1", "fortios-7,seed=2"]) == ["1", "2"]
+    assert short(["fortios-7", "fortios-5"]) == ["fortios-7", "fortios-5"]
+    assert short(["a.toml,seed=1", "a.toml,midstream=drop"]) == ["seed=1", "midstream=drop"]
+    assert short(["x" * 40, "y" * 40]) == ["A", "B"]
+    assert len(set(short([f"{'x' * 40}{n}" for n in range(60)]))) == 60
+
+
+def test_more_than_four_settings_stand_under_one_another():
+    named = {f"max_connections={n}": load("plain", max_connections=n, when_full="bucket")
+             for n in (600, 64, 32, 16, 8)}
+    made = compare.run([flood(200)], named, replay)
+    written = compare_text.render(made)
+    assert max(map(len, written.splitlines())) <= 80
+    table = written.split("unscanned\n")[1].splitlines()[:5]
+    assert [line.split()[0] for line in table] == ["600", "64", "32", "16", "8"]
+    pytest.importorskip("bokeh")
+    page = compare_page.render(made)
+    assert "--heat:100%" in page and "The same traffic under 5 settings" in page
+
+
+def test_a_policy_of_a_zone_takes_flows_of_that_zone():
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), vlan=vlan) for vlan in (5, 6)]
+    rows = [{"id": 7, "zone": 6}, {"id": 8}]
+    named = {str(seed): load("plain", zone="vlan", seed=seed, policies=rows) for seed in (1, 2)}
+    made = compare.run([Chunk.from_frames(frames, [0, 1])], named, replay)
+    assert made.policy_ids.tolist() == [[8], [8]]        # one flow of the frames: its first packet

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from frames import ethernet, icmp_error, ip, tcp, udp
 
@@ -57,7 +58,7 @@ class Part:
 
     @property
     def time_ns(self):
-        return self.times
+        return np.array(self.times, dtype=np.int64)
 
     def slice(self, a, b):
         return Part(self.steps[a:b], self.times[a:b])

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the page needs bokeh: pip install 'fwcore[report]'")
 
-from fwcore.report import compare, html
+from fwcore.report import compare, compare_page, html
 from fwcore.result import Result
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -144,16 +144,30 @@ def test_a_click_on_a_transition_zooms_and_the_button_goes_back(page, tmp_path):
     assert root(dom)["range"] == "0.000-60.250"
 
 
+def body_of(dom, table):
+    """The rows of a searchable table."""
+    return re.search(rf'id="{table}".*?<tbody>(.*?)</tbody>', dom, re.S)[1]
+
+
+@browser
+def test_victims_are_sorted_by_a_click(page, tmp_path):
+    script = 'document.querySelectorAll("#victims th")[5].click();'
+    dom, wrong = open_page(page, tmp_path, script=script)
+    idle = max(row["idle_ns"] for row in fake.make()["victims"])
+    assert wrong == [] and 'aria-sort="descending"' in dom
+    assert f"{idle / 1e9:.3f}" in body_of(dom, "victims").split("</tr>")[0]
+
+
 @browser
 def test_search_finds_victims(page, tmp_path):
     script = """
-      document.getElementById("search").value = "10.3.0.10:";
-      document.getElementById("search").dispatchEvent(new Event("input"));
+      document.getElementById("victims-search").value = "10.3.0.10:";
+      document.getElementById("victims-search").dispatchEvent(new Event("input"));
     """
     dom, wrong = open_page(page, tmp_path, script=script)
     wanted = [row for row in fake.make()["victims"] if "10.3.0.10:" in row["key"]]
     assert wrong == [] and f"{len(wanted)} of 400" in dom
-    body = re.search(r'<tbody id="victims">(.*?)</tbody>', dom, re.S)[1]
+    body = body_of(dom, "victims")
     assert body.count("<tr>") == len(wanted) == 1 and wanted[0]["key"] in body
 
 
@@ -182,10 +196,10 @@ def test_the_comparison_opens_with_timelines_on_one_axis(tmp_path):
     import numpy as np
 
     ledger = compare.FlowLedger()
-    ledger(np.array([1, 2], np.uint64), np.array([[0, 0], [3, 0]]), np.array([60, 60]))
+    ledger.add(np.array([1, 2], np.uint64), np.array([[0, 0], [3, 0]]), np.array([60, 60]))
     table = ledger.table()
     results = (Result(fake.make(victims=0)), Result(fake.make(victims=0, ends="on")))
-    made = compare.render_html(compare.Comparison(("pass", "off"), results, (table, table)))
+    made = compare_page.render(compare.Comparison(("pass", "off"), results, (table, table)))
     script = """
       const plots = Bokeh.documents.flatMap((doc) => doc.roots());
       plots[0].x_range.setv({start: 5, end: 6});

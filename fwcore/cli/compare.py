@@ -20,20 +20,23 @@ from fwcore.escape import visible
 @options.several(options.CAPTURE)
 @options.JSON
 @options.HTML
+@click.option("--flows", "flows_file", type=click.Path(), metavar="FILE",
+              help="Every flow and what became of it, .csv or .parquet.")  # fmt: skip
 @options.QUIET
 def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) -> int:
     """The same traffic under several settings, joined flow by flow.
 
-    The other options hold for every run; each --with changes them for one.
+    The other options hold for every run; each --with changes them for one. Which hosts, policies
+    and flows it cost, with amounts: the page has a search, --flows every flow.
 
     \b
     fwcore compare web.pcap --with fortios-7 --with fortios-5
     fwcore compare web.pcap --personality fortios-7 \\
-        --with av_failopen=pass --with av_failopen=off --html compare.html
+        --with av-failopen=pass --with av-failopen=off --html compare.html
     fwcore compare web.pcap --with mine.toml --with fortios-7,seed=2
     """
     from fwcore import terminal
-    from fwcore.report import compare as module
+    from fwcore.report import compare as module, compare_text
 
     if len(variants) < 2:
         raise click.UsageError("compare needs --with at least twice")
@@ -56,13 +59,15 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
     comparison = module.run(list(captures), named, run)
     code = max(result.exit_code for result in comparison.results)
     if given["html_file"]:
-        from fwcore.report import html
+        from fwcore.report import compare_page, page
 
-        page = module.render_html(comparison)
-        code = exits.attempt(html.write_page, page, given["html_file"]) or code
+        made = compare_page.render(comparison)
+        code = exits.attempt(page.write, made, given["html_file"]) or code
+    if given["flows_file"]:
+        code = exits.attempt(comparison.write_flows, given["flows_file"]) or code
     if not given["quiet"] or given["json_file"]:
         code = running.json_or_text(
             comparison.to_dict() if given["json_file"] else None, given["json_file"],
-            lambda: "" if given["quiet"] else module.render_text(comparison, terminal.style()),
+            lambda: "" if given["quiet"] else compare_text.render(comparison, terminal.style()),
         ) or code  # fmt: skip
     return code

@@ -41,16 +41,16 @@ def demand(captures: tuple[str, ...], **given: Any) -> int:
     fwcore demand web.pcap --filter 'src net 10.0.0.0/8' --html demand.html
     """
     from fwcore import terminal
-    from fwcore.report import demand as page
+    from fwcore.report import demand as view
 
     made = _measured(captures, given)
     code = exits.of_inputs(made["inputs"])
     if given["html_file"]:
-        from fwcore.report import html
+        from fwcore.report import page
 
         code = exits.attempt(
-            html.write_page, page.render_html(visible_tree(made)), given["html_file"]) or code
-    spoken = running.json_or_text(made, given["json_file"], lambda: page.render_text(
+            page.write, view.render_html(visible_tree(made)), given["html_file"]) or code
+    spoken = running.json_or_text(made, given["json_file"], lambda: view.render_text(
         visible_tree(made), terminal.style()))
     return code or spoken
 
@@ -73,7 +73,7 @@ def _measured(captures: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
     with Interruption() as interruption, interruption.waiting():
         made = module.meters(
             _timed(turns, given), rates, depths, given["by"], given["count"], given["keys_max"])
-        made["inputs"] = turns.judged_inputs(made["frames"])
+        made["inputs"] = turns.judged_inputs(turns.packets)
         made["line"] = None if "-" in captures else module.line(
             lambda: _timed(Turns(lambda: _reader(captures, given), 1, given["limit"]), given),
             delay_ns)
@@ -83,12 +83,11 @@ def _measured(captures: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
 def _reader(captures: Sequence[str], given: dict[str, Any]) -> Any:
     from fwcore.capture import open_captures
 
-    return open_captures(list(captures), filter=given["filter_"], reader=given["reader"],
-                         chunk_size=given["chunk_size"])
+    return open_captures(list(captures), reader=given["reader"], chunk_size=given["chunk_size"])
 
 
 def _timed(turns: Any, given: dict[str, Any]) -> Iterator[Any]:
-    from fwcore.replay import Timing
+    from fwcore.replay import Selection, Timing
 
-    timing = Timing.parse(given["timing"])
-    return (timing.retime(chunk) for _, chunk in turns)
+    timing, selection = Timing.parse(given["timing"]), Selection(given["filter_"])
+    return (selection.take(timing.retime(chunk)) for _, chunk in turns)

@@ -28,26 +28,27 @@ def explain(captures: tuple[str, ...], flow: str, **given: Any) -> int:
     """
     from fwcore import flow as flows, terminal
     from fwcore.interruption import Interruption
+    from fwcore.replay import Selection
     from fwcore.report import explain as module
 
     wanted = flows.parse(flow)
     settings = settings_of.settings(given)
+    selection = Selection(given["filter_"])
     with Interruption() as interruption, interruption.waiting():
-        life = module.run(
-            _chunks(captures, given), _engine(settings), wanted, vlan_zone=settings.zone == "vlan"
-        )
+        life = module.run(_frames(captures, given), _engine(settings), wanted,
+                          vlan_zone=settings.zone == "vlan", selection=selection)
     return running.json_or_text(life, given["json_file"], lambda: module.render_text(
         visible_tree(life), terminal.style()))
 
 
-def _chunks(captures: Sequence[str], given: dict[str, Any]) -> Any:
-    """The captures' packets as the replay would feed them: filter, timing and limit applied."""
+def _frames(captures: Sequence[str], given: dict[str, Any]) -> Any:
+    """The captures' frames as the replay would read them: timing and limit applied."""
     from fwcore.capture import open_captures
     from fwcore.replay import Timing, Turns
 
     def readers() -> Any:
-        options = {"reader": given["reader"], "chunk_size": given["chunk_size"]}
-        return open_captures(list(captures), filter=given["filter_"], **options)
+        return open_captures(list(captures), reader=given["reader"],
+                             chunk_size=given["chunk_size"])
 
     if given["loop"] > 1:
         raise FwcoreError("explain follows one turn of a capture: --loop has no meaning here")

@@ -34,7 +34,8 @@ CAPTURE = (
     click.option("--reader", type=click.Choice(["native", "scapy"]), default="native",
                  show_default=True, help="Who reads the capture."),
     click.option("--filter", "filter_", metavar="TEXT",
-                 help="Only these packets, like 'host 10.0.0.5 and tcp port 443'."),
+                 help="Only these frames are packets: 'host 10.0.0.5 and tcp port 443'. They keep"
+                      " their numbers and times; the rest takes no memory."),
     click.option("--timing", default="original", show_default=True, metavar="HOW",
                  help=f"Rewrite capture time: {TIMINGS}."),
     click.option("--loop", type=click.IntRange(1), default=1, metavar="N",

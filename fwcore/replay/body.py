@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fwcore import __version__
 from fwcore.counters import address_text, counters, laws, timeline, victim_dict
 from fwcore.engine import Engine
 from fwcore.hits import Hits
+
+if TYPE_CHECKING:
+    from fwcore.replay.selection import Selection
 
 NS = 10**9
 IDLEDROP_HOSTS = 1000          # of the result, those that lost most sessions to idledrop
@@ -49,7 +52,8 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
     connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))
     hosts = heapq.nsmallest(
         IDLEDROP_HOSTS, engine.idledrop_hosts.items(), key=lambda item: (-item[1], item[0]))
-    return {
+    names = {str(each.id): each.name for each in engine.policies if each.name}
+    return ({"policy_names": names} if names else {}) | {
         "schema": 1, "fwcore": __version__, "personality": settings.personality,
         "settings": settings.describe(), **body, "conserve": _conserve(engine),
         "idledrop": {"hosts": [{"host": address_text(*host), "sessions": count}
@@ -65,3 +69,18 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
         "top": hits.rows(engine), "timeline": timeline(engine),
         "laws": laws(engine, scan), "outcome": engine.outcome(),
     }
+
+
+def renumbered(body: dict[str, Any], selection: Selection) -> None:
+    """Gives every packet of a result its number in the capture, and says what was left out."""
+    body["filter"] = {"text": selection.text, "frames": selection.frames}
+    line = body["timeline"]
+    line["packet"] = selection.numbers(line["packet"]).tolist()
+    for rows, names in (
+        (body["victims"], ("packet", "created_packet")), (body["events"], ("packet",)),
+        (body["conserve"]["transitions"], ("packet",)),
+    ):
+        for name in names:
+            numbers = selection.numbers([row[name] for row in rows]).tolist()
+            for row, number in zip(rows, numbers, strict=True):
+                row[name] = number

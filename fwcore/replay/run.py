@@ -18,8 +18,10 @@ from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import Hits
 from fwcore.interruption import Interrupted, Interruption
 from fwcore.outfile import check_apart
-from fwcore.replay.body import NS, result_body
+from fwcore.replay.body import NS, renumbered, result_body
+from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
+from fwcore.replay.selection import Selection
 from fwcore.replay.sinks import Sinks
 from fwcore.replay.sources import opener_of, paths_of
 from fwcore.replay.timing import Timing
@@ -29,7 +31,7 @@ from fwcore.settings import Settings, load
 
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 
-Flows = Callable[[Chunk, NDArray[np.uint64], NDArray[np.uint8], int], None]
+Flows = Callable[[Judged], None]
 Ended = Callable[[NDArray[Any]], None]
 Progress = Callable[[int, int, int], Any]
 Item = TypeVar("Item")
@@ -63,13 +65,12 @@ def replay(
     ``source``: a path or several, a Workload, or Chunks in memory. ``settings``: from
     ``fwcore.load``; ``policies`` replaces its policies. ``timing`` rewrites capture time
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
-    ``limit``: packets in all. ``write``: what was forwarded, as pcap. ``verdicts``: a row a packet,
-    ``sessions``: a row a session that ever lived; CSV, or Parquet by ending. ``state``: the state
-    file. ``flows(chunk, flow uint64[n], outcome uint8[n, 2], shift)`` is called a chunk.
-    ``ended(SESSION_DTYPE[n])`` is called with the sessions that ended: all of them with
-    ``sessions``, else those evicted, taken by tension or killed; never is one left out.
-    ``progress(packets, done, total)`` is called a chunk; true stops. ``interruption``: signals,
-    taken where nothing is lost by them.
+    ``limit``: frames in all. ``filter``: which of them are packets (``Selection``). ``write``:
+    what was forwarded, as pcap. ``verdicts``: a row a packet, ``sessions``: a row a session that
+    ever lived; CSV, or Parquet by ending. ``state``: the state file. ``flows(Judged)`` is called a
+    chunk, ``ended(SESSION_DTYPE[n])`` with the sessions that ended: all with ``sessions``, else
+    those evicted, taken by tension or killed; never is one left out. ``progress(packets, done,
+    total)`` is called a chunk; true stops. ``interruption``: signals, taken where nothing is lost.
 
     Returns a Result; its ``exit_code`` tells of faults, interruptions, broken laws and outputs that
     could not be written to their end (``result["lost"]``). Raises CaptureError, SettingsError and
@@ -88,14 +89,15 @@ def replay(
                 [("the capture", path) for path in paths_of(source)])
     begin = time.perf_counter_ns()
     timed = Timing.parse(timing)
-    turns = Turns(opener_of(source, reader, chunk_size, filter), loop, limit)
+    selection = Selection(filter)
+    turns = Turns(opener_of(source, reader, chunk_size), loop, limit)
     interruption = interruption or Interruption()
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
     with closing(opened), Sinks(write, verdicts, sessions) as sinks:
         engine = Engine(settings, policies=policies, log=bool(sessions) or "victims", group=group)
-        run = _Run(engine, turns, timed, sinks, interruption, Pace() if pace else None, flows,
-                   ended, progress)
+        run = _Run(engine, turns, timed, selection, sinks, interruption, Pace() if pace else None,
+                   flows, ended, progress)
         run.finish()
         result = run.result(time.perf_counter_ns() - begin)
     if state:
@@ -113,6 +115,7 @@ class _Run:
     engine: Engine
     turns: Turns
     timing: Timing
+    selection: Selection
     sinks: Sinks
     interruption: Interruption
     pace: Pace | None
@@ -134,17 +137,18 @@ class _Run:
         except KeyboardInterrupt as error:
             number = error.number if isinstance(error, Interrupted) else signal.SIGINT
             self.interrupted_by = signal.Signals(number).name
-        if self.packets:
+        self._to_the_end()
+        if self.first_ns is not None:
             self.engine.fastpath.sample()     # the timeline reaches to the last packet
         self._take_ended()
         if "sessions" in self.sinks:
-            self.sinks.take_sessions([self.engine.sessions()])
+            self._write_sessions(self.engine.sessions())
         self.sinks.commit()
 
     def _drive(self) -> None:
         for turn, chunk in self._awaited(iter(self.turns)):
             self.engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
-            timed = self.timing.retime(chunk)
+            timed = self._selected(self.timing.retime(chunk))
             if self.pace is None:
                 self._judge(timed)
             else:
@@ -153,6 +157,20 @@ class _Run:
             if self.progress is not None and self.progress(
                     self.packets, self.turns.done, self.turns.total):
                 raise Interrupted(signal.SIGINT)
+
+    def _selected(self, frames: Chunk) -> Chunk:
+        """The packets among the frames; time counts from the first frame."""
+        packets = self.selection.take(frames)
+        if self.selection and self.first_ns is None and self.selection.first_ns is not None:
+            self.first_ns = self.last_ns = self.selection.first_ns
+            self.engine.begin(self.first_ns)
+        return packets
+
+    def _to_the_end(self) -> None:
+        """What is due between the last packet and the capture's last frame happens too."""
+        if self.selection and self.first_ns is not None and not self.interrupted_by:
+            self.engine.advance(self.selection.last_ns)
+            self.last_ns = max(self.last_ns, self.selection.last_ns)
 
     def _awaited(self, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
         """Each item as it comes; a signal ends the wait for one, but never the work on one."""
@@ -167,8 +185,7 @@ class _Run:
     def _judge(self, chunk: Chunk) -> None:
         if not len(chunk):
             return
-        wanted = self.flows is not None or "verdicts" in self.sinks
-        flow = np.zeros(len(chunk), dtype=np.uint64) if wanted else None
+        flow = np.zeros(len(chunk), dtype=np.uint64)
         reply = np.zeros(len(chunk), dtype=np.uint8)
         begin = time.perf_counter_ns()
         outcome = self.engine.process(chunk, flow, reply)
@@ -180,9 +197,12 @@ class _Run:
         self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
         self.hits.add(chunk, outcome[:, 0], reply, self.engine.fastpath.shift)
-        if self.flows is not None and flow is not None:
-            self.flows(chunk, flow, outcome, self.engine.fastpath.shift)
-        self.sinks.take(chunk, outcome, flow, self.packets - len(chunk) + 1)
+        number = self.selection.numbers(
+            np.arange(self.packets - len(chunk) + 1, self.packets + 1, dtype=np.uint64))
+        judged = Judged(chunk, outcome, flow, reply, number, self.engine.fastpath.shift)
+        if self.flows is not None:
+            self.flows(judged)
+        self.sinks.take(judged)
         self._take_ended()
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)
@@ -193,15 +213,29 @@ class _Run:
             self.hits.take(rows)
             if self.ended is not None:
                 self.ended(rows)
-            if "sessions" in self.sinks:
-                self.sinks.take_sessions([rows])
+            self._write_sessions(rows)
+
+    def _write_sessions(self, rows: NDArray[Any]) -> None:
+        if "sessions" in self.sinks:
+            self.sinks.take_sessions([self._numbered(rows)])
+
+    def _numbered(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Sessions with the capture's packet numbers."""
+        if self.selection:
+            rows = rows.copy()
+            for name in ("created_packet", "ended_packet"):
+                rows[name] = self.selection.numbers(rows[name])
+        return rows
 
     def result(self, wall_ns: int) -> Result:
         """What was found; ``wall_ns`` is what it took in all."""
         body = result_body(self.engine, self.hits)
+        if self.selection:
+            renumbered(body, self.selection)
         seconds = max(1, self.process_ns) / NS
         body |= {
-            "inputs": self.turns.judged_inputs(self.packets),
+            "inputs": self.turns.judged_inputs(
+                self.selection.frames_of(self.packets)),
             "duration_ns": self.last_ns - self.first_ns if self.first_ns is not None else 0,
             "interrupted": bool(self.interrupted_by),
             "speed": {
@@ -215,4 +249,4 @@ class _Run:
             body["interrupted_by"] = self.interrupted_by
         if self.sinks.lost:
             body["lost"] = self.sinks.lost
-        return Result(body, {"sessions": self.engine.sessions})
+        return Result(body, {"sessions": lambda: self._numbered(self.engine.sessions())})

@@ -20,6 +20,7 @@ from fwcore._fastpath import EndCause, Reason, Verdict
 from fwcore.capture import Chunk, PcapWriter
 from fwcore.counters import key_text, state_name
 from fwcore.errors import FwcoreError, PipeClosed
+from fwcore.replay.judged import Judged
 from fwcore.rows import RowFile
 from fwcore.words import CLASSES
 
@@ -41,8 +42,9 @@ class Sinks:
                 if path:
                     self._files[name] = kind(path)
             if "verdicts" in self:      # columns have their names, also where no packet comes
-                none = Chunk.from_frames([], [])
-                self.take(none, np.zeros((0, 2), np.uint8), np.zeros(0, np.uint64), 1)
+                none = np.zeros(0, np.uint64)
+                self.take(Judged(Chunk.from_frames([], []), np.zeros((0, 2), np.uint8), none,
+                                 none.astype(np.uint8), none))
         except BaseException:
             self._discard()
             raise
@@ -50,12 +52,11 @@ class Sinks:
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
-    def take(self, chunk: Chunk, outcome: NDArray[np.uint8], flow: Any, first: int) -> None:
-        """A judged chunk, whose first packet has the number ``first``."""
-        self._each("write", PcapWriter.write, chunk, outcome[:, 0] != Verdict.DROP)
+    def take(self, judged: Judged) -> None:
+        """A judged chunk."""
+        self._each("write", PcapWriter.write, judged.chunk, judged.outcome[:, 0] != Verdict.DROP)
         if "verdicts" in self:
-            columns = verdict_columns(chunk, outcome, flow, first)
-            self._each("verdicts", RowFile.write, columns)
+            self._each("verdicts", RowFile.write, verdict_columns(judged))
 
     def take_sessions(self, blocks: Iterable[NDArray[Any]]) -> None:
         """Sessions (``SESSION_DTYPE``) that ended, or still stand at the end."""
@@ -93,14 +94,12 @@ class Sinks:
         self._discard()
 
 
-def verdict_columns(
-    chunk: Chunk, outcome: NDArray[np.uint8], flow: Any, first: int,
-) -> dict[str, Any]:
-    """A row a packet; ``outcome`` uint8[n, 2], ``flow`` uint64[n]."""
+def verdict_columns(judged: Judged) -> dict[str, Any]:
+    """A row a packet."""
     return {
-        "packet": np.arange(first, first + len(chunk), dtype=np.uint64),
-        "time_ns": chunk.time_ns, "length": chunk.length,
-        "verdict": VERDICTS[outcome[:, 0]], "reason": REASONS[outcome[:, 1]], "flow": flow,
+        "packet": judged.number, "time_ns": judged.chunk.time_ns, "length": judged.chunk.length,
+        "verdict": VERDICTS[judged.outcome[:, 0]], "reason": REASONS[judged.outcome[:, 1]],
+        "flow": judged.flow,
     }
 
 

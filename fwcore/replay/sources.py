@@ -17,9 +17,7 @@ def paths_of(source: Any) -> list[str]:
     return [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
 
 
-def opener_of(
-    source: Any, reader: str, chunk_size: int, filter_: str | None,
-) -> Callable[[], Any]:
+def opener_of(source: Any, reader: str, chunk_size: int) -> Callable[[], Any]:
     """What opens the source for a turn."""
     if isinstance(source, str | os.PathLike):
         source = [source]
@@ -31,7 +29,7 @@ def opener_of(
     if items and all(isinstance(item, Chunk) for item in items):
         return lambda: _Loaded(items)
     paths = [str(item) for item in items]
-    return lambda: open_captures(paths, reader=reader, chunk_size=chunk_size, filter=filter_)
+    return lambda: open_captures(paths, reader=reader, chunk_size=chunk_size)
 
 
 class _Loaded:

@@ -14,66 +14,93 @@ victims.
     refused      every packet was dropped
 
 A flow has the worst of these that is true of it. What all settings refuse alike (a policy's deny,
-malformed packets) is in the table too, and cancels in the differences.
+malformed packets) is in the table too, and cancels in the differences. A flow belongs to the host
+that began it, as the first run saw it, and under each setting to the policy that takes it there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import numpy as np
 
-from fwcore import units
-from fwcore._columns import parse_columns
-from fwcore.capture import Chunk
+from fwcore import policy, policy_layout, policy_lookup
 from fwcore.errors import FwcoreError, LawBroken
+from fwcore.flow import Endpoint, Flow
 from fwcore.hits import TAKEN
-from fwcore.report import facts, text
+from fwcore.replay import Judged
 from fwcore.result import Result
+from fwcore.rows import RowFile
+from fwcore.words import protocol_text
 
 OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
 LOST = ("dropped", "evicted", "refused")  # harm by what did not pass, not by what passed unseen
 BYPASS, DROP = 2, 3
 TAKEN_CAUSES = tuple(cause.name.lower() for cause in TAKEN)
-EXAMPLES = 5
-SHOWN = 12  # groups on a terminal
-LONGEST_NAME = 14  # of a setting on a terminal; beyond it becomes A, B, C
+EXAMPLES = 5  # of a group
+NAMED = 100  # hosts and policies in the JSON
+BLOCK = 1 << 16  # rows of a file written at a time
 MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
 SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted")
-FLOW_DTYPE = np.dtype([("flow", "u8"), ("first_packet", "u8"), *((name, "i8") for name in SUMS)])
+COST = ("lost", "sessions_taken", "dropped_packets", "dropped_bytes", "uninspected",
+        "uninspected_packets", "uninspected_bytes")  # fmt: skip
+FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
+                "packets unscanned": "bypassed", "bytes unscanned": "bypassed_bytes",
+                "sessions taken": "evicted"}  # fmt: skip
+FLOW_DTYPE = np.dtype([
+    ("flow", "u8"), ("first_packet", "u8"), ("key", "u8", 5), ("from_b", "u1"),
+    *((name, "i8") for name in SUMS)])  # fmt: skip
+
+
+# -- sums per flow ------------------------------------------------------------------------------
 
 
 class FlowLedger:
     """Sums per flow, from one run: its packets, and with `take` its sessions that ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, vlan_zone: bool = False) -> None:
         self._parts: list[np.ndarray] = []
+        self._vlan_zone = vlan_zone
         self._names: list[np.ndarray] = []      # the run's own number, the capture's: uint64[n, 2]
         self.seen = 0
 
-    def packets(self, chunk: Chunk, own: np.ndarray, outcome: np.ndarray, shift: int) -> None:
+    def packets(self, judged: Judged) -> None:
         """The replay's `flows`: the chunk's frames say which flow each packet is of."""
-        self(parse_columns(chunk, shift=shift)["flow"], outcome, chunk.length, own)
+        rows = judged.rows
+        part = self.add(rows["flow"], judged.outcome, judged.chunk.length, judged.flow,
+                        judged.number)
+        at = np.searchsorted(judged.number, part["first_packet"])
+        part["key"] = rows["key"][at]
+        if self._vlan_zone:      # for policies; what numbers the flow knows no zone
+            part["key"][:, 0] |= rows["zone"][at].astype(np.uint64) << np.uint64(32)
+        part["from_b"] = rows["swapped"][at] ^ judged.reply[at]
 
-    def __call__(
+    def add(
         self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray,
-        own: np.ndarray | None = None,
-    ) -> None:
+        own: np.ndarray | None = None, number: np.ndarray | None = None,
+    ) -> np.ndarray:
         """One chunk: flow uint64[n] (0: none), outcome uint8[n, 2] (verdict, reason), length[n];
-        own uint64[n]: the run's numbers for them."""
+        own uint64[n]: the run's numbers for them; number uint64[n]: the packets', in order.
+
+        Its sums, FLOW_DTYPE[m], a view of what is kept.
+        """
         flow = np.asarray(flow, dtype=np.uint64)
         own = flow if own is None else np.asarray(own, dtype=np.uint64)
-        if not len(flow) == len(own) == len(outcome) == len(length):
+        number = np.arange(self.seen + 1, self.seen + len(flow) + 1) if number is None else number
+        if not len(flow) == len(own) == len(outcome) == len(length) == len(number):
             raise ValueError("flow, outcome and length must have one row a packet")
-        part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), self.seen)
+        part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), number)
         self.seen += len(flow)
         both = np.flatnonzero((flow != 0) & (own != 0))
         self._names.append(np.column_stack([own[both], flow[both]]))
         if len(self._names) >= MERGE_EVERY:
             self._names = [self._named()]
         self._add(part)
+        return part
 
     def take(self, ended: np.ndarray) -> None:
         """Sessions that ended (SESSION_DTYPE[n]); those taken count for their flow: that of the
@@ -96,9 +123,9 @@ class FlowLedger:
         return rows[np.unique(rows[:, 0], return_index=True)[1]]
 
     def _add(self, part: np.ndarray) -> None:
-        self._parts.append(part)
         if len(self._parts) >= MERGE_EVERY:
             self._parts = [merge(self._parts)]
+        self._parts.append(part)
 
     def table(self) -> np.ndarray:
         """FLOW_DTYPE[m], sorted by flow."""
@@ -109,12 +136,12 @@ class FlowLedger:
 
 
 def _sum_chunk(
-    flow: np.ndarray, verdict: np.ndarray, length: np.ndarray, before: int
+    flow: np.ndarray, verdict: np.ndarray, length: np.ndarray, number: np.ndarray
 ) -> np.ndarray:
-    """FLOW_DTYPE[m] of one chunk whose first packet is number before + 1."""
+    """FLOW_DTYPE[m] of one chunk."""
     ids, first, slot = np.unique(flow, return_index=True, return_inverse=True)
     part = np.zeros(len(ids), dtype=FLOW_DTYPE)
-    part["flow"], part["first_packet"] = ids, first + before + 1
+    part["flow"], part["first_packet"] = ids, number[first]
     weights = {"": None, "dropped": verdict == DROP, "bypassed": verdict == BYPASS}
     for name, weight in weights.items():
         counted = np.ones(len(flow)) if weight is None else weight.astype(np.float64)
@@ -124,15 +151,15 @@ def _sum_chunk(
 
 
 def merge(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Several FLOW_DTYPE tables as one: sums added, the lowest first packet, sorted by flow."""
+    """Several FLOW_DTYPE tables as one, sorted by flow: sums, and the rest of its first packet."""
     rows = np.concatenate(parts) if parts else np.zeros(0, dtype=FLOW_DTYPE)
-    ids, slot = np.unique(rows["flow"], return_inverse=True)
-    whole = np.zeros(len(ids), dtype=FLOW_DTYPE)
-    whole["flow"] = ids
-    whole["first_packet"] = np.iinfo(np.uint64).max
-    np.minimum.at(whole["first_packet"], slot, rows["first_packet"])
+    order = np.lexsort((rows["first_packet"], rows["flow"]))
+    ids, first, slot = np.unique(rows["flow"][order], return_index=True, return_inverse=True)
+    whole = rows[order[first]]
     for name in SUMS:
-        np.add.at(whole[name], slot, rows[name])
+        sums = np.zeros(len(ids), dtype=np.int64)
+        np.add.at(sums, slot, rows[name][order])
+        whole[name] = sums
     return whole
 
 
@@ -149,6 +176,9 @@ def outcomes(flows: np.ndarray) -> np.ndarray:
     return found
 
 
+# -- the join -----------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Results of the same capture under named settings, and what became of every flow."""
@@ -156,6 +186,7 @@ class Comparison:
     names: tuple[str, ...]
     results: tuple[Result, ...]
     flows: tuple[np.ndarray, ...]  # FLOW_DTYPE[m] each, the same flows in the same order
+    policies: tuple[tuple[policy.Policy, ...], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         first = self.flows[0]["flow"]
@@ -168,31 +199,116 @@ class Comparison:
                 raise LawBroken(f"{name}: sessions taken of flows are not those that were counted;"
                                 " a defect of fwcore, please report")
 
+    @cached_property
+    def found(self) -> np.ndarray:
+        """Index into OUTCOMES of each flow under each setting, uint8[settings, m]."""
+        return np.stack([outcomes(table) for table in self.flows])
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Who began each flow and whom to, ENDS_DTYPE[m]."""
+        return policy_lookup.ends_of(self.flows[0]["key"], self.flows[0]["from_b"])
+
+    @cached_property
+    def policy_ids(self) -> np.ndarray:
+        """Id of each flow's policy under each setting, int64[settings, m]; -1: none takes it."""
+        rows = []
+        for at, table in enumerate(self.flows):
+            known = self.policies[at] if self.policies else (policy.DEFAULT,)
+            ids = np.array([*(each.id for each in known), -1], dtype=np.int64)
+            ends = policy_lookup.ends_of(table["key"], table["from_b"])
+            rows.append(ids[policy_lookup.find(policy_layout.compile_policies(known), ends)])
+        return np.stack(rows)
+
+    def policy_text(self, number: int) -> str:
+        """A policy by its name, or its number; `no policy` for -1."""
+        named = {each.id: each.name for rows in self.policies for each in rows if each.name}
+        return "no policy" if number < 0 else named.get(number, str(number))
+
+    def flow(self, at: int) -> dict[str, Any]:
+        """One flow by name: who, under which policy (of the first setting), how much."""
+        row, first = self.ends[at], self.flows[0][at]
+        return {
+            "flow": flow_text(row), "policy": int(self.policy_ids[0, at]),
+            "policy_name": self.policy_text(int(self.policy_ids[0, at])),
+            "first_packet": int(first["first_packet"]), "packets": int(first["packets"]),
+            "bytes": int(first["bytes"]),
+        }  # fmt: skip
+
     def groups(self) -> list[dict[str, Any]]:
         """Flows by what became of them under each setting, most bytes first (lived by all last)."""
-        found = np.stack([outcomes(table) for table in self.flows])
-        kinds, slot = np.unique(found, axis=1, return_inverse=True)
+        kinds, slot = np.unique(self.found, axis=1, return_inverse=True)
         slot = slot.reshape(-1)
+        whole = self.flows[0]
         rows = []
         for at in range(kinds.shape[1]):
             members = np.flatnonzero(slot == at)
-            first = np.sort(self.flows[0]["first_packet"][members])
+            first = np.sort(whole["first_packet"][members])
+            most = members[np.lexsort((whole["first_packet"][members], -whole["bytes"][members]))]
             rows.append({
                 "outcomes": {name: OUTCOMES[kinds[run, at]] for run, name in enumerate(self.names)},
                 "flows": len(members),
-                "packets": int(self.flows[0]["packets"][members].sum()),
-                "bytes": int(self.flows[0]["bytes"][members].sum()),
+                "packets": int(whole["packets"][members].sum()),
+                "bytes": int(whole["bytes"][members].sum()),
                 "first_packets": first[:EXAMPLES].tolist(),
+                "largest": [self.flow(each) for each in most[:EXAMPLES].tolist()],
             })  # fmt: skip
         return sorted(
             rows, key=lambda row: (set(row["outcomes"].values()) == {"lived"}, -row["bytes"])
         )
 
+    def hosts(self) -> list[dict[str, Any]]:
+        """What each setting cost each host that began flows: harmed ones, worst first."""
+        high, low = self.ends["initiator"].T
+        keys = np.column_stack([self.ends["family"].astype(np.uint64), high, low])
+        hosts, place = np.unique(keys, axis=0, return_inverse=True)
+        place = place.reshape(-1)
+        rows = self._costs([place] * len(self.names), len(hosts))
+        for row in rows:
+            family, top, bottom = hosts[row.pop("at")].tolist()
+            row["host"] = str(_address(family, top, bottom))
+        return _worst_first(rows, "host")
+
+    def by_policy(self) -> list[dict[str, Any]]:
+        """What each setting cost the flows of each of its policies: harmed ones, worst first."""
+        ids, place = np.unique(self.policy_ids, return_inverse=True)
+        rows = self._costs(list(place.reshape(self.policy_ids.shape)), len(ids))
+        for row in rows:
+            row["policy"] = int(ids[row.pop("at")])
+            row["policy_name"] = self.policy_text(row["policy"])
+        return _worst_first(rows, "policy")
+
+    def _costs(self, places: Sequence[np.ndarray], count: int) -> list[dict[str, Any]]:
+        """Sums by place: {at, flows, bytes, cost: {setting: {COST}}}, for places with any harm."""
+        first = self.flows[0]
+        sums = {
+            "flows": np.bincount(places[0], minlength=count),
+            "bytes": _sums(places[0], first["bytes"], count),
+        }
+        cost = []
+        for table, found, place in zip(self.flows, self.found, places, strict=True):
+            lost = np.isin(found, [OUTCOMES.index(name) for name in LOST])
+            unseen = found == OUTCOMES.index("uninspected")
+            columns = (lost, table["evicted"], table["dropped"], table["dropped_bytes"], unseen,
+                       table["bypassed"], table["bypassed_bytes"])
+            cost.append({name: _sums(place, column, count)
+                         for name, column in zip(COST, columns, strict=True)})
+        harmed = np.zeros(count, dtype=bool)
+        for each in cost:
+            harmed |= np.any([column != 0 for column in each.values()], axis=0)
+        return [
+            {"at": at, **{name: int(column[at]) for name, column in sums.items()},
+             "cost": {name: {key: int(column[at]) for key, column in each.items()}
+                      for name, each in zip(self.names, cost, strict=True)}}
+            for at in np.flatnonzero(harmed).tolist()
+        ]  # fmt: skip
+
     def harm(self) -> list[dict[str, Any]]:
         """For each setting: flows by outcome, and what was lost or passed unscanned in bytes."""
         rows = []
-        for name, table, result in zip(self.names, self.flows, self.results, strict=True):
-            number = np.bincount(outcomes(table), minlength=len(OUTCOMES))
+        for name, table, found, result in zip(
+                self.names, self.flows, self.found, self.results, strict=True):
+            number = np.bincount(found, minlength=len(OUTCOMES))
             rows.append({
                 "name": name, "personality": result.data["personality"],
                 "flows": {kind: int(number[at]) for at, kind in enumerate(OUTCOMES)},
@@ -227,184 +343,90 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything above as plain values, with each run's result but its victims."""
+        hosts, policies = self.hosts(), self.by_policy()
         return {
-            "schema": 1, "flows": len(self.flows[0]), "settings": list(self.names),
-            "harm": self.harm(), "net": self.net(), "groups": self.groups(),
+            "schema": 1, "kind": "compare", "flows": len(self.flows[0]),
+            "settings": list(self.names), "harm": self.harm(), "net": self.net(),
+            "groups": self.groups(), "hosts_harmed": len(hosts), "hosts": hosts[:NAMED],
+            "policies_harmed": len(policies), "policies": policies[:NAMED],
             "results": [
                 {name: value for name, value in result.data.items() if name != "victims"}
                 for result in self.results
             ],
         }  # fmt: skip
 
+    def write_flows(self, path: str) -> None:
+        """A row a flow, with its fate under each setting, to a file: CSV, or Parquet by ending."""
+        file = RowFile(path)
+        try:
+            for begin in range(0, max(1, len(self.ends)), BLOCK):
+                file.write(self._columns(slice(begin, begin + BLOCK)))
+        except BaseException:
+            file.discard()
+            raise
+        file.close()
+
+    def _columns(self, part: slice) -> dict[str, Any]:
+        ends, first, ids = self.ends[part], self.flows[0][part], self.policy_ids[0, part]
+        made: dict[str, Any] = {
+            "flow": [flow_text(row) for row in ends],
+            **{side: [str(_address(int(row["family"]), *row[side].tolist())) for row in ends]
+               for side in ("initiator", "responder")},
+            "port": ends["responder_port"],
+            "protocol": [protocol_text(number) for number in ends["protocol"].tolist()],
+            "policy": ids, "policy_name": [self.policy_text(number) for number in ids.tolist()],
+            "first_packet": first["first_packet"], "packets": first["packets"],
+            "bytes": first["bytes"],
+        }  # fmt: skip
+        for name, table, found in zip(self.names, self.flows, self.found, strict=True):
+            made[f"{name}: outcome"] = [OUTCOMES[kind] for kind in found[part].tolist()]
+            for label, column in FLOW_COLUMNS.items():
+                made[f"{name}: {label}"] = table[column][part]
+        return made
+
+
+def _sums(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Sum of values[m] for each of `count` places, exact."""
+    found = np.zeros(count, dtype=np.int64)
+    np.add.at(found, place, np.asarray(values, dtype=np.int64))
+    return found
+
+
+def _worst_first(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Where the settings differ most first: by flows lost, then bytes dropped, then unscanned."""
+    def spread(row: dict[str, Any], key: str) -> int:
+        values = [cost[key] for cost in row["cost"].values()]
+        return max(values) - min(values)
+    keys = ("lost", "dropped_bytes", "uninspected_bytes")
+    return sorted(rows, key=lambda row: (*(-spread(row, key) for key in keys), str(row[name])))
+
+
+def _address(family: int, high: int, low: int) -> IPv4Address | IPv6Address:
+    return IPv4Address(low) if family == 4 else IPv6Address(high << 64 | low)
+
+
+def flow_text(row: Any) -> str:
+    """ENDS_DTYPE as `explain --flow` takes it, the initiator first."""
+    if not row["family"]:
+        return "unknown"
+    ends = [Endpoint(_address(int(row["family"]), *row[side].tolist()), int(row[f"{side}_port"]))
+            for side in ("initiator", "responder")]  # fmt: skip
+    return str(Flow(ends[0], ends[1], int(row["protocol"]), int(row["zone"])))
+
 
 def sentence(names: Sequence[str], kinds: Mapping[str, str]) -> str:
-    """A group in words: 'lived under all', 'evicted only under A', 'A dropped, B uninspected'."""
+    """A group in words: 'lived under all', 'evicted only under A', 'dropped under A, B'."""
     different = set(kinds.values())
     if len(different) == 1:
         return f"{different.pop()} under {'both' if len(names) == 2 else 'all'}"
     harmed = [name for name in names if kinds[name] != "lived"]
     if len(harmed) == 1:
         return f"{kinds[harmed[0]]} only under {harmed[0]}"
-    return ", ".join(f"{kinds[name]} under {name}" for name in names)
-
-
-# -- on a terminal ------------------------------------------------------------------------------
-
-
-def render_text(comparison: Comparison, style: text.Style | None = None) -> str:
-    """The comparison at 80 columns."""
-    style = style or text.Style()
-    names, harm = _short_names(comparison.names), comparison.harm()
-    rows = [["", *names]]
-    for kind in OUTCOMES:
-        rows.append([kind, *(units.count(row["flows"][kind]) for row in harm)])
-    for key, label in (
-        ("sessions_taken", "sessions taken"), ("dropped_bytes", "bytes dropped"),
-        ("uninspected_bytes", "bytes unscanned"), ("transitions", "transitions"),
-    ):  # fmt: skip
-        plain = key in ("sessions_taken", "transitions")
-        rows.append(
-            [label, *((units.count if plain else units.size)(row[key]) for row in harm)]
-        )
-    total = units.plural(len(comparison.flows[0]), "flow")
-    head = f"{style.paint('fwcore compare', 'strong')}{style.dot}{total}"
-    keys = [
-        f"{short} = {name}"
-        for short, name in zip(names, comparison.names, strict=True)
-        if short != name
-    ]
-    blocks = [
-        "\n".join([head, *(f"  {key}" for key in keys)]),
-        "\n".join(text.section("flows", text.columns(rows, [""] * len(rows[0]), style), style)),
-        "\n".join(text.section("joined", _joined(comparison, names, style), style)),
-        "\n".join(text.section("net", _net(comparison, names), style)),
-    ]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _short_names(names: Sequence[str]) -> list[str]:
-    """Names that fit a column; letters when one is too long."""
-    if max(map(len, names)) <= LONGEST_NAME:
-        return list(names)
-    return [chr(ord("A") + at) for at in range(len(names))]
-
-
-def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> list[str]:
-    rows = []
-    short = dict(zip(comparison.names, names, strict=True))
-    found = comparison.groups()
-    for group in found[:SHOWN]:
-        kinds = {short[name]: kind for name, kind in group["outcomes"].items()}
-        worst = max(OUTCOMES.index(kind) for kind in kinds.values())
-        words = sentence(names, kinds)
-        tone = ("good", "warn", "warn", "bad", "bad")[worst]
-        rows.append(
-            f"{units.count(group['flows']):>9} {units.size(group['bytes']):>9}  "
-            + style.paint(words, tone)
-        )
-        if words.split()[-1] not in ("both", "all"):
-            packets = ", ".join(map(str, group["first_packets"][:3]))
-            rows.append(style.paint(f"{'':21}first seen at packet {packets}", "dim"))
-    if len(found) > SHOWN:
-        rest = sum(group["flows"] for group in found[SHOWN:])
-        rows.append(f"{units.count(rest):>9} in {len(found) - SHOWN} smaller groups: --json")
-    return rows
-
-
-def _net(comparison: Comparison, names: Sequence[str]) -> list[str]:
-    rows = []
-    for row, name in zip(comparison.net(), names[1:], strict=True):
-        rows += text.wrap(
-            [
-                f"{name} against {names[0]}: {units.signed(row['lost'])} flows dropped,"
-                " evicted or refused",
-                f"{units.signed(row['uninspected'])} flows passed uninspected",
-                f"{_signed_size(row['dropped_bytes'])} dropped",
-                f"{_signed_size(row['uninspected_bytes'])} unscanned",
-            ],
-            text.Style(unicode=False),
-        )
-    return rows
-
-
-def _signed_size(number: int) -> str:
-    return ("+" if number > 0 else "") + units.size(number)
-
-
-# -- as a page ----------------------------------------------------------------------------------
-
-
-def render_html(comparison: Comparison) -> str:
-    """The comparison as a page, timelines under one another on one axis of time."""
-    from fwcore.report import charts, html
-
-    made, shared = {}, None
-    for at, result in enumerate(comparison.results):
-        columns = facts.timeline(result, charts.SAMPLES)
-        if not columns:
-            continue
-        shared = shared or charts.time_range(columns)
-        for name, chart in charts.make(result, x_range=shared, prefix=f"{at}-").items():
-            if name in ("memory", "verdicts"):
-                made[f"{name}_{at}"] = chart
-    script, divs = charts.embed(made) if made else ("", {})
-    start, end = facts.span(comparison.results[0])
-    body = [_groups_html(comparison), _harm_html(comparison)]
-    for kind, title in (("memory", "Memory"), ("verdicts", "Verdicts")):
-        for at, name in enumerate(comparison.names):
-            if f"{kind}_{at}" in divs:
-                chart = f'<div class="chart">{divs[f"{kind}_{at}"]}</div>'
-                body.append(html.section(f"{title}: {name}", chart))
-    return html.assemble(
-        title="The same traffic, " + " against ".join(comparison.names),
-        subtitle=f"{units.plural(len(comparison.flows[0]), 'flow')}, joined packet by packet",
-        banner="", body="\n".join(body), footer="", chart_script=script,
-        data={"end": (end - start) / 1e9, "charts": len(made), "victims": {"causes": []}},
-    )  # fmt: skip
-
-
-def _groups_html(comparison: Comparison) -> str:
-    from fwcore.report import html
-
-    rows = [
-        (sentence(comparison.names, group["outcomes"]), units.count(group["flows"]),
-         units.count(group["packets"]), units.size(group["bytes"]),
-         ", ".join(map(units.count, group["first_packets"])))
-        for group in comparison.groups()
-    ]  # fmt: skip
-    head = ("what became of them", "flows", "packets", "bytes", "first seen at packet")
-    return html.section("Joined", html.table(head, rows, (1, 2, 3)))
-
-
-def _harm_html(comparison: Comparison) -> str:
-    from fwcore.report import html
-
-    rows = [
-        (row["name"], *(units.count(row["flows"][kind]) for kind in OUTCOMES),
-         units.count(row["sessions_taken"]), units.size(row["dropped_bytes"]),
-         units.size(row["uninspected_bytes"]), units.count(row["transitions"]))
-        for row in comparison.harm()
-    ]  # fmt: skip
-    head = (
-        "setting",
-        *OUTCOMES,
-        "sessions taken",
-        "bytes dropped",
-        "bytes unscanned",
-        "transitions",
-    )
-    net = [
-        (f"{row['name']} against {row['against']}", units.signed(row["lost"]),
-         units.signed(row["uninspected"]), _signed_size(row["dropped_bytes"]),
-         _signed_size(row["uninspected_bytes"]))
-        for row in comparison.net()
-    ]  # fmt: skip
-    return html.section(
-        "Harm, setting by setting",
-        html.table(head, rows, tuple(range(1, 10))),
-        html.table(("net", "flows dropped, evicted or refused", "flows passed uninspected",
-                    "bytes dropped", "bytes unscanned"), net, (1, 2, 3, 4)),
-    )
+    if len(names) == 2:
+        return ", ".join(f"{kinds[name]} under {name}" for name in names)
+    return "; ".join(
+        f"{kind} under {', '.join(name for name in names if kinds[name] == kind)}"
+        for kind in OUTCOMES if kind in different)
 
 
 # -- running it ---------------------------------------------------------------------------------
@@ -414,8 +436,10 @@ def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: 
     """Replays the capture once for each setting; `replay` is `fwcore.replay.replay`."""
     results: list[Result] = []
     flows: list[np.ndarray] = []
+    policies = []
     for settings in named.values():
-        ledger = FlowLedger()
+        ledger = FlowLedger(vlan_zone=getattr(settings, "zone", "none") == "vlan")
         results.append(replay(paths, settings, flows=ledger.packets, ended=ledger.take, **options))
         flows.append(ledger.table())
-    return Comparison(tuple(named), tuple(results), tuple(flows))
+        policies.append(policy.parse(getattr(settings, "policies", ())))
+    return Comparison(tuple(named), tuple(results), tuple(flows), tuple(policies))

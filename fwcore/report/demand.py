@@ -154,37 +154,37 @@ def _caveat(style: text.Style) -> Iterator[str]:
 
 def render_html(made: Mapping[str, Any]) -> str:
     """The answer as a page: both curves and every figure."""
-    from fwcore.report import charts, html
+    from fwcore.report import charts, page
 
     script, divs = charts.embed(charts.demand(made["rates"], made["bytes"]))
     chart = {name: f'<div class="chart">{div}</div>' for name, div in divs.items()}
     names = ", ".join(str(row["path"]) for row in made["inputs"])
     body = [
-        html.section("The smallest bucket without a drop", html.note(OPEN_LOOP),
+        page.section("The smallest bucket without a drop", page.note(OPEN_LOOP),
                      chart["depth"], _depths_html(made)),
-        html.section("What usual buckets drop", html.note(tcp_share(made)),
+        page.section("What usual buckets drop", page.note(tcp_share(made)),
                      chart.get("dropped", ""), _dropped_html(made)),
-        html.section("Keys with most bytes", _top_html(made)),
-        html.section("The slowest line", html.note(line_words(made))),
+        page.section("Keys with most bytes", _top_html(made)),
+        page.section("The slowest line", page.note(line_words(made))),
     ]  # fmt: skip
-    return html.assemble(
+    return page.assemble(
         title=f"What {names or 'the traffic'} demands",
         subtitle=" · ".join([KEYS[made["by"]], *figures(made)]), banner="",
         body="\n".join(part for part in body if part), footer="", chart_script=script,
-        data={"end": 1, "charts": len(divs), "victims": {"causes": []}},
+        data={"end": 1, "charts": len(divs), "tables": []},
     )  # fmt: skip
 
 
 def _depths_html(made: Mapping[str, Any]) -> str:
-    from fwcore.report import html
+    from fwcore.report import page
 
     rows = [[rate_text(row["rate"]), units.count(row["depth_bytes"]),
              f"{row['depth_ns'] / 1e6:.3f}", tcp_word(row)] for row in made["rates"]]
-    return html.table(["rate, bit/s", "bytes", "ms of the rate", "TCP"], rows, (0, 1, 2))
+    return page.table(["rate, bit/s", "bytes", "ms of the rate", "TCP"], rows, (0, 1, 2))
 
 
 def _dropped_html(made: Mapping[str, Any]) -> str:
-    from fwcore.report import html
+    from fwcore.report import page
 
     rows = [[rate_text(row["rate"]), cell["depth"], units.count(cell["depth_bytes"]),
              units.share(cell["packets"], made["packets"]),
@@ -194,16 +194,16 @@ def _dropped_html(made: Mapping[str, Any]) -> str:
             for row in made["rates"] for cell in row["dropped"] if cell["packets"]]
     head = ["rate, bit/s", "depth", "bytes", "packets dropped", "bytes dropped",
             "of TCP's bytes", "flows hit", "keys hit"]
-    return html.table(head, rows, range(2, 8)) if rows else html.note("Nothing.")
+    return page.table(head, rows, range(2, 8)) if rows else page.note("Nothing.")
 
 
 def _top_html(made: Mapping[str, Any]) -> str:
-    from fwcore.report import html
+    from fwcore.report import page
 
     if not made["top"]:
         return ""
     rates: Sequence[str] = [rate_text(row["rate"]) for row in made["rates"]]
     rows = [[row["key"], units.count(row["packets"]), units.count(row["bytes"]),
              *map(units.count, row["depth_bytes"])] for row in made["top"]]
-    return html.note("Smallest depth without a drop, in bytes, by rate.") + html.table(
+    return page.note("Smallest depth without a drop, in bytes, by rate.") + page.table(
         ["key", "packets", "bytes", *rates], rows, range(1, len(rates) + 3))

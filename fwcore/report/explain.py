@@ -16,6 +16,7 @@ import numpy as np
 from fwcore import units
 from fwcore._columns import Fragment, Kind, parse_columns
 from fwcore.flow import Endpoint, Flow
+from fwcore.replay.selection import Selection
 from fwcore.report import facts, text
 from fwcore.words import CLASSES
 
@@ -39,6 +40,9 @@ class Watch(Protocol):
     def process(self, chunk: Any) -> Any:
         """Judges a chunk; rows of (verdict name, reason name)."""
 
+    def begin(self, time_ns: int) -> None:
+        """Time zero, where the capture begins before its first packet; further calls do nothing."""
+
     def session(self) -> Mapping[str, Any] | None:
         """The flow's session now: {created_packet, state}, or None."""
 
@@ -53,15 +57,21 @@ class Watch(Protocol):
 
 
 def follow(
-    watch: Watch, chunks: Iterable[Any], flow: Flow, match: Callable[[Any], Iterable[Seen]]
+    watch: Watch, frames: Iterable[Any], flow: Flow, match: Callable[[Any], Iterable[Seen]],
+    selection: Selection | None = None,
 ) -> dict[str, Any]:
-    """Runs the whole capture; the flow's life as a dictionary of plain values."""
+    """Runs the whole capture; the flow's life as a dictionary of plain values.
+
+    ``selection``: which frames are packets; rows have the capture's numbers.
+    """
     rows: list[dict[str, Any]] = []
-    done, start_ns = 0, None
-    for chunk in chunks:
+    selection = selection or Selection()
+    done = 0
+    for each in frames:
+        chunk = selection.take(each)
+        if selection and selection.first_ns is not None:
+            watch.begin(selection.first_ns)
         position = 0
-        if start_ns is None and len(chunk):
-            start_ns = int(chunk.time_ns[0])
         for seen in match(chunk):
             if seen.index > position:
                 watch.process(chunk.slice(position, seen.index))
@@ -71,9 +81,14 @@ def follow(
         if position < len(chunk):
             watch.process(chunk.slice(position, len(chunk)))
         done += len(chunk)
+    sessions = _sessions(rows, watch)
+    for row in (*rows, *sessions):
+        for name in ("packet", "session", "was", "created_packet"):
+            if row.get(name) is not None:
+                row[name] = selection.number(row[name])
     return {
-        "schema": 1, "flow": str(flow), "start_ns": start_ns or 0, "capture_packets": done,
-        "rows": rows, "sessions": _sessions(rows, watch),
+        "schema": 1, "kind": "explain", "flow": str(flow), "start_ns": selection.first_ns or 0,
+        "capture_packets": selection.frames, "rows": rows, "sessions": sessions,
     }  # fmt: skip
 
 
@@ -239,6 +254,10 @@ class EngineWatch:
             return []  # nobody asks about the packets in between
         return [(Verdict(int(a)).name, Reason(int(b)).name) for a, b in outcome]
 
+    def begin(self, time_ns: int) -> None:
+        """Time zero, where the capture begins before its first packet."""
+        self._engine.begin(time_ns)
+
     def _keep(self, rows: Any) -> None:
         from fwcore._fastpath import EndCause
 
@@ -319,11 +338,12 @@ def gate_text(row: Any) -> str:
 
 
 def run(
-    chunks: Iterable[Any], engine: Any, flow: Flow, *, vlan_zone: bool = False
+    frames: Iterable[Any], engine: Any, flow: Flow, *, vlan_zone: bool = False,
+    selection: Selection | None = None,
 ) -> dict[str, Any]:
     """Follows a flow through an engine that has seen nothing yet."""
     matcher = Matcher(flow, vlan_zone=vlan_zone)
-    life = follow(EngineWatch(engine, flow), chunks, flow, matcher)
+    life = follow(EngineWatch(engine, flow), frames, flow, matcher, selection)
     return life | {"nearest": matcher.nearest()}
 
 

@@ -249,6 +249,11 @@ def unnamed(result: Result) -> str:
     return f"not counted for any host: {', '.join(parts)}" if parts else ""
 
 
+def policy_text(result: Result, number: int) -> str:
+    """A policy by its name, or its number."""
+    return result.data.get("policy_names", {}).get(str(number), str(number))
+
+
 def setting(result: Result, name: str) -> Any:
     """A setting's effective value, None when the result does not have it."""
     return result.data.get("settings", {}).get(name, {}).get("value")

@@ -1,161 +1,55 @@
-"""A replay as one page: no network, no server, everything inside the file.
+"""A replay as one page.
 
-The page is a skeleton of sections, a style (page.css), a script of its own (page.js), Bokeh's
-script and one block of JSON. A content security policy forbids it to fetch anything. What could
-grow with the capture is bounded here: samples, bands and the rows of tables; the JSON
+What could grow with the capture is bounded here: samples, bands and the rows of tables; the JSON
 result has the rest.
 """
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from fwcore import units
-from fwcore.outfile import Output
-from fwcore.report import charts, facts
+from fwcore.report import charts, facts, page, searchable
+from fwcore.report.page import escaped, more, note, section, table
 from fwcore.report.text import banner
 from fwcore.result import Result
 
 MAX_ROWS = 1000  # of transitions and events; beyond that a table helps nobody
 MAX_VICTIMS = 20_000
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-)
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{banner}
-<header><div><div><h1>{title}</h1><p class="sub">{subtitle}</p></div>
-<button id="theme" type="button">Dark</button></div></header>
-<main>
-{body}
-<footer>{footer}</footer>
-</main>
-<script type="application/json" id="data">{data}</script>
-<script>{library}</script>
-{chart_script}
-<script>{script}</script>
-</body>
-</html>
-"""
 
 
 def write(result: Result, path: str | Path) -> int:
     """Writes the page; returns its size in bytes."""
-    return write_page(render(result), path)
-
-
-def write_page(page: str, path: str | Path) -> int:
-    """Writes any page; returns its size in bytes. Raises OutputError."""
-    data = page.encode("utf-8", "backslashreplace")
-    with Output(path) as output:
-        output.write(data)
-    return len(data)
+    return page.write(render(result), path)
 
 
 def render(result: Result) -> str:
     """The page of one result."""
     made = charts.make(result)
     chart_script, divs = charts.embed(made) if made else ("", {})
+    victims = _victims(result)
     sections = [
         _tiles(result), _memory(divs), _chart("Sessions", divs, "sessions", "setups"),
         _chart("Verdicts and reasons", divs, "verdicts", "reasons"), _reasons(result),
         _exposure(result, divs), _hit(result), _transitions(result), _events(result),
-        _victims(result), _settings(result), _laws(result),
+        _victim_section(result, victims), _settings(result), _laws(result),
     ]  # fmt: skip
     names = ", ".join(Path(str(row["path"])).name for row in result.data.get("inputs", ()))
     start, end = facts.span(result)
-    data = {"end": (end - start) / 1e9, "charts": len(made), "victims": _victim_columns(result)}
-    return assemble(
+    data = {"end": (end - start) / 1e9, "charts": len(made),
+            "tables": [victims.data()] if victims else []}
+    return page.assemble(
         title=names or "capture",
         subtitle=f"{result.data['personality']} · {units.clock(start)} UTC · "
         f"{units.nanoseconds(end - start)} of capture · fwcore {result.data['fwcore']}",
         banner=_banner(result),
         body="\n".join(part for part in sections if part),
-        footer=f"Outcome <code>{_text(result.data['outcome'])}</code>",
+        footer=f"Outcome <code>{escaped(result.data['outcome'])}</code>",
         data=data,
         chart_script=chart_script,
     )
-
-
-def assemble(
-    *, title: str, subtitle: str, banner: str, body: str, footer: str, data: Any, chart_script: str
-) -> str:
-    """The skeleton filled in; `title` and `subtitle` are text, the rest is HTML already."""
-    folder = resources.files("fwcore.report")
-    return PAGE.format(
-        policy=POLICY, title=_text(title), subtitle=_text(subtitle), banner=banner, body=body,
-        footer=footer, data=script_json(data), chart_script=chart_script,
-        style=(folder / "page.css").read_text(), script=(folder / "page.js").read_text(),
-        library=charts.script() if chart_script else "",
-    )  # fmt: skip
-
-
-def script_json(data: Any) -> str:
-    """JSON that may stand within a script element, whatever strings it holds."""
-    text = json.dumps(data, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[int] = ()) -> str:
-    """A scrolling table; columns listed in `numbers` stand to the right.
-
-    A cell is text; a (text, class) pair gets that class; a row may end in a dict of attributes.
-    """
-    made = []
-    for row in rows:
-        cells, attributes = list(row), ""
-        if cells and isinstance(cells[-1], dict):
-            attributes = "".join(f' {key}="{_text(value)}"' for key, value in cells.pop().items())
-        tds = []
-        for at, cell in enumerate(cells):
-            text, kind = cell if isinstance(cell, tuple) else (cell, "")
-            kind = " ".join(filter(None, (kind, "n" if at in numbers else "")))
-            tds.append(
-                f"<td{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{_text(text)}</td>"
-            )
-        made.append(f"<tr{attributes}>{''.join(tds)}</tr>")
-    top = "".join(
-        f'<th class="n">{_text(name)}</th>' if at in numbers else f"<th>{_text(name)}</th>"
-        for at, name in enumerate(head)
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{''.join(made)}</tbody></table></div>"
-    )
-
-
-def section(title: str, *parts: str, identifier: str = "") -> str:
-    """A card with a title; nothing when all parts are empty."""
-    inner = "\n".join(part for part in parts if part)
-    name = f' id="{identifier}"' if identifier else ""
-    return f"<section{name}><h2>{_text(title)}</h2>\n{inner}</section>" if inner else ""
-
-
-def note(text: str) -> str:
-    """A quiet line under a title."""
-    return f'<p class="note">{_text(text)}</p>'
-
-
-def _more(shown: int, whole: int) -> str:
-    return note(f"the first {shown} of {units.count(whole)}; the JSON has all") * (whole > shown)
 
 
 # -- parts --------------------------------------------------------------------------------------
@@ -168,7 +62,7 @@ def _banner(result: Result) -> str:
     memory = result.data["memory"]
     used = units.share(memory["now"]["used"], memory["total_pages"])
     return (
-        f'<div id="banner" class="{mode}" role="alert">{_text(banner(result))}'
+        f'<div id="banner" class="{mode}" role="alert">{escaped(banner(result))}'
         f"<small>Conserve mode is {mode} at the end of this run: {used} of memory in use"
         "</small></div>"
     )
@@ -190,7 +84,7 @@ def _tiles(result: Result) -> str:
         (units.short(data["speed"]["packets_per_s"]), "packets per second", ""),
     ]  # fmt: skip
     inner = "".join(
-        f'<div class="tile"><b class="{tone}">{_text(value)}</b><span>{name}</span></div>'
+        f'<div class="tile"><b class="{tone}">{escaped(value)}</b><span>{name}</span></div>'
         for value, name, tone in tiles
     )
     return f'<div class="tiles">{inner}</div>'
@@ -294,7 +188,7 @@ def _transitions(result: Result) -> str:
     )
     return section(
         "Conserve mode", note(f"{times}. Click a row to look closer."),
-        table(head, rows, (0, 1, 5, 6, 7)), _more(MAX_ROWS, len(found)), identifier="transitions",
+        table(head, rows, (0, 1, 5, 6, 7)), more(MAX_ROWS, len(found)), identifier="transitions",
     )  # fmt: skip
 
 
@@ -311,53 +205,46 @@ def _events(result: Result) -> str:
     return section(
         "Events, in the device's words",
         table(("packet", "time", "event", "text"), rows, (0, 1)),
-        _more(MAX_ROWS, len(found)),
+        more(MAX_ROWS, len(found)),
     )
 
 
-def _victim_columns(result: Result) -> dict[str, Any]:
-    """Victims as columns; words that repeat are numbers into a list of words."""
+def _victims(result: Result) -> searchable.Table | None:
+    """Sessions taken, as a table to search and sort."""
     found = result.data.get("victims", [])
     rows = found[:MAX_VICTIMS]
-    columns: dict[str, Any] = {
-        "all": len(found) + result.data.get("victims_forgotten", 0),
-        "packet": [row["packet"] for row in rows],
-        "created": [row["created_packet"] for row in rows],
-        "key": [row["key"] for row in rows],
-        "age": [row["age_ns"] // 10**6 for row in rows],
-        "idle": [row["idle_ns"] // 10**6 for row in rows],
-        "bytes": [row["bytes"] for row in rows],
-        "policy": [row["policy"] for row in rows],
-    }
-    for name in ("cause", "state", "inspection"):
-        words = sorted({str(row[name]) for row in rows})
-        number = {word: at for at, word in enumerate(words)}
-        columns[f"{name}s"] = words
-        columns[name] = [number[str(row[name])] for row in rows]
-    return columns
+    if not rows:
+        return None
+    policies = [facts.policy_text(result, row["policy"]) for row in rows]
+    columns = [
+        searchable.Column("ended at packet", "count", [row["packet"] for row in rows]),
+        searchable.Column("created at", "count", [row["created_packet"] for row in rows]),
+        searchable.Column("session", "code", [row["key"] for row in rows]),
+        searchable.words("cause", [str(row["cause"]) for row in rows],
+                         dict.fromkeys({str(row["cause"]) for row in rows}, "bad")),
+        searchable.Column("age s", "seconds", [row["age_ns"] // 10**6 for row in rows]),
+        searchable.Column("idle s", "seconds", [row["idle_ns"] // 10**6 for row in rows]),
+        searchable.Column("bytes", "bytes", [row["bytes"] for row in rows]),
+        searchable.words("state", [str(row["state"]) for row in rows]),
+        searchable.words("policy", policies),
+        searchable.words("inspection", [str(row["inspection"]) for row in rows]),
+    ]
+    every = len(found) + result.data.get("victims_forgotten", 0)
+    return searchable.Table("victims", columns, every, "sessions taken",
+                            "address, port, state, policy 3", "cause")
 
 
-def _victims(result: Result) -> str:
-    found = result.data.get("victims", [])
-    if not found:
+def _victim_section(result: Result, victims: searchable.Table | None) -> str:
+    if victims is None:
         return ""
     forgotten = result.data.get("victims_forgotten", 0)
-    head = ("ended at packet", "created at", "session", "cause", "age s", "idle s", "bytes",
-            "state", "policy", "inspection")  # fmt: skip
-    search = (
-        '<div class="tools"><input id="search" type="search" '
-        'placeholder="address, port, state, policy 3">'
-        '<select id="cause"><option value="">every cause</option></select>'
-        '<span id="found" class="dim"></span></div>'
-    )
-    body = table(head, (), (0, 1, 4, 5, 6, 8)).replace("<tbody>", '<tbody id="victims">')
-    return section(
+    kept = len(result.data["victims"])
+    return victims.section(
         "Victims",
-        note(f"The last {units.count(len(found))} of {units.count(len(found) + forgotten)}; the"
+        note(f"The last {units.count(kept)} of {units.count(kept + forgotten)}; the"
              f" ledger forgot {units.count(forgotten)} earlier ones (victims_max). Counts elsewhere"
              " on this page are of all.") if forgotten else "",
-        search, body, _more(MAX_VICTIMS, len(found)),
-    )  # fmt: skip
+        more(MAX_VICTIMS, kept))
 
 
 def _settings(result: Result) -> str:

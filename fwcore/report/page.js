@@ -1,4 +1,4 @@
-// The page's own script: theme, zoom shared with the tables, search among the victims.
+// The page's own script: theme, zoom shared with the tables, tables to search and sort.
 // Bokeh draws; what it must not decide (colours of text and grid) is set here from the theme.
 (function () {
   "use strict";
@@ -79,54 +79,88 @@
   const whole = byId("whole");
   if (whole) whole.addEventListener("click", () => zoom(0, data.end));
 
-  // -- victims: all are in the page, as columns; the first matches are shown ---------------------
+  // -- tables to search and sort: their rows are in the page as columns, the first are shown ------
   const SHOWN = 200;
-  function cell(row, text, kind) {
-    const td = document.createElement("td");
-    td.textContent = text;
-    if (kind) td.className = kind;
-    row.appendChild(td);
-  }
-  function search() {
-    const victims = data.victims;
-    const text = byId("search").value.trim().toLowerCase();
-    const cause = byId("cause").value;
-    const body = byId("victims");
-    const fragment = document.createDocumentFragment();
-    let found = 0;
-    for (let at = 0; at < victims.packet.length; at++) {
-      const why = victims.causes[victims.cause[at]];
-      if (cause && why !== cause) continue;
-      const state = victims.states[victims.state[at]];
-      const inspection = victims.inspections[victims.inspection[at]];
-      if (text && !(victims.key[at] + " " + state + " policy " + victims.policy[at] + " " +
-          inspection).toLowerCase().includes(text)) continue;
-      if (found++ >= SHOWN) continue;
-      const row = document.createElement("tr");
-      cell(row, count(victims.packet[at]), "n");
-      cell(row, count(victims.created[at]), "n");
-      cell(row, victims.key[at], "code");
-      cell(row, why, "bad");
-      cell(row, (victims.age[at] / 1000).toFixed(3), "n");
-      cell(row, (victims.idle[at] / 1000).toFixed(3), "n");
-      cell(row, count(victims.bytes[at]), "n");
-      cell(row, state);
-      cell(row, victims.policy[at], "n");
-      cell(row, inspection);
-      fragment.appendChild(row);
+  function size(bytes) {
+    if (Math.abs(bytes) < 1024) return bytes + " B";
+    for (const unit of ["KiB", "MiB", "GiB"]) {
+      bytes /= 1024;
+      if (Math.abs(bytes) < 999.5) return Number(bytes.toPrecision(3)) + " " + unit;
     }
-    body.replaceChildren(fragment);
-    byId("found").textContent = count(found) + " of " +
-      (victims.all > victims.packet.length ? "the " + count(victims.packet.length) +
-        " here, of " + count(victims.all) + " sessions taken" : count(victims.packet.length)) +
-      (found > SHOWN ? ", the first " + SHOWN + " shown" : "");
+    return Number((bytes / 1024).toPrecision(3)) + " TiB";
   }
-  if (byId("search")) {
-    for (const name of data.victims.causes) byId("cause").add(new Option(name, name));
-    byId("search").addEventListener("input", search);
-    byId("cause").addEventListener("change", search);
-    search();
+  const WRITTEN = {
+    count: count, bytes: size, seconds: (ms) => (ms / 1000).toFixed(3), code: (text) => text,
+  };
+  function searchable(table) {
+    const columns = table.columns;
+    const rows = columns[0].values.length;
+    const head = byId(table.id).tHead.rows[0].cells;
+    const body = byId(table.id).tBodies[0];
+    const input = byId(table.id + "-search");
+    const menu = byId(table.id + "-choose");
+    let order = Array.from({ length: rows }, (_, at) => at);
+    let sorted = -1, down = false;
+    const word = (column, at) =>
+      column.kind === "word" ? column.words[column.values[at]] : String(column.values[at]);
+    const haystack = (at) => columns.filter((column) => !["bytes", "seconds"].includes(column.kind))
+      .map((column) => (column.name === "policy" ? "policy " : "") + word(column, at))
+      .join(" ").toLowerCase();
+    const hay = order.map(haystack);
+    function cell(row, column, at) {
+      const td = document.createElement("td");
+      const text = column.kind === "word" ? word(column, at) : null;
+      td.textContent = text === null ? WRITTEN[column.kind](column.values[at]) : text;
+      td.className = text !== null ? column.tones[text] || "" :
+        column.kind === "code" ? "code" : "n";
+      row.appendChild(td);
+    }
+    function show() {
+      const wanted = input.value.trim().toLowerCase();
+      const chosen = menu ? menu.value : "";
+      const fragment = document.createDocumentFragment();
+      let found = 0;
+      for (const at of order) {
+        if (chosen && word(columns[table.choose], at) !== chosen) continue;
+        if (wanted && !hay[at].includes(wanted)) continue;
+        if (found++ >= SHOWN) continue;
+        const row = document.createElement("tr");
+        for (const column of columns) cell(row, column, at);
+        fragment.appendChild(row);
+      }
+      body.replaceChildren(fragment);
+      byId(table.id + "-found").textContent = count(found) + " of " +
+        (table.every > rows ? "the " + count(rows) + " here, of " + count(table.every) :
+          count(rows)) + " " + table.noun + (found > SHOWN ? ", the first " + SHOWN + " shown" : "");
+    }
+    function sort(at) {
+      const column = columns[at];
+      down = sorted === at ? !down : ["count", "bytes", "seconds"].includes(column.kind);
+      sorted = at;
+      const text = column.kind === "word" || column.kind === "code";
+      const value = (row) => text ? word(column, row) : column.values[row];
+      order.sort((a, b) => {
+        const one = value(a), two = value(b);
+        const sign = one < two ? -1 : one > two ? 1 : 0;
+        return (down ? -sign : sign) || a - b;
+      });
+      for (const th of head) th.removeAttribute("aria-sort");
+      head[at].setAttribute("aria-sort", down ? "descending" : "ascending");
+      show();
+    }
+    for (let at = 0; at < head.length; at++) {
+      head[at].tabIndex = 0;
+      head[at].addEventListener("click", () => sort(at));
+      head[at].addEventListener("keydown", (event) => { if (event.key === "Enter") sort(at); });
+    }
+    if (menu) {
+      for (const name of columns[table.choose].words) menu.add(new Option(name, name));
+      menu.addEventListener("change", show);
+    }
+    input.addEventListener("input", show);
+    show();
   }
+  data.tables.forEach(searchable);
 
   // -- start -------------------------------------------------------------------------------------
   theme();

@@ -1,0 +1,191 @@
+"""A comparison on a terminal of 80 columns: the answer in sentences, then what it rests on.
+
+Up to four settings stand side by side; more stand under one another. What all labels have in
+common is left out of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fwcore import units
+from fwcore.report import text
+from fwcore.report.compare import OUTCOMES, Comparison, sentence
+
+SHOWN = 8  # groups
+HARMED = 6  # hosts and policies
+SIDE_BY_SIDE = 4  # settings
+ROOM = text.WIDTH - text.INDENT
+TONES = ("good", "warn", "warn", "bad", "bad")
+
+
+def render(comparison: Comparison, style: text.Style | None = None) -> str:
+    """The comparison at 80 columns."""
+    style = style or text.Style()
+    names = short_names(comparison.names)
+    total = units.plural(len(comparison.flows[0]), "flow")
+    keys = [
+        line for short, name in zip(names, comparison.names, strict=True) if short != name
+        for line in text.fold(f"{short} = {name}", text.WIDTH - 2)
+    ]  # fmt: skip
+    blocks = [
+        "\n".join([f"{style.paint('fwcore compare', 'strong')}{style.dot}{total}",
+                   *(f"  {line}" for line in keys)]),
+        "\n".join(f"  {line}" for told in sentences(comparison, names)
+                  for line in text.fold(told, text.WIDTH - 2)),
+        "\n".join(text.section("flows", _table(comparison, names, style), style)),
+        "\n".join(text.section("joined", _joined(comparison, names, style), style)),
+    ]  # fmt: skip
+    for title, rows, name in (("hosts", comparison.hosts(), "host"),
+                              ("policies", comparison.by_policy(), "policy_name")):
+        if rows:
+            blocks.append("\n".join(text.section(
+                title, _harmed(rows, name, comparison.names, names, style), style)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def short_names(names: Sequence[str], room: int = 0) -> list[str]:
+    """Labels without what they have in common; letters where one is still too long."""
+    room = room or (16 if len(names) > SIDE_BY_SIDE else ROOM // (len(names) + 1) - 2)
+    parts = [name.split(",") for name in names]
+    common = set(parts[0]).intersection(*parts[1:])
+    short = [",".join(part for part in each if part not in common) or name
+             for each, name in zip(parts, names, strict=True)]
+    keys = {part.partition("=")[0] for part in short}
+    if len(keys) == 1 and all("=" in part and "," not in part for part in short):
+        short = [part.partition("=")[2] for part in short]
+    if max(map(len, short)) > room or len(set(short)) < len(short):
+        short = [_letters(at) for at in range(len(names))]
+    return short
+
+
+def _letters(at: int) -> str:
+    """A, B, ... Z, AA, AB, ..."""
+    return (_letters(at // 26 - 1) if at >= 26 else "") + chr(ord("A") + at % 26)
+
+
+def sentences(comparison: Comparison, names: Sequence[str]) -> list[str]:
+    """The answer: what each setting cost, and whom the worst of them."""
+    harm = comparison.harm()
+    told = []
+    shown = harm if len(harm) <= SIDE_BY_SIDE else [
+        min(harm, key=lambda row: row["lost"]), max(harm, key=lambda row: row["lost"])]
+    for row in shown:
+        told.append(f"Under {names[comparison.names.index(row['name'])]}: {cost(row)}.")
+    worst = max(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
+    least = min(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
+    more = worst["lost"] - least["lost"]
+    if more:
+        name = names[comparison.names.index(worst["name"])]
+        told.append(f"{name} costs {units.plural(more, 'flow')} more than"
+                    f" {names[comparison.names.index(least['name'])]}"
+                    f" ({signed_size(worst['dropped_bytes'] - least['dropped_bytes'])} dropped)"
+                    f"{_whom(comparison, worst['name'])}.")
+    return told
+
+
+def cost(row: Mapping[str, Any]) -> str:
+    """What one setting cost, in words; `row` is of `harm`."""
+    lost = f"{units.plural(row['lost'], 'flow')} lost ({units.size(row['dropped_bytes'])} dropped)"
+    unseen = (f"{units.plural(row['uninspected'], 'flow')} passed unscanned"
+              f" ({units.size(row['uninspected_bytes'])})")
+    mode = {name: spent for name, spent in row["conserve_seconds"].items() if name != "off"}
+    spent = sum(mode.values())
+    return ", ".join([
+        lost if row["lost"] else "no flow lost",
+        unseen if row["uninspected_bytes"] else "none unscanned",
+        f"conserve mode {units.seconds(spent)}" if spent else "conserve mode never on",
+    ])
+
+
+def _whom(comparison: Comparison, name: str) -> str:
+    """Host and policy that a setting cost most: ', most of host 10.0.0.5 (7) and policy web'."""
+    parts = []
+    for rows, key, word in ((comparison.hosts(), "host", "host"),
+                            (comparison.by_policy(), "policy_name", "policy")):
+        hit = [row for row in rows if row["cost"][name]["lost"]]
+        if hit:
+            most = max(hit, key=lambda row: (row["cost"][name]["lost"],
+                                             row["cost"][name]["dropped_bytes"]))
+            number = units.count(most["cost"][name]["lost"])
+            of = f" of {units.count(len(hit))}" if len(hit) > 1 else ""
+            parts.append(f"{word} {most[key]} ({number} lost; 1{of} hit)" if of
+                         else f"{word} {most[key]} ({number} lost)")
+    return f"; most of {' and '.join(parts)}" if parts else ""
+
+
+def signed_size(number: int) -> str:
+    """A difference of bytes: '+595 KiB'."""
+    return ("+" if number > 0 else "") + units.size(number)
+
+
+def _table(comparison: Comparison, names: Sequence[str], style: text.Style) -> list[str]:
+    """Figures of each setting: side by side, or a line a setting when there are many."""
+    harm = comparison.harm()
+    rows = [["", *OUTCOMES, "taken", "dropped", "unscanned"]]
+    for name, row in zip(names, harm, strict=True):
+        rows.append([
+            name, *(units.short(row["flows"][kind]) for kind in OUTCOMES),
+            units.short(row["sessions_taken"]), units.size(row["dropped_bytes"]),
+            units.size(row["uninspected_bytes"]),
+        ])  # fmt: skip
+    tones = ["", *TONES, "bad", "bad", "warn"]
+    if len(names) > SIDE_BY_SIDE:
+        rows[0] = ["", "lived", "unseen", "drop", "evict", "refuse", "taken", "dropped",
+                   "unscanned"]  # fmt: skip
+        return text.columns(rows, tones, style)
+    labels = ["", *OUTCOMES, "sessions taken", "bytes dropped", "bytes unscanned"]
+    turned = [[label, *(row[at] for row in rows[1:])] for at, label in enumerate(labels)]
+    turned.append(["mode changes", *(units.count(row["transitions"]) for row in harm)])
+    turned[0] = ["", *names]
+    return text.columns(turned, [""] * (len(names) + 1), style)
+
+
+def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> list[str]:
+    rows = []
+    short = dict(zip(comparison.names, names, strict=True))
+    found = comparison.groups()
+    for group in found[:SHOWN]:
+        kinds = {short[name]: kind for name, kind in group["outcomes"].items()}
+        words = sentence(names, kinds)
+        tone = TONES[max(OUTCOMES.index(kind) for kind in kinds.values())]
+        amount = f"{units.count(group['flows']):>9} {units.size(group['bytes']):>9}  "
+        first, *rest = text.fold(words, ROOM - len(amount))
+        rows.append(amount + style.paint(first, tone))
+        rows += [" " * len(amount) + style.paint(line, tone) for line in rest]
+        if len(set(kinds.values())) > 1:
+            for flow in group["largest"][:3]:
+                line = (f"{'':6}packet {flow['first_packet']} {flow['flow']}"
+                        f" policy {flow['policy_name']}, {units.size(flow['bytes'])}")
+                rows += [style.paint(line if at == 0 else f"{'':8}{line}", "dim")
+                         for at, line in enumerate(text.fold(line, ROOM - 8))]
+    if len(found) > SHOWN:
+        rest = sum(group["flows"] for group in found[SHOWN:])
+        rows += text.fold(f"{units.plural(rest, 'flow')} more in {len(found) - SHOWN} groups:"
+                          " --json, or each flow with --flows", ROOM)
+    return rows
+
+
+def _harmed(
+    rows: Sequence[Mapping[str, Any]], name: str, whole: Sequence[str], names: Sequence[str],
+    style: text.Style,
+) -> list[str]:
+    """Hosts or policies with what each setting cost them; columns that fit, most telling first."""
+    kinds = (("lost", "lost", units.short, "bad"), ("dropped_bytes", "dropped", units.size, "bad"),
+             ("uninspected_bytes", "unscanned", units.size, "warn"))  # fmt: skip
+    shown = rows[:HARMED]
+    table = [[name.removesuffix("_name"), *(str(row[name])[:24] for row in shown)]]
+    tones = [""]
+    for key, word, form, tone in kinds:
+        if not any(row["cost"][setting][key] for row in rows for setting in whole):
+            continue
+        made = [[f"{word} {short}", *(form(row["cost"][setting][key]) for row in shown)]
+                for setting, short in zip(whole, names, strict=True)]
+        if sum(2 + max(map(len, column)) for column in [*table, *made]) > ROOM + 2:
+            continue
+        table, tones = [*table, *made], [*tones, *[tone] * len(made)]
+    lines = text.columns(list(zip(*table, strict=True)), tones, style)
+    if len(rows) > HARMED:
+        lines += text.fold(f"{units.count(len(rows) - HARMED)} more: --html, or --flows", ROOM)
+    return lines
