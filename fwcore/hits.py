@@ -7,7 +7,8 @@ the client whose session it was.
 Sessions taken come from the log of victims, which forgets none, and not from the ledger's ring.
 
 Laws: each dropped or bypassed packet and each session taken counts for one host, or is forgotten
-and counted so; each session taken counts for its policy. At most ``HIT_HOSTS`` entries are kept, in
+and counted so; each session taken counts for its policy, and so does each dropped or bypassed
+packet that has a key and a policy that takes it. At most ``HIT_HOSTS`` entries are kept, in
 the order in which hosts were first hit, so that chunks do not matter.
 """
 
@@ -15,16 +16,19 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import counters
+from fwcore import counters, policy_lookup
 from fwcore._columns import Kind, parse_columns
 from fwcore._fastpath import EndCause, Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
+from fwcore.policy import Policy
+from fwcore.policy_layout import compile_policies
 
 HIT_HOSTS = 100_000            # a host that lost packets both ways takes two
 KEY_A, KEY_B = [3, 1], [4, 2]  # words of a key: high and low half of an endpoint's address
@@ -53,9 +57,13 @@ def initiators(
 
 
 class Hits:
-    """Who was hit, gathered chunk by chunk beside an engine."""
+    """Who was hit, gathered chunk by chunk beside an engine with these policies."""
 
-    def __init__(self) -> None:
+    def __init__(self, policies: Sequence[Policy] = (), *, vlan_zone: bool = False) -> None:
+        self._table = compile_policies(policies) if policies else None
+        self._vlan_zone = vlan_zone
+        self.policy_packets: dict[Verdict, Counter[int]] = {
+            Verdict.DROP: Counter(), Verdict.BYPASS: Counter()}
         self.dropped: Counter[Host] = Counter()
         self.bypassed: Counter[Host] = Counter()
         self.forgotten = 0
@@ -100,11 +108,30 @@ class Hits:
             part = hit[begin:begin + CHUNK_SIZE]
             rows = parse_columns(chunk.select(part), shift=shift)
             dropped = verdict[part] == Verdict.DROP
+            self._count_policies(rows, reply[part], dropped)
             known = rows["family"] != 0
             self.forgotten += int(len(part) - known.sum())
             rows, dropped = rows[known], dropped[known]
             address = initiators(rows, reply[part][known], dropped)
             self._count(address, rows["family"], dropped)
+
+    def _count_policies(
+        self, rows: NDArray[Any], reply: NDArray[np.uint8], dropped: NDArray[np.bool_],
+    ) -> None:
+        """Packets by the policy that takes their session, or would; none for what has no key."""
+        if self._table is None:
+            return
+        keyed = rows["flow"] != 0
+        key = rows["key"][keyed]
+        if self._vlan_zone:
+            key[:, 0] |= rows["zone"][keyed].astype(np.uint64) << np.uint64(32)
+        at = policy_lookup.find(
+            self._table, policy_lookup.ends_of(key, (rows["swapped"] ^ reply)[keyed]))
+        for verdict, chosen in ((Verdict.DROP, dropped), (Verdict.BYPASS, ~dropped)):
+            ids, counts = np.unique(
+                self._table.policy_id[at[chosen[keyed] & (at >= 0)]], return_counts=True)
+            self.policy_packets[verdict].update(dict(zip(ids.tolist(), counts.tolist(),
+                                                         strict=True)))
 
     def _count(
         self, address: NDArray[np.uint64], family: NDArray[np.uint8], dropped: NDArray[np.bool_],
@@ -126,16 +153,17 @@ class Hits:
             else:
                 self.forgotten += packets
 
-    def rows(self, engine: Engine, count: int = 10) -> dict[str, Any]:
+    def rows(self, engine: Engine, count: int = 10, *, live: bool = True) -> dict[str, Any]:
         """{"hosts", "policies": rows, "forgotten_packets", "forgotten_sessions"}, most hit first.
 
-        What was forgotten is missing from the rows of hosts; the rows of policies are whole.
+        ``live``: hosts with most sessions too, whether hit or not. What was forgotten is missing
+        from the rows of hosts; the rows of policies are whole.
         """
-        live = engine.fastpath.hosts(count).tolist()
+        crowded = engine.fastpath.hosts(count).tolist() if live else []
         most_taken = heapq.nsmallest(
             count, self.taken, key=lambda host: (-self.taken[host], host))
         hosts = {*most_taken, *self._most(count),
-                 *((high << 64 | low, family) for high, low, _, family in live)}
+                 *((high << 64 | low, family) for high, low, _, family in crowded)}
         found = [self._row(engine, host) for host in hosts]
         ranked = heapq.nsmallest(count, found, key=lambda row: (
             -row["taken"], -row["dropped"] - row["bypassed"], -row["sessions"], row["host"]))
@@ -155,10 +183,13 @@ class Hits:
         return heapq.nsmallest(count, both, key=lambda host: (-both[host], host))
 
     def _policies(self) -> list[dict[str, int]]:
-        """Sessions taken and their bytes by policy, most first."""
-        rows = [{"id": policy, "taken": count, "bytes": self.policy_bytes[policy]}
-                for policy, count in self.policies.items()]
-        return sorted(rows, key=lambda row: (-row["taken"], row["id"]))
+        """Packets dropped and bypassed, sessions taken and their bytes by policy, most first."""
+        dropped, bypassed = self.policy_packets[Verdict.DROP], self.policy_packets[Verdict.BYPASS]
+        rows = [{"id": policy, "dropped": dropped[policy], "bypassed": bypassed[policy],
+                 "taken": self.policies[policy], "bytes": self.policy_bytes[policy]}
+                for policy in {*self.policies, *dropped, *bypassed}]
+        return sorted(rows, key=lambda row: (
+            -row["taken"], -row["dropped"] - row["bypassed"], row["id"]))
 
 
 def _sums(place: NDArray[np.intp], values: NDArray[Any], count: int) -> NDArray[np.uint64]:

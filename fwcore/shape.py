@@ -169,6 +169,7 @@ RESULT = {
         "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),
         "fault": either(None, TEXT, {"message": TEXT, "byte_offset": COUNT})}),
     "policy_names?": named(TEXT), "filter?": {"text": TEXT, "frames": COUNT},
+    "focus?": {"text": TEXT, "flows": COUNT}, "whole?": {"packets": COUNT},
     "settings?": named({"from?": TEXT, "mark?": either(None, TEXT)}),
     "verdicts": _counts("forward inspect bypass drop"),
     "reasons": named(COUNT), "decode": named(COUNT), "laws": named(FLAG),

@@ -14,6 +14,9 @@ from fwcore.cli.app import app
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @options.several(options.SETTINGS)
 @options.several(options.CAPTURE)
+@click.option("--focus", metavar="WHOM",
+              help="Restrict the report, not the traffic: 'host 10.0.0.5', 'net 10.1.0.0/16',"
+                   " 'policy 3', or a flow.")  # fmt: skip
 @click.option("--pace", is_flag=True, help="Also wait for each packet's time.")
 @options.JSON
 @options.HTML
@@ -42,6 +45,7 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     fwcore replay web.pcap --settings my.toml --html report.html
     fwcore replay day1.pcapng.zst day2.pcapng.zst --timing speed:10
     fwcore replay web.pcap --pressure 'at_s=10 add_bytes=200MiB'
+    fwcore replay web.pcap --focus 'host 10.0.0.5'
     fwcore replay web.pcap --json - | jq .conserve.transitions
     """
     made = module.settings(given)

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from fwcore.hits import Hits
 from fwcore.interruption import Interrupted, Interruption
 from fwcore.outfile import check_apart
 from fwcore.replay.body import NS, renumbered, result_body
+from fwcore.replay.focus import Focus, FocusLedger
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
 from fwcore.replay.selection import Selection
@@ -48,6 +49,7 @@ def replay(
     limit: int | None = None,
     reader: str = "native",
     filter: str | None = None,  # noqa: A002 - the option's name
+    focus: str | None = None,
     chunk_size: int = CHUNK_SIZE,
     group: int = 32,
     write: str | None = None,
@@ -65,12 +67,13 @@ def replay(
     ``source``: a path or several, a Workload, or Chunks in memory. ``settings``: from
     ``fwcore.load``; ``policies`` replaces its policies. ``timing`` rewrites capture time
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
-    ``limit``: frames in all. ``filter``: which of them are packets (``Selection``). ``write``:
-    what was forwarded, as pcap. ``verdicts``: a row a packet, ``sessions``: a row a session that
-    ever lived; CSV, or Parquet by ending. ``state``: the state file. ``flows(Judged)`` is called a
-    chunk, ``ended(SESSION_DTYPE[n])`` with the sessions that ended: all with ``sessions``, else
-    those evicted, taken by tension or killed; never is one left out. ``progress(packets, done,
-    total)`` is called a chunk; true stops. ``interruption``: signals, taken where nothing is lost.
+    ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``:
+    whom the result is about (``Focus``). ``write``: what was forwarded, as pcap. ``verdicts``: a
+    row a packet, ``sessions``: a row a session that ever lived; CSV, or Parquet by ending.
+    ``state``: the state file. ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with
+    sessions that ended: all with ``sessions`` or ``focus``, else those evicted, taken by tension or
+    killed; never is one left out. ``progress(packets, done, total)`` is called a chunk; true stops.
+    ``interruption``: signals, taken where nothing is lost.
 
     Returns a Result; its ``exit_code`` tells of faults, interruptions, broken laws and outputs that
     could not be written to their end (``result["lost"]``). Raises CaptureError, SettingsError and
@@ -95,9 +98,13 @@ def replay(
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
     with closing(opened), Sinks(write, verdicts, sessions) as sinks:
-        engine = Engine(settings, policies=policies, log=bool(sessions) or "victims", group=group)
-        run = _Run(engine, turns, timed, selection, sinks, interruption, Pace() if pace else None,
-                   flows, ended, progress)
+        everything = bool(sessions) or focus is not None
+        engine = Engine(settings, policies=policies, log=everything or "victims", group=group)
+        about = None
+        if focus is not None:
+            about = FocusLedger(Focus(focus, settings, engine.policies), settings.victims_max)
+        run = _Run(engine, turns, timed, selection, about, sinks, interruption,
+                   Pace() if pace else None, flows, ended, progress)
         run.finish()
         result = run.result(time.perf_counter_ns() - begin)
     if state:
@@ -116,6 +123,7 @@ class _Run:
     turns: Turns
     timing: Timing
     selection: Selection
+    focus: FocusLedger | None
     sinks: Sinks
     interruption: Interruption
     pace: Pace | None
@@ -128,7 +136,9 @@ class _Run:
     process_ns: int = 0
     longest_pause_ns: int = 0
     interrupted_by: str = ""
-    hits: Hits = field(default_factory=Hits)
+
+    def __post_init__(self) -> None:
+        self.hits = Hits(self.engine.policies, vlan_zone=self.engine.settings.zone == "vlan")
 
     def finish(self) -> None:
         """To the end, or to where somebody asked to stop; then all files are whole."""
@@ -141,8 +151,9 @@ class _Run:
         if self.first_ns is not None:
             self.engine.fastpath.sample()     # the timeline reaches to the last packet
         self._take_ended()
-        if "sessions" in self.sinks:
-            self._write_sessions(self.engine.sessions())
+        if "sessions" in self.sinks or self.focus is not None:
+            live = self.engine.sessions()
+            self._write_sessions(live if self.focus is None else self.focus.end(live))
         self.sinks.commit()
 
     def _drive(self) -> None:
@@ -196,13 +207,17 @@ class _Run:
             self.first_ns = int(chunk.time_ns[0])
         self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
-        self.hits.add(chunk, outcome[:, 0], reply, self.engine.fastpath.shift)
         number = self.selection.numbers(
             np.arange(self.packets - len(chunk) + 1, self.packets + 1, dtype=np.uint64))
         judged = Judged(chunk, outcome, flow, reply, number, self.engine.fastpath.shift)
         if self.flows is not None:
             self.flows(judged)
-        self.sinks.take(judged)
+        shown = None if self.focus is None else self.focus.take(judged)
+        if shown is None:
+            self.hits.add(chunk, outcome[:, 0], reply, judged.shift)
+        else:
+            self.hits.add(chunk.select(shown), outcome[shown, 0], reply[shown], judged.shift)
+        self.sinks.take(judged, shown)
         self._take_ended()
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)
@@ -210,14 +225,20 @@ class _Run:
     def _take_ended(self) -> None:
         """What ended since the last time, to all who count it."""
         for rows in self.engine.collect_ended():
-            self.hits.take(rows)
             if self.ended is not None:
                 self.ended(rows)
-            self._write_sessions(rows)
+            about = rows if self.focus is None else self.focus.end(rows)
+            self.hits.take(about)
+            self._write_sessions(about)
 
     def _write_sessions(self, rows: NDArray[Any]) -> None:
         if "sessions" in self.sinks:
             self.sinks.take_sessions([self._numbered(rows)])
+
+    def _standing(self) -> NDArray[Any]:
+        """Sessions that stand, those the result is about."""
+        rows = self.engine.sessions()
+        return self._numbered(rows if self.focus is None else rows[self.focus.focus.sessions(rows)])
 
     def _numbered(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Sessions with the capture's packet numbers."""
@@ -232,6 +253,8 @@ class _Run:
         body = result_body(self.engine, self.hits)
         if self.selection:
             renumbered(body, self.selection)
+        if self.focus is not None:
+            self.focus.apply(body, self.hits.rows(self.engine, live=False), self.selection)
         seconds = max(1, self.process_ns) / NS
         body |= {
             "inputs": self.turns.judged_inputs(
@@ -249,4 +272,4 @@ class _Run:
             body["interrupted_by"] = self.interrupted_by
         if self.sinks.lost:
             body["lost"] = self.sinks.lost
-        return Result(body, {"sessions": lambda: self._numbered(self.engine.sessions())})
+        return Result(body, {"sessions": self._standing})

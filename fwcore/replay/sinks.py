@@ -52,11 +52,11 @@ class Sinks:
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
-    def take(self, judged: Judged) -> None:
-        """A judged chunk."""
+    def take(self, judged: Judged, shown: NDArray[np.bool_] | None = None) -> None:
+        """A judged chunk; ``shown`` bool[n]: which packets have a row, None: all."""
         self._each("write", PcapWriter.write, judged.chunk, judged.outcome[:, 0] != Verdict.DROP)
         if "verdicts" in self:
-            self._each("verdicts", RowFile.write, verdict_columns(judged))
+            self._each("verdicts", RowFile.write, verdict_columns(judged, shown))
 
     def take_sessions(self, blocks: Iterable[NDArray[Any]]) -> None:
         """Sessions (``SESSION_DTYPE``) that ended, or still stand at the end."""
@@ -94,13 +94,14 @@ class Sinks:
         self._discard()
 
 
-def verdict_columns(judged: Judged) -> dict[str, Any]:
+def verdict_columns(judged: Judged, shown: NDArray[np.bool_] | None = None) -> dict[str, Any]:
     """A row a packet."""
-    return {
+    columns = {
         "packet": judged.number, "time_ns": judged.chunk.time_ns, "length": judged.chunk.length,
         "verdict": VERDICTS[judged.outcome[:, 0]], "reason": REASONS[judged.outcome[:, 1]],
         "flow": judged.flow,
     }
+    return columns if shown is None else {name: each[shown] for name, each in columns.items()}
 
 
 def session_columns(rows: NDArray[Any]) -> dict[str, Any]:

@@ -237,7 +237,26 @@ def hit(result: Result, kind: str) -> tuple[list[str], list[list[Any]]]:
     found = result.data.get("top", {}).get(kind, [])
     harmed = [row for row in found if any(row.get(column) for column in HARMS)]
     columns = [column for column in HIT_COLUMNS if any(column in row for row in harmed)]
-    return columns, [[row[name], *(row.get(column, 0) for column in columns)] for row in harmed]
+    named = policy_text if kind == "policies" else lambda _result, host: host
+    return columns, [[named(result, row[name]), *(row.get(column, 0) for column in columns)]
+                     for row in harmed]
+
+
+def about(result: Result) -> str:
+    """Whom a result is about, and what was left out of the traffic; '' where it is everything."""
+    parts = []
+    if "focus" in result.data:
+        whole = result.data["whole"]
+        parts.append(f"about {result.data['focus']['text']}: {units.count(result.data['packets'])}"
+                     f" of {units.plural(whole['packets'], 'packet')},"
+                     f" {units.plural(result.data['focus']['flows'], 'flow')}; memory and modes are"
+                     " those of all")
+    if "filter" in result.data:
+        given = result.data["filter"]
+        packets = result.data.get("whole", result.data)["packets"]
+        parts.append(f"filter {given['text']}: {units.count(packets)} of"
+                     f" {units.plural(given['frames'], 'frame')}; the rest took no memory")
+    return "; ".join(parts)
 
 
 def unnamed(result: Result) -> str:

@@ -43,7 +43,8 @@ def render(result: Result) -> str:
     return page.assemble(
         title=names or "capture",
         subtitle=f"{result.data['personality']} · {units.clock(start)} UTC · "
-        f"{units.nanoseconds(end - start)} of capture · fwcore {result.data['fwcore']}",
+        f"{units.nanoseconds(end - start)} of capture · fwcore {result.data['fwcore']}"
+        + (f" · {facts.about(result)}" if facts.about(result) else ""),
         banner=_banner(result),
         body="\n".join(part for part in sections if part),
         footer=f"Outcome <code>{escaped(result.data['outcome'])}</code>",

@@ -116,6 +116,7 @@ def _head(result: Result, style: Style) -> Iterator[str]:
     data = result.data
     name = style.paint(f"fwcore {data.get('fwcore', '')}", "strong")
     yield name + style.dot + str(data.get("personality", ""))
+    yield from (f"  {line}" for line in fold(facts.about(result), WIDTH - 2) if line)
     mode = facts.mode_at_end(result)
     if mode != "off":
         yield style.paint(f"  {banner(result)}  ", "alarm")
@@ -271,7 +272,7 @@ def _sessions(result: Result, style: Style) -> Iterator[str]:
     if sessions.get("reborn"):
         rows.append(f"{units.count(sessions['reborn'])} came back after they had been taken")
     stampede = result.data["stampede"]
-    if stampede["passes"]:
+    if stampede["passes"] and "focus" not in result.data:
         rows += fold(
             f"memory tension: {units.plural(stampede['passes'], 'pass', 'passes')} took "
             f"{units.plural(stampede['sessions_deleted'], 'session')} for "
