@@ -184,8 +184,29 @@ CONSERVE: Final = (
     Entry("fragments_forgotten", "fragment entries pushed out before their 30 s by newer ones"),
 )
 
+TOP_ROWS: Final = _under(
+    "top",
+    Entry("forgotten_packets", "dropped or bypassed packets of no host in the rows: without an"
+          " address, or of more hosts than are kept"),
+    Entry("forgotten_sessions", "sessions taken of hosts beyond those that are kept; policies"
+          " have all"),
+)
+
+TAKEN: Final = _under(
+    "taken",
+    Entry("sessions", "sessions evicted, taken by tension or killed"),
+    Entry("established", "of these, TCP in ESTABLISHED: connections that were in use"),
+    Entry("active", "of these, with a packet in the second before they were taken"),
+    Entry("bytes", "bytes that they had carried"),
+    Entry("idle", "how many had been idle how long"),
+)
+
 EXPOSURE: Final = _under(
     "exposure",
+    Entry("after.sessions", "sessions that passed packets unscanned when the mode had ended:"
+          " what a session is given at its start holds for its life"),
+    Entry("after.packets", "those packets; part of packets"),
+    Entry("after.bytes", "length of those packets on the wire; part of bytes"),
     Entry("sessions", "sessions with a packet that passed without an inspection due to it"),
     Entry("packets", "packets that did; as many as verdicts.bypass"),
     Entry("bytes", "length of those packets on the wire"),
@@ -273,7 +294,7 @@ EVENTS: Final = _under(
 
 ENTRIES: Final = (
     *TOP, *VERDICTS, *REASONS, *DECODE, *SESSIONS, *ENDED, *TENSION, *MEMORY, *CONSERVE,
-    *EXPOSURE, *EXPOSURE_CAUSES, *INSPECTION, *TABLE, *SPEED, *EVENTS,
+    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *INSPECTION, *TABLE, *SPEED, *EVENTS,
 )
 BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
 

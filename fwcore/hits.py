@@ -24,16 +24,20 @@ from numpy.typing import NDArray
 
 from fwcore import counters, policy_lookup
 from fwcore._columns import Kind, parse_columns
-from fwcore._fastpath import EndCause, Verdict
+from fwcore._fastpath import EndCause, TcpState, Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.policy import Policy
 from fwcore.policy_layout import compile_policies
+from fwcore.units import SECOND_NS
 
 HIT_HOSTS = 100_000            # a host that lost packets both ways takes two
 KEY_A, KEY_B = [3, 1], [4, 2]  # words of a key: high and low half of an endpoint's address
 
 TAKEN = (EndCause.EVICTED, EndCause.TENSION, EndCause.KILLED)
+
+IDLE_S = {"below_1s": 1, "below_10s": 10, "below_60s": 60, "below_600s": 600}
+MORE = "from_600s"
 
 Host = tuple[int, int]         # address as a number, family
 
@@ -72,6 +76,8 @@ class Hits:
         self.policies: Counter[int] = Counter()
         self.policy_bytes: Counter[int] = Counter()
         self.forgotten_sessions = 0
+        self.lost = {"sessions": 0, "established": 0, "active": 0, "bytes": 0}
+        self.idle = dict.fromkeys((*IDLE_S, MORE), 0)
 
     def take(self, ended: NDArray[Any]) -> None:
         """Counts the sessions taken among ended ones (``SESSION_DTYPE[n]``), by host and policy."""
@@ -79,6 +85,7 @@ class Hits:
         if not len(victims):
             return
         lost = victims["bytes"].sum(axis=1)
+        self._describe(victims, int(lost.sum()))
         place, first = counters.hosts_of(victims)
         sessions, sizes = np.bincount(place, minlength=len(first)), _sums(place, lost, len(first))
         for number in np.argsort(first).tolist():      # hosts in the order of their first victim
@@ -94,6 +101,23 @@ class Hits:
                 numbers.tolist(), sessions.tolist(), sizes.tolist(), strict=True):
             self.policies[policy] += count
             self.policy_bytes[policy] += size
+
+    def _describe(self, victims: NDArray[Any], size: int) -> None:
+        """What state the sessions taken were in, and how long they had been idle."""
+        idle = victims["ended_ns"] - victims["last_seen_ns"]
+        place = np.searchsorted(np.array([*IDLE_S.values()]) * SECOND_NS, idle, side="right")
+        counts = np.bincount(place, minlength=len(self.idle)).tolist()
+        for name, count in zip(self.idle, counts, strict=True):
+            self.idle[name] += count
+        for name, count in (
+                ("sessions", len(victims)), ("bytes", size), ("active", counts[0]),
+                ("established", int((victims["state"] == TcpState.ESTABLISHED).sum()))):
+            self.lost[name] += count
+
+    def taken_row(self) -> dict[str, Any]:
+        """Of all sessions taken: {sessions, established, active (idle < 1 s), bytes, idle: {...}};
+        ``idle`` counts them by the time since their last packet."""
+        return {**self.lost, "idle": dict(self.idle)}
 
     def add(
         self, chunk: Chunk, verdict: NDArray[np.uint8], reply: NDArray[np.uint8], shift: int = 0,

@@ -186,7 +186,8 @@ RESULT = {
         "transitions": rows({
             **_counts("packet used_pages freeable_pages free_pages"),
             "time_ns": TIME, "cause": TEXT, "machine": TEXT, "from": mode, "to": mode})},
-    "exposure": {**EXPOSED, "by_cause": named(EXPOSED)},
+    "exposure": {**EXPOSED, "by_cause": named(EXPOSED), "after?": EXPOSED},
+    "taken?": _counts("sessions established active bytes", idle=named(COUNT)),
     "victims?": rows({
         **_counts("packet created_packet bytes policy"), "age_ns": TIME, "idle_ns": TIME,
         **dict.fromkeys("key cause state inspection".split(), TEXT)}),

@@ -73,8 +73,8 @@ def size(number: int | float) -> str:
         return f"{value:.0f} B"
     for unit in ("KiB", "MiB", "GiB"):
         value /= 1024
-        if abs(value) < 999.5:
-            return f"{value:.3g} {unit}"
+        if abs(value) < 1023.5:
+            return f"{value:.0f} {unit}" if abs(value) >= 99.95 else f"{value:.3g} {unit}"
     return f"{value / 1024:.3g} TiB"
 
 

@@ -28,6 +28,9 @@ COUNTERS = [
         "sessions", "peak", "objects", "objects_bypassed", "objects_oversize")),
     *(f"ips.{name}" for name in ("filled_bytes", "full_count")),
     *(f"conserve.{name}" for name in ("flaps", "seconds")),
+    *(f"exposure.after.{name}" for name in ("sessions", "packets", "bytes")),
+    *(f"top.{name}" for name in ("forgotten_packets", "forgotten_sessions")),
+    *(f"taken.{name}" for name in ("sessions", "established", "active", "bytes", "idle")),
     "idledrop.hosts",
     *(f"table.{name}" for name in (
         "max_connections", "buckets", "bytes", "bytes_per_connection", "max_depth")),

@@ -50,7 +50,7 @@ JSON = click.option(
 HTML = click.option("--html", "html_file", type=click.Path(), metavar="FILE",
                      help="A page to look at, all in one file.")  # fmt: skip
 PLOT = click.option("--plot", "plot_file", type=click.Path(), metavar="FILE",
-                    help="The main picture alone, .png or .svg.")  # fmt: skip
+                    help="The main picture alone, .png, .svg or .pdf.")  # fmt: skip
 VICTIMS = click.option("--victims", "victims_file", type=click.Path(), metavar="FILE",
                        help="Sessions that were taken, .csv or .parquet.")  # fmt: skip
 TIMELINE = click.option("--timeline", "timeline_file", type=click.Path(), metavar="FILE",

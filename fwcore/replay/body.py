@@ -66,7 +66,7 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
             "bytes": sum(parts.values()), "parts": parts,
             "bytes_per_connection": -(-connection // settings.max_connections),
             "max_depth": scan["depth"]},
-        "top": hits.rows(engine), "timeline": timeline(engine),
+        "top": hits.rows(engine), "taken": hits.taken_row(), "timeline": timeline(engine),
         "laws": laws(engine, scan), "outcome": engine.outcome(),
     }
 

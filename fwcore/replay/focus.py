@@ -36,7 +36,7 @@ FIRST_FRAGMENTS = 1 << 14  # newest first fragments in focus, for those that fol
 FRAGMENT_OF = ("source", "destination", "fragment_id", "fragment_protocol", "zone")
 STANDS = 255  # a session's cause while it lives
 WHOLE = ("packets", "bytes", "verdicts", "reasons", "decode", "sessions", "memory_tension",
-         "exposure", "denied", "refused", "top", "victims_forgotten")
+         "exposure", "denied", "refused", "top")
 EXAMPLES = "'host 10.0.0.5', 'net 10.1.0.0/16', 'policy 3' or a flow like " + flows.EXAMPLE
 
 

@@ -18,6 +18,7 @@ from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import Hits
 from fwcore.interruption import Interrupted, Interruption
 from fwcore.outfile import check_apart
+from fwcore.replay.aftermath import Aftermath
 from fwcore.replay.body import NS, renumbered, result_body
 from fwcore.replay.focus import Focus, FocusLedger
 from fwcore.replay.judged import Judged
@@ -69,11 +70,10 @@ def replay(
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
     ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``:
     whom the result is about (``Focus``). ``write``: what was forwarded, as pcap. ``verdicts``: a
-    row a packet, ``sessions``: a row a session that ever lived; CSV, or Parquet by ending.
-    ``state``: the state file. ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with
-    sessions that ended: all with ``sessions`` or ``focus``, else those evicted, taken by tension or
-    killed; never is one left out. ``progress(packets, done, total)`` is called a chunk; true stops.
-    ``interruption``: signals, taken where nothing is lost.
+    row a packet, ``sessions``: one a session; CSV, or Parquet by ending. ``state``: all of it.
+    ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with sessions that ended (all
+    with ``sessions`` or ``focus``, else those taken), ``progress(packets, done, total)`` a chunk:
+    true stops. ``interruption``: signals, taken where nothing is lost.
 
     Returns a Result; its ``exit_code`` tells of faults, interruptions, broken laws and outputs that
     could not be written to their end (``result["lost"]``). Raises CaptureError, SettingsError and
@@ -98,12 +98,9 @@ def replay(
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
     with closing(opened), Sinks(write, verdicts, sessions) as sinks:
-        everything = bool(sessions) or focus is not None
-        engine = Engine(settings, policies=policies, log=everything or "victims", group=group)
-        about = None
-        if focus is not None:
-            about = FocusLedger(Focus(focus, settings, engine.policies), settings.victims_max)
-        run = _Run(engine, turns, timed, selection, about, sinks, interruption,
+        engine = Engine(settings, policies=policies, group=group,
+                        log=bool(sessions) or focus is not None or "victims")
+        run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
                    Pace() if pace else None, flows, ended, progress)
         run.finish()
         result = run.result(time.perf_counter_ns() - begin)
@@ -113,6 +110,14 @@ def replay(
         except FwcoreError as error:
             result = result.with_lost(state, str(error))
     return result
+
+
+def _about(focus: str | None, engine: Engine) -> FocusLedger | None:
+    """Whom the result is about; None: everybody."""
+    if focus is None:
+        return None
+    return FocusLedger(
+        Focus(focus, engine.settings, engine.policies), engine.settings.victims_max)
 
 
 @dataclass
@@ -138,6 +143,7 @@ class _Run:
     interrupted_by: str = ""
 
     def __post_init__(self) -> None:
+        self.aftermath = Aftermath()
         self.hits = Hits(self.engine.policies, vlan_zone=self.engine.settings.zone == "vlan")
 
     def finish(self) -> None:
@@ -207,12 +213,14 @@ class _Run:
             self.first_ns = int(chunk.time_ns[0])
         self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
+        first = self.packets - len(chunk) + 1
         number = self.selection.numbers(
-            np.arange(self.packets - len(chunk) + 1, self.packets + 1, dtype=np.uint64))
+            np.arange(first, self.packets + 1, dtype=np.uint64))
         judged = Judged(chunk, outcome, flow, reply, number, self.engine.fastpath.shift)
         if self.flows is not None:
             self.flows(judged)
         shown = None if self.focus is None else self.focus.take(judged)
+        self.aftermath.take(self.engine, first, judged, shown)
         if shown is None:
             self.hits.add(chunk, outcome[:, 0], reply, judged.shift)
         else:
@@ -256,6 +264,9 @@ class _Run:
         if self.focus is not None:
             self.focus.apply(body, self.hits.rows(self.engine, live=False), self.selection)
         seconds = max(1, self.process_ns) / NS
+        after = self.aftermath.row(self.engine)
+        if after is not None:
+            body["exposure"]["after"] = after
         body |= {
             "inputs": self.turns.judged_inputs(
                 self.selection.frames_of(self.packets)),

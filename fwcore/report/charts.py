@@ -76,7 +76,7 @@ def make(result: Result, *, x_range: Any = None, prefix: str = "") -> dict[str, 
     columns = facts.steps(columns)
     charts = {
         "memory": memory(result, columns, x_range),
-        "sessions": _live(columns, x_range),
+        "sessions": _live(columns, x_range, result.data["table"]["max_connections"]),
         "setups": _lines(
             "setups", ends, rates, ("created", "ended", "tension", "evicted"), x_range, "sessions/s"
         ),
@@ -241,13 +241,22 @@ def _thresholds(chart: Any, result: Result) -> None:
         )  # fmt: skip
 
 
-def _live(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
+def _live(columns: Mapping[str, np.ndarray], x_range: Any, capacity: int) -> Any:
+    """Sessions that stand; a line where the table is full, once half of it was used."""
     chart = _figure("sessions", x_range, 200, "sessions")
     source = ColumnDataSource({"second": columns["second"], "live": columns["live"]})
     chart.varea("second", 0, "live", source=source, fill_color=COLOURS["sessions"], fill_alpha=0.25)
     edge = chart.line("second", "live", source=source, line_color=COLOURS["sessions"], line_width=2)
     _legend(chart, [("live", [edge])])
     _hover(chart, edge, [("time", "@second{0.000} s"), ("live", "@live{0,0}")])
+    if 2 * int(columns["live"].max()) >= capacity:
+        chart.y_range = Range1d(0, capacity * 1.15)
+        chart.add_layout(Span(location=capacity, dimension="width", line_color=COLOURS["drop"],
+                              line_dash="dashed", line_width=1.4))
+        chart.add_layout(Label(x=6, y=capacity, x_units="screen", y_offset=1,
+                               text=f"full: {capacity:,} sessions".replace(",", " "),
+                               text_color=COLOURS["drop"], text_font_size="11px",
+                               text_font_style="bold", text_font=FONT, name="capacity"))
     return chart
 
 

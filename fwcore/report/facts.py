@@ -20,6 +20,7 @@ VERDICTS = ("forward", "inspect", "bypass", "drop")
 TONES = {"forward": "good", "inspect": "info", "bypass": "warn", "drop": "bad"}
 MODE_TONES = {"off": "dim", "on": "warn", "extreme": "bad"}
 NORMAL_REASONS = ("new", "hit")
+FLAT = 50  # memory that moves by less than this part of RAM makes no picture
 HARMS = {"taken": "bad", "dropped": "bad", "bypassed": "warn"}
 HIT_COLUMNS = ("sessions", "packets", "bytes", *HARMS)
 
@@ -102,6 +103,14 @@ def bands(result: Result) -> list[Band]:
     if mode != "off":
         found.append(Band(since, max(end, since), mode))
     return found
+
+
+def eventful(result: Result) -> bool:
+    """Whether there is a picture of memory worth drawing: a mode, or memory that moved."""
+    memory = result.data["memory"]
+    used = [*timeline(result).get("used", ()), memory["peak"]["used"], memory["now"]["used"]]
+    return bool(result.data["conserve"]["transitions"]) or (
+        max(used) - min(used)) * FLAT > memory["total_pages"]
 
 
 def mode_at_end(result: Result) -> str:

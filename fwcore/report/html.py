@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fwcore import units
-from fwcore.report import charts, facts, page, searchable
+from fwcore.report import answer, charts, facts, page, searchable
 from fwcore.report.page import escaped, more, note, section, table
 from fwcore.report.text import banner
 from fwcore.result import Result
@@ -31,7 +31,8 @@ def render(result: Result) -> str:
     chart_script, divs = charts.embed(made) if made else ("", {})
     victims = _victims(result)
     sections = [
-        _tiles(result), _memory(divs), _chart("Sessions", divs, "sessions", "setups"),
+        page.told(answer.sentences(result)), _tiles(result), _memory(divs),
+        _chart("Sessions", divs, "sessions", "setups"),
         _chart("Verdicts and reasons", divs, "verdicts", "reasons"), _reasons(result),
         _exposure(result, divs), _hit(result), _transitions(result), _events(result),
         _victim_section(result, victims), _settings(result), _laws(result),
@@ -70,23 +71,29 @@ def _banner(result: Result) -> str:
 
 
 def _tiles(result: Result) -> str:
+    """Figures of what happened; those of what did not are left out."""
     data = result.data
-    verdicts, packets = data["verdicts"], data["packets"]
+    packets, verdicts, sessions = data["packets"], data["verdicts"], data["sessions"]
+    taken, refused = answer.taken(result), answer.refused(result)
+    spent = sum(value for mode, value in data["conserve"]["seconds"].items() if mode != "off")
     peak = units.share(data["memory"]["peak"]["used"], data["memory"]["total_pages"])
     tiles = [
-        (units.short(packets), "packets", ""),
-        (units.share(verdicts["drop"], packets), "dropped", "bad" if verdicts["drop"] else ""),
-        (units.share(verdicts["bypass"], packets), "passed unscanned",
-         "warn" if verdicts["bypass"] else ""),
-        (units.short(data["sessions"]["peak"]), "sessions at the peak", ""),
-        (units.short(data["memory_tension"]), "taken by memory tension",
-         "bad" if data["memory_tension"] else ""),
-        (peak, "of memory at the peak", ""),
-        (units.short(data["speed"]["packets_per_s"]), "packets per second", ""),
+        (units.short(packets), "packets", "", True),
+        (units.share(verdicts["drop"], packets), "dropped", "bad" * bool(verdicts["drop"]), True),
+        (units.short(refused), "packets refused for want of room", "bad", refused),
+        (units.share(verdicts["bypass"], packets), "passed unscanned", "warn", verdicts["bypass"]),
+        (units.short(sessions["peak"]),
+         f"sessions at the peak, of {units.short(data['table']['max_connections'])}", "", True),
+        (units.short(taken), "sessions taken", "bad", taken),
+        (units.short(data.get("taken", {}).get("established", 0)), "of these established",
+         "bad" if data.get("taken", {}).get("established") else "good", taken),
+        (units.seconds(spent), "in conserve mode", "warn", spent),
+        (peak, "of memory at the peak", "", True),
     ]  # fmt: skip
     inner = "".join(
-        f'<div class="tile"><b class="{tone}">{escaped(value)}</b><span>{name}</span></div>'
-        for value, name, tone in tiles
+        f'<div class="tile"><b class="{tone}">{escaped(value)}</b>'
+        f"<span>{escaped(name)}</span></div>"
+        for value, name, tone, shown in tiles if shown
     )
     return f'<div class="tiles">{inner}</div>'
 
@@ -138,7 +145,8 @@ def _exposure(result: Result, divs: dict[str, str]) -> str:
             units.count(row["packets"]),
             units.size(row["bytes"]),
         )
-        for cause, row in exposure["by_cause"].items()
+        for cause, row in (*exposure["by_cause"].items(),
+                           ("of these after the mode", exposure.get("after", {"packets": 0})))
         if row["packets"]
     ]
     return section(

@@ -85,7 +85,10 @@
     if (Math.abs(bytes) < 1024) return bytes + " B";
     for (const unit of ["KiB", "MiB", "GiB"]) {
       bytes /= 1024;
-      if (Math.abs(bytes) < 999.5) return Number(bytes.toPrecision(3)) + " " + unit;
+      if (Math.abs(bytes) < 1023.5) {
+        return (Math.abs(bytes) < 99.95 ? Number(bytes.toPrecision(3)) : bytes.toFixed(0)) +
+          " " + unit;
+      }
     }
     return Number((bytes / 1024).toPrecision(3)) + " TiB";
   }

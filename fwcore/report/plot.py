@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,26 @@ import numpy as np
 
 from fwcore import units
 from fwcore.errors import FwcoreError, MissingExtra
-from fwcore.escape import visible
+from fwcore.escape import shown, visible
 from fwcore.outfile import Output
-from fwcore.report import facts
+from fwcore.report import answer, facts
 from fwcore.result import Result
 from fwcore.words import OWNERS
 
-ENDINGS = (".png", ".svg")
+ENDINGS = (".png", ".svg", ".pdf")
 SAMPLES = 3000
 MIB_PAGES = 256
 COLOURS = {"base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "cache": "#cbd5e1"}
 TONES = {"good": "#1b8a5a", "bad": "#c53030", "extreme": "#86198f"}
+BAND_TEXT = {"on": "conserve", "extreme": "extreme"}
+BAND_NAMES = 20  # a band below this part of the time has no name
 BANDS = {"on": "#e0a106", "extreme": "#a21caf"}
 
 
 def write(result: Result, path: str | Path) -> None:
     """Writes the picture; the file's ending says which kind."""
     if Path(path).suffix.lower() not in ENDINGS:
-        raise FwcoreError(f"{path}: a picture is written as .png or .svg")
+        raise FwcoreError(f"{path}: a picture is written as .png, .svg or .pdf")
     try:
         import matplotlib
     except ImportError:
@@ -43,7 +46,7 @@ def write(result: Result, path: str | Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "fwcore", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(11, 5), layout="constrained")
         _draw(figure.add_subplot(), result, columns)
-        metadata = {"Date": None} if kind == "svg" else None
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         with Output(path) as output:
             figure.savefig(output.file, format=kind, dpi=150, metadata=metadata)
 
@@ -58,6 +61,10 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     for band in facts.bands(result)[:500]:
         left, right = ((moment - start) / 1e9 for moment in (band.start_ns, band.end_ns))
         axes.axvspan(left, right, color=BANDS[band.mode], alpha=0.25, linewidth=0, zorder=0)
+        if (right - left) * BAND_NAMES > second[-1] - second[0]:
+            axes.annotate(BAND_TEXT[band.mode], (left, 1), xycoords=("data", "axes fraction"),
+                          xytext=(3, -3), textcoords="offset points", va="top", fontsize=9,
+                          color=BANDS[band.mode], fontweight="bold")  # fmt: skip
     for line in facts.lines(result):
         level, colour = line.pages / MIB_PAGES, TONES[line.tone]
         axes.axhline(level, color=colour, linestyle="--", linewidth=1.1)
@@ -66,7 +73,9 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     axes.set_xlim(second[0], second[-1] if second[-1] > second[0] else second[0] + 1)
     axes.set_ylim(0, result.data["memory"]["total_pages"] / MIB_PAGES * 1.02)
     axes.set(xlabel="seconds since the first packet", ylabel="MiB")
-    axes.set_title(_title(result), loc="left", fontsize=11)
+    told = "\n".join(
+        line for sentence in answer.sentences(result)[:2] for line in textwrap.wrap(sentence, 120))
+    axes.set_title(f"{_title(result)}\n{shown(told)}", loc="left", fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=6, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fwcore import units
 from fwcore.escape import visible_tree
-from fwcore.report import facts, graph
+from fwcore.report import answer, facts, graph
 from fwcore.result import Result
 from fwcore.words import OWNERS
 
@@ -65,8 +65,8 @@ def summary(result: Result, style: Style | None = None) -> str:
     style = style or Style()
     result = Result(visible_tree(result.data))     # its texts may come from anywhere
     parts = [
-        _head, _input, _verdicts, _reasons, _memory, _transitions, _sessions, _victims,
-        _exposure, _laws, _speed,
+        _head, _answer, _input, _verdicts, _reasons, _memory, _transitions, _sessions, _taken,
+        _victims, _exposure, _laws, _speed,
     ]  # fmt: skip
     blocks = []
     for part in parts:
@@ -104,7 +104,8 @@ def columns(
         cells = []
         for at, cell in enumerate(row):
             padded = f"{cell:<{widths[at]}}" if at < left else f"{cell:>{widths[at]}}"
-            cells.append(style.paint(padded, "dim" if number == 0 else tones[at]))
+            nothing = number == 0 or cell in ("0", "0 B")     # a zero is no alarm
+            cells.append(style.paint(padded, "dim" if nothing else tones[at]))
         written.append("  ".join(cells).rstrip())
     return written
 
@@ -122,6 +123,12 @@ def _head(result: Result, style: Style) -> Iterator[str]:
         yield style.paint(f"  {banner(result)}  ", "alarm")
     if data.get("interrupted"):
         yield style.paint("  Interrupted: this is what was done until then.  ", "warn")
+
+
+def _answer(result: Result, style: Style) -> Iterator[str]:
+    """What happened, what it cost, to whom."""
+    for sentence in answer.sentences(result):
+        yield from (f"  {line}" for line in fold(sentence, WIDTH - 2))
 
 
 def banner(result: Result) -> str:
@@ -204,8 +211,10 @@ def _memory(result: Result, style: Style) -> Iterator[str]:
         [f"{name} {units.pages_size(now[name])}" for name in (*OWNERS, "free")], style
     )
     yield from section("memory", rows, style)
+    if not facts.eventful(result):
+        return
     picture = graph.memory(result, width=WIDTH - INDENT - 6, unicode=style.unicode)
-    if picture and (facts.lines(result) or peak["used"] != now["used"]):
+    if picture:
         yield ""
         yield from _picture(result, picture, style)
 
@@ -271,6 +280,9 @@ def _sessions(result: Result, style: Style) -> Iterator[str]:
     rows = wrap(first, style) + wrap(["ended: " + ended[0], *ended[1:]] if ended else [], style)
     if sessions.get("reborn"):
         rows.append(f"{units.count(sessions['reborn'])} came back after they had been taken")
+    if result.data.get("grace_unsure"):
+        rows += fold(f"{units.plural(result.data['grace_unsure'], 'segment')} got no midstream"
+                     " grace: whether they are of a victim could not be told")
     stampede = result.data["stampede"]
     if stampede["passes"] and "focus" not in result.data:
         rows += fold(
@@ -304,13 +316,30 @@ def _victims(result: Result, style: Style) -> Iterator[str]:
         yield from section(title, lines, style)
 
 
+def _taken(result: Result, style: Style) -> Iterator[str]:
+    """What state the sessions taken were in."""
+    row = result.data.get("taken")
+    if not row or not row["sessions"]:
+        return
+    figures = [f"{units.plural(row['sessions'], 'session')} of {units.size(row['bytes'])}",
+               f"{units.count(row['established'])} established",
+               f"{units.count(row['active'])} active in the last second"]
+    idle = [f"{name.replace('_', ' ')} {units.count(number)}"
+            for name, number in row["idle"].items() if number]
+    yield from section("taken", [*wrap(figures, style), *wrap(
+        [f"idle {idle[0]}", *idle[1:]] if idle else [], style)], style)
+
+
 def _exposure(result: Result, style: Style) -> Iterator[str]:
     exposure = result.data["exposure"]
     if not exposure["packets"]:
         return
     rows = [["unscanned", "sessions", "packets", "bytes"]]
     causes = [(name, row) for name, row in exposure["by_cause"].items() if row["packets"]]
-    for name, row in [*causes, ("all", exposure)] if len(causes) != 1 else causes:
+    after = exposure.get("after", {"packets": 0})
+    more = [("all", exposure)] if len(causes) != 1 else []
+    more += [("after the mode", after)] if after["packets"] else []
+    for name, row in (*causes, *more):
         packets, sessions = units.count(row["packets"]), units.count(row["sessions"])
         rows.append([name, sessions, packets, units.size(row["bytes"])])
     yield from section("exposure", columns(rows, ["warn", "", "", ""], style), style)
@@ -339,7 +368,7 @@ def _speed(result: Result, style: Style) -> Iterator[str]:
             f"{units.seconds(speed['wall_s'])} in all",
             f"longest pause {units.nanoseconds(speed['longest_pause_ns'])}",
             *(
-                [f"reading, starting {units.seconds(speed['load_s'])}"]
+                [f"reading, writing files {units.seconds(speed['load_s'])}"]
                 if speed.get("load_s")
                 else []
             ),

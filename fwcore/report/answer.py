@@ -1,0 +1,113 @@
+"""The answer before the figures: what happened, what it cost, and to whom, in three sentences.
+
+Every number is one of the result's; nothing is said that rests on rows that a ring forgot.
+"""
+
+from __future__ import annotations
+
+from fwcore import units
+from fwcore.report import facts
+from fwcore.result import Result
+
+TAKEN = ("evicted", "tension", "killed")
+# Packets refused for want of memory or room; what a policy denies or a header forfeits is no harm.
+SCARCE = ("conserve_block", "extreme", "ips_block", "half_open_limit", "host_limit",
+          "proxy_table_full", "table_full", "no_memory", "killed")  # fmt: skip
+
+
+def sentences(result: Result) -> list[str]:
+    """Up to three: the mode, what passed unscanned or was lost, who was hit most."""
+    found = [_mode(result), _cost(result), _whom(result)]
+    return [each for each in found if each]
+
+
+def taken(result: Result) -> int:
+    """Sessions evicted, taken by tension or killed."""
+    ended = result.data["sessions"]["ended"]
+    return sum(ended.get(cause, 0) for cause in TAKEN)
+
+
+def refused(result: Result) -> int:
+    """Packets dropped for want of memory or room."""
+    return sum(result.data["reasons"].get(name, 0) for name in SCARCE)
+
+
+def _mode(result: Result) -> str:
+    """Whether a mode was on, how long, from which packet to which."""
+    conserve = result.data["conserve"]
+    rows = conserve["transitions"]
+    spent = {mode: value for mode, value in conserve["seconds"].items() if mode != "off" and value}
+    table = result.data["table"]["max_connections"]
+    peak = result.data.get("whole", result.data)["sessions"]["peak"]
+    full = (f"The connection table was full ({units.count(table)})." if peak >= table else
+            f"The connection table held up to {units.count(peak)} of {units.count(table)}.")
+    if not rows:
+        if facts.setting(result, "machine") == "none":
+            return full
+        memory = result.data["memory"]
+        most = units.share(memory["peak"]["used"], memory["total_pages"])
+        return f"Conserve mode was never on: memory in use rose to {most}." if peak < table else (
+            f"Conserve mode was never on. {full}")
+    began = [row for row in rows if row["from"] == "off"]
+    ended = [row for row in rows if row["to"] == "off"]
+    text = f"Conserve mode {units.seconds(sum(spent.values()))}"
+    if spent.get("extreme"):
+        text += f", {units.seconds(spent['extreme'])} of it extreme"
+    if len(began) > 1:
+        text += f", in {units.count(len(began))} spells"
+    if began:
+        text += f"; packets {units.count(began[0]['packet'])} to " + (
+            units.count(ended[-1]["packet"]) if facts.mode_at_end(result) == "off" and ended
+            else "the end")
+    return f"{text}."
+
+
+def _cost(result: Result) -> str:
+    """What passed unscanned, what was refused, which sessions were taken."""
+    exposure, parts = result.data["exposure"], []
+    if exposure["packets"]:
+        text = (f"{units.plural(exposure['sessions'], 'session')},"
+                f" {units.size(exposure['bytes'])} passed unscanned")
+        after = exposure.get("after", {})
+        if after.get("packets"):
+            text += (f" ({units.plural(after['packets'], 'packet')} of these after the mode had"
+                     f" ended, in {units.plural(after['sessions'], 'session')})")
+        parts.append(text)
+    scarce, lost = refused(result), taken(result)
+    if scarce:
+        parts.append(f"{units.plural(scarce, 'packet')} refused for want of memory or room")
+    if lost:
+        parts.append(f"{units.plural(lost, 'session')} taken{_which(result)}")
+    if not parts:
+        return "Nothing was lost and nothing passed unscanned."
+    if not scarce and not lost:
+        parts.append("none lost")
+    text = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 and scarce + lost else
+                                    ", " if len(parts) > 1 else "") + parts[-1]
+    return f"{text}."
+
+
+def _which(result: Result) -> str:
+    """What the sessions taken were: ' (12 established, 340 active within a second)'."""
+    row = result.data.get("taken")
+    if not row:
+        return ""
+    established = units.count(row["established"]) if row["established"] else "none"
+    active = units.count(row["active"]) if row["active"] else "none"
+    return f" ({established} established, {active} active in its last second)"
+
+
+def _whom(result: Result) -> str:
+    """The host and the policy that were hit most."""
+    parts = []
+    for kind, word in (("hosts", "host"), ("policies", "policy")):
+        columns, rows = facts.hit(result, kind)
+        if not rows:
+            continue
+        name, *values = rows[0]
+        figures = dict(zip(columns, values, strict=True))
+        said = [f"{units.short(figures[key])} {text}" for key, text in (
+            ("taken", "sessions taken"), ("dropped", "packets dropped"),
+            ("bypassed", "packets unscanned")) if figures.get(key)]
+        parts.append(f"{word} {name} ({', '.join(said)})")
+    return f"Hit most: {' and '.join(parts)}." if parts else ""
