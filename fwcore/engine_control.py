@@ -87,8 +87,8 @@ class Control:
 
     @undivided
     def _begin(self, time_ns: int) -> None:
+        self.fastpath.begin(time_ns)     # which may refuse the time
         self._begun = True
-        self.fastpath.begin(time_ns)
         self._mode_since = self.fastpath.now_ns
         self._settle("start", 0)
 
