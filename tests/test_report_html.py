@@ -122,7 +122,7 @@ def test_it_opens_without_a_script_error(page, tmp_path):
     dom, wrong = open_page(page, tmp_path)
     assert wrong == []
     assert root(dom)["ready"] == "yes" and root(dom)["range"] == "0.000-60.250"
-    assert "400 of 400, the first 200 shown" in dom
+    assert "400 of 400 sessions taken, the first 200 shown" in dom
 
 
 @browser
