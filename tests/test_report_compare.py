@@ -302,7 +302,7 @@ def test_more_than_four_settings_stand_under_one_another():
 
 
 def test_a_policy_of_a_zone_takes_flows_of_that_zone():
-    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), vlan=vlan) for vlan in (5, 6)]
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), vlan) for vlan in (5, 6)]
     rows = [{"id": 7, "zone": 6}, {"id": 8}]
     named = {str(seed): load("plain", zone="vlan", seed=seed, policies=rows) for seed in (1, 2)}
     made = compare.run([Chunk.from_frames(frames, [0, 1])], named, replay)

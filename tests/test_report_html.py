@@ -198,7 +198,9 @@ def test_the_comparison_opens_with_timelines_on_one_axis(tmp_path):
     ledger = compare.FlowLedger()
     ledger.add(np.array([1, 2], np.uint64), np.array([[0, 0], [3, 0]]), np.array([60, 60]))
     table = ledger.table()
-    results = (Result(fake.make(victims=0)), Result(fake.make(victims=0, ends="on")))
+    results = tuple(Result(fake.make(victims=0, ends=mode)) for mode in ("off", "on"))
+    for result in results:
+        result.data["sessions"]["ended"] |= {"evicted": 0, "tension": 0, "killed": 0}
     made = compare_page.render(compare.Comparison(("pass", "off"), results, (table, table)))
     script = """
       const plots = Bokeh.documents.flatMap((doc) => doc.roots());
