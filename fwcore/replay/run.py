@@ -72,12 +72,11 @@ def replay(
     whom the result is about (``Focus``). ``write``: what was forwarded, as pcap. ``verdicts``: a
     row a packet, ``sessions``: one a session; CSV, or Parquet by ending. ``state``: all of it.
     ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with sessions that ended (all
-    with ``sessions`` or ``focus``, else those taken), ``progress(packets, done, total)`` a chunk:
-    true stops. ``interruption``: signals, taken where nothing is lost.
+    with ``sessions`` or ``focus``, else those taken), ``progress(packets, done, total)``: true
+    stops. ``interruption``: signals.
 
-    Returns a Result; its ``exit_code`` tells of faults, interruptions, broken laws and outputs that
-    could not be written to their end (``result["lost"]``). Raises CaptureError, SettingsError and
-    OutputError before the first packet.
+    Returns a Result; its ``exit_code`` tells of faults, interruptions, broken laws and lost outputs
+    (``result["lost"]``). Raises CaptureError, SettingsError, OutputError before the first packet.
     """
     settings = load() if settings is None else settings
     if seed is not None:
