@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not 
         OutputError,
         PipeClosed,
         SettingsError,
+        StateError,
     )
     from fwcore.events import Event, Transition
     from fwcore.flow import Flow
@@ -58,7 +59,7 @@ __all__ = [
     "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
     "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
     "FlowError", "FrameError", "LawBroken", "MissingExtra", "OutputError", "PipeClosed",
-    "SettingsError",
+    "SettingsError", "StateError",
     "__version__",
 ]  # fmt: skip
 _ROOMS = {
@@ -68,7 +69,7 @@ _ROOMS = {
     "fwcore.engine": "Engine",
     "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
                      " FlowError FrameError LawBroken MissingExtra OutputError PipeClosed"
-                     " SettingsError",
+                     " SettingsError StateError",
     "fwcore.events": "Event Transition",
     "fwcore.flow": "Flow",
     "fwcore.result": "Result",

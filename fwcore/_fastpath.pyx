@@ -34,9 +34,12 @@ from fwcore.dataplane.clear cimport table_clear, table_lay_out
 from fwcore.dataplane.clock cimport clock_disarm, clock_set, clock_settle
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
 from fwcore.dataplane.due cimport due_moments, due_update
+from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.hosts cimport host_find, host_slot, hosts_top
+from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
-    CLASS_COUNT, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DECODE_IPV4, DECODE_IPV6,
+    CLASS_COUNT, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE,
+    DECODE_IPV4, DECODE_IPV6,
     DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE,
     GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT,
     MIDSTREAM_NAMES, NEVER, NIL, OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE,
@@ -44,16 +47,20 @@ from fwcore.dataplane.layout cimport (
     POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES,
     STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST,
     TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT,
-    VERDICT_NAMES, WAY_COUNT, WHEN_FULL_BUCKET, WHEN_FULL_COUNT,
-    WHEN_FULL_NAMES, audit_t, block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free,
+    VERDICT_NAMES, WAY_COUNT, WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
+    audit_t, block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free,
     fw_arena_new, fw_bucket, fw_ctz32, fw_exchange, fw_key_t, fw_past, fw_poison, fw_prefetch,
-    fw_t, fw_timer_t, fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t,
-    policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
+    fw_t, fw_timer_t, fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t,
+    packet_t, pages_t, policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
-from fwcore.dataplane.pages cimport pages_note_peaks, pages_past_watermark, pages_used
+from fwcore.dataplane.pages cimport (
+    pages_for_sessions, pages_note_peaks, pages_past_watermark, pages_used,
+)
 from fwcore.dataplane.parse cimport key_hash, parse_frame, parser_begin, parser_t
 from fwcore.dataplane.rows cimport rows_created, rows_find, rows_records, rows_sessions
-from fwcore.dataplane.script cimport script_begin, script_give, script_take
+from fwcore.dataplane.script cimport (
+    leak_arm, leaks_set, script_begin, script_give, script_take, steps_set,
+)
 from fwcore.dataplane.session cimport session_arm, session_end, session_prefetch_end, session_row
 from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
@@ -128,6 +135,37 @@ cdef object _dtypes():
 
 (CONFIG_DTYPE, GATE_DTYPE, BLOCK4_DTYPE, ROW6_DTYPE, GUARD_DTYPE, SESSION_DTYPE, HOST_DTYPE,
  SAMPLE_DTYPE, STEP_DTYPE, LEAK_DTYPE, COUNTERS_DTYPE) = _dtypes()
+
+
+cdef dict _state_dtypes():
+    """Tables of a saved FastPath: name -> dtype."""
+    cdef record_t r
+    cdef fragment_t fragment
+    cdef pages_t pages
+    cdef digest_t digest
+    number = np.dtype(np.uint64)
+    return {
+        "records": np.asarray(<record_t[:1]>&r).dtype,
+        "wheel_order": np.dtype(np.uint32), "wheel_ticks": number,
+        "fragments": np.asarray(<fragment_t[:1]>&fragment).dtype,
+        "victims": SESSION_DTYPE, "samples": SAMPLE_DTYPE, "counters": COUNTERS_DTYPE,
+        "pages": np.asarray(<pages_t[:1]>&pages).dtype, "gate": GATE_DTYPE, "leaks": LEAK_DTYPE,
+        "digests": np.asarray(<digest_t[:1]>&digest).dtype,
+        **{name: number for name in ("reborn_at", "reborn", "graves_at", "graves", "recount_at",
+                                     "recount")}}
+
+
+STATE_DTYPES = _state_dtypes()
+
+# Figure of a saved FastPath -> lowest and highest number.
+cdef dict FIGURES = {
+    "begun": (0, 1), "packet": (0, (1 << 64) - 1), "now_ns": (0, LATEST_NS),
+    "start_ns": (0, LATEST_NS), "tick": (0, LATEST_NS), "due_collect_ns": (0, NEVER),
+    "due_ips_ns": (0, NEVER), "due_sample_ns": (0, NEVER), "round_ns": (0, NEVER),
+    "graves_blind": (0, 1), "next_step": (0, (1 << 32) - 1), "ips_level": (0, 1 << 40),
+    "ips_carry": (0, 8_000_000_000 - 1), "ips_ns": (0, LATEST_NS), "ips_full": (0, 1),
+    "sample_step_ns": (0, LATEST_NS), "shift": (0, (1 << 32) - 1),
+}
 
 
 def record(dtype, values):
@@ -817,6 +855,7 @@ cdef class FastPath:
     cdef Packed packed          # or the frames that were packed
     cdef Use outer              # whose fast path it is: taken by `judge`
     cdef public bint watched    # every frame of `judge` goes through its keeper
+    cdef uint64_t policies_known  # ids that a session's policy may be the index of
     cdef object policy_arrays   # copies, which nobody else knows
     cdef object script_arrays
     cdef dict plan
@@ -833,6 +872,7 @@ cdef class FastPath:
         if not 1 <= group <= GROUP_MAX:
             raise DataError(f"group: {group} is not in 1..{GROUP_MAX}")
         self.use = Use()
+        self.policies_known = 1
         self.outer = Use() if outer is None else outer
         self.group = group
         self.breath = BREATH
@@ -1382,11 +1422,12 @@ cdef class FastPath:
         """
         return _Table(config)
 
-    def rebuild(self, _Table table not None):
+    def rebuild(self, _Table table not None, bint keep=False):
         """A restart with a table of ``prepare``; counters, clock and ledgers go on.
 
-        Raises DataError, and changes nothing, while sessions live (the caller tears them down),
-        while their log has not been collected, and when base and table no longer fit.
+        ``keep``: the sessions that live move into it. Raises DataError, and changes nothing, while
+        more live than it holds (without ``keep``, any; the caller tears them down), while their
+        log has not been collected, and when base and table no longer fit.
         """
         cdef fw_t *fw = &self.fw
         cdef _Arena before = self.arena
@@ -1397,27 +1438,32 @@ cdef class FastPath:
         cdef uint64_t base = max(
             0, int(table.config.base_pages) + int(fw.pages.owner[OWNER_BASE])
             - int(fw.config.base_pages))
+        cdef uint64_t sessions
         with self.use:
-            self._check_rebuild(table, base + buffers)
+            self._check_rebuild(table, base + buffers, keep)
+            standing = self._state_sessions()
             self._take_in(table)
+            fw.live = fw.half_open = fw.proxy_sessions = 0
+            self._link(standing)
             memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
             if fw.counters.victims:
                 fw.graves_blind = 1  # who they were went with the old table
             memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
             before = None  # no-cython-lint
-            fw.pages.free = (fw.config.total_pages - fw.config.preallocated_pages - base
-                             - buffers)
+            sessions = pages_for_sessions(fw, fw.live)
+            fw.pages.owner[OWNER_SESSIONS] = sessions
+            fw.pages.free = fw.config.total_pages - sessions - base - buffers
             fw.pages.owner[OWNER_BASE] = base
             pages_note_peaks(fw)
             fw.dirty = 1
             due_update(fw)
 
-    cdef int _check_rebuild(self, _Table table, uint64_t held) except -1:
+    cdef int _check_rebuild(self, _Table table, uint64_t held, bint keep) except -1:
         cdef fw_t *fw = &self.fw
         cdef config_t *new = &table.config
         if table.arena is None:
             raise DataError("rebuild: this table has been taken already; prepare another")
-        if fw.live:
+        if fw.live > (new.max_connections if keep else 0) or fw.clock.unfinished:
             raise DataError("rebuild: sessions live; end them first")
         if fw.log_fill:
             raise DataError("rebuild: the log has rows; collect them first")
@@ -1425,6 +1471,8 @@ cdef class FastPath:
                 or (new.timeline_ns != 0) != (fw.config.timeline_ns != 0)
                 or memcmp(new.seeds, fw.config.seeds, sizeof(new.seeds))):
             raise DataError("rebuild: seeds, ledgers and timeline stay as they are")
+        if not new.preallocated:
+            held += fw.pages.owner[OWNER_SESSIONS]
         if held + new.preallocated_pages > new.total_pages:
             raise DataError("rebuild: base, table and what the script holds exceed the RAM")
         return 0
@@ -1433,6 +1481,264 @@ cdef class FastPath:
         """Adds a row to the timeline, as of now."""
         with self.use:
             timeline_take(&self.fw)
+
+    # --- written down, and taken up again ---
+
+    def state(self):
+        """(figures, tables): all that what follows depends on, and what is told of what was.
+
+        figures: name -> int; tables: name -> array of STATE_DTYPES, a copy. Raises DataError while
+        a stop waits for its answer, within a moment, and before the log was collected.
+        """
+        cdef fw_t *fw = &self.fw
+        cdef int64_t *due = fw.clock.due_ns
+        with self.use:
+            if self.stopped or fw.clock.unfinished or fw.log_fill:
+                raise DataError("state: answer the stop, finish the moment, collect the log first")
+            figures = {
+                "begun": int(self.begun), "packet": fw.packet, "now_ns": fw.clock.now_ns,
+                "start_ns": fw.clock.start_ns, "tick": fw.clock.tick,
+                "due_collect_ns": due[DUE_COLLECT], "due_ips_ns": due[DUE_IPS],
+                "due_sample_ns": due[DUE_SAMPLE], "round_ns": fw.round_ns,
+                "graves_blind": fw.graves_blind, "next_step": fw.next_step,
+                "ips_level": fw.ips_level, "ips_carry": fw.ips_carry, "ips_ns": fw.ips_ns,
+                "ips_full": fw.ips_full, "sample_step_ns": fw.sample_step_ns, "shift": fw.shift}
+            tables = self._state_sessions() | self._state_ledgers()
+        return figures, tables
+
+    cdef dict _state_sessions(self):
+        """Records in order of creation, and how they stand in the wheel."""
+        cdef fw_t *fw = &self.fw
+        cdef uint64_t count = fw.live, i
+        cdef const uint32_t[::1] numbers
+        cdef uint32_t[::1] place, order
+        cdef uint64_t[::1] ticks
+        cdef record_t[::1] out
+        found = self._in_order(self._live_records())
+        tables = {"records": np.empty(count, STATE_DTYPES["records"]),
+                  "wheel_order": np.empty(count, np.uint32),
+                  "wheel_ticks": np.empty(count, np.uint64)}
+        if count:
+            numbers, out = found, tables["records"]
+            order, ticks = tables["wheel_order"], tables["wheel_ticks"]
+            place = np.zeros(fw.config.max_connections, np.uint32)
+            with nogil:
+                for i in range(count):
+                    place[numbers[i]] = <uint32_t>i
+                    out[i] = fw.records[numbers[i]]
+                keep_wheel(fw, &place[0], &order[0], &ticks[0])
+        return tables
+
+    cdef dict _state_ledgers(self):
+        cdef fw_t *fw = &self.fw
+        cdef uint32_t entry = fw.fragment_oldest
+        fragments = []
+        while entry != NIL:  # bounded by fragments_max
+            fragments.append(np.array(<fragment_t[:1]>&fw.fragments[entry]))
+            entry = fw.fragments[entry].newer
+        tables = {
+            "fragments": np.concatenate([np.zeros(0, STATE_DTYPES["fragments"]), *fragments]),
+            "victims": self._ring(),
+            "samples": (np.array(<sample_t[:fw.samples_fill]>fw.samples) if fw.samples_fill
+                        else np.zeros(0, SAMPLE_DTYPE)),
+            "counters": np.array(<counters_t[:1]>&fw.counters),
+            "pages": np.array(<pages_t[:1]>&fw.pages), "gate": np.array(<gate_t[:1]>&fw.gate),
+            "leaks": np.array(<leak_t[:fw.config.leaks + 1]>fw.leaks)[:fw.config.leaks],
+            "digests": np.concatenate([np.array(<digest_t[:1]>&fw.packet_digest),
+                                       np.array(<digest_t[:1]>&fw.victim_digest)])}
+        for name, values in (
+                ("reborn", np.array(<uint64_t[:fw.reborn_mask + 1]>fw.reborn)),
+                ("graves", np.array(<uint64_t[:fw.graves_mask + 1]>fw.graves)),
+                ("recount", np.array(<uint64_t[:RECOUNTS]>self.recount))):
+            places = np.flatnonzero(values)
+            tables[name + "_at"], tables[name] = places.astype(np.uint64), values[places]
+        return {name: table.astype(STATE_DTYPES[name], copy=False)
+                for name, table in tables.items()}
+
+    def set_state(self, figures, tables):
+        """Takes up what ``state`` gave, in a FastPath of the same config, script and policies.
+
+        Raises DataError for what cannot be; this FastPath is of no use then. Not everything that
+        cannot be is seen here: ask the laws.
+        """
+        cdef fw_t *fw = &self.fw
+        given = dict(figures)
+        if given.keys() != FIGURES.keys():
+            raise DataError(f"state: the figures are {', '.join(FIGURES)}")
+        for name, (low, high) in FIGURES.items():
+            if type(given[name]) is not int or not low <= given[name] <= high:
+                raise DataError(f"state: {name} {given[name]!r} is not in {low}..{high}")
+        for name, dtype in STATE_DTYPES.items():
+            table = tables[name]
+            if not isinstance(table, np.ndarray) or table.dtype != dtype or table.ndim != 1:
+                raise DataError(f"state: table {name}: {dtype}[n] is asked for")
+        with self.use:
+            if self.begun or fw.live:
+                raise DataError("state: this FastPath has begun already")
+            self._set_clock(given)
+            self._set_ledgers(tables)
+            self._set_script(given, tables["leaks"])
+            self._link(tables)
+            self._set_fragments(tables["fragments"])
+            fw.packet, fw.shift = given["packet"], given["shift"]
+            self.parser.shift = fw.shift
+            self.begun = given["begun"]
+            due_update(fw)
+
+    cdef int _set_clock(self, dict given) except -1:
+        cdef fw_t *fw = &self.fw
+        now_ns, start_ns, tick = given["now_ns"], given["start_ns"], given["tick"]
+        if start_ns > now_ns or tick > (now_ns - start_ns) // fw.config.sweep_ns:
+            raise DataError(f"state: start {start_ns}, tick {tick} and now {now_ns} ns")
+        for name in ("due_collect_ns", "due_ips_ns", "due_sample_ns"):
+            if given["begun"] and given[name] < now_ns:
+                raise DataError(f"state: {name} {given[name]} has passed at {now_ns}")
+        step_ns = given["sample_step_ns"]
+        if given["begun"] and fw.config.timeline_ns and (
+                step_ns == 0 or step_ns % fw.config.timeline_ns):
+            raise DataError(f"state: sample_step_ns {step_ns} is no multiple")
+        if given["ips_ns"] > now_ns or given["ips_level"] > fw.config.ips_socket_bytes:
+            raise DataError("state: the IPS buffer is of another time or size")
+        fw.clock.start_ns, fw.clock.now_ns, fw.clock.tick = start_ns, now_ns, tick
+        fw.clock.tick_end_ns = start_ns + (tick + 1) * fw.config.sweep_ns if given["begun"] else 0
+        fw.sample_step_ns = step_ns
+        fw.round_ns, fw.graves_blind = given["round_ns"], given["graves_blind"]
+        fw.ips_level, fw.ips_carry = given["ips_level"], given["ips_carry"]
+        fw.ips_ns, fw.ips_full = given["ips_ns"], given["ips_full"]
+        clock_set(fw, DUE_COLLECT, given["due_collect_ns"])
+        clock_set(fw, DUE_IPS, given["due_ips_ns"])
+        clock_set(fw, DUE_SAMPLE, given["due_sample_ns"])
+        return 0
+
+    cdef int _set_ledgers(self, tables) except -1:
+        cdef fw_t *fw = &self.fw
+        cdef const counters_t[::1] counters
+        cdef const pages_t[::1] pages
+        cdef const digest_t[::1] digests
+        cdef const gate_t[::1] gate
+        cdef const session_row_t[::1] victims
+        cdef const sample_t[::1] samples
+        cdef uint64_t i, kept, first
+        for name, rows in (("counters", 1), ("pages", 1), ("gate", 1), ("digests", 2)):
+            if len(tables[name]) != rows:
+                raise DataError(f"state: {name} has {len(tables[name])} rows, not {rows}")
+        counters, pages, digests = tables["counters"], tables["pages"], tables["digests"]
+        gate = _checked(tables["gate"], GATE_DTYPE, GATE_LIMITS, "gate")
+        for name in STATE_DTYPES["pages"].names:
+            if max(tables["pages"][name].reshape(-1).tolist()) > _PAGES_MAX:
+                raise DataError(f"state: pages: {name} is more than 2**50")
+        if digests[0].fill > 128 or digests[1].fill > 128:
+            raise DataError("state: a digest of more bytes than its block has")
+        fw.counters, fw.pages, fw.gate = counters[0], pages[0], gate[0]
+        fw.packet_digest, fw.victim_digest = digests[0], digests[1]
+        self._watch()
+        kept = len(tables["victims"])
+        if kept != min(counters[0].victims, fw.config.victims_max) \
+                or len(tables["samples"]) > fw.samples_room:
+            raise DataError("state: victims or samples that the counters do not know")
+        first = (counters[0].victims - kept) % fw.config.victims_max
+        if kept:
+            victims = tables["victims"]
+            for i in range(kept):
+                fw.victims[(first + i) % fw.config.victims_max] = victims[i]
+        fw.samples_fill = len(tables["samples"])
+        if fw.samples_fill:
+            samples = tables["samples"]
+            memcpy(fw.samples, &samples[0], fw.samples_fill * sizeof(sample_t))
+        self._scatter(tables, "reborn", fw.reborn, <uint64_t>fw.reborn_mask + 1)
+        self._scatter(tables, "graves", fw.graves, <uint64_t>fw.graves_mask + 1)
+        self._scatter(tables, "recount", self.recount, RECOUNTS)
+        return 0
+
+    cdef int _scatter(self, tables, str name, uint64_t *to, uint64_t room) except -1:
+        cdef const uint64_t[::1] at
+        cdef const uint64_t[::1] values
+        cdef uint64_t i
+        places = tables[name + "_at"]
+        if len(places) != len(tables[name]) or (len(places) and places.max() >= room):
+            raise DataError(f"state: {name}: places beyond the {room} there are")
+        if len(places):
+            at, values = places, tables[name]
+            for i in range(<uint64_t>at.shape[0]):
+                to[at[i]] = values[i]
+        return 0
+
+    cdef int _set_script(self, dict given, leaks) except -1:
+        """Steps and leaks, which count from the first packet, and how far they are."""
+        cdef fw_t *fw = &self.fw
+        cdef const leak_t[::1] rows
+        cdef uint32_t i
+        cdef int64_t now_ns = fw.clock.now_ns
+        if len(leaks) != fw.config.leaks or given["next_step"] > fw.config.steps:
+            raise DataError("state: another pressure script's")
+        fw.next_step = given["next_step"]
+        if not given["begun"]:
+            return 0
+        for i in range(fw.config.steps):
+            fw.steps[i].time_ns += fw.clock.start_ns
+            if (fw.steps[i].time_ns > now_ns if i < fw.next_step else fw.steps[i].time_ns < now_ns):
+                raise DataError(f"state: step {i} of the pressure script is of another time")
+        for i in range(fw.config.leaks):
+            rows = leaks
+            if (rows[i].owner != fw.leaks[i].owner or rows[i].rate != fw.leaks[i].rate
+                    or rows[i].stalled > 1 or rows[i].taken > <uint64_t>_PAGES_MAX
+                    or not 0 <= rows[i].anchor_ns <= 2 * LATEST_NS - 1):
+                raise DataError(f"state: leak {i} is another script's")
+            fw.leaks[i] = rows[i]
+            if rows[i].stalled:
+                fw.leaks[i].next_ns = NEVER
+            else:
+                leak_arm(&fw.leaks[i])
+            if fw.leaks[i].next_ns < now_ns:
+                raise DataError(f"state: leak {i} is of another time")
+        steps_set(fw)
+        leaks_set(fw)
+        return 0
+
+    cdef int _link(self, tables) except -1:
+        """Sessions of ``_state_sessions`` into an empty table."""
+        cdef fw_t *fw = &self.fw
+        cdef const record_t[::1] records
+        cdef const uint32_t[::1] order
+        cdef const uint64_t[::1] ticks
+        cdef uint8_t[::1] armed
+        cdef uint64_t count = len(tables["records"])
+        cdef int64_t bad
+        if not (count == len(tables["wheel_order"]) == len(tables["wheel_ticks"])
+                and count <= fw.config.max_connections):
+            raise DataError(f"state: {count} sessions, and a wheel or a table of others")
+        if count == 0:
+            return 0
+        records, armed = tables["records"], np.zeros(count, np.uint8)
+        order, ticks = tables["wheel_order"], tables["wheel_ticks"]
+        with nogil:
+            bad = keep_records(fw, &records[0], count, self.policies_known)
+        if bad >= 0:
+            raise DataError(f"state: session {bad} cannot be, or is there twice")
+        with nogil:
+            bad = keep_timers(fw, &order[0], &ticks[0], count, &armed[0])
+        if bad >= 0:
+            raise DataError(f"state: timer {bad} is of another session or time")
+        return 0
+
+    cdef int _set_fragments(self, fragments) except -1:
+        """First fragments in order of arrival."""
+        cdef fw_t *fw = &self.fw
+        cdef const fragment_t[::1] rows
+        cdef uint64_t i
+        cdef int64_t last_ns = 0
+        if len(fragments) > fw.config.fragments_max:
+            raise DataError("state: more fragments than there is room for")
+        if len(fragments):
+            rows = fragments
+            for i in range(<uint64_t>rows.shape[0]):
+                if (rows[i].verdict >= VERDICT_COUNT or rows[i].reason >= REASON_COUNT
+                        or rows[i].direction > 1 or rows[i].session > 1 or rows[i].swapped > 1
+                        or not last_ns <= rows[i].inserted_ns <= fw.clock.now_ns):
+                    raise DataError(f"state: fragment {i} cannot be")
+                last_ns = rows[i].inserted_ns
+                fragment_link(fw, &rows[i])
+        return 0
 
     # --- policies ---
 
@@ -1474,6 +1780,7 @@ cdef class FastPath:
                     self.fw.records[number].policy = places[self.fw.records[number].policy]
             self.fw.policies = policies
             self.policy_arrays = arrays
+            self.policies_known = len(ids)
 
     cdef int _check_moved(self, moved, known) except -1:
         if moved is None:
@@ -1669,14 +1976,15 @@ cdef class FastPath:
 
     def victims(self):
         """The victim ledger, oldest first: SESSION_DTYPE rows, the last ``victims_max``."""
-        cdef uint64_t total, room = self.fw.config.victims_max
-        cdef uint64_t kept
         with self.use:
-            total = self.fw.counters.victims
-            kept = min(total, room)
-            if kept == 0:
-                return np.zeros(0, dtype=SESSION_DTYPE)
-            ring = np.array(<session_row_t[:kept]>self.fw.victims, dtype=SESSION_DTYPE)
+            return self._ring()
+
+    cdef object _ring(self):
+        cdef uint64_t total = self.fw.counters.victims, room = self.fw.config.victims_max
+        cdef uint64_t kept = min(total, room)
+        if kept == 0:
+            return np.zeros(0, dtype=SESSION_DTYPE)
+        ring = np.array(<session_row_t[:kept]>self.fw.victims, dtype=SESSION_DTYPE)
         return np.roll(ring, -<Py_ssize_t>(total % room) if total > room else 0)
 
     def collect_log(self):

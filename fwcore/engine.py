@@ -19,15 +19,17 @@ import os
 import secrets
 from collections.abc import Iterable, Sequence
 from operator import index
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import counters, policy
+from fwcore import __version__, counters, engine_state as state, policy
 from fwcore._fastpath import (
     CONFIG_DTYPE,
+    SESSION_DTYPE,
     FastPath,
     Reason,
     Verdict,
@@ -45,10 +47,11 @@ from fwcore.engine_setup import (
     script_of,
     settings_of,
 )
-from fwcore.errors import ConfigFrozen, LawBroken, SettingsError
+from fwcore.errors import ConfigFrozen, LawBroken, SettingsError, StateError
 from fwcore.events import Event
+from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
-from fwcore.settings import Settings
+from fwcore.settings import Settings, saved
 
 if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
@@ -95,6 +98,7 @@ class Engine(Memory):
             raise SettingsError(f"policies: {len(parsed)}; allowed: {POLICIES_MAX}")
         super().__init__(settings, parsed, log)
         self._ruled = bool(rows)
+        self._rows = tuple(rows)
         self._policy_ids = np.array([each.id for each in parsed], np.uint32)
         self.seed = secrets.randbits(64) if settings.seed is None else settings.seed
         self._group = group
@@ -256,6 +260,97 @@ class Engine(Memory):
         """FrameError where this cannot be judged: before the clock begins with it."""
         Packed().pack([frame], [now_ns], None if length is None else [length], link)
 
+    # --- written down, and taken up again ---
+
+    @exclusive
+    @undivided
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the engine to a file, whole or not at all; ``restore`` makes it again.
+
+        Sessions, timers, memory, machines, ledgers, counters, the seed: what follows is the same
+        to the digest. Raises OutputError; StateError where policies are no plain values.
+        """
+        data = self._to_bytes()
+        with Output(path) as output:
+            output.write(data)
+
+    @classmethod
+    def restore(cls, path: str | os.PathLike[str]) -> Engine:
+        """An engine as ``save`` wrote it. Reading one runs no code.
+
+        Raises StateError for a file that is none, or damaged, or of another version; MemoryError
+        when its table cannot be had.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise StateError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
+        try:
+            return cls._from_bytes(data)
+        except StateError as error:
+            raise StateError(f"{os.fspath(path)}: {error}") from None
+
+    def _finish(self) -> None:
+        """Answers what waits, and ends a moment that an exception cut short."""
+        self._answer()
+        while self._begun and self.fastpath.advance(self.fastpath.now_ns):
+            self._answer()
+        self._answer()
+
+    def _to_bytes(self) -> bytes:
+        self._finish()
+        figures, tables = self.fastpath.state()
+        ended = np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])
+        gone = self._policy_ids[len(self.policies):].tolist()
+        header = {
+            "fwcore": __version__, "settings": saved.to_plain(self.settings), "seed": self.seed,
+            "log": self._log, "group": self._group, "policies": [dict(row) for row in self._rows],
+            "policies_gone": gone, "control": state.control_state(self), "figures": figures}
+        return state.to_bytes(header, {**tables, "ended": ended})
+
+    @classmethod
+    def _from_bytes(cls, data: bytes) -> Engine:
+        header, tables = state.from_bytes(data)
+        try:
+            settings = saved.from_plain(header["settings"])
+            engine = cls(settings.replace(seed=header["seed"]), policies=header["policies"],
+                         log=header["log"], group=header["group"])
+            engine.settings = settings
+            engine._take_up(header, tables)
+        except MemoryError:
+            raise
+        except state.WRONG as error:
+            raise StateError(f"not what an engine saves: {error}") from None
+        broken = [name for name, holds in engine.laws().items() if not holds]
+        if broken:
+            raise StateError(f"not what an engine saves: broken laws {', '.join(broken)}")
+        return engine
+
+    def _take_up(self, header: dict[str, Any], tables: state.Tables) -> None:
+        gone = np.array(header["policies_gone"], np.uint32)
+        if len(self.policies) + len(gone) > POLICIES_MAX:
+            raise StateError("more policies than there may be")
+        moved = np.zeros(len(self._policy_ids), np.uint16)
+        self._set_rules(self.policies, self._ruled, moved, gone)
+        self._set_machines()
+        state.set_control(self, header["control"])
+        state.check_rows(tables["victims"])
+        self._ended = [state.check_rows(tables["ended"])]
+        self.fastpath.set_state(header["figures"], tables)
+        if bool(header["figures"]["begun"]) != self._begun:
+            raise StateError("the clock has begun, or has not")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _taken_up, (self._bytes(),)
+
+    @exclusive
+    @undivided
+    def _bytes(self) -> bytes:
+        return self._to_bytes()
+
+    def __copy__(self) -> Engine:
+        raise StateError("a copy of an engine would share its table; copy.deepcopy makes another")
+
     # --- control while running ---
 
     @exclusive
@@ -284,6 +379,7 @@ class Engine(Memory):
         self.fastpath.set_soft(record(CONFIG_DTYPE, config_of(new, self.seed, self._log)))
         if rules is not None:
             self._set_rules(*rules)
+            self._rows = new.policies
         self._set_machines()
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
         if released:
@@ -339,30 +435,35 @@ class Engine(Memory):
 
     @exclusive
     @undivided
-    def restart(self, **changes: Any) -> int:
+    def restart(self, *, keep: bool = False, **changes: Any) -> int:
         """Restarts the firewall with changes: every session is torn down (``cleared``).
 
-        The only way to another ``max_connections`` or ``ipsec_max_tunnels`` [C]. Counters, events
-        and the outcome go on. Returns how many sessions were torn down. Before anything is done
-        it raises SettingsError when the new settings are not allowed, and MemoryError when their
-        table cannot be had.
+        ``keep``: the sessions stay, the newest as far as the new table holds them; no device does
+        that. The only way to another ``max_connections`` or ``ipsec_max_tunnels`` [C]. Counters,
+        events and the outcome go on. Returns how many sessions were torn down. Before anything is
+        done it raises SettingsError when the new settings are not allowed, and MemoryError when
+        their table cannot be had.
         """
         fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
         new = self.settings.replace(**changes)
+        rules = self._rules(new.policies) if "policies" in changes else None
         config = config_of(new, self.seed, self._log)
         check_room(config)
-        self._answer()
-        self._check_pages(config, ", ".join(sorted(changes)))
+        self._finish()
+        self._check_pages(config, ", ".join(sorted(changes)), keep)
         table = self.fastpath.prepare(record(CONFIG_DTYPE, config))
-        cleared = self._clear()
+        cleared = self._clear(self.fastpath.live - new.max_connections if keep else None)
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
         self.settings = new
         if self.latch:
             self.latch = False
             self.events.append(Event("one_shot_released", packet, now_ns))
-        self.fastpath.rebuild(table)
+        self.fastpath.rebuild(table, keep)
+        if rules is not None:
+            self._set_rules(*rules)
+            self._rows = new.policies
         modes = self.modes
         self._set_machines()
         self.modes = {machine.name: modes.get(machine.name, "off") for machine in self.machines}
@@ -370,7 +471,7 @@ class Engine(Memory):
         self._by_hand()
         return cleared
 
-    def _check_pages(self, config: dict[str, Any], names: str) -> None:
+    def _check_pages(self, config: dict[str, Any], names: str, keep: bool) -> None:
         """SettingsError where a new table does not fit beside what outlives every session.
 
         That is the base, what the pressure script holds, and the cache, to which the buffers of
@@ -381,6 +482,8 @@ class Engine(Memory):
         scripted = self.fastpath.counters()["script_shm"]
         limit = max(cache, config["cache_limit_pages"])
         held = base + scripted + min(limit, cache + shm - scripted)
+        if keep:
+            held = base + shm + cache
         need, total = config["preallocated_pages"], config["total_pages"]
         if held + need > total:
             raise SettingsError(
@@ -447,3 +550,8 @@ class Engine(Memory):
 def _compiled(policies: tuple[policy.Policy, ...], ruled: bool) -> Any:
     """As the fast path takes them; None accepts everything."""
     return lay_out(compile_policies(policies)) if ruled else None
+
+
+def _taken_up(data: bytes) -> Engine:
+    """What pickle and deepcopy call."""
+    return Engine._from_bytes(data)

@@ -110,9 +110,11 @@ class Sessions(Control):
         self._answer()
         return self._clear()
 
-    def _clear(self) -> int:
-        if self._log or self.fastpath.live < BULK:
+    def _clear(self, most: int | None = None) -> int:
+        """Ends the oldest ``most``, or all; how many."""
+        if most is not None or self._log or self.fastpath.live < BULK:
             numbers = self.fastpath.live_records()
+            numbers = numbers if most is None else numbers[:max(0, most)]
             self.fastpath.end_sessions(numbers, int(EndCause.CLEARED))
             ended = len(numbers)
         else:

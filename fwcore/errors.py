@@ -43,6 +43,10 @@ class EngineClosed(FwcoreError, RuntimeError):
     """The engine was closed, and its table's memory given back."""
 
 
+class StateError(FwcoreError, ValueError):
+    """No saved engine: damaged, of another version, or with figures that no engine has."""
+
+
 class MissingExtra(FwcoreError):
     """An optional dependency is not installed; the message names the extra to install."""
 

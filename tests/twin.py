@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable
@@ -85,12 +86,19 @@ class Pair:
         before = self.engine.settings
         self.twin.configure(**changed(before, self.engine.configure(**changes)))
 
-    def restart(self, **changes: Any) -> None:
+    def restart(self, *, keep: bool = False, **changes: Any) -> None:
         """Restarts. Raises SettingsError, and then the twin is as it was."""
         before, live = self.engine.settings, self.twin.live
-        cleared = self.engine.restart(**changes)
+        cleared = self.engine.restart(keep=keep, **changes)
+        live = max(0, live - self.engine.settings.max_connections) if keep else live
         assert cleared == live, f"restart: engine tore down {cleared} sessions, twin {live}"
-        self.twin.restart(**changed(before, self.engine.settings))
+        self.twin.restart(keep=keep, **changed(before, self.engine.settings))
+
+    def save(self) -> None:
+        """The engine is another from here on, made of what this one wrote down."""
+        breath = self.engine.fastpath.breath
+        self.engine = copy.deepcopy(self.engine)
+        self.engine.fastpath.breath = breath
 
     def clear(self) -> None:
         """Ends every session."""

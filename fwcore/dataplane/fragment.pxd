@@ -4,6 +4,7 @@
 # goes, counted. The key is (source, destination, id, protocol, zone), not canonical.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from fwcore.dataplane.layout cimport FRAGMENT_LIFE_NS, NIL, fragment_t, fw_mum, fw_t, packet_t
 
@@ -75,17 +76,32 @@ cdef inline void fragment_make_room(fw_t *fw, const packet_t *p) noexcept nogil:
         fw.counters.fragments_forgotten += 1
 
 
+cdef inline void fragment_link(fw_t *fw, const fragment_t *given) noexcept nogil:
+    """An entry as the youngest. => one is free."""
+    cdef uint32_t entry = fw.fragment_free
+    cdef uint32_t slot = fragment_slot(
+        fw, given.meta, given.source_lo, given.destination_lo, given.id)
+    cdef fragment_t *e = &fw.fragments[entry]
+    fw.fragment_free = e.chain
+    e[0] = given[0]
+    e.chain = fw.fragment_heads[slot]
+    fw.fragment_heads[slot] = entry
+    e.older = fw.fragment_newest
+    e.newer = NIL
+    if e.older != NIL:
+        fw.fragments[e.older].newer = entry
+    else:
+        fw.fragment_oldest = entry
+    fw.fragment_newest = entry
+
+
 cdef inline void fragment_store(
     fw_t *fw, const packet_t *p, int session, int verdict, int reason,
 ) noexcept nogil:
     """Remembers a first fragment: the session's key (session = 1) or its verdict."""
-    cdef fragment_t *e
-    cdef uint32_t entry, slot
+    cdef fragment_t e
     fragment_make_room(fw, p)
-    entry = fw.fragment_free
-    e = &fw.fragments[entry]
-    fw.fragment_free = e.chain
-    slot = fragment_slot(fw, p.fragment_meta, p.source_lo, p.destination_lo, p.fragment_id)
+    memset(&e, 0, sizeof(fragment_t))
     e.meta = p.fragment_meta
     e.source_lo = p.source_lo
     e.source_hi = p.source_hi
@@ -99,12 +115,4 @@ cdef inline void fragment_store(
     e.reason = reason
     e.direction = p.way
     e.inserted_ns = fw.clock.now_ns
-    e.chain = fw.fragment_heads[slot]
-    fw.fragment_heads[slot] = entry
-    e.older = fw.fragment_newest
-    e.newer = NIL
-    if e.older != NIL:
-        fw.fragments[e.older].newer = entry
-    else:
-        fw.fragment_oldest = entry
-    fw.fragment_newest = entry
+    fragment_link(fw, &e)

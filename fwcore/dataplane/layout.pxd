@@ -99,7 +99,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t created_packet
         uint32_t age_prev, age_next, host
         uint8_t object_way, object_cause, exposed, named
-        uint64_t object_bytes
+        uint64_t object_bytes, pad2
 
     ctypedef struct line_t:
         uint16_t tag[8]
@@ -122,7 +122,7 @@ cdef extern from "dataplane/layout.h" nogil:
         fw_key_t key
         int64_t inserted_ns
         uint32_t id, chain, older, newer
-        uint8_t session, swapped, verdict, reason, direction
+        uint8_t used, session, swapped, verdict, reason, direction
 
     ctypedef struct session_row_t:
         uint8_t initiator[16]
@@ -165,7 +165,7 @@ cdef extern from "dataplane/layout.h" nogil:
     ctypedef struct digest_t:
         uint64_t h[8]
         uint64_t bytes
-        uint32_t fill
+        uint32_t fill, pad
         uint8_t block[128]
 
     ctypedef struct step_t:

@@ -283,9 +283,9 @@ class Firewall(Clock):
             return gate.flow[1], None
         return None, bypass
 
-    def clear(self) -> None:
-        """End all sessions, in order of creation."""
-        for session in list(self.sessions.values()):
+    def clear(self, most: int | None = None) -> None:
+        """End all sessions, or the oldest so many, in order of creation."""
+        for session in list(self.sessions.values())[:most]:
             self.end(session, "cleared")
         self.after_operator()
 
@@ -318,14 +318,18 @@ class Firewall(Clock):
             self.event("mode_forced", mode=("off", "on", "extreme").index(mode))
         self.after_operator()
 
-    def restart(self, **changes: Any) -> None:
+    def restart(self, *, keep: bool = False, **changes: Any) -> None:
         """Tear every session down and build the table anew; counters and ledgers go on.
+
+        ``keep``: the newest sessions stay, as many as the new table holds.
 
         What the script holds and what is cached outlives it; fragments and the memory of victims
         do not.
         """
-        cleared = self.live
-        self.clear()
+        room = changes.get("max_connections", self.config.max_connections) if keep else 0
+        cleared = max(0, self.live - room)
+        if cleared or not keep:
+            self.clear(cleared)
         memory = self.memory
         extra = memory.pages["base"] - pages_of(self.config.base_bytes)
         for name, value in changes.items():
@@ -333,9 +337,13 @@ class Firewall(Clock):
         fresh = Memory(self.config)
         memory.total = fresh.total
         memory.pages["base"] = max(0, fresh.pages["base"] + extra)
-        memory.pages["sessions"] = fresh.pages["sessions"]
+        memory.pages["sessions"] = fresh.pages["sessions"] + self.slab_pages(self.live)
         memory.free = memory.total - sum(memory.pages.values())
         self.load_settings()
+        self.chains.clear()
+        for session in self.sessions.values():
+            session.bucket = bucket_of(session.hash, self.config.buckets)
+            self.chains.setdefault(session.bucket, {})[session.key] = session
         self.fragments.clear()
         self.start_reborn()
         self.graves_blind |= bool(self.victims or self.victims_forgotten)

@@ -113,5 +113,6 @@ def make_machines(config: Config, total: int, proxy_policies: bool) -> list[Any]
     if config.machine == "fortios-5":
         return [FortiOS5(config, total, proxy_policies or config.sip_alg)]
     if config.machine == "kernel+proxy":
-        return [kernel_machine(config, total), proxy_machine(config, total)]
+        machines = [kernel_machine(config, total), proxy_machine(config, total)]
+        return [machine for machine in machines if machine.enter >= 0]  # small RAM: no kernel row
     return []

@@ -147,7 +147,7 @@ def load(
         rows["policy"] = _read_policy_file(policy_file)
     _take_assignments(assignments, chosen.kilo, given)
     _take_arguments(overrides, chosen.kilo, given, rows)
-    return _build(chosen, origin, given, rows)
+    return built(chosen, origin, given, rows)
 
 
 def replaced(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -158,7 +158,7 @@ def replaced(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     rows = {kind: getattr(settings, attribute) for kind, attribute in ROW_KINDS.items()}
     given = dict(settings.given)
     _take_arguments(changes, chosen.kilo, given, rows)
-    return _build(chosen, origin, given, rows)
+    return built(chosen, origin, given, rows)
 
 
 def _read_policy_file(path: str | Path) -> tuple[Row, ...]:
@@ -217,7 +217,7 @@ def _room(numbers: Mapping[str, Any]) -> int:
     return max(GIB, taken * PAGE_BYTES)
 
 
-def _build(
+def built(
     chosen: Personality, personality_origin: str, given: Mapping[str, Given],
     rows: Mapping[str, tuple[Row, ...]],
 ) -> Settings:

@@ -18,7 +18,7 @@ Packet = tuple[int, bytes, int, int]
 Step = tuple[Any, ...]
 """("packets", chunk size, [Packet]) · ("configure", changes) · ("restart", changes) · ("clear",) ·
 ("advance", now_ns) · ("end", place ...) · ("take", owner, bytes) · ("give", owner, bytes) ·
-("force", mode)."""
+("force", mode) · ("save",)."""
 
 
 @dataclass(frozen=True)

@@ -307,7 +307,11 @@ def changes(rng: Random) -> dict[str, Any]:
 
 def by_hand(rng: Random) -> Step:
     """What only who embeds an engine does: sessions ended, pages taken and given, a mode held."""
-    pick = rng.randrange(6)
+    pick = rng.randrange(9)
+    if pick > 6:
+        return ("save",)
+    if pick == 6:
+        return ("restart", {"keep": True, "max_connections": rng.choice((1, 4, 16, 300))})
     if pick == 0:
         return ("end", *(rng.randrange(1000) for _ in range(rng.choice((0, 1, 5)))))
     if pick == 1:

@@ -1,0 +1,201 @@
+"""A saved engine: everything that later packets depend on, in a format of its own.
+
+    "FWCORE" 0 1 | length of the header | header, JSON | tables, one after the other | BLAKE2b-128
+
+The header has settings, policies, what the control plane knows, figures, and for each table its
+name, fields and rows. Nothing in it is run, and nothing is believed: the checksum is looked at
+first, every number before it is used, and at the end every law must hold. Sessions are linked anew
+(``dataplane/keep.pxd``), so that no index comes from a file.
+
+Law: what follows is, to the digest, what would have followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fwcore import conserve
+from fwcore._fastpath import SESSION_DTYPE, STATE_DTYPES, EndCause, TcpState
+from fwcore.engine_control import Control
+from fwcore.errors import FwcoreError, StateError
+from fwcore.events import KIND_OF_STEP, KINDS, Event, EventLog, Transition
+from fwcore.words import MODES
+
+MAGIC = b"FWCORE\0\1"
+DIGEST_BYTES = 16
+HEADER_MAX = 1 << 30
+LATEST_NS = 1 << 62
+Tables = dict[str, np.ndarray[Any, np.dtype[Any]]]
+DTYPES = {**STATE_DTYPES, "ended": SESSION_DTYPE}
+PLAIN = ("latch", "ips_fail", "low_memory", "flaps", "forced", "_begun", "_full_since",
+         "_left_extreme_ns", "_mode", "_mode_since", "_ended_before")
+
+
+# --- to bytes and back --------------------------------------------------------------------------
+
+
+def to_bytes(header: Mapping[str, Any], tables: Tables) -> bytes:
+    """Header and tables as one piece, with its checksum."""
+    listed = [[name, _fields(table.dtype), len(table)] for name, table in tables.items()]
+    text = json.dumps({**header, "tables": listed}, separators=(",", ":"), default=_number).encode()
+    parts = [MAGIC, len(text).to_bytes(8, "little"), text]
+    for table in tables.values():
+        clean = np.zeros(len(table), table.dtype)   # what lies between fields is nobody's business
+        clean[...] = table
+        parts.append(clean.tobytes())
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        digest.update(part)
+    return b"".join([*parts, digest.digest()])
+
+
+def from_bytes(data: bytes) -> tuple[dict[str, Any], Tables]:
+    """Header and tables of ``to_bytes``; StateError for anything else."""
+    if data[:6] != MAGIC[:6]:
+        raise StateError("no saved engine: it does not begin with FWCORE")
+    if data[:8] != MAGIC:
+        raise StateError(f"saved by another version: format {data[7:8].hex() or 'none'}, this one"
+                         f" reads {MAGIC[7]:02x}")
+    body = len(data) - DIGEST_BYTES
+    length = int.from_bytes(data[8:16], "little")
+    if body < 16 or length > min(body - 16, HEADER_MAX) or hashlib.blake2b(
+            data[:body], digest_size=DIGEST_BYTES).digest() != data[body:]:
+        raise StateError("damaged: its checksum is wrong")
+    try:
+        header = json.loads(data[16:16 + length])
+        listed = {name: (fields, rows) for name, fields, rows in header["tables"]}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StateError(f"damaged: its header cannot be read ({error})") from None
+    tables, at = {}, 16 + length
+    if listed.keys() != DTYPES.keys():
+        raise StateError(f"its tables are {', '.join(listed)}: another version's")
+    for name, (fields, rows) in listed.items():
+        dtype = DTYPES[name]
+        if fields != _fields(dtype):
+            raise StateError(f"table {name} has other fields: it was saved by another version")
+        if not isinstance(rows, int) or not 0 <= rows <= (body - at) // dtype.itemsize:
+            raise StateError(f"table {name}: {rows} rows are more than there are")
+        tables[name] = np.frombuffer(data, dtype, rows, at).copy()
+        at += rows * dtype.itemsize
+    if at != body:
+        raise StateError(f"{body - at} bytes more than its tables have")
+    return header, tables
+
+
+def _fields(dtype: np.dtype[Any]) -> Any:
+    """A dtype as JSON has it after reading."""
+    return json.loads(json.dumps(np.lib.format.dtype_to_descr(dtype)))
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    raise StateError(
+        f"{type(value).__name__} cannot be saved; give policies as rows of plain values")
+
+
+# --- the control plane --------------------------------------------------------------------------
+
+
+def control_state(engine: Control) -> dict[str, Any]:
+    """What the control plane knows, as plain values."""
+    return {name: getattr(engine, name) for name in PLAIN} | {
+        "modes": engine.modes, "mode_ns": engine.mode_ns, "full_before": engine._full_before,
+        "full_followed": engine._full_followed,
+        "idledrop_hosts": [[*host, count] for host, count in engine.idledrop_hosts.items()],
+        "transitions": [[each.to_dict(), each.snapshot] for each in engine.transitions],
+        "transitions_forgotten": engine.transitions.forgotten,
+        "events": [[e.kind, e.packet, e.time_ns, e.machine, dict(e.figures),
+                    None if e.snapshot is None else list(e.snapshot), dict(e.followed)]
+                   for e in engine.events],
+        "events_forgotten": engine.events.forgotten,
+    }
+
+
+def set_control(engine: Control, state: Mapping[str, Any]) -> None:
+    """Takes up ``control_state``. Raises StateError, or what reading wrong types raises."""
+    for name in PLAIN:
+        value = state[name]
+        if type(value) not in (bool, int, str, type(None)):
+            raise StateError(f"{name}: {value!r}")
+        setattr(engine, name, value)
+    times = (engine._full_since, engine._left_extreme_ns, engine._mode_since)
+    if (engine._mode not in MODES or engine.forced not in (None, *MODES)
+            or any(at is not None and not 0 <= at <= LATEST_NS for at in times)
+            or min(engine.flaps, engine._ended_before) < 0):
+        raise StateError("modes and times that cannot be")
+    modes = dict(state["modes"])
+    if modes.keys() != engine.modes.keys() or not set(modes.values()) <= set(MODES):
+        raise StateError(f"modes {modes} of other machines")
+    engine.modes = modes
+    engine.mode_ns = {name: _count(state["mode_ns"][name]) for name in MODES}
+    refused, evicted = state["full_before"]
+    engine._full_before = _count(refused), _count(evicted)
+    engine._full_followed = _figures(state["full_followed"])
+    engine.idledrop_hosts = {(_count(address), _count(family)): _count(count)
+                             for address, family, count in state["idledrop_hosts"]}
+    _set_log(engine.transitions, map(_transition, state["transitions"]),
+             state["transitions_forgotten"])
+    _set_log(engine.events, map(_event, state["events"]), state["events_forgotten"])
+    if engine._full_since is not None:     # what comes of the full table is told in its event
+        for event in engine.events:
+            if event.kind == "table_full" and event.time_ns == engine._full_since:
+                object.__setattr__(event, "followed", engine._full_followed)
+
+
+def _set_log(log: EventLog[Any], records: Any, forgotten: Any) -> None:
+    for record in records:
+        log.append(record)
+    if log.forgotten:
+        raise StateError("more transitions or events than the settings keep")
+    log.forgotten = _count(forgotten)
+
+
+def _transition(row: Any) -> Transition:
+    fields, snapshot = row
+    made = Transition(
+        _count(fields["packet"]), _count(fields["time_ns"]), str(fields["cause"]),
+        str(fields["machine"]), fields["from"], fields["to"], _count(fields["used_pages"]),
+        _count(fields["freeable_pages"]), _count(fields["free_pages"]), snapshot)
+    if (made.from_mode, made.to_mode) not in KIND_OF_STEP or made.cause not in (
+            "packet", "time", "start"):
+        raise StateError(f"transition {fields}")
+    return made
+
+
+def _event(row: Any) -> Event:
+    kind, packet, time_ns, machine, figures, snapshot, followed = row
+    if kind not in KINDS or type(machine) is not str:
+        raise StateError(f"event {kind!r} of {machine!r}")
+    kept = None if snapshot is None else conserve.Snapshot(*map(_count, snapshot))
+    return Event(kind, _count(packet), _count(time_ns), machine, _figures(figures), kept,
+                 _figures(followed))
+
+
+def _figures(given: Any) -> dict[str, int]:
+    return {str(name): _count(value) for name, value in given.items()}
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 128:
+        raise StateError(f"{value!r} is no count")
+    return value
+
+
+def check_rows(rows: Any) -> Any:
+    """Rows of sessions whose every enum has a name; StateError otherwise."""
+    causes = {*map(int, EndCause), 255}
+    if len(rows) and not (
+            np.isin(rows["cause"], list(causes)).all() and (rows["state"] < len(TcpState)).all()
+            and np.isin(rows["family"], (4, 6)).all() and (rows["inspection"] < 4).all()):
+        raise StateError("a session of no kind among those that ended")
+    return rows
+
+
+WRONG = (FwcoreError, KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
+"""What reading a header of other values than were written may raise."""

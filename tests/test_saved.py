@@ -1,0 +1,266 @@
+"""An engine saved and restored: what follows is the same; what is no saved engine is refused."""
+
+import copy
+import hashlib
+import json
+import pickle
+from random import Random
+
+import numpy as np
+import pytest
+from frames import ethernet, ip, tcp, udp
+from hypothesis import given, strategies as st
+from simulation import draw
+from simulation.case import Case, run
+from twin import Pair
+
+from fwcore import (
+    Chunk,
+    Engine,
+    EngineBusy,
+    OutputError,
+    SettingsError,
+    StateError,
+    engine_state,
+    load,
+)
+
+S = 10**9
+START = 1_000 * S
+PAGE = 4096
+
+
+def dns(host=1, port=5000):
+    return ethernet(ip(f"10.0.0.{host}", "192.0.2.53", 17, udp(port, 53, 20)))
+
+
+def web(host=1, flags="S", port=4000):
+    return ethernet(ip(f"10.0.0.{host}", "192.0.2.1", 6, tcp(port, 80, flags)))
+
+
+def chunk(frames, at_ns=START):
+    return Chunk.from_frames(frames, [at_ns + i for i in range(len(frames))])
+
+
+def settings():
+    return load(
+        "fortios-7", ram_bytes=200 * PAGE, base_bytes=100 * PAGE, max_connections=16, buckets=4,
+        session_bytes=PAGE, proxy_session_bytes=PAGE, cache_limit_bytes=3 * PAGE, seed=None,
+        victims_max=3, timeline_interval_s=0.5, config_freeze=False,
+        ips_throughput_bps=1000, ips_socket_bytes=60,
+        policies=[{"id": 5, "protocol": "tcp", "inspection": "flow+proxy"}, {"id": 6}],
+        pressure=[{"at_s": 1, "add_bytes": 80 * PAGE}, {"at_s": 3, "add_bytes": -60 * PAGE},
+                  {"at_s": 0, "leak_bytes_per_s": 2000}])
+
+
+def living(**options):
+    """An engine in the midst of things: every table of its file has rows."""
+    engine = Engine(settings(), **options)
+    piece = ethernet(ip("10.0.0.1", "192.0.2.53", 17, udp(1, 2, 16), more=True, identifier=7))
+    frames = [web(1), web(1, "A"), *(dns(host) for host in range(1, 20)), piece, dns(3)]
+    engine.process(chunk(frames))
+    engine.process(chunk(frames, START + S))
+    engine.configure(policies=[{"id": 6, "action": "deny"}])
+    return engine
+
+
+def later(engine):
+    """What becomes of it: the outcome and all that is told."""
+    engine.process(chunk([web(1, "A"), web(2), dns(1), dns(40)], START + 2 * S))
+    engine.configure(half_open_limit=3)
+    engine.advance(START + 400 * S)
+    engine.process(chunk([dns(1), web(3)], START + 401 * S))
+    samples = engine.fastpath.samples()
+    return (engine.outcome(), engine.counters(), engine.event_rows(), engine.sessions().tobytes(),
+            engine.victims().tobytes(), engine.mode_times_ns(), engine.laws(),
+            [samples[name].tolist() for name in samples.dtype.names], engine.top_hosts(),
+            str(engine.settings))
+
+
+def test_what_follows_is_the_same(tmp_path):
+    for log in (False, True, "victims"):
+        engine = living(log=log)
+        engine.save(tmp_path / "engine.fw")
+        other = Engine.restore(tmp_path / "engine.fw")
+        assert other.settings == engine.settings
+        assert (other.seed, other.policies) == (engine.seed, engine.policies)
+        assert later(other) == later(engine)
+        if log:
+            assert np.array_equal(other.ended(), engine.ended())
+
+
+def test_every_table_of_a_file_has_been_tried():
+    _, tables = engine_state.from_bytes(living(log=True)._bytes())
+    assert [name for name, table in tables.items() if not len(table)] == []
+
+
+def test_pickle_and_deepcopy_are_by_it_and_copy_is_refused():
+    engine = living()
+    others = [copy.deepcopy(engine), pickle.loads(pickle.dumps(engine))]
+    want = later(engine)
+    assert [later(other) for other in others] == [want, want]
+    with pytest.raises(StateError, match="deepcopy"):
+        copy.copy(engine)
+
+
+def test_before_the_first_packet_too():
+    engine = Engine(settings())
+    engine.take("base", 3 * PAGE)
+    other = copy.deepcopy(engine)
+    assert other.owners() == engine.owners()
+    assert later(other) == later(engine)
+
+
+@given(st.integers(0, 2**32))
+def test_whatever_was_done_before(seed):
+    """A drawn life with the twin beside it, saved and restored after each deed."""
+    case = draw.case(Random(seed))
+    steps = [part for step in case.steps[:4] for part in (step, ("save",))]
+    run(Case(case.settings, case.options, steps))
+
+
+def test_a_held_mode_and_a_moment_cut_short_are_saved():
+    pair = Pair(settings().replace(seed=1))
+    pair.process(chunk([web(1), dns(1)]))
+    pair.force("extreme")
+    pair.save()
+    pair.process(chunk([web(2)], START + S // 2))
+    pair.force(None)
+    pair.save()
+    pair.process(chunk([web(3)], START + S))
+    pair.compare()
+
+
+# --- a table of another size ---
+
+
+@pytest.mark.parametrize("when_full", ["bucket", "replace_oldest", "tension"])
+@pytest.mark.parametrize("accounting", ["slab", "preallocated"])
+def test_a_restart_that_keeps_sessions(when_full, accounting):
+    pair = Pair(load("fortios-7", ram_bytes="512MiB", base_bytes=0, max_connections=16, buckets=3,
+                     when_full=when_full, accounting=accounting, seed=1, proxy_session_bytes=PAGE,
+                     policies=[{"id": 1, "protocol": "tcp", "inspection": "proxy"},
+                               {"id": 2, "protocol": "udp"}]))
+    for at, room in enumerate((40, 20, 5, 100)):
+        pair.process(chunk([dns(host) for host in range(1, 12)] + [web(at + 1), web(1, "A")],
+                           START + at * S))
+        pair.restart(keep=True, max_connections=room)
+        assert len(pair.engine) == min(room, pair.twin.live)
+        pair.compare()
+    pair.advance(START + 10_000 * S)
+    pair.compare()
+    assert len(pair.engine) == 0
+
+
+# --- what is no saved engine ---
+
+
+def test_a_file_that_is_none(tmp_path):
+    path = tmp_path / "x"
+    with pytest.raises(StateError, match="x: cannot be read"):
+        Engine.restore(path)
+    for data in (b"", b"FWCORE", b"nonsense" * 100, pickle.dumps([])):
+        path.write_bytes(data)
+        with pytest.raises(StateError, match="x: "):
+            Engine.restore(path)
+    with pytest.raises(OutputError):
+        living().save(tmp_path / "none" / "x")
+
+
+def test_a_byte_that_changed_or_is_missing():
+    data = living()._bytes()
+    for at in range(0, len(data), 97):
+        other = bytearray(data)
+        other[at] ^= 1 << at % 8
+        with pytest.raises(StateError):
+            Engine._from_bytes(bytes(other))
+        with pytest.raises(StateError):
+            Engine._from_bytes(data[:at])
+    newer = b"FWCORE\0\2" + data[8:]
+    with pytest.raises(StateError, match="another version: format 02"):
+        Engine._from_bytes(newer)
+
+
+def sealed(header, tables):
+    """A file with a right checksum, whatever is in it."""
+    header = {name: value for name, value in header.items() if name != "tables"}
+    return engine_state.to_bytes(header, tables)
+
+
+def judged(data):
+    """A forged file is refused, or an engine came of it that is one."""
+    try:
+        engine = Engine._from_bytes(data)
+    except StateError:
+        return False
+    engine.process(chunk([web(1, "A"), dns(2), dns(50)], engine.fastpath.now_ns + S))
+    engine.clear()
+    return True
+
+
+DATA = living(log=True)._bytes()
+NUMBERS = (0, 1, 2, 63, 64, 127, 128, 255, 1 << 16, (1 << 32) - 1, 1 << 62, (1 << 63) - 1,
+           (1 << 64) - 1, -1)
+
+
+@given(st.data())
+def test_a_table_that_was_forged(data):
+    header, tables = engine_state.from_bytes(DATA)
+    name = data.draw(st.sampled_from(sorted(tables)))
+    raw = tables[name].view(np.uint8)
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.sampled_from(
+            (0, 1, 2, 4, 6, 127, 128, 255)))
+    judged(sealed(header, tables))
+
+
+@given(st.data())
+def test_a_table_with_other_rows(data):
+    header, tables = engine_state.from_bytes(DATA)
+    name = data.draw(st.sampled_from(sorted(tables)))
+    rows = data.draw(st.lists(st.integers(0, len(tables[name]) - 1), max_size=40))
+    tables[name] = tables[name][np.array(rows, np.int64)]
+    judged(sealed(header, tables))
+
+
+def places(tree, path=()):
+    """Every place in a header."""
+    yield path
+    if isinstance(tree, dict | list):
+        for key in tree if isinstance(tree, dict) else range(len(tree)):
+            yield from places(tree[key], (*path, key))
+
+
+HEADER = json.loads(DATA[16:16 + int.from_bytes(DATA[8:16], "little")])
+PLACES = [path for path in places(HEADER) if path and path[0] != "tables"]
+
+
+@given(st.sampled_from(PLACES), st.sampled_from((*NUMBERS, None, "", "on", [], {}, 1.5, True)))
+def test_a_header_that_was_forged(path, value):
+    header, tables = engine_state.from_bytes(DATA)
+    place = header
+    for key in path[:-1]:
+        place = place[key]
+    before, place[path[-1]] = place[path[-1]], value
+    same = place[path[-1]] == before
+    taken = judged(sealed(header, tables))
+    if path[:2] in (("settings", "given"), ("settings", "values")) and path[-1] != 1:
+        assert same or not taken   # the settings no longer come out the same
+
+
+def test_the_checksum_is_of_everything():
+    assert DATA[-16:] == hashlib.blake2b(DATA[:-16], digest_size=16).digest()
+
+
+def test_from_within_it_is_refused():
+    engine = living()
+
+    class Asking(list):
+        def __iter__(self):
+            engine.save("nowhere")
+            return iter([])
+
+    with pytest.raises(EngineBusy):
+        engine.process_frames(Asking(), [])
+    with pytest.raises(SettingsError, match="fixed when an engine is made"):
+        engine.restart(keep=True, ram_bytes=1 << 30)
