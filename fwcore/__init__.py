@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not 
         FrameError,
         FwcoreError,
         LawBroken,
+        LiveError,
         MissingExtra,
         OutputError,
         PipeClosed,
@@ -59,7 +60,7 @@ __all__ = [
     "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
     "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
     "FlowError", "FrameError", "LawBroken", "MissingExtra", "OutputError", "PipeClosed",
-    "SettingsError", "StateError",
+    "SettingsError", "StateError", "LiveError",
     "__version__",
 ]  # fmt: skip
 _ROOMS = {
@@ -69,7 +70,7 @@ _ROOMS = {
     "fwcore.engine": "Engine",
     "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
                      " FlowError FrameError LawBroken MissingExtra OutputError PipeClosed"
-                     " SettingsError StateError",
+                     " SettingsError StateError LiveError",
     "fwcore.events": "Event Transition",
     "fwcore.flow": "Flow",
     "fwcore.result": "Result",

@@ -51,6 +51,10 @@ class MissingExtra(FwcoreError):
     """An optional dependency is not installed; the message names the extra to install."""
 
 
+class LiveError(FwcoreError):
+    """An interface, port or socket of a live run cannot be had; the message says which and why."""
+
+
 class LawBroken(FwcoreError):
     """Two independent sources of one figure disagree: a defect of fwcore."""
 

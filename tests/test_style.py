@@ -33,7 +33,7 @@ FLOORS = (
     ("dataplane.due",),
     ("dataplane",),
     ("_pack",),
-    ("_fastpath", "_capture", "_bare", "_columns", "_demand"),
+    ("_fastpath", "_capture", "_bare", "_columns", "_demand", "_rings"),
     ("escape", "interruption", "outfile", "shape", "flow"),
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
@@ -67,7 +67,7 @@ OUTSIDE = {
         "policy_lookup",
         "_pack", "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result",
         "counters", "engine", "engine_control", "engine_sessions", "engine_state", "hits",
-        "replay.", "vendor.", "demand", "report.", "bench.", "rows",
+        "replay.", "vendor.", "demand", "report.", "bench.", "rows", "_rings",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for
     "compression": {"capture.stream"},   # of Python 3.14
@@ -79,7 +79,7 @@ OUTSIDE = {
     "click": {"cli", "cli."},
     "libc": {".pxd", ".pyx"},
     "typing_extensions": {"engine"},     # for who reads types only
-    "cpython": {"_fastpath", "_pack"},
+    "cpython": {"_fastpath", "_pack", "_rings"},
 }
 
 

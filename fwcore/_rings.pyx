@@ -1,0 +1,391 @@
+"""Rings of one or two interfaces: frames in without a copy, out by batches (see dataplane/rings.h).
+
+    take()  -> number of frames; their places in data, offset, captured, length, time_ns, link
+    send(outcome uint16[n])     what may pass goes out of the other interface; blocks go back
+    wait(timeout_ns)            until frames, an error or wake()
+
+The arrays are the same in every batch, and so is their memory: after ``send`` the kernel writes
+there. Nothing here runs per frame in Python; every call lets go of the GIL.
+"""
+
+import errno as _errno
+import os as _os
+
+import numpy as np
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fwcore.errors import DataError, LiveError
+
+cdef extern from "dataplane/rings.h" nogil:
+    enum:
+        PORTS_MAX
+        PORT_COUNTER_COUNT
+        ETHTOOL_GTSO
+        ETHTOOL_GGSO
+        ETHTOOL_GGRO
+        ETHTOOL_GFLAGS
+        IFF_UP
+        IFNAMSIZ
+        LINK_ETHERNET
+        BATCH_MAX
+        DELAYS
+        DELAY_STEPS
+        CLOCK_REALTIME
+        CLOCK_MONOTONIC
+    const char *const PORT_COUNTERS[]
+    ctypedef struct port_counters_t:
+        pass
+    ctypedef struct port_t:
+        int fd
+        int ifindex
+        int last_errno
+        uint8_t *blocks
+        uint32_t block_bytes
+        uint32_t blocks_count "count"
+        port_counters_t counted "is"
+    ctypedef struct rings_t:
+        port_t port[2]
+        uint32_t ports
+        uint32_t count
+        int wake_fd
+        uint8_t *base
+        uint64_t bytes
+        uint64_t *offset
+        uint32_t *captured
+        uint32_t *length
+        int64_t *time_ns
+        uint64_t *delay
+        int64_t begin_ns
+        int64_t steady_ns
+        int64_t last_ns
+    int64_t clock_ns(int which)
+    int port_open(port_t *p, uint32_t block_bytes, uint32_t blocks, uint32_t retire_ms,
+                  const char **what)
+    int port_bind(port_t *p, int ifindex)
+    int port_bound(const port_t *p)
+    int port_deafen(port_t *p)
+    int port_error(port_t *p)
+    void port_count(port_t *p)
+    int rings_map(rings_t *r)
+    int64_t rings_now(const rings_t *r)
+    uint32_t rings_take(rings_t *r, uint32_t limit)
+    void rings_send(rings_t *r, const uint8_t *outcome)
+    int rings_wait(rings_t *r, int64_t timeout_ns)
+    uint64_t rings_forward(rings_t *r, int64_t until_ns)
+    int interface_feature(const char *name, uint32_t command)
+    int interface_ask(const char *name, int *ifindex, int *flags, int *kind, int *mtu)
+
+cdef extern from "<sys/mman.h>" nogil:
+    int munmap(void *address, size_t bytes)
+
+
+BATCH = BATCH_MAX               # frames that one take gives at most
+COUNTERS = tuple((<bytes>PORT_COUNTERS[i]).decode() for i in range(PORT_COUNTER_COUNT))
+FRAMES, ERROR, WOKEN = 3, 3 << 8, 1 << 16     # bits of wait
+ETHERNET = (1, 772)     # kinds of interface with an Ethernet header: ARPHRD_ETHER, ARPHRD_LOOPBACK
+# What a card or the kernel does to frames on their way in, by the names of ethtool -k.
+OFFLOADS = (("generic-receive-offload", ETHTOOL_GGRO), ("large-receive-offload", ETHTOOL_GFLAGS),
+            ("tcp-segmentation-offload", ETHTOOL_GTSO),
+            ("generic-segmentation-offload", ETHTOOL_GGSO))
+
+
+cdef class Interface:
+    """What the system says of an interface: ``index``, ``up``, ``kind`` (ARPHRD), ``mtu``.
+
+    Raises LiveError when there is none of this name.
+    """
+
+    cdef readonly object name
+    cdef readonly int index, kind, mtu
+    cdef readonly bint up
+
+    def __init__(self, name):
+        cdef int index = 0, flags = 0, kind = 0, mtu = 0, code
+        cdef bytes text = _os.fsencode(name)
+        if not 0 < len(text) < IFNAMSIZ or b"/" in text or b"\0" in text:
+            raise LiveError(f"{name!r} is no name of an interface")
+        code = interface_ask(text, &index, &flags, &kind, &mtu)
+        if code == _errno.ENODEV:
+            raise LiveError(f"{name}: there is no such interface")
+        if code:
+            raise LiveError(f"{name}: {_os.strerror(code)}")
+        self.name, self.index, self.kind, self.mtu = name, index, kind, mtu
+        self.up = bool(flags & IFF_UP)
+
+    @property
+    def offloads(self):
+        """Names of offloads by which a frame here may be more than what was on the wire."""
+        text = _os.fsencode(self.name)
+        return tuple(name for name, command in OFFLOADS if interface_feature(text, command) == 1)
+
+
+cdef class _Blocks:
+    """The blocks' memory, for as long as somebody has an array of it."""
+
+    cdef uint8_t *memory
+    cdef uint64_t bytes
+
+    def __dealloc__(self):
+        if self.memory != NULL:
+            munmap(self.memory, self.bytes)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory, self.bytes, 1, flags)
+
+
+cdef class Rings:
+    """Rings of the interfaces ``names``: two, between which frames pass, or one that is read.
+
+    ``data`` uint8[bytes], read-only: the blocks of all rings. ``offset`` uint64[BATCH],
+    ``captured`` and ``length`` uint32[BATCH], ``time_ns`` int64[BATCH], ``link`` uint16[BATCH]:
+    the first ``take()`` of each are the batch. ``ring_bytes``: memory of one ring, a multiple of
+    ``block_bytes``. ``retire_ms``: a frame waits at most so long in a block that is not full.
+
+    Raises LiveError: no such interface, not permitted, no memory, a kernel that is too old.
+    """
+
+    cdef rings_t r
+    cdef _Blocks blocks
+    cdef readonly tuple names
+    cdef readonly object data, offset, captured, length, time_ns, link
+    cdef object indices
+    cdef uint64_t[::1] _offset
+    cdef uint32_t[::1] _captured
+    cdef uint32_t[::1] _length
+    cdef int64_t[::1] _time_ns
+
+    def __cinit__(self):
+        memset(&self.r, 0, sizeof(rings_t))
+        for i in range(PORTS_MAX):
+            self.r.port[i].fd = -1
+        self.r.wake_fd = -1
+
+    def __init__(self, names, *, ring_bytes=32 << 20, block_bytes=1 << 17, retire_ms=1):
+        cdef port_t *port
+        cdef const char *what = NULL
+        cdef int code
+        if self.names is not None:
+            raise DataError("Rings: made already")
+        self.names = tuple(names)
+        if not 1 <= len(self.names) <= PORTS_MAX or len(set(self.names)) != len(self.names):
+            raise LiveError("two different interfaces, or one, are asked for")
+        if block_bytes % 4096 or not 1 << 17 <= block_bytes <= 1 << 24 or not (
+                2 * block_bytes <= ring_bytes <= 1 << 32) or not 1 <= retire_ms <= 1000:
+            raise DataError("Rings: ring_bytes, block_bytes or retire_ms is out of range")
+        interfaces = [Interface(name) for name in self.names]
+        for each in interfaces:
+            if each.kind not in ETHERNET:
+                raise LiveError(f"{each.name}: its frames are not Ethernet (kind {each.kind})")
+        self.r.ports = <uint32_t>len(self.names)
+        for i, each in enumerate(interfaces):
+            port = &self.r.port[<int>i]
+            code = port_open(port, block_bytes, ring_bytes // block_bytes, retire_ms, &what)
+            if code in (_errno.EPERM, _errno.EACCES):
+                raise LiveError(
+                    f"{each.name}: not permitted: frames of an interface need root or CAP_NET_RAW")
+            if code:
+                raise LiveError(f"{each.name}: {(<bytes>what).decode()}: {_os.strerror(code)}")
+        code = rings_map(&self.r)
+        self.blocks = _Blocks()
+        self.blocks.memory, self.blocks.bytes = self.r.base, self.r.bytes
+        if code:
+            raise LiveError(f"memory of the rings: {_os.strerror(code)}")
+        self._arrays()
+        self.r.wake_fd = _os.eventfd(0, _os.EFD_CLOEXEC | _os.EFD_NONBLOCK)
+        for i, each in enumerate(interfaces):
+            code = port_bind(&self.r.port[<int>i], each.index)
+            if code and code != _errno.ENETDOWN:
+                raise LiveError(f"{each.name}: cannot be bound: {_os.strerror(code)}")
+        self.r.begin_ns = clock_ns(CLOCK_REALTIME)
+        self.r.steady_ns = clock_ns(CLOCK_MONOTONIC)
+
+    cdef int _arrays(self) except -1:
+        self.data = np.asarray(self.blocks)
+        self.offset = self._offset = np.zeros(BATCH_MAX, np.uint64)
+        self.captured = self._captured = np.zeros(BATCH_MAX, np.uint32)
+        self.length = self._length = np.zeros(BATCH_MAX, np.uint32)
+        self.time_ns = self._time_ns = np.zeros(BATCH_MAX, np.int64)
+        self.link = np.full(BATCH_MAX, LINK_ETHERNET, np.uint16)
+        self.r.offset, self.r.captured = &self._offset[0], &self._captured[0]
+        self.r.length, self.r.time_ns = &self._length[0], &self._time_ns[0]
+        return 0
+
+    def __dealloc__(self):
+        self._close()
+
+    cdef void _close(self) noexcept:
+        for i in range(PORTS_MAX):
+            if self.r.port[i].fd >= 0:
+                _os.close(self.r.port[i].fd)
+            self.r.port[i].fd = -1
+            self.r.port[i].ifindex = 0
+        if self.r.wake_fd >= 0:
+            _os.close(self.r.wake_fd)
+        self.r.wake_fd = -1
+
+    def close(self):
+        """Lets go of the interfaces; figures stay. A second time is no error."""
+        for i in range(self.r.ports):
+            port_count(&self.r.port[i])
+        self.r.count = 0
+        self._close()
+
+    # --- a batch ---
+
+    def take(self, uint32_t limit=BATCH_MAX):
+        """The frames that wait, at most ``limit``, by time; how many.
+
+        Raises DataError when the batch before was not sent.
+        """
+        cdef uint32_t count
+        if self.r.count:
+            raise DataError("take: the batch before has not been sent")
+        if limit > BATCH_MAX:
+            limit = BATCH_MAX
+        with nogil:
+            count = rings_take(&self.r, limit)
+        return count
+
+    def send(self, const uint8_t[:, ::1] outcome):
+        """Sends what is not dropped out of the other interface; the batch is done with.
+
+        ``outcome``: uint8[n, 2], verdict and reason of the n frames of the batch. Raises DataError.
+        """
+        if outcome.shape[0] != self.r.count or outcome.shape[1] != 2:
+            raise DataError(
+                f"send: {outcome.shape[0]} outcomes for a batch of {self.r.count} frames")
+        if self.r.count == 0:
+            return
+        with nogil:
+            rings_send(&self.r, &outcome[0, 0])
+
+    def wait(self, int64_t timeout_ns):
+        """Until there are frames, an error or a wake-up; bits FRAMES, ERROR, WOKEN; 0: none."""
+        cdef int found
+        if timeout_ns < 0:
+            timeout_ns = 0
+        with nogil:
+            found = rings_wait(&self.r, timeout_ns)
+        if found & WOKEN:
+            try:
+                _os.eventfd_read(self.r.wake_fd)
+            except BlockingIOError:
+                pass
+        return found
+
+    def wake(self):
+        """Ends a wait, also from another thread."""
+        if self.r.wake_fd >= 0:
+            _os.eventfd_write(self.r.wake_fd, 1)
+
+    def forward(self, int64_t duration_ns):
+        """The bare forwarder: everything passes, nothing is judged, for so long; frames taken.
+
+        The benchmarks' yardstick: the same rings, and nothing else.
+        """
+        cdef uint64_t frames
+        cdef int64_t until_ns = clock_ns(CLOCK_MONOTONIC) + duration_ns
+        if self.r.count:
+            raise DataError("forward: the batch before has not been sent")
+        with nogil:
+            frames = rings_forward(&self.r, until_ns)
+        return frames
+
+    # --- interfaces ---
+
+    def heal(self):
+        """Looks at the interfaces, and binds again to one that came back; state by name.
+
+        The states: "up", "down", "gone".
+        """
+        found = {}
+        for i, name in enumerate(self.names):
+            if self.r.port[<int>i].fd < 0:
+                raise DataError("heal: these rings are closed")
+            port_error(&self.r.port[<int>i])
+            try:
+                now = Interface(name)
+            except LiveError:
+                found[name] = "gone"
+                continue
+            code = 0
+            if now.index != port_bound(&self.r.port[<int>i]):
+                code = port_bind(&self.r.port[<int>i], now.index)
+            found[name] = "up" if now.up and not code else "down"
+        return found
+
+    def deafen(self):
+        """From here on nothing arrives; what has arrived can be taken."""
+        for i in range(self.r.ports):
+            port_deafen(&self.r.port[i])
+
+    # --- figures ---
+
+    @property
+    def now_ns(self):
+        """Time as frames have it: the wall clock at the start, and what has passed since."""
+        return rings_now(&self.r)
+
+    def counters(self):
+        """Counters by interface, each a dict of COUNTERS and ``last_errno``."""
+        found = {}
+        for i, name in enumerate(self.names):
+            port_count(&self.r.port[<int>i])
+            found[name] = _counters(&self.r.port[<int>i])
+        return found
+
+    def delays(self):
+        """Frames sent by how long they were here: (upper bounds ns, frames), int64[m] each."""
+        cdef uint64_t[::1] out
+        counts = np.zeros(DELAYS, np.uint64)
+        out = counts
+        for i in range(DELAYS):
+            out[i] = self.r.delay[i]
+        powers, steps = np.divmod(np.arange(DELAYS, dtype=np.int64), DELAY_STEPS)
+        bounds = np.where(powers == 0, steps + 1, (DELAY_STEPS + steps + 1) << np.minimum(
+            np.maximum(powers - 1, 0), 50))
+        last = int(counts.nonzero()[0].max(initial=-1)) + 1
+        return bounds[:last], counts[:last].astype(np.int64)
+
+
+cdef dict _counters(const port_t *port):
+    cdef const uint64_t *row = <const uint64_t *>&port.counted
+    return {COUNTERS[k]: row[k] for k in range(PORT_COUNTER_COUNT)} | {
+        "last_errno": port.last_errno}
+
+
+# --- a single stage, for tests -------------------------------------------------------------------
+
+def walk(uint8_t[::1] data, uint32_t block_bytes):
+    """What ``take`` makes of blocks in memory: (rows of (offset, captured, length), counters).
+
+    ``data``: uint8[n * block_bytes], n blocks as the kernel writes them; tags are put back in
+    place. At most BATCH frames. Raises DataError.
+    """
+    cdef rings_t *r
+    cdef uint64_t[::1] offset = np.zeros(BATCH_MAX, np.uint64)
+    cdef uint32_t[::1] captured = np.zeros(BATCH_MAX, np.uint32)
+    cdef uint32_t[::1] length = np.zeros(BATCH_MAX, np.uint32)
+    cdef int64_t[::1] time_ns = np.zeros(BATCH_MAX, np.int64)
+    if block_bytes < 64 or block_bytes % 8 or not data.shape[0] or data.shape[0] % block_bytes:
+        raise DataError("walk: whole blocks of a multiple of 8 bytes are asked for")
+    r = <rings_t *>calloc(1, sizeof(rings_t))
+    if r == NULL:
+        raise MemoryError
+    try:
+        r.ports = 1
+        r.base = r.port[0].blocks = &data[0]
+        r.port[0].block_bytes = block_bytes
+        r.port[0].blocks_count = <uint32_t>(data.shape[0] // block_bytes)
+        r.offset, r.captured, r.length = &offset[0], &captured[0], &length[0]
+        r.time_ns = &time_ns[0]
+        with nogil:
+            rings_take(r, BATCH_MAX)
+        return ([(offset[i], captured[i], length[i]) for i in range(r.count)],
+                _counters(&r.port[0]))
+    finally:
+        free(r)
