@@ -10,6 +10,8 @@
 #   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
 #   make kernel     linux-conntrack against the kernel here (root, nft)    PARTS="floods ..."
+#   make soak       a live run between namespaces for SECONDS (root): memory flat, nothing lost
+#   make live-rate  the same beside a bare forwarder and a loop in Python; then the delay it adds
 #   make docs       the documentation's site
 #   make clean      back to a fresh checkout
 
@@ -34,7 +36,7 @@ FASTPATH := $(wildcard fwcore/*.pyx fwcore/dataplane/*)
 BUILD := $(VENV)/made pyproject.toml setup.py $(FASTPATH)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint simulate fuzz sanitize mutants kernel docs clean
+.PHONY: demo test bench lint simulate fuzz sanitize mutants kernel soak live-rate docs clean
 
 demo: $(VENV)/demo
 	mkdir -p out
@@ -71,6 +73,13 @@ mutants: $(VENV)/test
 
 kernel: $(VENV)/test
 	$(BIN)/python tools/kernel.py $(PARTS)
+
+soak: $(VENV)/test
+	$(BIN)/python tools/live.py soak --seconds $(SECONDS)
+
+live-rate: $(VENV)/test
+	$(BIN)/python tools/live.py rate
+	$(BIN)/python tools/live.py delay
 
 docs: $(VENV)/docs
 	$(BIN)/mkdocs build --strict

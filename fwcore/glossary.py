@@ -267,6 +267,34 @@ SPEED: Final = (
     ),
 )
 
+LIVE: Final = (
+    *_under(
+        "live.interfaces",
+        Entry("arrived", "frames at the interface, as the kernel counts them: taken, lost, faulty"),
+        Entry("lost", "frames for which the ring had no room: the kernel dropped them"),
+        Entry("faulty", "frames in a block of the ring that contradicts itself; not taken"),
+        Entry("taken", "frames taken from the ring and judged"),
+        Entry("taken_bytes", "bytes of the frames taken"),
+        Entry("tagged", "frames taken whose VLAN tag was put back"),
+        Entry("sent", "frames sent out of this interface"),
+        Entry("sent_bytes", "bytes of the frames sent"),
+        Entry("withheld", "frames taken here and not sent on: dropped, or the interface is only"
+              " read"),
+        Entry("cut", "frames taken here that were not whole, so that they could not be sent on"),
+        Entry("full", "frames not sent here: the kernel's queue or memory was full"),
+        Entry("too_long", "frames not sent here: longer than the interface's MTU"),
+        Entry("down", "frames not sent here: the interface was down or gone"),
+        Entry("refused", "frames not sent here for another reason, errno in last_errno"),
+        Entry("late", "frames sent here more than 1 ms after they were due"),
+    ),
+    *_under(
+        "live.delay",
+        Entry("p50_ns", "from arrival to sent, of half of the frames at most; 12 % coarse"),
+        Entry("p99_ns", "the same of 99 in 100"),
+        Entry("max_ns", "the same of all", PEAK),
+    ),
+)
+
 EVENTS: Final = _under(
     "events",
     Entry("conserve_entered", "a machine left off", vendor="Memory conserve mode entered"),
@@ -294,7 +322,7 @@ EVENTS: Final = _under(
 
 ENTRIES: Final = (
     *TOP, *VERDICTS, *REASONS, *DECODE, *SESSIONS, *ENDED, *TENSION, *MEMORY, *CONSERVE,
-    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *INSPECTION, *TABLE, *SPEED, *EVENTS,
+    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *INSPECTION, *TABLE, *SPEED, *LIVE, *EVENTS,
 )
 BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
 

@@ -155,13 +155,27 @@ class Wire:
         with self.inside(name):
             made = socket.socket(family, kind, protocol)
         made.settimeout(PATIENCE_S)
+        if kind != socket.SOCK_STREAM:
+            made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         self._sockets.append(made)
         return made
+
+    def forget(self) -> None:
+        """Closes every socket made so far that is neither listening nor raw."""
+        kept = []
+        for each in self._sockets:
+            listens = each.fileno() >= 0 and (
+                each.family == socket.AF_PACKET
+                or each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+            if listens:
+                kept.append(each)
+            else:
+                each.close()
+        self._sockets = kept
 
     def raw(self, name: str, interface: str = "eth0") -> socket.socket:
         """A packet socket: whole frames, as they are."""
         made = self.socket(name, socket.AF_PACKET, socket.SOCK_RAW)
-        made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         made.bind((interface, 3))
         return made
 

@@ -4,6 +4,7 @@ import pytest
 
 from fwcore import glossary
 from fwcore._fastpath import EndCause, Exposure, Reason, Verdict
+from fwcore._rings import COUNTERS as PORT_COUNTERS
 from fwcore.events import KINDS
 
 OWNERS = ("base", "sessions", "shm", "cache", "free", "used")
@@ -37,6 +38,8 @@ COUNTERS = [
     *(f"speed.{name}" for name in (
         "wall_s", "packets_per_s", "ns_per_packet", "longest_pause_ns", "load_s")),
     *(f"pace.{name}" for name in ("late_packets", "max_late_ns")),
+    *(f"live.interfaces.{name}" for name in PORT_COUNTERS),
+    *(f"live.delay.{name}" for name in ("p50_ns", "p99_ns", "max_ns")),
 ]
 ENUMS = {"verdicts": Verdict, "reasons": Reason, "sessions.ended": EndCause,
          "exposure.by_cause": Exposure}

@@ -23,6 +23,7 @@ from fwcore.cli import (
     compare as compare,
     demand as demand,
     explain as explain,
+    live as live,
     lookup as lookup,
     plan as plan,
     replay as replay,

@@ -1,0 +1,62 @@
+"""What remains of the wire when the program has ended, however it ended.
+
+A packet socket sees frames and does not forward them: without the program the wire is cut. With
+``--bypass-on-exit`` a shell waits beside it for the end of a pipe, which comes with the program's
+own, killed or not, and then tells the kernel to redirect each interface's frames to the other
+(tc, action mirred). The next start takes that away again before it takes the first frame.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from fwcore.errors import LiveError
+
+PREFERENCE = 64206              # of our filter, so that others' stay
+PATIENCE_S = 10
+
+
+class Bypass:
+    """Armed from here on: when this process ends, or at ``close``, frames pass unjudged."""
+
+    def __init__(self, interfaces: Sequence[str]) -> None:
+        if not shutil.which("tc") or not shutil.which("sh"):
+            raise LiveError("--bypass-on-exit needs tc (iproute2) and sh")
+        remove(interfaces)
+        tried = subprocess.run(["sh", "-c", script(interfaces)], capture_output=True, text=True,
+                               timeout=PATIENCE_S, check=False)
+        remove(interfaces)
+        if tried.returncode:
+            raise LiveError(
+                f"--bypass-on-exit: tc cannot redirect here: {tried.stderr.strip()[-200:]}")
+        self._guard = subprocess.Popen(
+            ["sh", "-c", "trap '' INT TERM HUP; read -r _; " + script(interfaces)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
+
+    def close(self) -> None:
+        """The wire is closed by the kernel; when this returns, it is."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        self._guard.wait(PATIENCE_S)
+
+
+def script(interfaces: Sequence[str]) -> str:
+    """What the shell does: each interface's frames go to the other."""
+    first, second = map(shlex.quote, interfaces)
+    lines = []
+    for here, there in ((first, second), (second, first)):
+        lines.append(f"tc qdisc add dev {here} clsact 2>/dev/null")
+        lines.append(f"tc filter add dev {here} ingress pref {PREFERENCE} protocol all u32"
+                     f" match u32 0 0 action mirred egress redirect dev {there} || exit 1")
+    return "; ".join(lines)
+
+
+def remove(interfaces: Sequence[str]) -> None:
+    """Takes away what an earlier run left."""
+    for name in interfaces:
+        subprocess.run(["tc", "filter", "del", "dev", name, "ingress", "pref", str(PREFERENCE)],
+                       capture_output=True, timeout=PATIENCE_S, check=False)

@@ -1,0 +1,192 @@
+"""The control socket: a line of JSON in, a line of JSON out; ``fwcore ask`` is its other end.
+
+    {"do": "figures"}
+    {"do": "sessions", "where": {"host": "10.0.0.5"}, "limit": 10}
+    {"do": "end", "flows": ["10.0.0.5:4321-203.0.113.9:443/tcp"]}      or "where"
+    {"do": "configure", "settings": {"av_failopen": "off"}}
+    {"do": "take", "owner": "base", "amount": "64MiB"}                 and "give"
+    {"do": "force", "mode": "on"}                                      null: no longer
+
+The socket is a file of mode 0600: who may open it is who may ask. Answers are {"ok": ...} or
+{"error": "..."}. Requests are carried out by the loop, between two batches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from fwcore.counters import key_text, state_name
+from fwcore.errors import FwcoreError, LiveError
+from fwcore.live.run import Live
+from fwcore.result import plain
+from fwcore.words import CLASSES
+
+REQUEST_MAX = 1 << 20           # bytes of a request
+SESSIONS_MAX = 10_000           # of an answer
+PATIENCE_S = 10
+
+
+class Control:
+    """Listens on a Unix socket, in a thread of its own."""
+
+    def __init__(self, live: Live, path: str) -> None:
+        self._live = live
+        self._path = path
+        self._socket = _bound(path)
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._thread.start()
+
+    def tick(self, figures: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        """Nothing: who asks is answered at once."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        with suppress(OSError):
+            os.unlink(self._path)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.settimeout(PATIENCE_S)
+                connection.sendall(self._answer(_line(connection)))
+
+    def _answer(self, line: bytes) -> bytes:
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict) or request.get("do") not in DEEDS:
+                raise LiveError(f"do: one of {', '.join(DEEDS)} is asked for")
+            do = DEEDS[request.pop("do")]
+            answer = {"ok": self._live.ask(lambda: do(self._live, **request), PATIENCE_S)}
+        except (FwcoreError, ValueError, TypeError, TimeoutError, RecursionError) as error:
+            answer = {"error": str(error) or type(error).__name__}
+        return json.dumps(answer, default=plain).encode() + b"\n"
+
+
+def _bound(path: str) -> socket.socket:
+    """A listening socket of mode 0600; LiveError when another listens there, or cannot be had."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if os.path.exists(path):
+            if not stat.S_ISSOCK(os.stat(path).st_mode):
+                raise LiveError(f"--control {path}: exists and is no socket")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+                if other.connect_ex(path) == 0:
+                    raise LiveError(f"--control {path}: in use: another fwcore live listens there")
+            os.unlink(path)           # left behind by one that was killed
+        before = os.umask(0o177)
+        try:
+            made.bind(path)
+        finally:
+            os.umask(before)
+        made.listen(8)
+    except OSError as error:
+        made.close()
+        raise LiveError(f"--control {path}: {error.strerror or error}") from None
+    except LiveError:
+        made.close()
+        raise
+    return made
+
+
+def _line(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\n" not in data and len(data) < REQUEST_MAX:
+        part = connection.recv(1 << 16)
+        if not part:
+            break
+        data += part
+    return data
+
+
+# --- what may be asked for ------------------------------------------------------------------------
+
+
+def _figures(live: Live) -> Any:
+    return live.figures()
+
+
+def _where(value: Any) -> Mapping[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise LiveError("where: a dictionary of field and value is asked for")
+    return value
+
+
+def _sessions(live: Live, where: Any = None, limit: int = 20) -> Any:
+    if not isinstance(limit, int) or not 0 <= limit <= SESSIONS_MAX:
+        raise LiveError(f"limit: 0 to {SESSIONS_MAX}")
+    now = live.engine.fastpath.now_ns
+    return [{
+        "flow": key_text(row), "state": state_name(int(row["state"])),
+        "policy": int(row["policy"]), "inspection": CLASSES[row["inspection"]],
+        "age_ns": now - int(row["created_ns"]), "idle_ns": now - int(row["last_seen_ns"]),
+        "packets": row["packets"].tolist(), "bytes": row["bytes"].tolist(),
+    } for row in live.engine.sessions(_where(where), limit)]
+
+
+def _end(live: Live, flows: Any = (), where: Any = None) -> Any:
+    if not isinstance(flows, list | tuple):
+        raise LiveError("flows: a list is asked for")
+    chosen = list(flows)
+    if where is not None:
+        chosen += list(live.engine.sessions(_where(where)))
+    return {"ended": live.engine.end(*chosen)}
+
+
+def _configure(live: Live, settings: Any) -> Any:
+    if not isinstance(settings, dict):
+        raise LiveError("settings: a dictionary of name and value is asked for")
+    live.engine.configure(**settings)
+    return {"changed": sorted(settings)}
+
+
+def _take(live: Live, owner: str, amount: Any) -> Any:
+    return {"pages": live.engine.take(owner, amount)}
+
+
+def _give(live: Live, owner: str, amount: Any) -> Any:
+    return {"pages": live.engine.give(owner, amount)}
+
+
+def _force(live: Live, mode: Any = None) -> Any:
+    live.engine.force(mode)
+    return {"mode": live.engine.mode}
+
+
+DEEDS: Mapping[str, Callable[..., Any]] = {
+    "figures": _figures, "sessions": _sessions, "end": _end, "configure": _configure,
+    "take": _take, "give": _give, "force": _force,
+}
+
+
+def ask(path: str, request: dict[str, Any]) -> Any:
+    """Asks the live run that listens at ``path``; what it answers. Raises LiveError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        made.settimeout(PATIENCE_S + 5)
+        try:
+            made.connect(path)
+            made.sendall(json.dumps(request).encode() + b"\n")
+            data = b""
+            while part := made.recv(1 << 16):
+                data += part
+        except OSError as error:
+            raise LiveError(f"{path}: nobody answers: {error.strerror or error}") from None
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        raise LiveError(f"{path}: the answer is cut off") from None
+    if "error" in answer:
+        raise LiveError(answer["error"])
+    return answer["ok"]

@@ -1,0 +1,325 @@
+"""One live run: a bump in the wire between two interfaces, or a look at one.
+
+Laws: every frame that arrived is taken, lost by the kernel or faulty; every frame taken was judged,
+and was sent, withheld, or not sent for a reason that is counted (``accounted``). Time is the wall
+clock of the start and what has passed since, so that setting the clock moves nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Protocol
+
+import numpy as np
+
+from fwcore._rings import BATCH, COUNTERS, ERROR, Interface, Rings
+from fwcore.capture import Chunk
+from fwcore.counters import counters
+from fwcore.engine import Engine
+from fwcore.errors import FwcoreError, LiveError
+from fwcore.hits import Hits
+from fwcore.interruption import Interrupted, Interruption
+from fwcore.live.memory import HostMemory
+from fwcore.replay import result_body
+from fwcore.result import Result
+from fwcore.settings import Settings, load
+
+SECOND_NS = 10**9
+TICK_NS = SECOND_NS             # between two looks of those who watch
+PAUSE_NS = 100_000_000          # the longest wait for a frame
+# Time without frames is let pass this far behind the clock: a frame stands in its block for some
+# milliseconds before it is seen, and shall not come out older than what has passed.
+BEHIND_NS = 50_000_000
+DRAIN_S = 1.0                   # the longest wait for what has arrived when a run ends
+UNSENT = ("full", "too_long", "down", "refused")
+
+
+class Watcher(Protocol):
+    """Who is told, once a second, in the thread of the loop: it must not wait for anybody."""
+
+    def tick(self, figures: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        """``figures`` as ``Live.figures`` gives them; ``events`` since the last tick."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+def live(
+    interfaces: Sequence[str],
+    settings: Settings | None = None,
+    *,
+    memory: str = "script",
+    seconds: float | None = None,
+    ring_bytes: int = 32 << 20,
+    watchers: Callable[[Live], Iterable[Watcher]] = lambda _: (),
+    interruption: Interruption | None = None,
+    say: Callable[[str], Any] = lambda _: None,
+) -> Result:
+    """Judges what passes between two interfaces, or what one sees, until a signal or the time.
+
+    ``interfaces``: inside and outside, or the one that is only read. ``memory``: "script", or
+    "host": the appliance's memory follows this machine's. ``watchers``: makes those who are told
+    what happens. ``say``: takes lines about interfaces. Returns a Result like a replay's with
+    ``live`` beside it. Raises LiveError, SettingsError before the first frame.
+    """
+    run = Live(interfaces, load() if settings is None else settings, memory=memory,
+               ring_bytes=ring_bytes, say=say, interruption=interruption)
+    try:
+        run.watchers = list(watchers(run))
+        run.run(seconds)
+        return run.result()
+    finally:
+        run.close()
+
+
+class Live:
+    """A live run under way."""
+
+    def __init__(
+        self, interfaces: Sequence[str], settings: Settings, *, memory: str = "script",
+        ring_bytes: int = 32 << 20, say: Callable[[str], Any] = lambda _: None,
+        interruption: Interruption | None = None,
+    ) -> None:
+        if memory not in ("script", "host"):
+            raise LiveError(f"memory {memory!r}: allowed: script, host")
+        self.say = say
+        self.host = HostMemory() if memory == "host" else None
+        if self.host is not None:
+            settings = self.host.settings(settings)
+        self.interruption = interruption or Interruption()
+        self.rings = Rings(interfaces, ring_bytes=ring_bytes)
+        self.engine = Engine(settings, log="victims")
+        self.watchers: list[Watcher] = []
+        self.hits = Hits()
+        self.states = dict.fromkeys(self.rings.names, "up")
+        self.interrupted_by = ""
+        self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._told = 0                 # events that those who watch have been told
+        self._begin_ns = self._tick_ns = time.monotonic_ns()
+        self._process_ns = self._longest_ns = 0
+        self._first_ns: int | None = None
+        self._last = (self._begin_ns, 0, 0, 0)
+        for text in self._offloads():
+            say(text)
+
+    def _offloads(self) -> Iterable[str]:
+        for name in self.rings.names:
+            found = Interface(name).offloads
+            if found:
+                yield (f"{name}: {', '.join(found)}: what a card or the kernel has put together"
+                       " is judged as one packet of up to 64 KiB, and passes as it is (ethtool -K)")
+
+    # --- the loop ---
+
+    def run(self, seconds: float | None = None) -> None:
+        """Until a signal, or for so long; then what has arrived is still judged."""
+        end_ns = None if seconds is None else self._begin_ns + int(seconds * SECOND_NS)
+        try:
+            self._look()
+            while end_ns is None or time.monotonic_ns() < end_ns:
+                self._turn(end_ns)
+        except KeyboardInterrupt as error:
+            number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+            self.interrupted_by = signal.Signals(number).name
+        self._drain()
+        self.engine.fastpath.sample()     # the timeline reaches to the end
+        self._tick()
+
+    def _turn(self, end_ns: int | None) -> None:
+        count = self.rings.take()
+        if count:
+            self._judge(count)
+            if self.interruption.number:
+                raise Interrupted(self.interruption.number)
+        else:
+            self._rest(end_ns)
+        if not self._asked.empty():
+            self._answer()
+        if time.monotonic_ns() >= self._tick_ns:
+            self._tick()
+
+    def _rest(self, end_ns: int | None) -> None:
+        """Nothing has arrived: time passes, and the next frame, moment or request is waited for.
+
+        A due release of a queue belongs here, too: the wait ends at the earliest of them.
+        """
+        self.engine.advance(max(0, self.rings.now_ns - BEHIND_NS))
+        now = time.monotonic_ns()
+        pause = min(PAUSE_NS, self._tick_ns - now, *(() if end_ns is None else (end_ns - now,)))
+        with self.interruption.waiting():
+            found = self.rings.wait(pause)
+        if found & ERROR:
+            self._look()
+
+    def _judge(self, count: int) -> None:
+        """A batch, from ring to ring."""
+        rings = self.rings
+        chunk = Chunk(rings.data, rings.offset[:count], rings.captured[:count],
+                      rings.length[:count], rings.time_ns[:count], rings.link[:count])
+        reply = np.zeros(count, dtype=np.uint8)
+        begin = time.perf_counter_ns()
+        outcome = self.engine.process(chunk, None, reply)
+        self.hits.add(chunk, outcome[:, 0], reply)      # the frames are the kernel's after sending
+        rings.send(outcome)
+        spent = time.perf_counter_ns() - begin
+        self._process_ns += spent
+        self._longest_ns = max(self._longest_ns, spent)
+        if self._first_ns is None:
+            self._first_ns = int(chunk.time_ns[0])
+
+    def _drain(self) -> None:
+        """What has arrived is judged and sent; nothing more arrives."""
+        self.rings.deafen()
+        end = time.monotonic() + DRAIN_S
+        while time.monotonic() < end:
+            count = self.rings.take()
+            if count:
+                self._judge(count)
+            elif self.accounted():
+                break
+            else:
+                self.rings.wait(2_000_000)
+        self._answer()
+
+    def accounted(self) -> bool:
+        """Whether every frame that arrived has its one fate; see the laws above."""
+        rows = self.rings.counters().values()
+        total = {name: sum(row[name] for row in rows) for name in COUNTERS}
+        judged = self.engine.fastpath.counters()["packets"]
+        return (total["arrived"] == total["taken"] + total["lost"] + total["faulty"]
+                and total["taken"] == judged == total["sent"] + total["withheld"] + total["cut"]
+                + sum(total[name] for name in UNSENT))
+
+    # --- interfaces ---
+
+    def _look(self) -> None:
+        """What became of the interfaces; one that came back is taken up again."""
+        for name, state in self.rings.heal().items():
+            if state != self.states[name]:
+                self.states[name] = state
+                self.say(f"{name} is {state}" + ("" if state == "up" else "; waiting for it"))
+
+    # --- those who watch, and those who ask ---
+
+    def ask(self, do: Callable[[], Any], timeout_s: float = 10) -> Any:
+        """Runs ``do`` in the loop, between two batches; from any thread. Raises what it raises."""
+        answer: Future[Any] = Future()
+        self._asked.put((do, answer))
+        self.rings.wake()
+        return answer.result(timeout_s)
+
+    def _answer(self) -> None:
+        while not self._asked.empty():
+            do, answer = self._asked.get_nowait()
+            try:
+                answer.set_result(do())
+            except Exception as error:
+                answer.set_exception(error)
+
+    def _tick(self) -> None:
+        self._tick_ns = max(self._tick_ns + TICK_NS, time.monotonic_ns())
+        self._look()
+        if self.host is not None:
+            self.host.follow(self.engine)
+        for rows in self.engine.collect_ended():
+            self.hits.take(rows)
+        events = self._new_events()
+        if self.watchers:
+            figures = self.figures()
+            for watcher in self.watchers:
+                try:
+                    watcher.tick(figures, events)
+                except FwcoreError as error:
+                    self.say(str(error))
+
+    def _new_events(self) -> list[dict[str, Any]]:
+        """Events since the last call, in the result's form."""
+        log = self.engine.events
+        new = len(log) + log.forgotten - self._told
+        self._told += new
+        if not new or not len(log):
+            return []
+        return self.engine.event_rows()[-new:]
+
+    def figures(self) -> dict[str, Any]:
+        """Every counter of the engine as now, the interfaces', rates and delays; plain values."""
+        now = time.monotonic_ns()
+        body = counters(self.engine)
+        then, packets, size, created = self._last
+        past = max(1, now - then) / SECOND_NS
+        self._last = (now, body["packets"], body["bytes"], body["sessions"]["created"])
+        return body | {
+            "time_ns": time.time_ns(), "up_s": (now - self._begin_ns) / SECOND_NS,
+            "personality": self.engine.settings.personality,
+            "mode": self.engine.mode, "label": self.engine.label,
+            "mode_seconds": {name: ns / SECOND_NS
+                             for name, ns in self.engine.mode_times_ns().items()},
+            "thresholds": self.engine.thresholds,
+            "interfaces": self.interfaces(), "delay": self.delay(),
+            "rates": {"packets": (body["packets"] - packets) / past,
+                      "bits": (body["bytes"] - size) * 8 / past,
+                      "sessions": (body["sessions"]["created"] - created) / past},
+            "host": self.host.figures if self.host is not None else {},
+        }
+
+    def interfaces(self) -> dict[str, dict[str, Any]]:
+        """Counters and state by interface."""
+        return {name: {"state": self.states[name], **row}
+                for name, row in self.rings.counters().items()}
+
+    def delay(self) -> dict[str, int]:
+        """How long frames were here, from arrival to sent: p50_ns, p99_ns, max_ns (12 % coarse)."""
+        bounds, frames = self.rings.delays()
+        if not len(frames):
+            return {"p50_ns": 0, "p99_ns": 0, "max_ns": 0}
+        so_far = np.cumsum(frames)
+        at = [int(bounds[np.searchsorted(so_far, so_far[-1] * part)]) for part in (0.5, 0.99)]
+        return {"p50_ns": at[0], "p99_ns": at[1], "max_ns": int(bounds[-1])}
+
+    # --- the end ---
+
+    def result(self) -> Result:
+        """What was found, like a replay's, and ``live``: interfaces, delay, memory source."""
+        for rows in self.engine.collect_ended():
+            self.hits.take(rows)
+        body = result_body(self.engine, self.hits)
+        wall_ns = time.monotonic_ns() - self._begin_ns
+        packets, interfaces = body["packets"], self.interfaces()
+        body["laws"]["frames_accounted"] = self.accounted()
+        body |= {
+            "inputs": [{"path": name, "reader": "live", "format": "AF_PACKET, TPACKET_V3",
+                        "packets": row["taken"], "fault": None}
+                       for name, row in interfaces.items()],
+            "duration_ns": max(0, self.engine.fastpath.now_ns - (self._first_ns or 0))
+            if packets else 0,
+            "interrupted": bool(self.interrupted_by),
+            "speed": {
+                "wall_s": wall_ns / SECOND_NS,
+                "packets_per_s": packets * SECOND_NS / max(1, self._process_ns),
+                "ns_per_packet": self._process_ns / max(1, packets),
+                "longest_pause_ns": self._longest_ns, "load_s": 0.0},
+            "pace": {"late_packets": sum(row["late"] for row in interfaces.values()),
+                     "max_late_ns": self.delay()["max_ns"]},
+            "live": {"interfaces": interfaces, "delay": self.delay(),
+                     "memory": "script" if self.host is None else "host"},
+        }
+        if self.interrupted_by:
+            body["interrupted_by"] = self.interrupted_by
+        return Result(body, {"sessions": self.engine.sessions()})
+
+    def close(self) -> None:
+        """Lets go of everything; a second time is no error."""
+        for watcher in self.watchers:
+            with suppress(FwcoreError):
+                watcher.close()
+        self.watchers = []
+        self.rings.close()
+        self.engine.close()
+
+
+__all__ = ["BATCH", "Live", "Watcher", "live"]

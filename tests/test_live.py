@@ -1,0 +1,491 @@
+"""A live run between real ends, in namespaces of the test's own; and what it says to the world."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import live_net
+import pytest
+
+from fwcore import load
+from fwcore.cli import main
+from fwcore.cli.live import _request
+from fwcore.errors import FwcoreError, LiveError
+from fwcore.live import Live, bypass, control, serve, text, view
+from fwcore.live.memory import HostMemory
+from fwcore.result import Result
+from fwcore.units import PAGE_BYTES
+
+MISSING = live_net.missing()
+needs_net = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for packet sockets")
+SCANNED = {"policies": [{"id": 1, "action": "accept", "inspection": ["antivirus"]}]}
+SMALL = {"ram_bytes": 4000 * PAGE_BYTES, "base_bytes": 2000 * PAGE_BYTES, "max_connections": 1000}
+
+
+@pytest.fixture(scope="module")
+def wire():
+    with live_net.Wire() as made:
+        yield made
+
+
+@contextmanager
+def running(wire, settings=None, interfaces=("in0", "out0"), **more):
+    """A live run in a thread of its own; when the block is left it has ended by a signal."""
+    with wire.inside("firewall"):
+        run = Live(interfaces, settings or load(), ring_bytes=4 << 20, **more)
+
+    def work():
+        with wire.inside("firewall"):
+            run.run(60)
+
+    with live_net.beside(work):
+        try:
+            yield run
+        finally:
+            run.interruption.number = signal.SIGTERM
+            run.rings.wake()
+
+
+def checked(run):
+    """The result of a run that has ended; its laws hold, and it can be read again."""
+    result = run.result()
+    accounted = run.accounted()
+    run.close()
+    assert all(result.data["laws"].values()), result.data["laws"]
+    assert accounted and result.data["interrupted_by"] == "SIGTERM"
+    Result.from_json(result.to_json())
+    return result
+
+
+def passes(wire, port, data=b"x" * 1000, timeout_s=5):
+    """A new connection's data comes back; otherwise the error."""
+    listener = wire.listen(port)
+    thread = threading.Thread(target=_quiet(live_net.echo(listener)), daemon=True)
+    listener.settimeout(timeout_s)
+    thread.start()
+    try:
+        with wire.connect(port, timeout_s) as client:
+            return live_net.exchange(client, data) == data
+    except OSError as error:
+        return type(error).__name__
+    finally:
+        thread.join(timeout_s + 1)
+        listener.close()
+
+
+def _quiet(work):
+    def run():
+        with suppress(OSError):
+            work()
+    return run
+
+
+# --- through it -----------------------------------------------------------------------------------
+
+
+@needs_net
+def test_contents_pass_and_every_frame_is_accounted_for(wire):
+    data = os.urandom(1 << 19)
+    with running(wire) as run:
+        assert passes(wire, 5001, data)
+    result = checked(run)
+    rows = result.data["live"]["interfaces"]
+    assert rows["in0"]["taken"] == rows["out0"]["sent"] > 5
+    assert result["packets"] == rows["in0"]["taken"] + rows["out0"]["taken"]
+    assert result["sessions.created"] >= 1 and result["live.delay.p50_ns"] > 0
+    assert "in0       arrived" in text.lines(result.data["live"])
+
+
+@needs_net
+def test_of_one_flow_nothing_is_reordered(wire):
+    receiver = wire.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind((live_net.ENDS["server"], 6000))
+    sender = wire.socket("client", socket.AF_INET, socket.SOCK_DGRAM)
+    sender.connect((live_net.ENDS["server"], 6000))
+    with running(wire):
+        sender.send(b"0")               # and its address is known
+        receiver.recv(100)
+        for i in range(1, 501):
+            sender.send(b"%d" % i)
+        assert [int(receiver.recv(100)) for _ in range(500)] == list(range(1, 501))
+
+
+@needs_net
+def test_more_connections_than_the_table_holds(wire):
+    receiver = wire.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind((live_net.ENDS["server"], 6001))
+    with running(wire, load(max_connections=50, buckets=10)) as run:
+        for port in range(10_000, 10_100):
+            sender = wire.socket("client", socket.AF_INET, socket.SOCK_DGRAM)
+            sender.bind(("", port))
+            sender.sendto(b"x", (live_net.ENDS["server"], 6001))
+            sender.close()
+            receiver.recv(10)
+    result = checked(run)
+    assert result["sessions.peak"] == 50
+    assert result["sessions.ended.evicted"] >= 50
+    assert sum(row["taken"] for row in result.data["top"]["hosts"]) >= 50
+
+
+@needs_net
+@pytest.mark.parametrize("failopen", ["pass", "off"])
+def test_conserve_mode_is_seen_by_a_real_client(wire, failopen):
+    settings = load("fortios-7", av_failopen=failopen, **SMALL, **SCANNED)
+    with running(wire, settings) as run:
+        assert passes(wire, 5002) is True
+        run.ask(lambda: run.engine.take("base", 1560 * PAGE_BYTES))
+        assert run.ask(lambda: run.engine.mode) == "on"
+        seen = passes(wire, 5003, timeout_s=5 if failopen == "pass" else 0.3)
+        assert seen is True if failopen == "pass" else seen == "TimeoutError"
+        run.ask(lambda: run.engine.give("base", 1560 * PAGE_BYTES))
+        assert run.ask(lambda: run.engine.mode) == "off"
+        assert passes(wire, 5004) is True
+    result = checked(run)
+    kinds = [event["kind"] for event in result.data["events"]]
+    assert kinds.count("conserve_entered") == kinds.count("conserve_left") == 1
+    if failopen == "pass":
+        assert result["verdicts.bypass"] > 0 and result["exposure.sessions"] == 1
+    else:
+        assert result["reasons.conserve_block"] > 0 == result["verdicts.bypass"]
+
+
+@needs_net
+def test_an_interface_taken_down_and_up(wire):
+    said = []
+    with running(wire, say=said.append) as run:
+        assert passes(wire, 5005) is True
+        wire.ip("firewall", "link set out0 down")
+        end = time.monotonic() + live_net.PATIENCE_S
+        while run.states["out0"] != "down" and time.monotonic() < end:
+            time.sleep(0.002)
+        wire.ip("firewall", "link set out0 up")
+        assert passes(wire, 5006) is True
+    checked(run)
+    assert [line for line in said if "out0 is" in line] == [
+        "out0 is down; waiting for it", "out0 is up"]
+
+
+@needs_net
+def test_one_interface_is_looked_at_and_nothing_is_sent(wire):
+    with running(wire, interfaces=("in0",)) as run:
+        assert passes(wire, 5007, timeout_s=0.2) != True  # noqa: E712 - it is a text otherwise
+        run.ask(lambda: None)
+    result = checked(run)
+    row = result.data["live"]["interfaces"]["in0"]
+    assert row["taken"] == row["withheld"] > 0 == row["sent"]
+
+
+@needs_net
+def test_term_ends_it_with_a_report(wire, tmp_path):
+    out = tmp_path / "r.json"
+    process = wire.spawn("firewall", [
+        sys.executable, "-m", "fwcore", "live", "--inside", "in0", "--outside", "out0",
+        "--json", str(out), "--control", str(tmp_path / "c")], cwd=Path(__file__).parent.parent)
+    end = time.monotonic() + 2 * live_net.PATIENCE_S
+    while not (tmp_path / "c").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert passes(wire, 5008) is True
+    process.send_signal(signal.SIGTERM)
+    said, errors = process.communicate(timeout=2 * live_net.PATIENCE_S)
+    assert process.returncode == 143, errors
+    assert "laws      all" in said and "in0       arrived" in said
+    assert "wire is cut" in errors and "interrupted after packet" in errors
+    assert Result.load(out)["laws.frames_accounted"] is True
+    assert not (tmp_path / "c").exists()
+
+
+@needs_net
+@pytest.mark.skipif(not shutil.which("tc"), reason="no tc")
+def test_frames_pass_unjudged_when_the_program_has_ended():
+    with live_net.Wire() as own:
+        with own.inside("firewall"):
+            guard = bypass.Bypass(["in0", "out0"])
+            guard.close()
+        assert passes(own, 5009) is True
+        with own.inside("firewall"):
+            bypass.remove(["in0", "out0"])
+        assert passes(own, 5010, timeout_s=0.2) is not True
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "what"), [
+    ([], "--inside and --outside are asked for"),
+    (["--inside", "lo"], "--inside and --outside are asked for"),
+    (["--read-only", "lo", "--inside", "lo"], "--read-only stands alone"),
+    (["--read-only", "lo", "--bypass-on-exit"], "nothing is forwarded"),
+    (["--read-only", "no-such-if"], "no-such-if: there is no such interface"),
+    (["--inside", "lo", "--outside", "lo"], "two different interfaces"),
+])
+def test_what_cannot_be_is_one_line_and_exit_2(words, what, capsys):
+    assert main(["live", "-q", *words]) == 2
+    said = capsys.readouterr().err
+    assert what in said and said.count("\n") == 1 and said.startswith("fwcore: ")
+
+
+@needs_root
+@pytest.mark.parametrize("option", ["--page", "--metrics"])
+def test_a_port_that_is_taken(option, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["live", "-q", "--read-only", "lo", "--seconds", "0", option, f":{port}"]) == 2
+    assert f"{option} 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
+
+
+@needs_root
+def test_a_socket_in_use_and_a_file_that_is_none(tmp_path, capsys):
+    path = str(tmp_path / "c")
+    words = ["live", "-q", "--read-only", "lo", "--seconds", "0", "--control"]
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen(1)
+        assert main([*words, path]) == 2
+    assert "in use: another fwcore live listens there" in capsys.readouterr().err
+    assert main([*words, path]) == 0          # left behind: taken over, and gone at the end
+    assert not os.path.exists(path)
+    (tmp_path / "f").write_text("mine")
+    assert main([*words, str(tmp_path / "f")]) == 2
+    assert (tmp_path / "f").read_text() == "mine"
+    assert main([*words, str(tmp_path / "none" / "c")]) == 2
+
+
+@pytest.mark.parametrize("given", ["x:y", "h:70000", "h:-1"])
+def test_ports_that_are_none(given):
+    with pytest.raises(LiveError, match="is no port"):
+        view.address(given, 1, "--page")
+
+
+def test_addresses():
+    assert view.address(":8080", 1, "") == ("", 8080)
+    assert view.address("[::1]:9", 1, "") == ("::1", 9)
+    assert view.address("[::1]", 7, "") == ("::1", 7)
+    assert view.address("h", 7, "") == ("h", 7)
+
+
+# --- those who ask --------------------------------------------------------------------------------
+
+
+@needs_net
+def test_the_control_socket_reads_and_changes(wire, tmp_path):
+    path = str(tmp_path / "c")
+    listener = wire.listen(5011)
+    with running(wire, load("fortios-7", **SMALL)) as run:
+        door = control.Control(run, path)
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        with live_net.beside(live_net.echo(listener)), wire.connect(5011) as client:
+            live_net.exchange(client, b"abc")
+            where = {"host": "10.9.0.1", "port": 5011}
+            found = control.ask(path, {"do": "sessions", "where": where})
+            assert [row["flow"].endswith("-10.9.0.2:5011/tcp") for row in found] == [True]
+            assert found[0]["state"] == "ESTABLISHED"
+            flows = [found[0]["flow"]]
+            assert control.ask(path, {"do": "end", "flows": flows}) == {"ended": 1}
+            assert control.ask(path, {"do": "end", "where": where}) == {"ended": 0}
+        assert control.ask(path, {"do": "figures"})["personality"] == "fortios-7"
+        assert control.ask(path, {"do": "take", "owner": "base", "amount": 4096}) == {"pages": 1}
+        assert control.ask(path, {"do": "give", "owner": "base", "amount": 4096}) == {"pages": 1}
+        changed = {"do": "configure", "settings": {"av_failopen": "off"}}
+        assert control.ask(path, changed) == {"changed": ["av_failopen"]}
+        assert control.ask(path, {"do": "force", "mode": "on"}) == {"mode": "on"}
+        with pytest.raises(FwcoreError, match="frozen in conserve mode"):
+            control.ask(path, changed)
+        for wrong in ({"do": "nothing"}, {"do": "sessions", "limit": -1}, {"do": "end", "flows": 3},
+                      {"do": "figures", "more": 1}, {"do": "sessions", "where": {"nobody": 1}},
+                      {"do": "configure", "settings": {"ram_bytes": 1}}, [], 3):
+            with pytest.raises(FwcoreError):
+                control.ask(path, wrong)
+        door.close()
+        with pytest.raises(LiveError, match="nobody answers"):
+            control.ask(path, {"do": "figures"})
+
+
+def test_requests_from_words():
+    assert _request("sessions", ("host=10.0.0.5", "limit=5")) == {
+        "do": "sessions", "where": {"host": "10.0.0.5"}, "limit": 5}
+    assert _request("end", ("flow=a",)) == {"do": "end", "flows": ["a"]}
+    assert _request("configure", ("half_open_limit=5",)) == {
+        "do": "configure", "settings": {"half_open_limit": 5}}
+    assert _request("force", ("mode=none",)) == {"do": "force", "mode": None}
+    assert _request("take", ("owner=base", "amount=1MiB")) == {
+        "do": "take", "owner": "base", "amount": "1MiB"}
+    for what, words in (("end", ()), ("take", ("owner",))):
+        with pytest.raises(LiveError):
+            _request(what, words)
+
+
+# --- those who watch ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Figures and events as those who watch get them, of a run without traffic."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for packet sockets")
+    run = Live(["lo"], load("fortios-7", **SMALL), ring_bytes=1 << 20)
+    event = {"kind": "conserve_entered", "time_ns": 10**18, "packet": 7, "text": 'a "b]\x1b'}
+    yield run.figures(), [event]
+    run.close()
+
+
+def fetch(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        return answer.headers, answer.read().decode()
+
+
+def test_metrics_are_what_prometheus_reads(told):
+    parser = pytest.importorskip("prometheus_client.parser")
+    metrics = serve.Metrics(":0")
+    try:
+        assert fetch(metrics.site.port, "/metrics")[1].strip() == ""
+        metrics.tick(*told)
+        families = {each.name: each for each in parser.text_string_to_metric_families(
+            fetch(metrics.site.port, "/metrics")[1])}
+    finally:
+        metrics.close()
+    assert families["fwcore_verdicts"].type == "counter"
+    assert families["fwcore_verdicts"].samples[0].name == "fwcore_verdicts_total"
+    assert families["fwcore_sessions_live"].type == "gauge"
+    assert families["fwcore_memory_bytes"].samples[0].labels == {"owner": "base"}
+    assert families["fwcore_interface_lost_frames"].samples[0].labels == {"interface": "lo"}
+    assert all(each.documentation for each in families.values())
+    assert all(re.fullmatch(r"fwcore_[a-z][a-z0-9_]*", name) for name in families)
+    panels = json.loads(Path("docs/grafana.json").read_text())["panels"]
+    asked = {name for panel in panels for target in panel.get("targets", ())
+             for name in re.findall(r"fwcore_\w+", target["expr"])}
+    there = {sample.name for each in families.values() for sample in each.samples}
+    assert asked <= there and len(asked) > 8
+
+
+def test_the_page_shows_figures_and_fetches_nothing_else(told):
+    page = serve.Page(":0")
+    try:
+        page.tick(*told)
+        headers, body = fetch(page.site.port, "/")
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert {"page.css", "page.js"} == set(re.findall(r'(?:href|src)="([^"]+)"', body))
+        assert fetch(page.site.port, "/page.js")[1] and fetch(page.site.port, "/page.css")[1]
+        data = json.loads(fetch(page.site.port, "/data")[1])
+        assert data["samples"][0]["mode"] == "off" and data["events"] == told[1]
+        with pytest.raises(urllib.error.HTTPError):
+            fetch(page.site.port, "/../etc/passwd")
+    finally:
+        page.close()
+
+
+def test_syslog_is_rfc5424(told):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        log = view.Syslog(f"127.0.0.1:{server.getsockname()[1]}")
+        log.tick(*told)
+        message = server.recv(2000).decode()
+        log.close()
+    assert re.fullmatch(
+        r'<26>1 2001-09-09T01:46:40\.000000Z \S+ fwcore \d+ conserve_entered'
+        r' \[event@32473 packet="7"\] a "b\]\\x1b', message), message
+
+
+def test_events_are_lines_of_json(told, tmp_path):
+    lines = view.EventLines(str(tmp_path / "e"))
+    lines.tick(*told)
+    lines.close()
+    assert [json.loads(line) for line in (tmp_path / "e").open()] == told[1]
+    with pytest.raises(FwcoreError, match="cannot be written"):
+        view.EventLines(str(tmp_path / "none" / "e"))
+
+
+def test_the_screen_has_what_matters(told):
+    lines = "\n".join(text.screen(told[0], ["an event"]))
+    for word in ("fortios-7", "conserve mode: off", "memory", "sessions", "lo", "an event"):
+        assert word in lines
+
+
+def test_traps_of_conserve_mode(told):
+    pytest.importorskip("pysnmp")
+    from fwcore.live import traps
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        sender = traps.Traps(f"127.0.0.1:{server.getsockname()[1]}", "secret")
+        sender.tick(*told)
+        message = server.recv(2000)
+        sender.close()
+    assert sender.lost == 0 and b"secret" in message
+    # 1.3.6.1.4.1.12356.101.2.0.605 in BER
+    assert bytes.fromhex("2b06010401e0446502008 45d".replace(" ", "")) in message
+
+
+# --- memory of this machine -----------------------------------------------------------------------
+
+
+def machine(root, total_kib, available_kib, limit=None, used=0, cached=0):
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    (root / "proc/pressure").mkdir(parents=True, exist_ok=True)
+    (root / "proc/meminfo").write_text(
+        f"MemTotal: {total_kib} kB\nMemAvailable: {available_kib} kB\n")
+    (root / "proc/pressure/memory").write_text("some avg10=1.50 avg60=0.00 avg300=0.00 total=1\n")
+    (root / "proc/self/cgroup").write_text("0::/a\n")
+    group = root / "sys/fs/cgroup/a"
+    group.mkdir(parents=True, exist_ok=True)
+    if limit is not None:
+        (group / "memory.max").write_text(f"{limit}\n")
+        (group / "memory.current").write_text(f"{used}\n")
+        (group / "memory.stat").write_text(f"anon 1\ninactive_file {cached}\n")
+    return HostMemory(str(root))
+
+
+@pytest.mark.parametrize(("group", "reading"), [
+    ((), (1 << 30, 1 << 29)), (("max", 5, 0), (1 << 30, 1 << 29)),
+    ((1 << 28, 1 << 27, 1 << 20), (1 << 28, (1 << 27) + (1 << 20))),
+    ((1 << 28, 1 << 29, 0), (1 << 28, 0)),
+])
+def test_the_smaller_of_machine_and_cgroup(tmp_path, group, reading):
+    host = machine(tmp_path, 1 << 20, 1 << 19, *group)
+    assert host.reading[:2] == reading and host.reading.pressure == 1.5
+
+
+def test_a_machine_that_says_nothing(tmp_path):
+    with pytest.raises(LiveError, match="/proc/meminfo: cannot be read"):
+        HostMemory(str(tmp_path))
+    assert HostMemory().reading.total > HostMemory().reading.available > 0
+
+
+def test_the_appliance_follows_the_machine_into_conserve_mode_and_out(tmp_path):
+    from fwcore import Engine
+
+    host = machine(tmp_path, 1 << 16, 1 << 15)
+    settings = host.settings(load("fortios-7", max_connections=1000))
+    assert settings.ram_bytes == 1 << 26 and settings.base_bytes == 1 << 25
+    with Engine(settings) as engine:
+        engine.process_frames([b"\x02" * 60], [10**18])
+        for available_kib, mode in ((1 << 15, "off"), (1 << 12, "on"), (1 << 15, "off")):
+            machine(tmp_path, 1 << 16, available_kib)
+            host.follow(engine)
+            owners = engine.owners()
+            assert owners["used"] == (1 << 14) - available_kib // 4
+            assert engine.mode == mode
+            assert host.follow(engine) == 0
+        engine.check_laws()
+
+
+def test_what_is_missing_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(FwcoreError, match=re.escape("pip install 'fwcore[live]'")):
+        serve.Metrics(":0")
+    monkeypatch.setitem(sys.modules, "pysnmp.hlapi.v3arch.asyncio", None)
+    from fwcore.live import traps
+    with pytest.raises(FwcoreError, match=re.escape("pip install 'fwcore[live]'")):
+        traps.Traps("h", "c")

@@ -1,0 +1,261 @@
+"""What a live run costs, and that it lasts: on virtual Ethernet in namespaces of its own.
+
+    python tools/live.py rate  [--frames N] [--repeats N]     beside the bare forwarder, and Python
+    python tools/live.py delay [--seconds N]                  added to a ping-pong, p50 and p99
+    python tools/live.py soak  [--seconds N]                  TCP and UDP for so long; flat memory
+
+Each prints one JSON line. `rate`: frames are put into the rings first, then taken out, judged and
+sent; the processor's time of the thread that does it counts, the kernel's for sending included, so
+that who else is at work here matters less. The median of the repeats, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import statistics
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import live_net
+
+from fwcore import Engine, load
+from fwcore._rings import Rings
+from fwcore.live import Live
+
+RING = 64 << 20
+SETTINGS = {"max_connections": 100_000}
+WARM_S = 30                     # of a soak, until memory has to be flat
+GROWTH = 0.05                   # of memory in a soak that is no leak yet
+
+
+def udp(flow: int, payload: int = 18) -> bytes:
+    """An Ethernet frame with UDP of one of many flows."""
+    body = struct.pack("!HHHH", 1024 + flow % 60_000, 53, 8 + payload, 0) + bytes(payload)
+    source = 0x0A000000 + flow // 60_000
+    head = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(body), flow & 0xFFFF, 0, 64, 17, 0, source,
+                       0x0A090002)
+    return b"\x02" + bytes(10) + b"\x01\x08\x00" + head + body
+
+
+def fill(wire: live_net.Wire, count: int, flows: int) -> None:
+    raw = wire.raw("client")
+    frames = [udp(i) for i in range(flows)]
+    for i in range(count):
+        raw.send(frames[i % flows])
+    raw.close()
+
+
+def arrived(rings: Rings, count: int) -> None:
+    end = time.monotonic() + live_net.PATIENCE_S
+    while rings.counters()["in0"]["arrived"] < count and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.01)            # the last block is retired
+
+
+def bare(wire: live_net.Wire, count: int, flows: int) -> float:
+    """Frames a second of the bare forwarder, by its processor's time."""
+    with wire.inside("firewall"):
+        rings = Rings(["in0", "out0"], ring_bytes=RING)
+    fill(wire, count, flows)
+    arrived(rings, count)
+    begin, done = time.thread_time(), 0
+    while (more := rings.forward(1_000_000)):
+        done += more
+    spent = time.thread_time() - begin
+    rings.close()
+    return done / spent
+
+
+def whole(wire: live_net.Wire, count: int, flows: int) -> float:
+    """The same of a live run with figures, metrics and all counters."""
+    with wire.inside("firewall"):
+        run = Live(["in0", "out0"], load("fortios-7", **SETTINGS), ring_bytes=RING)
+        fill(wire, count, flows)
+        arrived(run.rings, count)
+        begin, done = time.thread_time(), 0
+        while done < count:
+            before = done
+            run._turn(None)
+            done = run.engine.fastpath.counters()["packets"]
+            if done == before:
+                break
+        spent = time.thread_time() - begin
+        run._drain()
+        assert run.accounted()
+    run.close()
+    return done / spent
+
+
+def python(wire: live_net.Wire, count: int, flows: int) -> float:
+    """A loop in Python: recv, process_frames for 32 at a time, send."""
+    count = min(count, 5000)
+    ports = [wire.raw("firewall", name) for name in ("in0", "out0")]
+    with Engine(load("fortios-7", **SETTINGS)) as engine:
+        fill(wire, count, flows)
+        ports[0].settimeout(0.2)
+        begin, done, batch = time.thread_time(), 0, []
+        try:
+            while True:
+                batch.append(ports[0].recv(65536))
+                if len(batch) == 32:
+                    now = time.time_ns()
+                    for frame, (verdict, _) in zip(
+                            batch, engine.process_frames(batch, [now] * 32), strict=True):
+                        if verdict != 3:
+                            ports[1].send(frame)
+                    done += 32
+                    batch = []
+        except TimeoutError:
+            pass
+        spent = time.thread_time() - begin
+    for port in ports:
+        port.close()
+    return done / spent
+
+
+def rate(given: argparse.Namespace) -> dict[str, Any]:
+    found: dict[str, list[float]] = {"bare": [], "live": [], "python": []}
+    ways: dict[str, Callable[..., float]] = {"bare": bare, "live": whole, "python": python}
+    for _ in range(given.repeats):
+        for name, way in ways.items():
+            with live_net.Wire() as wire:
+                found[name].append(way(wire, given.frames, given.flows))
+    per_s = {name: round(statistics.median(values)) for name, values in found.items()}
+    return {"frames_per_s": per_s, "of_bare": round(per_s["live"] / per_s["bare"], 3),
+            "of_python": round(per_s["live"] / per_s["python"], 2),
+            "spread": {name: round((max(v) - min(v)) / statistics.median(v), 3)
+                       for name, v in found.items()}}
+
+
+def ping_pong(wire: live_net.Wire, seconds: float) -> list[float]:
+    """Round trips of small UDP packets, one at a time, in seconds."""
+    server = wire.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((live_net.ENDS["server"], 7000))
+    client = wire.socket("client", socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect((live_net.ENDS["server"], 7000))
+    done = threading.Event()
+
+    def answer() -> None:
+        server.settimeout(0.2)
+        while not done.is_set():
+            try:
+                data, who = server.recvfrom(100)
+            except TimeoutError:
+                continue
+            server.sendto(data, who)
+
+    with live_net.beside(answer):
+        found, end = [], time.monotonic() + seconds
+        while time.monotonic() < end:
+            begin = time.perf_counter()
+            client.send(b"x" * 50)
+            client.recv(100)
+            found.append(time.perf_counter() - begin)
+        done.set()
+    return found
+
+
+def delay(given: argparse.Namespace) -> dict[str, Any]:
+    with live_net.Wire() as wire:
+        with wire.inside("firewall"):
+            run = Live(["in0", "out0"], load("fortios-7", **SETTINGS))
+
+        def work() -> None:
+            with wire.inside("firewall"):
+                run.run(given.seconds + 3)
+
+        with live_net.beside(work):
+            trips = sorted(ping_pong(wire, given.seconds))
+            run.interruption.number = signal.SIGTERM
+            run.rings.wake()
+        told = run.delay()
+        run.close()
+    return {"round_trip_us": {"p50": round(trips[len(trips) // 2] * 1e6),
+                              "p99": round(trips[len(trips) * 99 // 100] * 1e6)},
+            "one_way_us": {name: value // 1000 for name, value in told.items()}}
+
+
+def memory_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+def soak(given: argparse.Namespace) -> dict[str, Any]:
+    """TCP connections with contents looked at, and UDP of ever new flows, for so long."""
+    with live_net.Wire() as wire, tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "result.json")
+        process = wire.spawn("firewall", [
+            sys.executable, "-m", "fwcore", "live", "-q", "--inside", "in0", "--outside", "out0",
+            "--personality", "fortios-7", "--set", "max_connections=10000",
+            "--set", "udp_s=5", "--json", str(out), "--control", str(Path(folder, "c"))])
+        try:
+            end = time.monotonic() + live_net.PATIENCE_S
+            while not Path(folder, "c").exists() and time.monotonic() < end:
+                time.sleep(0.01)
+            return _soak(wire, process, given.seconds, out)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _soak(wire: live_net.Wire, process: Any, seconds: float, out: Path) -> dict[str, Any]:
+    listener = wire.listen(7001)
+    sender = wire.raw("client")
+    data, samples, connections, flow = os.urandom(1 << 18), [], 0, 0
+    begin = time.monotonic()
+    while (past := time.monotonic() - begin) < seconds:
+        with live_net.beside(live_net.echo(listener)), wire.connect(7001) as client:
+            assert live_net.exchange(client, data) == data
+        wire.forget()
+        for _ in range(2000):
+            sender.send(udp(flow % 3_000_000))
+            flow += 1
+        connections += 1
+        samples.append((past, memory_kib(process.pid)))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    warm = [kib for past, kib in samples if past > min(WARM_S, seconds / 3)]
+    result = json.loads(out.read_text())
+    flat = max(warm) - warm[0] <= GROWTH * warm[0]
+    return {"seconds": round(seconds), "connections": connections, "packets": result["packets"],
+            "memory_kib": [warm[0], max(warm)], "laws": all(result["laws"].values()),
+            "exit_code": process.returncode, "errors": errors[-200:],
+            "good": flat and all(result["laws"].values()) and process.returncode == 143}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["rate", "delay", "soak"])
+    parser.add_argument("--frames", type=int, default=50_000)
+    parser.add_argument("--flows", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=600)
+    given = parser.parse_args()
+    why = live_net.missing()
+    if why:
+        print(f"cannot be run here: {why}", file=sys.stderr)
+        return 2
+    if given.what == "delay":
+        given.seconds = min(given.seconds, live_net.PATIENCE_S / 2)
+    found = {"rate": rate, "delay": delay, "soak": soak}[given.what](given)
+    print(json.dumps({"what": given.what} | found))
+    return 0 if found.get("good", True) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
