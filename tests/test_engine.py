@@ -402,15 +402,17 @@ def test_top_hosts(engine):
 
 
 def test_a_mode_that_comes_and_goes_a_hundred_times():
-    """60 of 100 pages, and every second 30 more (red is 88) or 30 less: on for every other one.
+    """60 of 100 pages; every three seconds there are 30 more (red is 88), for one second.
 
-    Hosts are kept for the first hundred transitions; a mode has the time until the next begins.
+    Hosts are kept for the first hundred transitions; a mode has the time until the next begins;
+    one-shot latches once.
     """
     script = [{"at_s": at, "owner": "base", "add_bytes": pages * 4096}
-              for at, pages in zip(range(1, 103), (30, -30) * 51, strict=True)]
+              for third in range(0, 153, 3) for at, pages in ((third + 1, 30), (third + 2, -30))]
     with Engine(load("fortios-7", ram_bytes=100 * 4096, max_connections=16,
-                     pressure=script)) as engine:
+                     av_failopen="one-shot", pressure=script)) as engine:
         engine.process_frames([dns(), dns()], [START, START + 200 * S])
+        assert [event.kind for event in engine.events].count("one_shot_latched") == 1
         assert len(engine.transitions) == 102
         assert [step.snapshot is None for step in engine.transitions] == [False] * 100 + [True] * 2
         assert {step.to_mode: step.time_ns for step in list(engine.transitions)[:2]} == {

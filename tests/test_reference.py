@@ -726,13 +726,18 @@ def test_unified_counts_freeable_for_extreme_only():
     (2**30, False, 51200, 76800),  # 200 and 300 MB of 256 pages
     (2**30 - 2**20, False, 52377, 78566),  # 261888 pages: 52377.6, 78566.4
     (512 * 2**20, False, 26214, 39321),  # 131072 pages: 26214.4, 39321.6
-    (511 * 2**20, False, -1, -1),
     (2**30, True, 45875, 68812),  # reach 229376: 45875.2, 68812.8
-    (511 * 2**20, True, -1, -1),
 ])
 def test_kernel_levels(ram, lowmem, enter, leave):
     machine = machines.kernel_machine(Config(ram_bytes=ram, lowmem=lowmem), ram // PAGE)
     assert (machine.enter, machine.leave) == (enter, leave)
+
+
+@pytest.mark.parametrize("lowmem", [False, True])
+def test_below_512_mib_there_is_no_kernel_machine(lowmem):
+    config = Config(ram_bytes=511 * 2**20, lowmem=lowmem, machine="kernel+proxy")
+    assert [machine.name for machine in machines.make_machines(config, 511 * 256, False)] == [
+        "proxy"]
 
 
 @pytest.mark.parametrize(("ram_mib", "enter", "leave"), [

@@ -63,6 +63,11 @@ def test_a_restart_whose_tunnels_do_not_fit_changes_nothing():
     assert pair.engine.fastpath.live == 1
 
 
+def test_where_the_kernel_has_no_level_nobody_holds_its_machine():
+    run(Case({"ram_bytes": 79 * PAGE, "machine": "kernel+proxy", "max_connections": 300}, {},
+             [("force", "on"), packets(0)]))
+
+
 # --- what it is made of -------------------------------------------------------------------------
 
 

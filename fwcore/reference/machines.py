@@ -55,10 +55,10 @@ class FreeMemory:
         return "off" if free > self.leave else "on"
 
 
-def kernel_machine(config: Config, total: int) -> FreeMemory:
-    """Levels by RAM [K]; below 512 MiB the KB lists none."""
+def kernel_machine(config: Config, total: int) -> FreeMemory | None:
+    """Levels by RAM [K]; below 512 MiB the KB lists none, and there is no such machine."""
     if config.ram_bytes < 512 * MIB:
-        return FreeMemory("kernel", -1, -1)
+        return None
     if config.lowmem:
         reach = total * 7 // 8
         return FreeMemory("kernel", reach * 20 // 100, reach * 30 // 100, reach)
@@ -113,6 +113,6 @@ def make_machines(config: Config, total: int, proxy_policies: bool) -> list[Any]
     if config.machine == "fortios-5":
         return [FortiOS5(config, total, proxy_policies or config.sip_alg)]
     if config.machine == "kernel+proxy":
-        machines = [kernel_machine(config, total), proxy_machine(config, total)]
-        return [machine for machine in machines if machine.enter >= 0]  # small RAM: no kernel row
+        both = kernel_machine(config, total), proxy_machine(config, total)
+        return [machine for machine in both if machine]
     return []
