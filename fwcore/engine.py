@@ -38,7 +38,8 @@ from fwcore._fastpath import (
     undivided,
 )
 from fwcore._pack import Packed
-from fwcore.engine_memory import Memory
+from fwcore.engine_control import told
+from fwcore.engine_hooks import Hooks
 from fwcore.engine_setup import (
     FIXED,
     RESTARTABLE,
@@ -62,7 +63,7 @@ if TYPE_CHECKING:  # only who brings frames needs them
 POLICIES_MAX = 65535
 
 
-class Engine(Memory):
+class Engine(Hooks):
     """One firewall: settings in, packets through, verdicts and events out.
 
     ``settings``: a ``Settings`` (``fwcore.load``), the name of a personality, the path of a
@@ -178,8 +179,11 @@ class Engine(Memory):
             if count and not self._begun:
                 self._begin(self.fastpath.first_ns)
             while self.fastpath.run() or self._log:
-                if self._answer():
+                end = self._answer()
+                self._tell()
+                if end:
                     break
+            self._tell()
         except BaseException as error:
             self._answer()
             done = self.fastpath.position
@@ -200,6 +204,7 @@ class Engine(Memory):
             self._begin(time_ns)
 
     @exclusive
+    @told
     def advance(self, now_ns: int) -> None:
         """Lets time pass without a packet: what is due up to ``now_ns`` happens (capture time, ns).
 
@@ -254,6 +259,7 @@ class Engine(Memory):
         while found is None:
             found = self.fastpath.judge_on(frame, now_ns, length, link)
             self._answer()
+        self._tell()
         return found
 
     def _packed_alone(self, frame: Buffer, now_ns: int, length: int | None, link: int) -> None:
@@ -354,6 +360,7 @@ class Engine(Memory):
     # --- control while running ---
 
     @exclusive
+    @told
     @undivided
     def configure(self, **changes: Any) -> Settings:
         """Changes settings while running; the new settings, validated as a whole.
@@ -434,6 +441,7 @@ class Engine(Memory):
         return f"{listed}: fixed when an engine is made; make a new Engine with these settings"
 
     @exclusive
+    @told
     @undivided
     def restart(self, *, keep: bool = False, **changes: Any) -> int:
         """Restarts the firewall with changes: every session is torn down (``cleared``).

@@ -9,8 +9,9 @@ per chunk or per call, so that no division of the packets changes a result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,20 @@ EXTREME_FLAP_NS = 60 * SECOND_NS  # an entry this soon after the exit is a flap 
 TABLE_FULL_LEFT_PERCENT = 90      # the table is no longer full below this [D]
 HOSTS_IN_SNAPSHOT = 10
 SNAPSHOTS_WITH_HOSTS = 100        # transitions that keep their top hosts
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def told(method: Method) -> Method:
+    """A method after which those are told who listen: when its deed is whole."""
+    @wraps(method)
+    def then(self: Control, *args: Any, **kwargs: Any) -> Any:
+        result = method(self, *args, **kwargs)
+        self._tell()
+        return result
+
+    return cast(Method, then)
 
 
 class Control:
@@ -105,6 +120,9 @@ class Control:
             cause = "packet" if stop & STOPPED_BY_PACKET else "time"
             self._settle(cause, self.fastpath.packet, tick=bool(stop & STOPPED_AT_TICK))
         return self.fastpath.at_end
+
+    def _tell(self) -> None:
+        """Those who listen are told here; nobody does."""
 
     def _by_hand(self) -> None:
         """What follows from what was done by hand: noted with the last packet, cause ``packet``."""

@@ -7,6 +7,7 @@ are the same (semantics 6): what there is not is owed, and asked for again at ea
 from __future__ import annotations
 
 from fwcore._fastpath import exclusive, undivided
+from fwcore.engine_control import told
 from fwcore.engine_sessions import Sessions
 from fwcore.errors import SettingsError
 from fwcore.events import Event
@@ -28,6 +29,7 @@ class Memory(Sessions):
         return owners | {"free": free, "used": used}
 
     @exclusive
+    @told
     @undivided
     def take(self, owner: str, amount: int | str) -> int:
         """Pages for ``base`` or ``shm``, as a step of a pressure script takes them.
@@ -43,6 +45,7 @@ class Memory(Sessions):
         return had
 
     @exclusive
+    @told
     @undivided
     def give(self, owner: str, amount: int | str) -> int:
         """Gives pages of ``base`` or ``shm`` back: what is owed first, then what is held.
@@ -63,6 +66,7 @@ class Memory(Sessions):
         return OWNERS.index(owner), pages_of(amount_bytes(amount, self.settings.kilo))
 
     @exclusive
+    @told
     @undivided
     def force(self, mode: str | None) -> None:
         """Holds every machine in a mode, whatever its gauges say; None: they decide again.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore._fastpath import SESSION_DTYPE, EndCause, TcpState, exclusive, undivided
-from fwcore.engine_control import HOSTS_IN_SNAPSHOT, Control
+from fwcore.engine_control import HOSTS_IN_SNAPSHOT, Control, told
 from fwcore.errors import FlowError, SettingsError
 from fwcore.flow import Flow, flow_key, key_of, parse
 from fwcore.words import nearest, protocol_number
@@ -90,6 +90,7 @@ class Sessions(Control):
             flow_key(source, source_port, destination, destination_port, protocol, zone))
 
     @exclusive
+    @told
     @undivided
     def end(self, *flows: FlowLike) -> int:
         """Ends the sessions of these flows (``cleared``), in this order; how many there were.
@@ -104,6 +105,7 @@ class Sessions(Control):
         return len(numbers)
 
     @exclusive
+    @told
     @undivided
     def clear(self) -> int:
         """Ends every session (``cleared``), oldest first; how many."""

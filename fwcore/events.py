@@ -14,6 +14,7 @@ references), [D] our words, where the vendor has none or none is known.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -130,16 +131,22 @@ Thresholds = Mapping[str, Mapping[str, int]]
 
 
 class EventLog(Generic[Record]):
-    """The first ``limit`` records, in order; later ones are counted in ``forgotten``."""
+    """The first ``limit`` records, in order; later ones are counted in ``forgotten``.
 
-    __slots__ = ("_records", "forgotten", "limit")
+    ``heard``: where every record is put as well, for somebody who listens.
+    """
+
+    __slots__ = ("_records", "forgotten", "heard", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.forgotten = 0
+        self.heard: deque[Record] | None = None
         self._records: list[Record] = []
 
     def append(self, record: Record) -> None:
+        if self.heard is not None:
+            self.heard.append(record)
         if len(self._records) < self.limit:
             self._records.append(record)
         else:

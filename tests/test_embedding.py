@@ -449,3 +449,92 @@ def test_frames_in_a_buffer_are_not_copied():
                   (data, [len(data)], [1], [1])):
         with pytest.raises(FrameError):
             Chunk.from_buffer(*given)
+
+
+# --- who is told ---
+
+
+def told_by(engine, *kinds):
+    """What each kind is told, as it comes."""
+    heard = []
+    for kind in kinds:
+        engine.on(kind, lambda batch: heard.append((batch.kind, list(batch), batch.lost)))
+    return heard
+
+
+def test_what_happens_is_told_at_stops_and_at_the_end_of_a_call():
+    with Engine(small(victims_max=2, max_connections=4), log=True) as engine:
+        engine.process(chunk([dns(9)]))
+        heard = told_by(engine, "transition", "event", "new_session", "ended", "victim")
+        assert heard == []
+        engine.process(chunk([dns(1), dns(2)], START + S))
+        assert [(kind, len(rows), lost) for kind, rows, lost in heard] == [("new_session", 2, 0)]
+        assert [int(row["created_packet"]) for row in heard[0][1]] == [2, 3]
+        heard.clear()
+        engine.take("base", 52 * PAGE)
+        assert [(kind, [each.kind for each in rows]) for kind, rows, _ in heard] == [
+            ("transition", ["conserve_entered", "extreme_entered"]),
+            ("event", ["conserve_entered", "extreme_entered", "ips_fail_open_entered"])]
+        heard.clear()
+        engine.give("base", 52 * PAGE)
+        engine.end("10.0.0.1:5000-192.0.2.53:53/udp")
+        assert [kind for kind, _, _ in heard] == ["transition", "event", "ended"]
+        heard.clear()
+        engine.process(chunk([dns(host) for host in range(20, 40)], START + 2 * S))
+        assert sum(len(rows) + lost for kind, rows, lost in heard if kind == "victim") == len(
+            engine.victims()) + engine.fastpath.counters()["victims"] - 2
+        assert any(lost for kind, _, lost in heard if kind == "victim")
+
+
+def test_a_batch_is_told_once_and_singly_only_to_who_asks_singly():
+    with Engine(max_connections=64) as engine:
+        heard = told_by(engine, "new_session")
+        engine.process(chunk([dns(host) for host in range(1, 30)]))
+        engine.advance(START + S)
+        assert [(len(rows), lost) for _, rows, lost in heard] == [(29, 0)]
+        engine.judge(dns(40), START + 2 * S)
+        engine.judge(dns(40), START + 2 * S)
+        assert [(len(rows), lost) for _, rows, lost in heard] == [(29, 0), (1, 0)]
+        engine.process_frames([dns(1)], [START + 900 * S])
+        assert len(engine) == 1
+
+
+def test_who_listens_may_stop_and_may_fail():
+    def failing(batch):
+        raise KeyError(len(batch))
+
+    with Engine(max_connections=64) as engine:
+        off = engine.on("new_session", failing)
+        with pytest.raises(KeyError, match="2"):
+            engine.process(chunk([dns(1), dns(2)]))
+        assert engine.process(chunk([dns(1)]))[:, 1].tolist() == [Reason.HIT]  # told once
+        off()
+        off()
+        engine.process(chunk([dns(3)]))
+        assert engine.fastpath.watched is False
+        engine.on("new_session", lambda batch: engine.clear())
+        with pytest.raises(EngineBusy, match="by this thread"):
+            engine.process(chunk([dns(4)]))
+        assert len(engine) == 4
+
+
+def test_what_nobody_can_listen_to():
+    with Engine(max_connections=4) as engine:
+        with pytest.raises(SettingsError, match='did you mean "transition"'):
+            engine.on("transitions", print)
+        with pytest.raises(SettingsError, match="log=True"):
+            engine.on("ended", print)
+
+
+def test_listening_changes_nothing():
+    settings = small(max_connections=16, pressure=[
+        {"at_s": 0.1, "add_bytes": 50 * PAGE}, {"at_s": 1, "add_bytes": -20 * PAGE}])
+    frames = [dns(1 + i % 23) for i in range(60)]
+    times = [START + i * S // 20 for i in range(60)]
+    one, other = Engine(settings), Engine(settings)
+    heard = told_by(one, "transition", "event", "victim", "new_session")
+    one.process_frames(frames, times)
+    other.process_frames(frames, times)
+    assert one.outcome() == other.outcome()
+    assert [each for kind, rows, _ in heard for each in rows if kind == "transition"] == list(
+        other.transitions)

@@ -41,6 +41,7 @@ FLOORS = (
     ("policy_lookup", "engine_setup", "engine_control"),
     ("engine_sessions", "engine_state"),
     ("engine_memory",),
+    ("engine_hooks",),
     ("engine",),
     ("vendor.",),
     ("hits",),
@@ -68,7 +69,8 @@ OUTSIDE = {
         "_rings", "live.",
         "policy_lookup",
         "_pack", "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result",
-        "counters", "engine", "engine_control", "engine_sessions", "engine_state", "hits",
+        "counters", "engine", "engine_control", "engine_sessions", "engine_state", "engine_hooks",
+        "hits",
         "replay.", "vendor.", "demand", "report.", "bench.", "rows",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for

@@ -1,0 +1,143 @@
+"""Who is told what happens: functions called with a batch at stops and at the end of calls.
+
+    engine.on("transition", f)     f(batch): transitions since the last call, in order
+
+A batch has the newest; ``batch.lost`` says how many of the older ones are not in it. It is never
+once a packet, but where frames are judged one at a time. A function that calls the engine gets
+EngineBusy, its exception comes out of the call that told it, and what it was told is told once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fwcore._fastpath import SESSION_DTYPE, exclusive
+from fwcore.engine_memory import Memory
+from fwcore.errors import SettingsError
+from fwcore.events import EventLog
+from fwcore.words import nearest
+
+KINDS = ("transition", "event", "new_session", "ended", "victim")
+NEWEST = 10_000            # rows of a batch at most
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Sequence[Any]):
+    """What happened since the last batch: ``rows`` are Transitions, Events, or sessions (a
+    structured array as ``Engine.sessions`` gives); ``lost``: older ones that are not among them."""
+
+    kind: str
+    rows: Any
+    lost: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.rows[place]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.rows)
+
+
+Hook = Callable[[Batch], object]
+
+
+class Hooks(Memory):
+    """The part of an engine that tells."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._hooks: dict[str, list[Hook]] = {}
+        self._told: dict[str, int] = {}
+        self._told_packets = 0      # judged when new sessions were told last
+
+    @exclusive
+    def on(self, kind: str, function: Hook) -> Callable[[], None]:
+        """From now on, ``function(batch)`` is called with what happens; returns what ends that.
+
+        ``kind``: transition, event, victim; ended (``Engine(log=True)``); new_session: those that
+        stand still when they are told. Finding new sessions goes through all that live. Raises
+        SettingsError.
+        """
+        if kind not in KINDS:
+            raise SettingsError(
+                f"on: {kind!r}: allowed: {', '.join(KINDS)}{nearest(kind, KINDS)}")
+        if kind == "ended" and not self._log:
+            raise SettingsError("on: ended: the engine keeps no log: Engine(..., log=True)")
+        if kind not in self._hooks:
+            self._hooks[kind] = []
+            self._listen(kind, deque(maxlen=NEWEST))
+            self._told[kind] = self._happened(kind)
+            if kind == "new_session":
+                self._told_packets = self.fastpath.counters()["packets"]
+        self._hooks[kind].append(function)
+        self.fastpath.watched = True
+        return lambda: self._off(kind, function)
+
+    @exclusive
+    def _off(self, kind: str, function: Hook) -> None:
+        hooks = self._hooks.get(kind, [])
+        if function in hooks:
+            hooks.remove(function)
+        if not hooks and self._hooks.pop(kind, None) is not None:
+            self._listen(kind, None)
+        self.fastpath.watched = bool(self._hooks)
+
+    def _log_of(self, kind: str) -> EventLog[Any] | None:
+        if kind == "transition":
+            return self.transitions
+        return self.events if kind == "event" else None
+
+    def _listen(self, kind: str, heard: deque[Any] | None) -> None:
+        log = self._log_of(kind)
+        if log is not None:
+            log.heard = heard
+
+    def _happened(self, kind: str) -> int:
+        """How many of a kind there were in this run."""
+        log = self._log_of(kind)
+        if log is not None:
+            return len(log) + log.forgotten
+        if kind == "ended":
+            self._collect()
+            return self._ended_before + sum(map(len, self._ended))
+        return self.fastpath.counters()["created" if kind == "new_session" else "victims"]
+
+    def _tell(self) -> None:
+        """Tells everybody what has happened since."""
+        for kind in KINDS if self._hooks else ():
+            if kind not in self._hooks:
+                continue
+            count = self._happened(kind)
+            fresh = count - self._told[kind]
+            if not fresh:
+                continue
+            self._told[kind] = count
+            rows = self._rows_since(kind, fresh)
+            batch = Batch(kind, rows, fresh - len(rows))
+            for function in tuple(self._hooks[kind]):
+                function(batch)
+
+    def _rows_since(self, kind: str, fresh: int) -> Any:
+        """The newest of the last ``fresh`` of a kind."""
+        log = self._log_of(kind)
+        if log is not None:
+            heard = list(log.heard or ())[-fresh:]
+            if log.heard:
+                log.heard.clear()
+            return heard
+        fresh = min(fresh, NEWEST)
+        if kind == "victim":
+            return self.fastpath.victims()[-fresh:]
+        if kind == "ended":
+            return np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])[-fresh:]
+        numbers = self.fastpath.live_records()[-fresh:]
+        rows = self.fastpath.rows_of(numbers)
+        since, self._told_packets = self._told_packets, self.fastpath.counters()["packets"]
+        return rows[rows["created_packet"] > since]
