@@ -80,6 +80,7 @@ soak: $(VENV)/test
 live-rate: $(VENV)/test
 	$(BIN)/python tools/live.py rate
 	$(BIN)/python tools/live.py delay
+	$(BIN)/python tools/live.py delay --low-latency
 
 docs: $(VENV)/docs
 	$(BIN)/mkdocs build --strict

@@ -34,6 +34,8 @@ cdef extern from "dataplane/rings.h" nogil:
         BATCH_MAX
         DELAYS
         DELAY_STEPS
+        SLOT_BYTES
+        SLOTS
         CLOCK_REALTIME
         CLOCK_MONOTONIC
     const char *const PORT_COUNTERS[]
@@ -43,6 +45,7 @@ cdef extern from "dataplane/rings.h" nogil:
         int fd
         int ifindex
         int last_errno
+        int slots
         uint8_t *blocks
         uint32_t block_bytes
         uint32_t blocks_count "count"
@@ -143,7 +146,10 @@ cdef class Rings:
     ``data`` uint8[bytes], read-only: the blocks of all rings. ``offset`` uint64[BATCH],
     ``captured`` and ``length`` uint32[BATCH], ``time_ns`` int64[BATCH], ``link`` uint16[BATCH]:
     the first ``take()`` of each are the batch. ``ring_bytes``: memory of one ring, a multiple of
-    ``block_bytes``. ``retire_ms``: a frame waits at most so long in a block that is not full.
+    ``block_bytes``. ``retire_ms``: a frame waits at most so long in a block that is not full; so a
+    ring bridges a pause of ``retire_ms`` a block at least, however few frames there are.
+    ``at_once``: a frame is seen as soon as it is there; a ring then holds only as many frames, of
+    any size, as 68 KiB go into ``ring_bytes``.
 
     Raises LiveError: no such interface, not permitted, no memory, a kernel that is too old.
     """
@@ -152,7 +158,6 @@ cdef class Rings:
     cdef _Blocks blocks
     cdef readonly tuple names
     cdef readonly object data, offset, captured, length, time_ns, link
-    cdef object indices
     cdef uint64_t[::1] _offset
     cdef uint32_t[::1] _captured
     cdef uint32_t[::1] _length
@@ -164,7 +169,8 @@ cdef class Rings:
             self.r.port[i].fd = -1
         self.r.wake_fd = -1
 
-    def __init__(self, names, *, ring_bytes=32 << 20, block_bytes=1 << 17, retire_ms=1):
+    def __init__(self, names, *, ring_bytes=32 << 20, block_bytes=1 << 17, retire_ms=1,
+                 at_once=False):
         cdef port_t *port
         cdef const char *what = NULL
         cdef int code
@@ -181,9 +187,13 @@ cdef class Rings:
             if each.kind not in ETHERNET:
                 raise LiveError(f"{each.name}: its frames are not Ethernet (kind {each.kind})")
         self.r.ports = <uint32_t>len(self.names)
+        blocks = ring_bytes // block_bytes
+        if at_once:
+            blocks = max(1, ring_bytes // (SLOT_BYTES * SLOTS)) * SLOTS
         for i, each in enumerate(interfaces):
             port = &self.r.port[<int>i]
-            code = port_open(port, block_bytes, ring_bytes // block_bytes, retire_ms, &what)
+            port.slots = bool(at_once)
+            code = port_open(port, block_bytes, blocks, retire_ms, &what)
             if code in (_errno.EPERM, _errno.EACCES):
                 raise LiveError(
                     f"{each.name}: not permitted: frames of an interface need root or CAP_NET_RAW")
@@ -360,18 +370,20 @@ cdef dict _counters(const port_t *port):
 
 # --- a single stage, for tests -------------------------------------------------------------------
 
-def walk(uint8_t[::1] data, uint32_t block_bytes):
+def walk(uint8_t[::1] data, uint32_t block_bytes, bint slots=False):
     """What ``take`` makes of blocks in memory: (rows of (offset, captured, length), counters).
 
-    ``data``: uint8[n * block_bytes], n blocks as the kernel writes them; tags are put back in
-    place. At most BATCH frames. Raises DataError.
+    ``data``: uint8[n * block_bytes], n blocks (of TPACKET_V3; ``slots``: of TPACKET_V2, a frame
+    each) as the kernel writes them; tags are put back in place. At most BATCH frames.
+
+    Raises DataError.
     """
     cdef rings_t *r
     cdef uint64_t[::1] offset = np.zeros(BATCH_MAX, np.uint64)
     cdef uint32_t[::1] captured = np.zeros(BATCH_MAX, np.uint32)
     cdef uint32_t[::1] length = np.zeros(BATCH_MAX, np.uint32)
     cdef int64_t[::1] time_ns = np.zeros(BATCH_MAX, np.int64)
-    if block_bytes < 64 or block_bytes % 8 or not data.shape[0] or data.shape[0] % block_bytes:
+    if block_bytes < 128 or block_bytes % 8 or not data.shape[0] or data.shape[0] % block_bytes:
         raise DataError("walk: whole blocks of a multiple of 8 bytes are asked for")
     r = <rings_t *>calloc(1, sizeof(rings_t))
     if r == NULL:
@@ -380,6 +392,7 @@ def walk(uint8_t[::1] data, uint32_t block_bytes):
         r.ports = 1
         r.base = r.port[0].blocks = &data[0]
         r.port[0].block_bytes = block_bytes
+        r.port[0].slots = slots
         r.port[0].blocks_count = <uint32_t>(data.shape[0] // block_bytes)
         r.offset, r.captured, r.length = &offset[0], &captured[0], &length[0]
         r.time_ns = &time_ns[0]

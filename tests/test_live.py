@@ -43,7 +43,8 @@ def wire():
 def running(wire, settings=None, interfaces=("in0", "out0"), **more):
     """A live run in a thread of its own; when the block is left it has ended by a signal."""
     with wire.inside("firewall"):
-        run = Live(interfaces, settings or load(), ring_bytes=4 << 20, **more)
+        size = 32 << 20 if more.get("at_once") else 4 << 20
+        run = Live(interfaces, settings or load(), ring_bytes=size, **more)
 
     def work():
         with wire.inside("firewall"):
@@ -95,9 +96,10 @@ def _quiet(work):
 
 
 @needs_net
-def test_contents_pass_and_every_frame_is_accounted_for(wire):
+@pytest.mark.parametrize("at_once", [False, True])
+def test_contents_pass_and_every_frame_is_accounted_for(wire, at_once):
     data = os.urandom(1 << 19)
-    with running(wire) as run:
+    with running(wire, at_once=at_once) as run:
         assert passes(wire, 5001, data)
     result = checked(run)
     rows = result.data["live"]["interfaces"]

@@ -1,7 +1,7 @@
 """What a live run costs, and that it lasts: on virtual Ethernet in namespaces of its own.
 
     python tools/live.py rate  [--frames N] [--repeats N]     beside the bare forwarder, and Python
-    python tools/live.py delay [--seconds N]                  added to a ping-pong, p50 and p99
+    python tools/live.py delay [--seconds N] [--low-latency]  of a ping-pong, p50 and p99
     python tools/live.py soak  [--seconds N]                  TCP and UDP for so long; flat memory
 
 Each prints one JSON line. `rate`: frames are put into the rings first, then taken out, judged and
@@ -171,7 +171,7 @@ def ping_pong(wire: live_net.Wire, seconds: float) -> list[float]:
 def delay(given: argparse.Namespace) -> dict[str, Any]:
     with live_net.Wire() as wire:
         with wire.inside("firewall"):
-            run = Live(["in0", "out0"], load("fortios-7", **SETTINGS))
+            run = Live(["in0", "out0"], load("fortios-7", **SETTINGS), at_once=given.low_latency)
 
         def work() -> None:
             with wire.inside("firewall"):
@@ -245,6 +245,7 @@ def main() -> int:
     parser.add_argument("--flows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--low-latency", action="store_true")
     given = parser.parse_args()
     why = live_net.missing()
     if why:

@@ -44,6 +44,8 @@ WATCH = (
               help="Stop after N seconds.")
 @click.option("--ring", "ring_mib", type=click.IntRange(1, 1024), default=32, show_default=True,
               metavar="MIB", help="Memory of an interface's ring.")
+@click.option("--low-latency", is_flag=True,
+              help="See each frame at once; the ring holds fewer of them.")
 @options.several(WATCH)
 @options.several(options.SETTINGS)
 @options.JSON
@@ -82,8 +84,9 @@ def live(**given: Any) -> int:
                           " (--bypass-on-exit passes frames then)")
         result = run(
             interfaces, made, memory=given["memory"], seconds=given["seconds"],
-            ring_bytes=given["ring_mib"] << 20, watchers=lambda each: _watchers(each, given),
-            interruption=interruption, say=lambda text: terminal.note(f"fwcore: {text}"))
+            ring_bytes=given["ring_mib"] << 20, at_once=given["low_latency"],
+            watchers=lambda each: _watchers(each, given), interruption=interruption,
+            say=lambda text: terminal.note(f"fwcore: {text}"))
     if given["state_file"]:
         result.save_state(given["state_file"])
     written = running.write_files(result, given)

@@ -9,6 +9,9 @@
  * names a frame of either. rings_send hands what may pass to the other interface, out of the very
  * block it came in, and gives the blocks that are done with back to the kernel, in order.
  *
+ * Of TPACKET_V3 a block holds many frames and is seen when it is full or a millisecond old; of
+ * TPACKET_V2 it is a slot, holds one frame, and is seen at once. Everything else is the same.
+ *
  * Frames carry a virtio_net_hdr in front (PACKET_VNET_HDR): segmentation and checksums that the
  * sender left to a card stay to be done, by whatever card or kernel comes next. A VLAN tag that the
  * kernel took out stands beside the frame; it is put back where the parser reads it and the other
@@ -56,7 +59,11 @@ enum {
     AGE_MAX_NS = 1000000000,    /* a frame that seems older: the wall clock was set meanwhile */
     DELAY_STEPS = 8,            /* classes of a delay to each power of two: 12 % wide */
     DELAYS = 64 * DELAY_STEPS,
+    /* A slot for what offloads put together: 64 KiB and headers, in whole pages. */
+    SLOT_BYTES = 17 * 4096,
+    SLOTS = 15,                 /* in a MiB, so that they follow each other without gaps */
 };
+_Static_assert(sizeof(struct tpacket2_hdr) == 32, "linux/if_packet.h");
 _Static_assert(sizeof(struct tpacket3_hdr) == 48, "linux/if_packet.h");
 _Static_assert(sizeof(struct tpacket_block_desc) == 48, "linux/if_packet.h");
 _Static_assert(offsetof(struct tpacket3_hdr, tp_mac) == 24, "linux/if_packet.h");
@@ -91,6 +98,7 @@ typedef struct {
     int fd;                     /* -1: none */
     int ifindex;                /* 0: not bound */
     int last_errno;             /* of a send that failed, other than those that have a counter */
+    int slots;                  /* 1: a block is a slot of TPACKET_V2 */
     uint8_t *blocks;
     uint32_t block_bytes, count;
     uint32_t head;              /* the block that is opened next */
@@ -147,17 +155,22 @@ static inline int port_set(port_t *p, int level, int name, const void *value, so
  * fails. 0 or an errno; *what says what was tried. */
 static inline int port_open(port_t *p, uint32_t block_bytes, uint32_t blocks, uint32_t retire_ms,
                             const char **what) {
-    int version = TPACKET_V3, one = 1, room = 16 << 20, reserve = RESERVE_BYTES, code;
+    int version = p->slots ? TPACKET_V2 : TPACKET_V3;
+    int one = 1, room = 16 << 20, reserve = RESERVE_BYTES, code;
     struct tpacket_req3 ring = {
         .tp_block_size = block_bytes, .tp_block_nr = blocks, .tp_frame_size = 2048,
         .tp_frame_nr = block_bytes / 2048 * blocks, .tp_retire_blk_tov = retire_ms,
     };
-    p->block_bytes = block_bytes;
-    p->count = blocks;
+    struct tpacket_req slots = {
+        .tp_block_size = SLOT_BYTES * SLOTS, .tp_block_nr = blocks / SLOTS,
+        .tp_frame_size = SLOT_BYTES, .tp_frame_nr = blocks / SLOTS * SLOTS,
+    };
+    p->block_bytes = p->slots ? SLOT_BYTES : block_bytes;
+    p->count = p->slots ? slots.tp_frame_nr : blocks;
     *what = "a packet socket";
     p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (p->fd < 0) return errno;
-    *what = "TPACKET_V3";
+    *what = "TPACKET_V2 or V3";
     if ((code = port_set(p, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)))) return code;
     *what = "PACKET_VNET_HDR";
     if ((code = port_set(p, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))) return code;
@@ -166,7 +179,9 @@ static inline int port_open(port_t *p, uint32_t block_bytes, uint32_t blocks, ui
     *what = "PACKET_RESERVE";
     if ((code = port_set(p, SOL_PACKET, PACKET_RESERVE, &reserve, sizeof(reserve)))) return code;
     *what = "a ring of this size";
-    if ((code = port_set(p, SOL_PACKET, PACKET_RX_RING, &ring, sizeof(ring)))) return code;
+    code = p->slots ? port_set(p, SOL_PACKET, PACKET_RX_RING, &slots, sizeof(slots))
+                    : port_set(p, SOL_PACKET, PACKET_RX_RING, &ring, sizeof(ring));
+    if (code) return code;
     /* What it gives is enough: it only delays when a full queue is told. */
     if (port_set(p, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
         port_set(p, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
@@ -259,26 +274,52 @@ static inline void port_abandon(port_t *p) {
     p->left = 0;
 }
 
+/* What a header of either kind says of a frame. */
+typedef struct {
+    uint32_t seconds, nanoseconds, captured, length, status, next;
+    uint16_t mac, tci, tpid;
+} port_frame_t;
+
+static inline port_frame_t port_frame(const port_t *p) {
+    const uint8_t *at = port_block(p, port_last(p)) + p->at;
+    if (p->slots) {
+        const struct tpacket2_hdr *h = (const struct tpacket2_hdr *)at;
+        return (port_frame_t){h->tp_sec, h->tp_nsec, h->tp_snaplen, h->tp_len, h->tp_status,
+                              p->block_bytes, h->tp_mac, h->tp_vlan_tci, h->tp_vlan_tpid};
+    }
+    const struct tpacket3_hdr *h = (const struct tpacket3_hdr *)at;
+    return (port_frame_t){h->tp_sec, h->tp_nsec, h->tp_snaplen, h->tp_len, h->tp_status,
+                          h->tp_next_offset, h->tp_mac, (uint16_t)h->hv1.tp_vlan_tci,
+                          h->hv1.tp_vlan_tpid};
+}
+
+/* Where a block says whose it is. */
+static inline uint32_t *port_status(const port_t *p, uint32_t number) {
+    uint8_t *block = port_block(p, number);
+    return p->slots ? &((struct tpacket2_hdr *)block)->tp_status
+                    : &((struct tpacket_block_desc *)block)->hdr.bh1.block_status;
+}
+
 /* Whether a frame waits: its time is in stamp_ns then. Opens a block where the last is done with,
  * as long as there are blocks: bounded by their number, each is opened once until given back. */
 static inline int port_ready(port_t *p) {
-    const struct tpacket3_hdr *h;
     for (;;) {
         if (p->left) {
             if (!port_within(p, p->at, TPACKET3_HDRLEN) || p->at % FRAME_ALIGNMENT) {
                 port_abandon(p);
                 continue;
             }
-            h = (const struct tpacket3_hdr *)(port_block(p, port_last(p)) + p->at);
-            p->stamp_ns = (int64_t)h->tp_sec * 1000000000 + h->tp_nsec;
+            port_frame_t frame = port_frame(p);
+            p->stamp_ns = (int64_t)frame.seconds * 1000000000 + frame.nanoseconds;
             return 1;
         }
         if (p->held == p->count || p->fd < 0) return 0;
-        struct tpacket_block_desc *block = (struct tpacket_block_desc *)port_block(p, p->head);
-        uint32_t status = __atomic_load_n(&block->hdr.bh1.block_status, __ATOMIC_ACQUIRE);
+        uint32_t status = __atomic_load_n(port_status(p, p->head), __ATOMIC_ACQUIRE);
         if (!(status & TP_STATUS_USER)) return 0;
-        p->at = block->hdr.bh1.offset_to_first_pkt;
-        p->left = block->hdr.bh1.num_pkts;
+        const struct tpacket_block_desc *block =
+            (const struct tpacket_block_desc *)port_block(p, p->head);
+        p->at = p->slots ? 0 : block->hdr.bh1.offset_to_first_pkt;
+        p->left = p->slots ? 1 : block->hdr.bh1.num_pkts;
         p->head = p->head + 1 == p->count ? 0 : p->head + 1;
         p->held++;
     }
@@ -302,34 +343,32 @@ static inline uint8_t *frame_tag(uint8_t *frame, uint16_t tci, uint16_t tpid) {
 
 /* Takes the frame that port_ready has found into place i of the batch; 0: it was faulty. */
 static inline int port_take(rings_t *r, port_t *p, uint32_t i) {
-    uint8_t *block = port_block(p, port_last(p));
-    const struct tpacket3_hdr *h = (const struct tpacket3_hdr *)(block + p->at);
-    uint32_t front = TPACKET3_HDRLEN + VNET_BYTES + TAG_BYTES, captured = h->tp_snaplen;
-    uint32_t length = h->tp_len, next = h->tp_next_offset;
-    uint8_t *frame = block + p->at + h->tp_mac;
-    if (fw_unlikely(h->tp_mac < front || !port_within(p, (uint64_t)p->at + h->tp_mac, captured)
-                    || captured > length || (p->left > 1 && next < front))) {
+    port_frame_t f = port_frame(p);
+    uint32_t front = p->slots ? TPACKET2_HDRLEN : TPACKET3_HDRLEN;
+    uint8_t *frame = port_block(p, port_last(p)) + p->at + f.mac;
+    front += VNET_BYTES + TAG_BYTES;
+    if (fw_unlikely(f.mac < front || !port_within(p, (uint64_t)p->at + f.mac, f.captured)
+                    || f.captured > f.length || (p->left > 1 && f.next < front))) {
         port_abandon(p);
         return 0;
     }
-    if (fw_unlikely(h->tp_status & TP_STATUS_VLAN_VALID) && captured >= MACS_BYTES) {
-        int told = (h->tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
-        frame = frame_tag(frame, (uint16_t)h->hv1.tp_vlan_tci,
-                          told ? h->hv1.tp_vlan_tpid : ETH_P_8021Q);
-        captured += TAG_BYTES;
-        length += TAG_BYTES;
+    if (fw_unlikely(f.status & TP_STATUS_VLAN_VALID) && f.captured >= MACS_BYTES) {
+        frame = frame_tag(frame, f.tci,
+                          f.status & TP_STATUS_VLAN_TPID_VALID ? f.tpid : ETH_P_8021Q);
+        f.captured += TAG_BYTES;
+        f.length += TAG_BYTES;
         p->is.tagged++;
     }
     r->offset[i] = (uint64_t)(frame - r->base);
-    r->captured[i] = captured;
-    r->length[i] = length;
+    r->captured[i] = f.captured;
+    r->length[i] = f.length;
     r->stamp_ns[i] = p->stamp_ns;
     r->from[i] = (uint8_t)(p - r->port);
     p->is.taken++;
-    p->is.taken_bytes += length;
+    p->is.taken_bytes += f.length;
     p->left--;
     /* A sum beyond 32 bits is beyond the block too: port_ready sees it. */
-    p->at = p->block_bytes - p->at < next ? p->block_bytes : p->at + next;
+    p->at = p->block_bytes - p->at < f.next ? p->block_bytes : p->at + f.next;
     return 1;
 }
 
@@ -372,8 +411,7 @@ static inline void rings_give(rings_t *r) {
         port_t *p = &r->port[i];
         while (p->held > (p->left != 0)) {   /* bounded by the blocks that are held */
             uint32_t oldest = (p->head + p->count - p->held) % p->count;
-            struct tpacket_block_desc *block = (struct tpacket_block_desc *)port_block(p, oldest);
-            __atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+            __atomic_store_n(port_status(p, oldest), TP_STATUS_KERNEL, __ATOMIC_RELEASE);
             p->held--;
         }
     }

@@ -56,6 +56,7 @@ def live(
     memory: str = "script",
     seconds: float | None = None,
     ring_bytes: int = 32 << 20,
+    at_once: bool = False,
     watchers: Callable[[Live], Iterable[Watcher]] = lambda _: (),
     interruption: Interruption | None = None,
     say: Callable[[str], Any] = lambda _: None,
@@ -64,11 +65,13 @@ def live(
 
     ``interfaces``: inside and outside, or the one that is only read. ``memory``: "script", or
     "host": the appliance's memory follows this machine's. ``watchers``: makes those who are told
-    what happens. ``say``: takes lines about interfaces. Returns a Result like a replay's with
-    ``live`` beside it. Raises LiveError, SettingsError before the first frame.
+    what happens. ``at_once``: less delay for a smaller ring, see ``Rings``. ``say``: takes lines
+    about interfaces. Returns a Result like a replay's with ``live`` beside it. Raises LiveError,
+    SettingsError before the first frame.
     """
     run = Live(interfaces, load() if settings is None else settings, memory=memory,
-               ring_bytes=ring_bytes, say=say, interruption=interruption)
+               ring_bytes=ring_bytes, at_once=at_once, say=say,
+               interruption=interruption)
     try:
         run.watchers = list(watchers(run))
         run.run(seconds)
@@ -82,7 +85,8 @@ class Live:
 
     def __init__(
         self, interfaces: Sequence[str], settings: Settings, *, memory: str = "script",
-        ring_bytes: int = 32 << 20, say: Callable[[str], Any] = lambda _: None,
+        ring_bytes: int = 32 << 20, at_once: bool = False,
+        say: Callable[[str], Any] = lambda _: None,
         interruption: Interruption | None = None,
     ) -> None:
         if memory not in ("script", "host"):
@@ -92,7 +96,8 @@ class Live:
         if self.host is not None:
             settings = self.host.settings(settings)
         self.interruption = interruption or Interruption()
-        self.rings = Rings(interfaces, ring_bytes=ring_bytes)
+        self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)
+        self._kind = "TPACKET_V2" if at_once else "TPACKET_V3"
         self.engine = Engine(settings, log="victims")
         self.watchers: list[Watcher] = []
         self.hits = Hits()
@@ -292,7 +297,7 @@ class Live:
         packets, interfaces = body["packets"], self.interfaces()
         body["laws"]["frames_accounted"] = self.accounted()
         body |= {
-            "inputs": [{"path": name, "reader": "live", "format": "AF_PACKET, TPACKET_V3",
+            "inputs": [{"path": name, "reader": "live", "format": f"AF_PACKET, {self._kind}",
                         "packets": row["taken"], "fault": None}
                        for name, row in interfaces.items()],
             "duration_ns": max(0, self.engine.fastpath.now_ns - (self._first_ns or 0))

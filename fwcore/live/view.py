@@ -31,7 +31,8 @@ class View:
         try:
             width, height = os.get_terminal_size(self._stream.fileno())
         except OSError:
-            width, height = 100, 40
+            width = height = 0
+        width, height = width or 100, height or 40      # a terminal may not know its size
         lines = [visible(line)[:width - 1] for line in screen(figures, list(self._events))]
         self._write(HOME + "".join(f"{line}{CLEAR_LINE}\r\n" for line in lines[:height - 1])
                     + CLEAR_BELOW)
