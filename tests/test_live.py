@@ -229,6 +229,8 @@ def test_frames_pass_unjudged_when_the_program_has_ended():
     (["--read-only", "lo", "--inside", "lo"], "--read-only stands alone"),
     (["--read-only", "lo", "--bypass-on-exit"], "nothing is forwarded"),
     (["--read-only", "no-such-if"], "no-such-if: there is no such interface"),
+    (["--inside", "lo", "--outside", "no-such-if", "--bypass-on-exit"],
+     "no-such-if: there is no such interface"),
     (["--inside", "lo", "--outside", "lo"], "two different interfaces"),
 ])
 def test_what_cannot_be_is_one_line_and_exit_2(words, what, capsys):
@@ -305,7 +307,9 @@ def test_the_control_socket_reads_and_changes(wire, tmp_path):
             control.ask(path, changed)
         for wrong in ({"do": "nothing"}, {"do": "sessions", "limit": -1}, {"do": "end", "flows": 3},
                       {"do": "figures", "more": 1}, {"do": "sessions", "where": {"nobody": 1}},
-                      {"do": "configure", "settings": {"ram_bytes": 1}}, [], 3):
+                      {"do": "configure", "settings": {"ram_bytes": 1}}, [], 3,
+                      {"do": ["figures"]}, {"do": "end", "where": {"port": {}}},
+                      {"do": "take", "owner": [], "amount": None}):
             with pytest.raises(FwcoreError):
                 control.ask(path, wrong)
         door.close()
@@ -386,6 +390,15 @@ def test_the_page_shows_figures_and_fetches_nothing_else(told):
         page.close()
 
 
+def test_a_page_that_cannot_be_made_says_why():
+    site = serve.Site(":0", 1, "--page", {"/": ("text/plain", lambda: b"%d" % (1 // 0))})
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            fetch(site.port, "/")
+    finally:
+        site.close()
+
+
 def test_syslog_is_rfc5424(told):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
@@ -457,6 +470,21 @@ def machine(root, total_kib, available_kib, limit=None, used=0, cached=0):
 def test_the_smaller_of_machine_and_cgroup(tmp_path, group, reading):
     host = machine(tmp_path, 1 << 20, 1 << 19, *group)
     assert host.reading[:2] == reading and host.reading.pressure == 1.5
+
+
+@pytest.mark.parametrize("path", ["a", ""])
+def test_a_cgroup_of_the_first_version(tmp_path, path):
+    """Also where the path is the host's, and only the root of ours is mounted."""
+    machine(tmp_path, 1 << 20, 1 << 19)
+    (tmp_path / "proc/self/cgroup").write_text("3:cpu:/a\n4:memory:/a\n0::/a\n")
+    group = tmp_path / "sys/fs/cgroup/memory" / path
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "memory.limit_in_bytes").write_text(f"{1 << 28}\n")
+    (group / "memory.usage_in_bytes").write_text(f"{1 << 27}\n")
+    (group / "memory.stat").write_text("cache 9\ntotal_inactive_file 4096\n")
+    assert HostMemory(str(tmp_path)).reading[:2] == (1 << 28, (1 << 27) + 4096)
+    (group / "memory.limit_in_bytes").write_text(f"{(1 << 63) - 4096}\n")
+    assert HostMemory(str(tmp_path)).reading[:2] == (1 << 30, 1 << 29)
 
 
 def test_a_machine_that_says_nothing(tmp_path):

@@ -14,6 +14,8 @@ from fwcore.cli import exits, given as module, options, running
 from fwcore.cli.app import app
 from fwcore.errors import LiveError
 
+SWITCH_S = 0.0005      # a frame waits no longer for a thread that makes a page or metrics
+
 WATCH = (
     click.option("--metrics", "metrics_at", metavar="[HOST]:PORT",
                  help="Prometheus metrics by HTTP, like :9108; loopback unless HOST is given."),
@@ -68,7 +70,10 @@ def live(**given: Any) -> int:
     fwcore live --read-only eth1 --memory host --metrics :9108
     fwcore live --inside eth1 --outside eth2 --control fw.sock --html r.html
     """
+    import sys
+
     interfaces = _interfaces(given)
+    sys.setswitchinterval(SWITCH_S)
     made = module.settings(given)
     if not given["quiet"]:
         module.warn(made, 1)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
+from fwcore._rings import Interface
 from fwcore.errors import LiveError
 
 PREFERENCE = 64206              # of our filter, so that others' stay
@@ -23,6 +24,8 @@ class Bypass:
     """Armed from here on: when this process ends, or at ``close``, frames pass unjudged."""
 
     def __init__(self, interfaces: Sequence[str]) -> None:
+        for name in interfaces:
+            Interface(name)             # says when there is none
         if not shutil.which("tc") or not shutil.which("sh"):
             raise LiveError("--bypass-on-exit needs tc (iproute2) and sh")
         remove(interfaces)

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Any
 
 from fwcore.counters import key_text, state_name
-from fwcore.errors import FwcoreError, LiveError
+from fwcore.errors import LiveError
 from fwcore.live.run import Live
 from fwcore.result import plain
 from fwcore.words import CLASSES
@@ -70,9 +70,10 @@ class Control:
                 raise LiveError(f"do: one of {', '.join(DEEDS)} is asked for")
             do = DEEDS[request.pop("do")]
             answer = {"ok": self._live.ask(lambda: do(self._live, **request), PATIENCE_S)}
-        except (FwcoreError, ValueError, TypeError, TimeoutError, RecursionError) as error:
+            return json.dumps(answer, default=plain).encode() + b"\n"
+        except Exception as error:      # whatever was sent: who asks is told, and the next is heard
             answer = {"error": str(error) or type(error).__name__}
-        return json.dumps(answer, default=plain).encode() + b"\n"
+            return json.dumps(answer).encode() + b"\n"
 
 
 def _bound(path: str) -> socket.socket:

@@ -48,8 +48,12 @@ class Site:
 
             def do_GET(self) -> None:
                 kind, make = pages.get(self.path.partition("?")[0], ("", bytes))
-                body = make() if kind else b"not found\n"
-                self.send_response(200 if kind else 404)
+                code, body = (200, b"") if kind else (404, b"not found\n")
+                try:
+                    body = make() or body
+                except Exception as error:      # who asks is told; the run goes on
+                    code, kind, body = 500, "text/plain", f"{error!r}\n".encode()
+                self.send_response(code)
                 self.send_header("Content-Type", kind or "text/plain")
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Content-Security-Policy", POLICY)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from contextlib import suppress
 from typing import Any
 
 from fwcore.errors import LiveError, MissingExtra
@@ -89,5 +90,6 @@ class Traps:
 
     def close(self) -> None:
         """Sends what waits."""
-        self._waiting.put(None)
-        self._thread.join(5)
+        with suppress(queue.Full):          # nobody takes them: the thread ends with the program
+            self._waiting.put(None, timeout=1)
+            self._thread.join(5)
