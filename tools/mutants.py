@@ -123,6 +123,9 @@ class Bench:
 
     def __init__(self, folder: Path, tests: list[str], seconds: float, told: bool) -> None:
         self.folder = built_copy(folder)
+        stamp = self.folder / "build" / "flags.txt"
+        if stamp.exists():  # what a mutant is not in stays as it was built, whatever the flags
+            stamp.write_text(f"{stamp.read_text()} {CFLAGS}")
         self.tests = tests
         self.told = told  # which tests to run was said: a mutant's own do not count
         self.seconds = seconds
