@@ -17,6 +17,8 @@ from fwcore.dataplane.scan cimport (
 )
 
 
+from fwcore.errors import DataError, refusing
+
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void *address, size_t size, int advice)
 
@@ -29,18 +31,18 @@ ScanStatus = IntEnum("ScanStatus", {
 
 
 cdef int _check_span(Py_ssize_t size, uint64_t begin, uint64_t end) except -1:
-    """A span of a buffer, or ValueError."""
+    """A span of a buffer, or DataError."""
     if begin > end or end > <uint64_t>size:
-        raise ValueError(f"span [{begin}, {end}) is not within {size} bytes")
+        raise DataError(f"span [{begin}, {end}) is not within {size} bytes")
     return 0
 
 
 cdef int _check_frames(scan_frames_t *frames, uint64_t[::1] offset, uint32_t[::1] captured,
                        uint32_t[::1] length, int64_t[::1] time_ns) except -1:
-    """Point `frames` at four arrays of equal length, or ValueError."""
+    """Point `frames` at four arrays of equal length, or DataError."""
     cdef Py_ssize_t room = offset.shape[0]
     if captured.shape[0] != room or length.shape[0] != room or time_ns.shape[0] != room:
-        raise ValueError("the arrays of a scan must be of one length")
+        raise DataError("the arrays of a scan must be of one length")
     frames.room = room
     frames.count = 0
     frames.link = NULL
@@ -51,6 +53,7 @@ cdef int _check_frames(scan_frames_t *frames, uint64_t[::1] offset, uint32_t[::1
     return 0
 
 
+@refusing(DataError)
 def capture_scan_pcap(const uint8_t[::1] data, uint64_t begin, uint64_t end, bint swapped,
                       uint32_t header_bytes, uint32_t unit_ns, uint32_t limit,
                       uint64_t[::1] offset, uint32_t[::1] captured, uint32_t[::1] length,
@@ -59,7 +62,7 @@ def capture_scan_pcap(const uint8_t[::1] data, uint64_t begin, uint64_t end, bin
 
     Returns (frames taken, position of the first record not taken, ScanStatus number).
     ``header_bytes`` is 16 or 24, ``unit_ns`` the unit of the fraction of a second, ``limit`` the
-    longest sane captured length in bytes. Raises ValueError.
+    longest sane captured length in bytes. Raises DataError.
     """
     cdef scan_pcap_t form
     cdef scan_frames_t frames
@@ -68,7 +71,7 @@ def capture_scan_pcap(const uint8_t[::1] data, uint64_t begin, uint64_t end, bin
     _check_span(data.shape[0], begin, end)
     _check_frames(&frames, offset, captured, length, time_ns)
     if header_bytes not in (16, 24):
-        raise ValueError(f"a record header has 16 or 24 bytes, not {header_bytes}")
+        raise DataError(f"a record header has 16 or 24 bytes, not {header_bytes}")
     if frames.room == 0 or begin == end:
         return 0, begin, (SCAN_END if begin == end else SCAN_ROOM)
     form.swapped, form.header_bytes, form.unit_ns, form.limit = (
@@ -78,6 +81,7 @@ def capture_scan_pcap(const uint8_t[::1] data, uint64_t begin, uint64_t end, bin
     return frames.count, position, status
 
 
+@refusing(DataError)
 def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, bint swapped,
                         const uint64_t[:, ::1] interfaces, int64_t last_ns,
                         uint64_t[::1] offset, uint32_t[::1] captured, uint32_t[::1] length,
@@ -86,7 +90,7 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
 
     Returns (frames taken, position of the first block not dealt with, ScanStatus number, time of
     the last packet). ``interfaces`` is uint64[n, 7] (columns: INTERFACE_ in scan.pxd). Raises
-    ValueError.
+    DataError.
     """
     cdef scan_pcapng_t section
     cdef scan_frames_t frames
@@ -95,9 +99,9 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
     _check_span(data.shape[0], begin, end)
     _check_frames(&frames, offset, captured, length, time_ns)
     if link.shape[0] != frames.room:
-        raise ValueError("the arrays of a scan must be of one length")
+        raise DataError("the arrays of a scan must be of one length")
     if interfaces.shape[1] != INTERFACE_COLUMNS:
-        raise ValueError(f"an interface has {INTERFACE_COLUMNS} columns")
+        raise DataError(f"an interface has {INTERFACE_COLUMNS} columns")
     if frames.room == 0 or begin == end:
         return 0, begin, (SCAN_END if begin == end else SCAN_ROOM), last_ns
     frames.link = &link[0]
@@ -109,11 +113,12 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
     return frames.count, position, status, section.last_ns
 
 
+@refusing(DataError)
 def capture_populate(const uint8_t[::1] data, uint64_t begin, uint64_t end):
     """Map ``data[begin:end]`` of a mapped file now, without the GIL, and not at each first touch.
 
     Widened to whole pages. Returns 0, or the errno of madvise: a system before Linux 5.14 does not
-    know MADV_POPULATE_READ, and nothing is lost then. Raises ValueError.
+    know MADV_POPULATE_READ, and nothing is lost then. Raises DataError.
     """
     cdef uint64_t page, first, last
     cdef int code = 0
@@ -130,19 +135,20 @@ def capture_populate(const uint8_t[::1] data, uint64_t begin, uint64_t end):
     return code
 
 
+@refusing(DataError)
 def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
                  const uint32_t[::1] captured, const uint32_t[::1] length,
                  const int64_t[::1] time_ns, const int64_t[::1] chosen, uint8_t[::1] out):
     """The chosen frames (indices) as nanosecond pcap records in ``out``; returns its bytes used.
 
-    Raises ValueError naming the first frame that does not fit its data, ``out``, or the 32 bits
+    Raises DataError naming the first frame that does not fit its data, ``out``, or the 32 bits
     that pcap has for seconds.
     """
     cdef scan_frames_t frames
     cdef Py_ssize_t written
     frames.room = frames.count = offset.shape[0]
     if not (frames.room == captured.shape[0] == length.shape[0] == time_ns.shape[0]):
-        raise ValueError("the arrays of a chunk must be of one length")
+        raise DataError("the arrays of a chunk must be of one length")
     if frames.room:      # read only in there, whatever the type of these pointers says
         frames.offset, frames.captured = <uint64_t *>&offset[0], <uint32_t *>&captured[0]
         frames.length, frames.time_ns = <uint32_t *>&length[0], <int64_t *>&time_ns[0]
@@ -153,5 +159,5 @@ def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
                             &chosen[0], chosen.shape[0], &out[0] if out.shape[0] else NULL,
                             <uint64_t>out.shape[0])
     if written < 0:
-        raise ValueError(f"frame {chosen[-1 - written]} cannot be written as a pcap record")
+        raise DataError(f"frame {chosen[-1 - written]} cannot be written as a pcap record")
     return written

@@ -22,6 +22,7 @@ from fwcore.dataplane.layout cimport (
     fw_prefetch, packet_t,
 )
 from fwcore.dataplane.parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
+from fwcore.errors import DataError, FrameError, refusing
 
 Kind = IntEnum("Kind", {
     "KEYED": KIND_KEYED, "QUOTE": KIND_QUOTE, "LATER": KIND_LATER, "NO_QUOTE": KIND_NO_QUOTE,
@@ -145,21 +146,22 @@ cdef inline void row_fill(const frame_t *f, const packet_t *p, frame_row_t *row)
 
 
 cdef int parser_make(parser_t *parser, uint64_t *keys, seeds, zone, uint32_t shift) except -1:
-    """The parser's settings; ValueError for seeds that are not six."""
+    """The parser's settings; DataError for seeds that are not six."""
     if len(seeds) != 6:
-        raise ValueError(f"seeds: {len(seeds)} numbers; give six")
+        raise DataError(f"seeds: {len(seeds)} numbers; give six")
     for i in range(6):
         keys[i] = seeds[i]
     parser_begin(parser, keys, bool(zone), shift, TRACKER_PLAIN)
     return 0
 
 
+@refusing(FrameError)
 def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
     """What each frame of a chunk of n says: FRAME_DTYPE[n], see ``frame_row_t`` in layout.h.
 
     ``zone``: the VLAN id is part of the key. ``seeds``: of the flows' hash. ``shift``: of the
-    addresses in a looped replay. Raises ValueError when arrays differ in length or a frame reaches
-    past the data.
+    addresses in a looped replay. Raises FrameError when arrays are of another kind or differ in
+    length, or a frame reaches past the data.
     """
     cdef const uint8_t[::1] data = chunk.data
     cdef const uint64_t[::1] offset = chunk.offset
@@ -174,7 +176,7 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
     cdef packet_t p
     cdef frame_row_t[::1] out
     if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
-        raise ValueError("chunk: its arrays differ in length")
+        raise FrameError("chunk: its arrays differ in length")
     parser_make(&parser, keys, seeds, zone, shift)
     rows = np.zeros(count, dtype=FRAME_DTYPE)
     if count == 0:
@@ -185,7 +187,7 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
         for i in range(count):
             if offset[i] > size or size - offset[i] < captured[i]:
                 with gil:
-                    raise ValueError(f"chunk: frame {i} reaches past the data")
+                    raise FrameError(f"chunk: frame {i} reaches past the data")
             if i + 24 < count and offset[i + 24] < size:
                 fw_prefetch(bytes_ + offset[i + 24])
             out[i].length = length[i]
@@ -195,13 +197,14 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
     return rows
 
 
+@refusing(DataError)
 def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS, shift=0,
           shortcut=True):
     """What parsing makes of one frame: a dict of packet_t's fields, and its second half where the
     frame is a fragment.
 
     ``frame``: captured bytes; ``length``: on the wire (default: all captured); ``link``:
-    LINKTYPE number; ``shortcut``: as the fast path does, or the long way round. ValueError for
+    LINKTYPE number; ``shortcut``: as the fast path does, or the long way round. DataError for
     seeds that are not six and for a link type beyond 16 bits.
     """
     cdef uint64_t keys[6]
@@ -211,7 +214,7 @@ def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS
     cdef uint32_t count = frame.shape[0]
     cdef uint32_t wire = count if length is None else length
     if not 0 <= link <= 0xFFFF:
-        raise ValueError(f"link: {link} is no LINKTYPE number, which has 16 bits")
+        raise DataError(f"link: {link} is no LINKTYPE number, which has 16 bits")
     parser_make(&parser, keys, seeds, zone, shift)
     memset(&p, 0, sizeof(packet_t))
     if shortcut:

@@ -121,6 +121,7 @@ STOPPED_BY_TIME: Final[int]
 STOPPED_AT_TICK: Final[int]
 STOPPED_FOR_LOG: Final[int]
 LATEST_NS: Final[int]
+MEMORY_NS: Final[int]
 LOG_SLACK: Final[int]
 SAMPLES: Final[int]
 REBORN_MAX: Final[int]
@@ -190,6 +191,9 @@ class FastPath:
     def now_ns(self) -> int: ...
     def set_soft(self, config: NDArray[Any]) -> None: ...
     def begin(self, time_ns: int) -> None: ...
+    @property
+    def resuming(self) -> bool: ...
+    def resume(self, time_ns: int) -> None: ...
     def load(
         self,
         chunk: Any,

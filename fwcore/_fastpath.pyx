@@ -31,14 +31,15 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fwcore.dataplane.audit cimport audit_walk
 from fwcore.dataplane.clear cimport table_clear, table_lay_out
-from fwcore.dataplane.clock cimport clock_disarm, clock_set, clock_settle
+from fwcore.dataplane.clock cimport (
+    clock_allowed, clock_disarm, clock_set, clock_settle, clock_trust)
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
-from fwcore.dataplane.due cimport due_moments, due_update
+from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.hosts cimport host_find, host_slot, hosts_top
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
-    CLASS_COUNT, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE,
+    CLASS_COUNT, CLOCK_MEMORY_NS, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE,
     DECODE_IPV4, DECODE_IPV6,
     DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT, EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE,
     GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT,
@@ -108,6 +109,7 @@ STOPPED_BY_TIME = STOP_TIME
 STOPPED_AT_TICK = STOP_TICK
 STOPPED_FOR_LOG = STOP_LOG
 LATEST_NS = 1 << 62
+MEMORY_NS = CLOCK_MEMORY_NS  # of the clock when it is set back
 LOG_SLACK = LOG_SLACK_ROWS
 SAMPLES = 4096         # rows of the timeline; more halve its resolution
 REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
@@ -159,11 +161,12 @@ STATE_DTYPES = _state_dtypes()
 
 # Figure of a saved FastPath -> lowest and highest number.
 cdef dict FIGURES = {
-    "begun": (0, 1), "packet": (0, (1 << 64) - 1), "now_ns": (0, LATEST_NS),
-    "start_ns": (0, LATEST_NS), "tick": (0, LATEST_NS), "due_collect_ns": (0, NEVER),
+    "begun": (0, 1), "resuming": (0, 1), "packet": (0, (1 << 64) - 1), "now_ns": (0, LATEST_NS),
+    "start_ns": (-CLOCK_MEMORY_NS, LATEST_NS), "tick": (0, LATEST_NS), "due_collect_ns": (0, NEVER),
     "due_ips_ns": (0, NEVER), "due_sample_ns": (0, NEVER), "round_ns": (0, NEVER),
     "graves_blind": (0, 1), "next_step": (0, (1 << 32) - 1), "ips_level": (0, 1 << 40),
-    "ips_carry": (0, 8_000_000_000 - 1), "ips_ns": (0, LATEST_NS), "ips_full": (0, 1),
+    "ips_carry": (0, 8_000_000_000 - 1), "ips_ns": (-CLOCK_MEMORY_NS, LATEST_NS),
+    "ips_full": (0, 1),
     "sample_step_ns": (0, LATEST_NS), "shift": (0, (1 << 32) - 1),
 }
 
@@ -383,6 +386,7 @@ cdef inline int packet_finish(
     if fw_unlikely(late):
         time_ns = fw.clock.now_ns
     if fw_unlikely(time_ns >= fw.clock.deadline_ns):
+        time_ns = clock_allowed(fw, time_ns)
         stop = due_moments(fw, time_ns)
         if stop:
             return stop
@@ -590,6 +594,7 @@ cdef dict CONFIG_LIMITS = {
     "sweep_ns": (SWEEP_MIN_NS, LATEST_NS), "timeline_ns": (0, LATEST_NS),
     "midstream_grace_ns": (0, LATEST_NS), "idledrop_idle_ns": (0, LATEST_NS - 1),
     "timeout_ns": (0, LATEST_NS - 1),  # a time and a timeout fit 63 bits
+    "max_step_ns": (0, LATEST_NS - 1),
     "total_pages": (0, _PAGES_MAX), "base_pages": (0, _PAGES_MAX),
     "preallocated_pages": (0, _PAGES_MAX), "cache_limit_pages": (0, _PAGES_MAX),
     "proxy_session_pages": (0, _PAGES_MAX), "sessions_per_page": (0, PAGE_BYTES),
@@ -865,6 +870,7 @@ cdef class FastPath:
     cdef uint32_t group
     cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
     cdef bint begun
+    cdef readonly bint resuming  # the clock waits for the next packet, see resume
 
     def __cinit__(self, config, steps=(), leaks=(), group=32, Use outer=None):
         cdef _Table table = _Table(config)
@@ -931,6 +937,7 @@ cdef class FastPath:
             old.cache_limit_pages = new.cache_limit_pages
             old.oversize_bytes = new.oversize_bytes
             old.idledrop_idle_ns = new.idledrop_idle_ns
+            old.max_step_ns = new.max_step_ns
             old.ips_socket_bytes = new.ips_socket_bytes
             old.ips_throughput_bps = new.ips_throughput_bps
             old.non_ip_verdict = new.non_ip_verdict
@@ -1055,6 +1062,25 @@ cdef class FastPath:
             timeline_begin(fw)
             pages_note_peaks(fw)
             due_update(fw)
+
+    def resume(self, time_ns):
+        """After a restart: the time of the packet that comes next, which the clock takes.
+
+        Forward it goes as with any packet, however far (``max_step_ns`` does not hold this one).
+        Back, what is to come stays as far off as it was; not while sessions live, whose times say
+        when they were seen. Raises DataError before ``begin``, and for a time outside 0..2**62.
+        """
+        cdef fw_t *fw = &self.fw
+        time_ns = _index(time_ns)
+        if not 0 <= time_ns <= LATEST_NS:
+            raise DataError(f"resume: {time_ns} is not in 0..2**62 ns")
+        with self.use:
+            if not self.begun:
+                raise DataError("resume: call begin first")
+            if time_ns < fw.clock.now_ns and fw.live == 0:
+                due_set_back(fw, time_ns)
+            clock_trust(fw, time_ns)
+            self.resuming = False
 
     def load(self, chunk, outcome, flow=None, reply=None):
         """Makes a chunk ready to run; its arrays are held until it is unloaded.
@@ -1183,7 +1209,8 @@ cdef class FastPath:
         cdef object found
         self.outer.take()
         try:
-            if self.begun and not self.stopped and self.fw.log_fill < self.fw.log_room:
+            if (self.begun and not self.stopped and not self.resuming
+                    and self.fw.log_fill < self.fw.log_room):
                 found = self._judge(frame, now_ns, length, link)
                 if found is not None and not self.watched and not self.stopped:
                     return found
@@ -1456,6 +1483,7 @@ cdef class FastPath:
             fw.pages.owner[OWNER_BASE] = base
             pages_note_peaks(fw)
             fw.dirty = 1
+            self.resuming = self.begun and not keep
             due_update(fw)
 
     cdef int _check_rebuild(self, _Table table, uint64_t held, bint keep) except -1:
@@ -1496,7 +1524,8 @@ cdef class FastPath:
             if self.stopped or fw.clock.unfinished or fw.log_fill:
                 raise DataError("state: answer the stop, finish the moment, collect the log first")
             figures = {
-                "begun": int(self.begun), "packet": fw.packet, "now_ns": fw.clock.now_ns,
+                "begun": int(self.begun), "resuming": int(self.resuming),
+                "packet": fw.packet, "now_ns": fw.clock.now_ns,
                 "start_ns": fw.clock.start_ns, "tick": fw.clock.tick,
                 "due_collect_ns": due[DUE_COLLECT], "due_ips_ns": due[DUE_IPS],
                 "due_sample_ns": due[DUE_SAMPLE], "round_ns": fw.round_ns,
@@ -1582,7 +1611,7 @@ cdef class FastPath:
             self._set_fragments(tables["fragments"])
             fw.packet, fw.shift = given["packet"], given["shift"]
             self.parser.shift = fw.shift
-            self.begun = given["begun"]
+            self.begun, self.resuming = given["begun"], given["resuming"]
             due_update(fw)
 
     cdef int _set_clock(self, dict given) except -1:
@@ -1676,13 +1705,13 @@ cdef class FastPath:
             return 0
         for i in range(fw.config.steps):
             fw.steps[i].time_ns += fw.clock.start_ns
-            if (fw.steps[i].time_ns > now_ns if i < fw.next_step else fw.steps[i].time_ns < now_ns):
+            if i >= fw.next_step and fw.steps[i].time_ns < now_ns:
                 raise DataError(f"state: step {i} of the pressure script is of another time")
         for i in range(fw.config.leaks):
             rows = leaks
             if (rows[i].owner != fw.leaks[i].owner or rows[i].rate != fw.leaks[i].rate
                     or rows[i].stalled > 1 or rows[i].taken > <uint64_t>_PAGES_MAX
-                    or not 0 <= rows[i].anchor_ns <= 2 * LATEST_NS - 1):
+                    or not -CLOCK_MEMORY_NS <= rows[i].anchor_ns <= 2 * LATEST_NS - 1):
                 raise DataError(f"state: leak {i} is another script's")
             fw.leaks[i] = rows[i]
             if rows[i].stalled:

@@ -68,7 +68,8 @@ def counters(engine: Any) -> dict[str, Any]:
     counts = engine.fastpath.outcome_counts()
     reasons = dict(zip(_names(Reason), (int(n) for n in counts.sum(axis=0)), strict=True))
     verdicts = dict(zip(_names(Verdict), (int(n) for n in counts.sum(axis=1)), strict=True))
-    later = {"grace_unsure": raw["grace_unsure"]}  # counters that stand here unless they are 0
+    # counters that stand here unless they are 0
+    later = {name: raw[name] for name in ("grace_unsure", "time_jumped")}
     return {name: count for name, count in later.items() if count} | {
         "packets": raw["packets"], "bytes": raw["bytes"], "time_reversed": raw["time_reversed"],
         "verdicts": verdicts, "reasons": reasons, "decode": _decode(engine, reasons),

@@ -178,6 +178,8 @@ class Engine(Hooks):
         try:
             if count and not self._begun:
                 self._begin(self.fastpath.first_ns)
+            elif count and self.fastpath.resuming:
+                self._resume(self.fastpath.first_ns)
             while self.fastpath.run() or self._log:
                 end = self._answer()
                 self._tell()
@@ -255,6 +257,9 @@ class Engine(Hooks):
         if not self._begun:
             self._packed_alone(frame, now_ns, length, link)
             self._begin(index(now_ns))
+        elif self.fastpath.resuming:
+            self._packed_alone(frame, now_ns, length, link)
+            self._resume(index(now_ns))
         self._answer()
         while found is None:
             found = self.fastpath.judge_on(frame, now_ns, length, link)
@@ -448,9 +453,10 @@ class Engine(Hooks):
 
         ``keep``: the sessions stay, the newest as far as the new table holds them; no device does
         that. The only way to another ``max_connections`` or ``ipsec_max_tunnels`` [C]. Counters,
-        events and the outcome go on. Returns how many sessions were torn down. Before anything is
-        done it raises SettingsError when the new settings are not allowed, and MemoryError when
-        their table cannot be had.
+        events and the outcome go on; unless sessions are kept, the clock takes the time of the
+        packet that comes next, also an earlier one, as after a frame of a far future. Returns how
+        many sessions were torn down. Before anything is done it raises SettingsError when the new
+        settings are not allowed, and MemoryError when their table cannot be had.
         """
         fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
         if fixed:

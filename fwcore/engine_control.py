@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fwcore import conserve, counters, failopen, policy
 from fwcore._fastpath import (
     GATE_DTYPE,
+    MEMORY_NS,
     STOPPED_AT_TICK,
     STOPPED_BY_PACKET,
     EndCause,
@@ -106,6 +107,13 @@ class Control:
         self._begun = True
         self._mode_since = self.fastpath.now_ns
         self._settle("start", 0)
+
+    @undivided
+    def _resume(self, time_ns: int) -> None:
+        """After a restart the clock takes the next packet's time, also an earlier one."""
+        if self.fastpath.live == 0:
+            self._move_times(self.fastpath.now_ns, time_ns)
+        self.fastpath.resume(time_ns)
 
     @undivided
     def _answer(self) -> bool:
@@ -209,6 +217,17 @@ class Control:
             self.mode_ns[self._mode] += now_ns - since
         self._mode_since = now_ns
         self._mode = self.mode
+
+    def _move_times(self, now_ns: int, to_ns: int) -> None:
+        """The clock is about to be set back, if it is: what is noted stays as long ago."""
+        if to_ns >= now_ns:
+            return
+        self._note_mode(now_ns)
+        self._mode_since = to_ns
+        if self._full_since is not None:
+            self._full_since = to_ns - min(now_ns - self._full_since, MEMORY_NS)
+        if self._left_extreme_ns is not None:
+            self._left_extreme_ns = to_ns - min(now_ns - self._left_extreme_ns, MEMORY_NS)
 
     def _note_states(
         self, packet: int, gauges: tuple[int, ...], snapshot: conserve.Snapshot,

@@ -76,6 +76,7 @@ def config_of(settings: Settings, seed: int, log: bool | str) -> dict[str, Any]:
         "invalid_verdict": drop if settings.invalid == "drop" else forward,
         "midstream": int(Midstream[settings.midstream.upper()]),
         "midstream_grace_ns": settings.midstream_grace_ns,
+        "max_step_ns": settings.max_step_ns,
         "half_open_limit": settings.half_open_limit,
         "sessions_per_host": settings.sessions_per_host,
         "proxy_max_sessions": settings.proxy_max_sessions,

@@ -5,6 +5,15 @@ given is wrong (ValueError), or it is asked for at the wrong time (RuntimeError)
 """
 
 
+from __future__ import annotations
+
+import typing
+from functools import wraps
+
+_P = typing.ParamSpec("_P")
+_R = typing.TypeVar("_R")
+
+
 class FwcoreError(Exception):
     """Base of every error raised on purpose; ``exit_code`` is what the command line returns."""
 
@@ -29,6 +38,23 @@ class FlowError(FwcoreError, ValueError):
 
 class DataError(FwcoreError, ValueError):
     """The data plane was handed what would break it: a wrong array, record, index or order."""
+
+
+def refusing(
+    kind: type[FwcoreError],
+) -> typing.Callable[[typing.Callable[_P, _R]], typing.Callable[_P, _R]]:
+    """A function whose arguments Cython looks at: what it refuses is an error of the family."""
+    def of(function: typing.Callable[_P, _R]) -> typing.Callable[_P, _R]:
+        @wraps(function)
+        def refuses(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            try:
+                return function(*args, **kwargs)
+            except FwcoreError:
+                raise
+            except (AttributeError, TypeError, ValueError, OverflowError, BufferError) as error:
+                raise kind(f"{function.__name__}: {error}") from None
+        return refuses
+    return of
 
 
 class ConfigFrozen(FwcoreError):

@@ -42,6 +42,7 @@ TOP: Final = (
     Entry("bytes", "length of those frames on the wire"),
     Entry("duration_ns", "capture time from the first packet to the latest"),
     Entry("time_reversed", "packets older than one before them; handled at the later time"),
+    Entry("time_jumped", "packets further ahead than max_step_s; handled so far on and no further"),
 )
 
 VERDICTS: Final = _under(

@@ -163,7 +163,8 @@ TIMELINE = dict.fromkeys(
     "time_ns": rows(TIME), "verdicts": named(COUNTS), "reasons": named(COUNTS)}
 RESULT = {
     "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,
-    **_counts("packets bytes memory_tension time_reversed? victims_forgotten? flaps?"),
+    **_counts("packets bytes memory_tension time_reversed? time_jumped? victims_forgotten? flaps?"
+              " unjudged?"),
     "interrupted?": FLAG, "interrupted_by?": TEXT, "lost?": rows({"path": TEXT, "message": TEXT}),
     "inputs": rows({
         "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),

@@ -114,6 +114,79 @@ def test_time_stays_in_its_range(time_ns):
             engine.advance(time_ns)
 
 
+# --- clocks that glitch -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("breath", [0, 1])
+def test_a_live_clock_that_glitches_is_held(breath):
+    """What is due within the step stops the loop, and the packet keeps the time it was given."""
+    leak = [{"at_s": 2, "owner": "base", "leak_bytes_per_s": 10 * PAGE}]
+    settings = load("fortios-7", ram_bytes=100 * PAGE, base_bytes=50 * PAGE, session_bytes=PAGE,
+                    max_connections=16, cache_limit_bytes=0, pressure=leak, udp_s=2, max_step_s=4)
+    pair = Pair(settings, breath=breath)
+    rows = [(0, udp_from(1)), (S, udp_from(2)), (YEARS, udp_from(3)), (2 * S, udp_from(4)),
+            (5 * S, udp_from(5)), (9 * S, udp_from(6)), (YEARS, udp_from(7)), (14 * S, udp_from(8))]
+    pair.process(chunk_of(*rows))
+    pair.compare()
+    counters = pair.engine.counters()
+    assert (counters["time_jumped"], counters["time_reversed"]) == (2, 1)
+    assert pair.engine.fastpath.now_ns == T0 + 14 * S
+    assert {row["to"] for row in pair.engine.transitions.to_dicts()} == {"on", "extreme"}
+
+
+def test_a_step_as_long_as_allowed_holds_nobody():
+    pair = Pair(load("plain", max_step_s=4, udp_s=9))
+    pair.process(chunk_of(*((4 * S * i, udp_from(i)) for i in range(9))))
+    pair.configure(max_step_s=0)
+    pair.process(chunk_of((YEARS, udp_from(1))))
+    pair.configure(max_step_s=1)
+    pair.process(chunk_of((2 * YEARS, udp_from(2))))
+    pair.compare()
+    assert pair.engine.counters()["time_jumped"] == 1
+
+
+@pytest.mark.parametrize("leaks", [0, 1])  # one that leaks for so long has no memory left
+def test_an_engine_outlives_a_frame_of_a_far_future(leaks):
+    """After a restart the clock takes the next packet's time, and what is to come is as far off."""
+    steps = [{"at_s": 5, "owner": "base", "add_bytes": 5 * PAGE},
+             {"at_s": 1, "owner": "shm", "leak_bytes_per_s": 999}]
+    settings = load("fortios-7", ram_bytes=100 * PAGE, base_bytes=50 * PAGE, session_bytes=PAGE,
+                    max_connections=16, cache_limit_bytes=0, udp_s=2, pressure=steps[:1 + leaks])
+    pair = Pair(settings)
+    for turn in range(4):
+        pair.process(chunk_of((0, udp_from(1)), (2 * S + turn, udp_from(2))))
+        pair.process(Chunk.from_frames([udp_from(3)[0]], [1 << 62]))
+        pair.restart()
+        pair.process(chunk_of((3 * S, udp_from(4)), (4 * S, udp_from(5))))
+        assert pair.engine.fastpath.now_ns == T0 + 4 * S
+        pair.compare()
+        pair.process(chunk_of((7 * S, udp_from(6))))
+        assert pair.engine.counters()["sessions"]["live"] == 1 - leaks
+        pair.restart()
+    pair.compare()
+
+
+def test_a_frame_alone_sets_the_clock_too():
+    with Engine(max_connections=16) as engine:
+        for time_ns in (T0, 1 << 62):
+            engine.judge(udp_from(1)[0], time_ns)
+        engine.restart()
+        engine.judge(udp_from(1)[0], T0 + S)
+        assert engine.fastpath.now_ns == T0 + S
+        assert engine.counters()["time_reversed"] == 0
+
+
+def test_a_held_clock_needs_no_restart():
+    with Engine(max_connections=16, max_step_s=1, udp_s=2) as engine:
+        engine.process(chunk_of((0, udp_from(1)), (YEARS, udp_from(2))))
+        assert engine.clear() == 2
+        engine.process(chunk_of((S, udp_from(1)), (2 * S, udp_from(2)), (4 * S, udp_from(3))))
+        counters = engine.counters()
+        assert (counters["time_jumped"], counters["time_reversed"]) == (2, 0)
+        assert engine.fastpath.now_ns == T0 + 3 * S
+        assert counters["sessions"]["ended"]["expired"] == 1
+
+
 # --- breath -------------------------------------------------------------------------------------
 
 

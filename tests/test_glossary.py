@@ -11,7 +11,7 @@ OWNERS = ("base", "sessions", "shm", "cache", "free", "used")
 
 # The counters of the digest, and those the result adds to them.
 COUNTERS = [
-    "packets", "bytes", "time_reversed", "duration_ns", "memory_tension", "flaps",
+    "packets", "bytes", "time_reversed", "time_jumped", "duration_ns", "memory_tension", "flaps",
     "grace_unsure", "fragments_forgotten", "transitions_forgotten", "events_forgotten",
     "victims_forgotten",
     *(f"decode.{name}" for name in (

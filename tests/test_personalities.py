@@ -21,6 +21,7 @@ CONTRACT = {
     "when_full": ("tension", "tension", "tension", "replace_oldest", "early_drop", "bucket"),
     "midstream": ("grace", "grace", "grace", "drop", "allow", "allow"),
     "midstream_grace_s": (30,) * 6,
+    "max_step_s": (0,) * 6,
     "midstream_initiator": ("ports", "ports", "ports", "ports", "sender", "ports"),
     "tracker": ("plain", "plain", "plain", "plain", "linux", "plain"),
     "invalid": ("forward",) * 6,

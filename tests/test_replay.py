@@ -15,6 +15,7 @@ import pytest
 
 from fwcore.capture import Chunk, open_capture
 from fwcore.capture.synth import make
+from fwcore.engine_control import Control
 from fwcore.errors import CaptureError, FwcoreError, SettingsError
 from fwcore.replay import Timing, replay
 from fwcore.replay.pace import Pace
@@ -158,6 +159,27 @@ def test_interrupted():
     assert result["outcome"] == replay(WEB, limit=100)["outcome"]
     assert [packets for packets, _, _ in seen] == [50, 100]
     assert seen[0][1] < seen[1][1] < seen[1][2] == WEB.stat().st_size
+
+
+def test_a_chunk_cut_short_counts_as_far_as_it_was_judged(monkeypatch, tmp_path):
+    """Nothing that was judged is lost, and what was not is said."""
+    real, asked = Control._settle, []
+
+    def settle(self, cause, packet, tick=False):
+        real(self, cause, packet, tick)
+        if cause != "start" and not asked:
+            asked.append(packet - (cause == "time"))  # such a packet is yet to be judged
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Control, "_settle", settle)
+    rows = tmp_path / "rows.csv"
+    settings = load(file=str(PCAPS / "conserve.toml"))
+    result = replay(PCAPS / "conserve.pcap", settings, verdicts=str(rows))
+    done = asked[0]
+    assert result["interrupted_by"] == "SIGINT" and result.exit_code == 130
+    assert result["packets"] == done == sum(result["verdicts"].values())
+    assert result["unjudged"] > 0 and all(result["laws"].values())
+    assert len(rows.read_text().splitlines()) == done + 1
 
 
 def test_a_capture_that_ends_within_a_record(tmp_path):

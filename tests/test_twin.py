@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from examples import MANY
 from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import Pair, assert_same
 
+from examples import MANY
 from fwcore._fastpath import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.settings import load
@@ -111,6 +111,7 @@ table_settings = st.fixed_dictionaries({
     "fragments_max": st.sampled_from([1, 2, 1024]), "tcp_timewait_s": st.just(1),
     "timeline_interval_s": st.sampled_from([0, 0.3, 1, 2, 10, 1000]),
     "midstream_initiator": st.sampled_from(["ports", "sender"]),
+    "max_step_s": st.sampled_from([0, 0, 0.5, 3]),
     "invalid": st.sampled_from(["forward", "forward", "drop"]),
     "tracker": st.sampled_from(["plain", "plain", "linux"]),
 })

@@ -85,7 +85,9 @@ def of_replay(result: Result, written: int, expected: str | None) -> int:
         fail(row["message"], USAGE)
     code = result.exit_code
     if result.data.get("interrupted") and result.data.get("interrupted_by") != "SIGPIPE":
-        fail(f"interrupted after packet {result.data['packets']}", code)
+        left = result.data.get("unjudged", 0)
+        rest = f"; {left} more had been read, and were not judged" if left else ""
+        fail(f"interrupted after packet {result.data['packets']}{rest}", code)
     differs = expected is not None and expected != result.data["outcome"]
     if differs and not result.data.get("interrupted"):
         fail(f"outcome {result.data['outcome']}, expected {expected}", EXPECTATION)

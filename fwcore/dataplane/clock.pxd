@@ -8,6 +8,9 @@
 # Whatever else falls due has one next time (DUE_*), which its owner sets; due.pxd goes through
 # what has come, in its order.
 #
+# A clock that glitches is held: one packet moves it by max_step_ns at most. That costs nothing, for
+# the deadline is never further off than that, and whoever reaches it is looked at anyway.
+#
 # Laws: deadline_ns is no later than the earliest of due_ns: one compare a packet. Every live
 # session stands in one slot, later than `tick`, and no later than the tick that ends it, or the
 # next one where that has passed. Moments at which nothing is due cost nothing.
@@ -15,7 +18,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS,
+    CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS,
     WHEEL_SLOTS, fw_clock_t, fw_clz64, fw_ctz64, fw_t, fw_timer_t,
 )
 
@@ -39,21 +42,52 @@ cdef inline int64_t clock_earliest(const fw_t *fw, int kinds) noexcept nogil:
     return earliest
 
 
+cdef inline int64_t clock_next(const fw_t *fw) noexcept nogil:
+    """The next moment: the earliest of all, or the present one that is not done yet."""
+    return fw.clock.now_ns if fw.clock.unfinished else clock_earliest(fw, DUE_COUNT)
+
+
 cdef inline void clock_settle(fw_t *fw) noexcept nogil:
-    """=> the deadline is the earliest of all."""
-    fw.clock.deadline_ns = clock_earliest(fw, DUE_COUNT)
+    """=> the deadline is the next moment, or the time from which a packet's step is looked at."""
+    fw.clock.deadline_ns = clock_next(fw)
+    if fw.config.max_step_ns and fw.clock.deadline_ns > fw.clock.now_ns + fw.config.max_step_ns:
+        fw.clock.deadline_ns = fw.clock.now_ns + fw.config.max_step_ns
+
+
+cdef inline int64_t clock_allowed(fw_t *fw, int64_t time_ns) noexcept nogil:
+    """The time at which the packet about to be judged is: its own, or as far on as one step goes,
+    which is counted. Asked again about the same packet it is the same."""
+    if fw.config.max_step_ns == 0:
+        return time_ns
+    if fw.clock.step_packet != fw.packet:
+        fw.clock.step_packet = fw.packet
+        fw.clock.step_ns = fw.clock.now_ns + fw.config.max_step_ns
+        if time_ns > fw.clock.step_ns:
+            fw.counters.time_jumped += 1
+    if time_ns > fw.clock.step_ns:
+        time_ns = fw.clock.step_ns
+    return time_ns if time_ns > fw.clock.now_ns else fw.clock.now_ns
+
+
+cdef inline void clock_trust(fw_t *fw, int64_t time_ns) noexcept nogil:
+    """The next packet moves the clock to this time, however far off."""
+    fw.clock.step_packet = fw.counters.packets + 1
+    fw.clock.step_ns = time_ns
 
 
 # --- ticks --------------------------------------------------------------------------------------
 
 cdef inline int64_t clock_tick_ns(const fw_t *fw, uint64_t tick) noexcept nogil:
-    """When a tick begins; 0 is the first packet's time."""
-    return fw.clock.start_ns + <int64_t>tick * fw.config.sweep_ns
+    """When a tick begins, 0 with the first packet; NEVER, where that is later than all time."""
+    cdef uint64_t since = tick * <uint64_t>fw.config.sweep_ns
+    if since > <uint64_t>NEVER - <uint64_t>fw.clock.start_ns:
+        return NEVER
+    return <int64_t>(<uint64_t>fw.clock.start_ns + since)
 
 
 cdef inline uint64_t clock_tick_from(const fw_t *fw, int64_t time_ns) noexcept nogil:
     """The first tick that begins at this time or later."""
-    return (<uint64_t>(time_ns - fw.clock.start_ns) + <uint64_t>fw.config.sweep_ns - 1
+    return (<uint64_t>time_ns - <uint64_t>fw.clock.start_ns + <uint64_t>fw.config.sweep_ns - 1
             ) // <uint64_t>fw.config.sweep_ns
 
 
@@ -69,6 +103,15 @@ cdef inline void clock_catch_up(fw_t *fw) noexcept nogil:
         fw.clock.tick = (<uint64_t>(fw.clock.now_ns - fw.clock.start_ns)
                          // <uint64_t>fw.config.sweep_ns)
         fw.clock.tick_end_ns = clock_tick_ns(fw, fw.clock.tick + 1)
+
+
+cdef inline int64_t clock_moved(const fw_t *fw, int64_t then_ns, int64_t to_ns) noexcept nogil:
+    """A time as far from `to` as it is from now; what is longer ago than CLOCK_MEMORY_NS, so far.
+
+    So nothing drifts out of 63 bits, however often the clock is set back.
+    """
+    cdef int64_t past = fw.clock.now_ns - then_ns
+    return to_ns - (past if past < CLOCK_MEMORY_NS else CLOCK_MEMORY_NS)
 
 
 # --- the wheel ----------------------------------------------------------------------------------

@@ -10,21 +10,23 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport (
-    clock_arm, clock_disarm, clock_earliest, clock_expiry_set, clock_go_to, clock_next_tick_ns,
-    clock_set, clock_settle, clock_tick_from, clock_tick_ns,
+    clock_arm, clock_catch_up, clock_disarm, clock_earliest, clock_expiry_set, clock_go_to,
+    clock_moved, clock_next, clock_next_tick_ns, clock_set, clock_settle, clock_tick_from,
+    clock_tick_ns,
 )
 from fwcore.dataplane.layout cimport (
     DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_OWED, DUE_ROUND, DUE_SAMPLE, EXPIRE_BATCH, FW_ASSERT,
     NEVER, NIL, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME, fw_prefetch, fw_t, record_t,
 )
 from fwcore.dataplane.pages cimport pages_past_watermark
-from fwcore.dataplane.script cimport script_leaks, script_retry, script_steps, script_tick_due
+from fwcore.dataplane.script cimport (
+    script_leaks, script_move, script_retry, script_steps, script_tick_due)
 from fwcore.dataplane.session cimport (
     evict_collect, session_due_tick, session_end, session_past, session_prefetch_end,
     session_timeout_cause,
 )
 from fwcore.dataplane.timeline cimport timeline_plan, timeline_take
-from fwcore.dataplane.verdict cimport ips_drain
+from fwcore.dataplane.verdict cimport ips_arm, ips_drain
 
 
 # --- expiry -------------------------------------------------------------------------------------
@@ -88,8 +90,6 @@ cdef inline void due_update(fw_t *fw) noexcept nogil:
     clock_set(fw, DUE_ROUND, due_round_ns(fw))
     clock_expiry_set(fw)
     clock_settle(fw)
-    if fw.clock.unfinished:
-        fw.clock.deadline_ns = fw.clock.now_ns
 
 
 cdef inline int due_begin(fw_t *fw, int64_t at_ns) noexcept nogil:
@@ -143,12 +143,32 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t until_ns) noexcept n
 cdef inline int due_moments(fw_t *fw, int64_t until_ns) noexcept nogil:
     """Every moment up to a time, or a stop after one of them (call again)."""
     cdef int stop
+    cdef int64_t at_ns
     due_update(fw)
-    while fw.clock.deadline_ns <= until_ns:  # each turn does what is due, or moves a sample on
-        stop = due_moment(fw, fw.clock.deadline_ns, until_ns)
+    at_ns = clock_next(fw)
+    while at_ns <= until_ns:  # each turn does what is due, or moves a sample on
+        stop = due_moment(fw, at_ns, until_ns)
         due_update(fw)
         if stop:
             return stop
         if fw.breath <= 0:
             return STOP_TIME | STOP_BREATH
+        at_ns = clock_next(fw)
     return STOP_NONE
+
+
+cdef inline void due_set_back(fw_t *fw, int64_t to_ns) noexcept nogil:
+    """The clock is set back; what is to come stays as far off. => no session lives"""
+    cdef int64_t start_ns = clock_moved(fw, fw.clock.start_ns, to_ns)
+    script_move(fw, to_ns)
+    if fw.clock.due_ns[DUE_SAMPLE] != NEVER:
+        clock_set(fw, DUE_SAMPLE, clock_moved(fw, fw.clock.due_ns[DUE_SAMPLE], to_ns))
+    fw.ips_ns = clock_moved(fw, fw.ips_ns, to_ns)
+    if fw.ips_full:
+        ips_arm(fw)
+    fw.round_ns = 0
+    fw.clock.unfinished = 0
+    fw.clock.start_ns = start_ns
+    fw.clock.now_ns = fw.clock.tick_end_ns = to_ns
+    clock_catch_up(fw)
+    due_update(fw)

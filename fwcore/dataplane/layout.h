@@ -315,7 +315,8 @@ enum {
 #define NIL 0xFFFFFFFFu                 /* no record, no line, no host */
 #define NEVER INT64_MAX                 /* a deadline that is not set */
 #define SWEEP_MIN_NS 1000000LL          /* the shortest distance of two ticks */
-_Static_assert(NEVER / SWEEP_MIN_NS < 1LL << 6 * WHEEL_LEVELS, "every tick has its slot");
+#define CLOCK_MEMORY_NS (1LL << 60)     /* 36 years: as far back as a clock set back remembers */
+_Static_assert(UINT64_MAX / SWEEP_MIN_NS < 1ULL << 6 * WHEEL_LEVELS, "every tick has its slot");
 #define RECORD_MASK 0x7FFFFFFFu         /* record number within an index entry ... */
 #define PROTECTED_BIT 0x80000000u       /* ... whose top bit says: not for a tension pass */
 
@@ -580,6 +581,7 @@ typedef struct {
     uint64_t max_connections, buckets;
     int64_t sweep_ns, midstream_grace_ns, timeline_ns;
     int64_t idledrop_idle_ns;    /* a round ends sessions idle for so long; 0: all */
+    int64_t max_step_ns;         /* as far as one packet moves the clock; 0: as far as it says */
     int64_t timeout_ns[TIMEOUT_COUNT];
     uint64_t half_open_limit, sessions_per_host, proxy_max_sessions;
     uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes;
@@ -611,7 +613,7 @@ typedef struct {
 enum { OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE };
 
 typedef struct {
-    uint64_t packets, bytes, time_reversed;
+    uint64_t packets, bytes, time_reversed, time_jumped;
     uint64_t outcome[VERDICT_COUNT][32];     /* by verdict and reason */
     uint64_t decode[DECODE_COUNT];
     uint64_t created, peak, reborn, ended[END_COUNT];
@@ -635,8 +637,11 @@ enum { DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
  * which to look at them again. */
 typedef struct {
     int64_t now_ns;                          /* the latest time seen */
-    int64_t deadline_ns;                     /* no later than any of due_ns */
-    int64_t start_ns;                        /* the first packet's: tick 0 */
+    int64_t deadline_ns;                     /* no later than any of due_ns, nor than a packet may
+                                                move the clock without a look */
+    int64_t start_ns;                        /* the first packet's: tick 0; from -CLOCK_MEMORY_NS */
+    uint64_t step_packet;                    /* the packet whose step was looked at ... */
+    int64_t step_ns;                         /* ... and the latest time that it may have */
     int64_t due_ns[DUE_COUNT];               /* NEVER: not due */
     uint64_t unfinished;                     /* 1: the moment of now_ns is within its expiry */
     int64_t tick_end_ns;                     /* `tick` is the present one before this */

@@ -46,6 +46,7 @@ cdef extern from "dataplane/layout.h" nogil:
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE
         HAS_SOURCE, HAS_DESTINATION, HAS_PORTS, FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
     const int64_t COLLECTOR_NS, FRAGMENT_LIFE_NS, UDP_STREAM_NS, NEVER, SWEEP_MIN_NS
+    const int64_t CLOCK_MEMORY_NS
     const uint32_t NIL, RECORD_MASK, PROTECTED_BIT
 
     const char *const VERDICT_NAMES[]
@@ -190,7 +191,7 @@ cdef extern from "dataplane/layout.h" nogil:
     ctypedef struct config_t:
         uint64_t seeds[6]
         uint64_t max_connections, buckets
-        int64_t sweep_ns, midstream_grace_ns, timeline_ns, idledrop_idle_ns
+        int64_t sweep_ns, midstream_grace_ns, timeline_ns, idledrop_idle_ns, max_step_ns
         int64_t timeout_ns[15]
         uint64_t half_open_limit, sessions_per_host, proxy_max_sessions
         uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes
@@ -209,7 +210,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t peak[6]
 
     ctypedef struct counters_t:
-        uint64_t packets, bytes, time_reversed
+        uint64_t packets, bytes, time_reversed, time_jumped
         uint64_t outcome[4][32]
         uint64_t decode[128]
         uint64_t created, peak, reborn
@@ -227,6 +228,8 @@ cdef extern from "dataplane/layout.h" nogil:
 
     ctypedef struct fw_clock_t:
         int64_t now_ns, deadline_ns, start_ns
+        uint64_t step_packet
+        int64_t step_ns
         int64_t due_ns[8]
         uint64_t unfinished
         int64_t tick_end_ns

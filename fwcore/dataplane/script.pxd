@@ -8,10 +8,10 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore.dataplane.clock cimport clock_set
+from fwcore.dataplane.clock cimport clock_moved, clock_set
 from fwcore.dataplane.layout cimport (
-    DUE_LEAK, DUE_STEP, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, fw_muldiv,
-    fw_t, leak_t, step_t,
+    DUE_LEAK, DUE_STEP, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, fw_muldiv, fw_t,
+    leak_t, step_t,
 )
 from fwcore.dataplane.pages cimport pages_release_buffers
 from fwcore.dataplane.session cimport request_pages
@@ -79,10 +79,10 @@ cdef inline void leak_arm(leak_t *leak) noexcept nogil:
     """When the next page is due: anchor + ceil(k * 4096 s / rate)."""
     cdef uint64_t wait = fw_muldiv(
         leak.taken + 1, <uint64_t>PAGE_BYTES * 1000000000, leak.rate, 1)
-    if wait > <uint64_t>(NEVER - 1 - leak.anchor_ns):
+    if wait >= <uint64_t>NEVER - <uint64_t>leak.anchor_ns:
         leak.next_ns = NEVER
     else:
-        leak.next_ns = leak.anchor_ns + <int64_t>wait
+        leak.next_ns = <int64_t>(<uint64_t>leak.anchor_ns + wait)
 
 
 cdef inline void leaks_set(fw_t *fw) noexcept nogil:
@@ -109,6 +109,20 @@ cdef inline void script_begin(fw_t *fw, int64_t time_ns) noexcept nogil:
     for i in range(fw.config.leaks):
         fw.leaks[i].anchor_ns += time_ns
         leak_arm(&fw.leaks[i])
+    steps_set(fw)
+    leaks_set(fw)
+
+
+cdef inline void script_move(fw_t *fw, int64_t to_ns) noexcept nogil:
+    """The clock is about to be set back: what is to come stays as far off."""
+    cdef int64_t by_ns = clock_moved(fw, fw.clock.start_ns, to_ns) - fw.clock.start_ns
+    cdef uint32_t i
+    for i in range(fw.next_step, fw.config.steps):
+        fw.steps[i].time_ns += by_ns
+    for i in range(fw.config.leaks):
+        fw.leaks[i].anchor_ns = clock_moved(fw, fw.leaks[i].anchor_ns, to_ns)
+        if not fw.leaks[i].stalled:
+            leak_arm(&fw.leaks[i])
     steps_set(fw)
     leaks_set(fw)
 

@@ -6,6 +6,8 @@ from fwcore.reference.linux import COLLECTOR_NS
 from fwcore.reference.script import Script
 from fwcore.reference.words import nanoseconds, pages_of
 
+CLOCK_MEMORY_NS = 1 << 60  # 36 years
+
 
 class Clock(Script):
     """Goes from one moment at which something is due to the next."""
@@ -17,6 +19,32 @@ class Clock(Script):
         for leak in self.leaks:
             leak.anchor_ns = self.t0 + leak.start_ns
         self.settle("start")
+
+    def time_of(self, time_ns: int) -> int:
+        """When a packet is judged: never earlier than now, and one step later at most."""
+        resuming, self.resuming = self.resuming, False
+        if resuming and time_ns < self.now:
+            self.set_back(time_ns)
+        step = nanoseconds(self.config.max_step_s)
+        if step and not resuming and time_ns > self.now + step:
+            self.time_jumped += 1
+            return self.now + step
+        self.time_reversed += time_ns < self.now
+        return max(self.now, time_ns)
+
+    def set_back(self, time_ns: int) -> None:
+        """What is to come stays as far off; what is longer ago than the clock remembers, so far."""
+        def moved(then: int) -> int:
+            return time_ns - min(self.now - then, CLOCK_MEMORY_NS)
+
+        self.t0, self.ips_drained_ns = moved(self.t0), moved(self.ips_drained_ns)
+        for leak in self.leaks:
+            leak.anchor_ns = moved(leak.anchor_ns)
+        if self.table_full_since is not None:
+            self.table_full_since = moved(self.table_full_since)
+        if self.extreme_left_ns is not None:
+            self.extreme_left_ns = moved(self.extreme_left_ns)
+        self.now = time_ns
 
     def advance(self, now_ns: int) -> None:
         """Time passes without a packet; what happens has the number of the last one."""

@@ -55,6 +55,7 @@ class Config:
     non_ip: str = "forward"  # forward | drop
     orphan_fragments: str = "forward"  # forward | drop
     sweep_s: float = 1
+    max_step_s: float = 0  # 0: off
     tcp_s: float = 3600  # timeouts: FortiOS [R]
     tcp_halfopen_s: float = 10
     tcp_halfclose_s: float = 120

@@ -52,9 +52,7 @@ class Firewall(Clock):
         self.packets += 1
         self.bytes += wire
         self.number = self.packets
-        if time_ns < self.now:
-            self.time_reversed += 1
-        target = max(self.now, time_ns)
+        target = self.time_of(time_ns)
         self.pass_time(target)
         self.now = target
         packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift,
@@ -350,6 +348,7 @@ class Firewall(Clock):
         if self.latch:
             self.latch = False
             self.event("one_shot_released")
+        self.resuming = self.started and not keep
         self.event("restarted", sessions=cleared)
         self.after_operator()
 

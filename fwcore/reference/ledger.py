@@ -108,7 +108,8 @@ class Ledger(State):
     def counters(self) -> dict[str, Any]:
         """All counters, as they go into the outcome."""
         by_cause = {cause: dict(row) for cause, row in self.exposure.items()}
-        later = {"grace_unsure": self.grace_unsure}  # counters that stand here unless they are 0
+        # counters that stand here unless they are 0
+        later = {"grace_unsure": self.grace_unsure, "time_jumped": self.time_jumped}
         return {
             **{name: count for name, count in later.items() if count},
             "packets": self.packets,

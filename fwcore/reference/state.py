@@ -64,6 +64,7 @@ class State:
         self.t0 = 0
         self.now = 0
         self.number = 0  # the packet being judged
+        self.resuming = False  # after a restart: the clock takes the next packet's time
         self.reply = False  # its sender is the responder, of an ICMP error that of what it quotes
         self.sweep_ns = nanoseconds(config.sweep_s)
         # pressure script
@@ -125,6 +126,7 @@ class State:
         self.packets = 0
         self.bytes = 0
         self.time_reversed = 0
+        self.time_jumped = 0
         self.verdicts = dict.fromkeys(VERDICTS, 0)
         self.reasons = dict.fromkeys(REASONS, 0)
         self.decode = dict.fromkeys(DECODE, 0)

@@ -140,6 +140,7 @@ class _Run:
     process_ns: int = 0
     longest_pause_ns: int = 0
     interrupted_by: str = ""
+    unjudged: int = 0                 # packets of the last chunk, which an interruption cut short
 
     def __post_init__(self) -> None:
         self.aftermath = Aftermath()
@@ -204,7 +205,23 @@ class _Run:
         flow = np.zeros(len(chunk), dtype=np.uint64)
         reply = np.zeros(len(chunk), dtype=np.uint8)
         begin = time.perf_counter_ns()
-        outcome = self.engine.process(chunk, flow, reply)
+        try:
+            outcome = self.engine.process(chunk, flow, reply)
+        except KeyboardInterrupt:
+            outcome = self.engine.judged
+            self.unjudged += len(chunk) - len(outcome)
+            self._take(chunk.slice(0, len(outcome)), outcome, flow, reply, begin)
+            raise
+        self._take(chunk, outcome, flow, reply, begin)
+
+    def _take(
+        self, chunk: Chunk, outcome: NDArray[np.uint8], flow: NDArray[np.uint64],
+        reply: NDArray[np.uint8], begin: int,
+    ) -> None:
+        """What was judged, since ``begin``, to all who want it; flows and replies go first."""
+        if not len(chunk):
+            return
+        flow, reply = flow[: len(chunk)], reply[: len(chunk)]
         spent = time.perf_counter_ns() - begin
         self.process_ns += spent
         self.longest_pause_ns = max(self.longest_pause_ns, spent)
@@ -280,6 +297,8 @@ class _Run:
         }
         if self.interrupted_by:
             body["interrupted_by"] = self.interrupted_by
+            if self.unjudged:
+                body["unjudged"] = self.unjudged
         if self.sinks.lost:
             body["lost"] = self.sinks.lost
         return Result(body, {"sessions": self._standing})

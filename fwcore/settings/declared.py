@@ -111,6 +111,8 @@ DECLARATIONS: tuple[Declaration, ...] = (
        choices=("forward", "drop")),
     _D("sweep_s", "seconds", "s", "distance of expiry ticks", 0.001, 86400,
        reason="expiry needs a tick"),
+    _D("max_step_s", "seconds", "s", "as far as one packet moves the clock, for live clocks that"
+       " glitch; 0 is off: as far as it says", 0, LONG),
     _D("ipsec_max_tunnels", "count", "tunnels", "tunnels preallocated; 0: as licence_tunnels says",
        0, 1 << 20),
     _D("licence_tunnels", "count", "tunnels", "tunnels the licence allows", 0, 1 << 20),

@@ -74,6 +74,7 @@ class Settings:
     non_ip: str
     orphan_fragments: str
     sweep_s: float
+    max_step_s: float
     ipsec_max_tunnels: int
     licence_tunnels: int
     tunnel_base_bytes: int
@@ -227,6 +228,11 @@ class Settings:
     def sweep_ns(self) -> int:
         """Distance of expiry ticks."""
         return to_ns(self.sweep_s)
+
+    @property
+    def max_step_ns(self) -> int:
+        """As far as one packet moves the clock; 0: as far as it says."""
+        return to_ns(self.max_step_s)
 
     @property
     def midstream_grace_ns(self) -> int:

@@ -43,6 +43,7 @@ SOFT = ("av_failopen", "av_failopen_session", "ips_fail_open", "ips_trigger", "i
         "idledrop_idle_s", "kernel_mode", "lowmem", "sip_alg", "proxy_max_sessions",
         "oversize_bytes", "cache_limit_bytes", "config_freeze", "midstream", "midstream_grace_s",
         "half_open_limit", "sessions_per_host", "non_ip", "orphan_fragments", "posture",
+        "max_step_s",
         *Timeouts.names())
 
 
