@@ -97,7 +97,7 @@ def bench_parse(chunk):
     memset(&p, 0, sizeof(packet_t))
     for i in range(6):
         seeds[i] = i + 1
-    parser_begin(&parser, seeds, 0, 0, TRACKER_PLAIN)
+    parser_begin(&parser, seeds, 0, 0, TRACKER_PLAIN, 0)
     with nogil:
         for i in range(count):
             if offset[i] > size or size - offset[i] < captured[i]:

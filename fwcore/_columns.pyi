@@ -29,7 +29,7 @@ SEEDS: Final[tuple[int, ...]]
 FRAME_DTYPE: Final[np.dtype[Any]]
 
 def parse_columns(
-    chunk: Any, zone: bool = False, seeds: Sequence[int] = ..., shift: int = 0
+    chunk: Any, zone: bool = False, seeds: Sequence[int] = ..., shift: int = 0, cut: bool = False,
 ) -> NDArray[Any]: ...
 def parse(
     frame: Any,
@@ -39,4 +39,5 @@ def parse(
     seeds: Sequence[int] = ...,
     shift: int = 0,
     shortcut: bool = True,
+    cut: bool = False,
 ) -> dict[str, Any]: ...

@@ -145,22 +145,23 @@ cdef inline void row_fill(const frame_t *f, const packet_t *p, frame_row_t *row)
         row.fragment_protocol = f.fragment_protocol
 
 
-cdef int parser_make(parser_t *parser, uint64_t *keys, seeds, zone, uint32_t shift) except -1:
+cdef int parser_make(parser_t *parser, uint64_t *keys, seeds, zone, uint32_t shift, cut) except -1:
     """The parser's settings; DataError for seeds that are not six."""
     if len(seeds) != 6:
         raise DataError(f"seeds: {len(seeds)} numbers; give six")
     for i in range(6):
         keys[i] = seeds[i]
-    parser_begin(parser, keys, bool(zone), shift, TRACKER_PLAIN)
+    parser_begin(parser, keys, bool(zone), shift, TRACKER_PLAIN, bool(cut))
     return 0
 
 
 @refusing(FrameError)
-def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
+def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0, cut=False):
     """What each frame of a chunk of n says: FRAME_DTYPE[n], see ``frame_row_t`` in layout.h.
 
     ``zone``: the VLAN id is part of the key. ``seeds``: of the flows' hash. ``shift``: of the
-    addresses in a looped replay. Raises FrameError when arrays are of another kind or differ in
+    addresses in a looped replay. ``cut``: a frame that its IP header says is longer was cut (the
+    setting ``short_frames``). Raises FrameError when arrays are of another kind or differ in
     length, or a frame reaches past the data.
     """
     cdef const uint8_t[::1] data = chunk.data
@@ -177,7 +178,7 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
     cdef frame_row_t[::1] out
     if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
         raise FrameError("chunk: its arrays differ in length")
-    parser_make(&parser, keys, seeds, zone, shift)
+    parser_make(&parser, keys, seeds, zone, shift, cut)
     rows = np.zeros(count, dtype=FRAME_DTYPE)
     if count == 0:
         return rows
@@ -199,7 +200,7 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0):
 
 @refusing(DataError)
 def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS, shift=0,
-          shortcut=True):
+          shortcut=True, cut=False):
     """What parsing makes of one frame: a dict of packet_t's fields, and its second half where the
     frame is a fragment.
 
@@ -215,7 +216,7 @@ def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS
     cdef uint32_t wire = count if length is None else length
     if not 0 <= link <= 0xFFFF:
         raise DataError(f"link: {link} is no LINKTYPE number, which has 16 bits")
-    parser_make(&parser, keys, seeds, zone, shift)
+    parser_make(&parser, keys, seeds, zone, shift, cut)
     memset(&p, 0, sizeof(packet_t))
     if shortcut:
         parse_frame(&frame[0] if count else NULL, count, wire, link, &parser, &p)

@@ -602,6 +602,7 @@ cdef dict CONFIG_LIMITS = {
     "fail_everys": (0, FORCED_MAX), "fragments_max": (1, 1 << 28), "victims_max": (1, 1 << 28),
     "when_full": (0, WHEN_FULL_COUNT - 1), "midstream": (0, MIDSTREAM_COUNT - 1),
     "preallocated": (0, 1), "zone": (0, 1), "log": (0, 2), "ports_decide": (0, 1),
+    "short_cut": (0, 1),
     "tracker": (0, TRACKER_COUNT - 1), "invalid_verdict": (0, VERDICT_COUNT - 1),
     "non_ip_verdict": (0, VERDICT_COUNT - 1), "orphan_verdict": (0, VERDICT_COUNT - 1),
 }
@@ -904,7 +905,7 @@ cdef class FastPath:
 
     cdef void _begin_parser(self) noexcept:
         parser_begin(&self.parser, self.fw.config.seeds, self.fw.config.zone, self.fw.shift,
-                     self.fw.config.tracker)
+                     self.fw.config.tracker, self.fw.config.short_cut)
 
     def close(self):
         """Gives the memory back; a second time is no error. Raises EngineBusy."""

@@ -20,7 +20,7 @@ from fwcore.words import OWNERS
 # Settings whose figures are memory taken at the start: they change by restart() only.
 FIXED = frozenset((
     "personality", "ram_bytes", "base_bytes", "accounting", "session_bytes", "max_connections",
-    "licence_connections", "buckets", "when_full", "zone", "tracker", "sweep_s",
+    "licence_connections", "buckets", "when_full", "zone", "short_frames", "tracker", "sweep_s",
     "ipsec_max_tunnels",
     "licence_tunnels", "tunnel_base_bytes", "tunnel_bytes_per_connection", "machine", "seed",
     "model_bytes", "proxy_session_bytes", "shm_limit_bytes", "fragments_max", "victims_max",
@@ -72,6 +72,7 @@ def config_of(settings: Settings, seed: int, log: bool | str) -> dict[str, Any]:
     everys = [row["fail_every"] for row in settings.pressure if "fail_every" in row]
     return {
         "timeout_ns": [timeouts[name] for name in TIMEOUTS],
+        "short_cut": int(settings.short_frames == "cut"),
         "ports_decide": int(settings.midstream_initiator == "ports"),
         "invalid_verdict": drop if settings.invalid == "drop" else forward,
         "midstream": int(Midstream[settings.midstream.upper()]),

@@ -41,6 +41,8 @@ TOP: Final = (
     Entry("packets", "frames processed, whatever their verdict"),
     Entry("bytes", "length of those frames on the wire"),
     Entry("duration_ns", "capture time from the first packet to the latest"),
+    Entry("short_frames", "frames malformed only because their IP header says more than the record,"
+          " which calls them whole; in the result when not 0"),
     Entry("time_reversed", "packets older than one before them; handled at the later time"),
     Entry("time_jumped", "packets further ahead than max_step_s; handled so far on and no further"),
 )

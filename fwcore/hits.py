@@ -130,7 +130,7 @@ class Hits:
         hit = np.flatnonzero((verdict == Verdict.DROP) | (verdict == Verdict.BYPASS))
         for begin in range(0, len(hit), CHUNK_SIZE):
             part = hit[begin:begin + CHUNK_SIZE]
-            rows = parse_columns(chunk.select(part), shift=shift)
+            rows = parse_columns(chunk.select(part), shift=shift, cut=True)
             dropped = verdict[part] == Verdict.DROP
             self._count_policies(rows, reply[part], dropped)
             known = rows["family"] != 0

@@ -164,7 +164,7 @@ TIMELINE = dict.fromkeys(
 RESULT = {
     "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,
     **_counts("packets bytes memory_tension time_reversed? time_jumped? victims_forgotten? flaps?"
-              " unjudged?"),
+              " unjudged? short_frames?"),
     "interrupted?": FLAG, "interrupted_by?": TEXT, "lost?": rows({"path": TEXT, "message": TEXT}),
     "inputs": rows({
         "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),

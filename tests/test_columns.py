@@ -31,6 +31,18 @@ def test_damaged_frames_as_the_twin_reads_them(rows, zone):
     assert_columns(damage(rows), zone)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_frames_whose_length_on_the_wire_was_lost(cut):
+    """Every fifth prefix of golden frames, which the record calls whole."""
+    short = [(frame[:end], end, link) for frame, _, link in FRAMES[::7]
+             for end in range(0, len(frame), 5)]
+    assert_columns(chunk_of(short), False, cut=cut)
+    for data, _, link in short[::11]:
+        frame = np.frombuffer(data, np.uint8)
+        assert parse(frame, link=link, cut=cut) == parse(
+            frame, link=link, cut=cut, shortcut=False)
+
+
 def test_the_shortcut_finds_what_the_long_way_finds_in_every_prefix():
     """Of every golden frame, cut at what was captured and at what was on the wire."""
     seen = set()

@@ -25,6 +25,7 @@ CONTRACT = {
     "midstream_initiator": ("ports", "ports", "ports", "ports", "sender", "ports"),
     "tracker": ("plain", "plain", "plain", "plain", "linux", "plain"),
     "invalid": ("forward",) * 6,
+    "short_frames": ("malformed",) * 6,
     "machine": ("unified", "fortios-5", "kernel+proxy", "none", "none", "none"),
     "av_failopen": ("pass",) * 6,
     "av_failopen_session": (False,) * 6,

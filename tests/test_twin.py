@@ -112,6 +112,7 @@ table_settings = st.fixed_dictionaries({
     "timeline_interval_s": st.sampled_from([0, 0.3, 1, 2, 10, 1000]),
     "midstream_initiator": st.sampled_from(["ports", "sender"]),
     "max_step_s": st.sampled_from([0, 0, 0.5, 3]),
+    "short_frames": st.sampled_from(["malformed", "cut"]),
     "invalid": st.sampled_from(["forward", "forward", "drop"]),
     "tracker": st.sampled_from(["plain", "plain", "linux"]),
 })

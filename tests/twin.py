@@ -249,12 +249,12 @@ def ip_headers(frame: bytes, row: np.void) -> set[tuple[int, int]]:
     return found or {(int(row["ip_bytes"]), int(row["dscp"]))}  # a shifted one stands nowhere
 
 
-def assert_columns(chunk: Chunk, zone: bool, shift: int = 0) -> None:
+def assert_columns(chunk: Chunk, zone: bool, shift: int = 0, cut: bool = False) -> None:
     """``parse_columns`` says of each frame what the twin's parser says."""
-    rows = parse_columns(chunk, zone=zone, shift=shift)
+    rows = parse_columns(chunk, zone=zone, shift=shift, cut=cut)
     for i, row in enumerate(rows):
         packet = reference.parse(chunk.frame(i), int(chunk.length[i]), int(chunk.link[i]),
-                                 vlan_zone=zone, shift=shift)
+                                 vlan_zone=zone, shift=shift, short_cut=cut)
 
         def where(i: int = i, row: np.void = row) -> str:  # only when it is wanted
             return f"frame {i}: {chunk.frame(i).hex()}: {row}"

@@ -599,7 +599,8 @@ typedef struct {
     uint8_t tracker;             /* TRACKER_* */
     uint8_t invalid_verdict;     /* of what is invalid: VERDICT_FORWARD or VERDICT_DROP */
     uint8_t ports_decide;        /* 1: ports say who began a session met mid-stream */
-    uint8_t pad[6];
+    uint8_t short_cut;           /* 1: frames shorter than IP says were cut, not malformed */
+    uint8_t pad[5];
 } config_t;
 
 /* Pages: the gauges. used = base + sessions + shm; used + cache + free = total. */

@@ -201,7 +201,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t fail_every[32]
         uint32_t fail_nths, fail_everys, fragments_max, victims_max, steps, leaks
         uint8_t when_full, midstream, preallocated, non_ip_verdict, orphan_verdict, zone, log
-        uint8_t tracker, invalid_verdict, ports_decide
+        uint8_t tracker, invalid_verdict, ports_decide, short_cut
 
     ctypedef struct pages_t:
         uint64_t owner[4]

@@ -22,6 +22,7 @@ from fwcore.dataplane.layout cimport (
 cdef struct parser_t:
     uint32_t shift         # address shift of a looped replay
     uint8_t zone           # 1: the VLAN id is part of the key
+    uint8_t short_cut      # 1: a frame that its IP header says is longer was cut, see parse_short
     uint8_t as_linux       # 1: tracker linux: ICMP pairs, UDP lengths, what an error quotes
     uint8_t special        # 1: shift or as_linux say something: one look a frame
     const uint8_t *classes  # FLAG_CLASS of the tracker
@@ -30,10 +31,12 @@ cdef struct parser_t:
 
 cdef inline void parser_begin(
     parser_t *parser, const uint64_t *seeds, int zone, uint32_t shift, int tracker,
+    int short_cut,
 ) noexcept nogil:
     """Every field; there is no other way to a parser."""
     parser.shift = shift
     parser.zone = zone
+    parser.short_cut = short_cut
     parser.as_linux = tracker == TRACKER_LINUX
     parser.special = shift != 0 or parser.as_linux
     parser.classes = FLAG_CLASS[tracker]
@@ -199,6 +202,20 @@ cdef inline int parse_link(frame_t *f, uint32_t link) noexcept nogil:
 
 # --- IP -----------------------------------------------------------------------------------------
 
+cdef inline int parse_short(frame_t *f, uint32_t bytes_, const parser_t *parser) noexcept nogil:
+    """Whether `bytes_` from f.at on fit the frame.
+
+    Some tools cut frames and lose their length on the wire: the record says that the frame is
+    whole, and the IP header is right. With short_cut such a frame is as long as IP says.
+    """
+    if bytes_ <= f.limit - f.at:
+        return 1
+    if not parser.short_cut or f.captured < f.limit or bytes_ > 0xFFFF:  # no jumbo
+        return 0
+    f.limit = f.at + bytes_
+    return 1
+
+
 cdef inline int parse_ipv4(frame_t *f, packet_t *p, const parser_t *parser) noexcept nogil:
     cdef const uint8_t *h
     cdef uint32_t header, total, room, word
@@ -225,7 +242,7 @@ cdef inline int parse_ipv4(frame_t *f, packet_t *p, const parser_t *parser) noex
     if total == 0:  # segmentation offload leaves the length to the card
         total = room
         p.decode |= DECODE_OFFLOADED
-    if total < header or total > room:
+    if total < header or not parse_short(f, total, parser):
         return KIND_MALFORMED
     if f.captured < f.at + header:
         return KIND_TRUNCATED
@@ -326,7 +343,7 @@ cdef inline int parse_ipv6(frame_t *f, packet_t *p, const parser_t *parser) noex
         if payload == 0:
             payload = room
             p.decode |= DECODE_OFFLOADED
-    if payload > room:
+    if not parse_short(f, payload, parser):
         return KIND_MALFORMED
     p.decode |= DECODE_IPV6
     f.limit = f.at + payload

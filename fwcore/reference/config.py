@@ -24,6 +24,7 @@ class Config:
     midstream: str = "allow"  # allow | drop | grace
     midstream_grace_s: float = 30
     midstream_initiator: str = "ports"  # ports | sender
+    short_frames: str = "malformed"  # malformed | cut
     tracker: str = "plain"  # plain | linux
     invalid: str = "forward"  # forward | drop
     accounting: str = "preallocated"  # slab | preallocated

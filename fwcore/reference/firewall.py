@@ -56,7 +56,7 @@ class Firewall(Clock):
         self.pass_time(target)
         self.now = target
         packet = parse(frame, wire, link, vlan_zone=self.config.zone == "vlan", shift=self.shift,
-                       linux=self.linux)
+                       linux=self.linux, short_cut=self.config.short_frames == "cut")
         self.count_decode(packet)
         self.reply = False
         judged = self.judge(packet, wire)

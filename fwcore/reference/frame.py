@@ -22,10 +22,14 @@ class Orphan(Exception):
 class Frame:
     """Captured bytes with the length on the wire; every header is asked for before it is read."""
 
-    def __init__(self, data: bytes, wire: int, shift: int = 0) -> None:
+    def __init__(
+        self, data: bytes, wire: int, shift: int = 0, short_cut: bool = False
+    ) -> None:
         self.wire = wire
         self.data = bytes(data[:wire])
         self.shift = shift
+        self.whole = len(self.data) == wire     # as the record has it
+        self.short_cut = short_cut
 
     def need(self, at: int, count: int, end: int) -> None:
         """Bytes [at, at + count) must lie before `end` (else malformed) and be captured."""
@@ -33,6 +37,12 @@ class Frame:
             raise Malformed
         if at + count > len(self.data):
             raise Truncated
+
+    def reaches(self, at: int, count: int) -> bool:
+        """Whether bytes [at, at + count) are on the wire, or were before a tool lost its length."""
+        if at + count > self.wire and self.short_cut and self.whole and count <= 0xFFFF:
+            self.wire = at + count
+        return at + count <= self.wire
 
     def number(self, at: int, count: int) -> int:
         """Big-endian number of `count` bytes; the caller has asked for them."""

@@ -32,11 +32,11 @@ JUMBO_OPTION = 0xC2
 
 def parse(
     data: bytes, wire: int, link: int, *, vlan_zone: bool = False, shift: int = 0,
-    linux: bool = False,
+    linux: bool = False, short_cut: bool = False,
 ) -> Packet:
     """Give the packet of one frame: exactly one kind, for any bytes; never raises."""
     packet = Packet(linux=linux)
-    frame = Frame(data, wire, shift)
+    frame = Frame(data, wire, shift, short_cut)
     try:
         packet.kind = parse_link(frame, packet, link, vlan_zone)
     except Malformed:
@@ -143,7 +143,7 @@ def parse_ipv4(frame: Frame, packet: Packet, at: int) -> str:
     if total == 0:
         packet.offloaded = True
         total = frame.wire - at
-    if total < header or total > frame.wire - at:
+    if total < header or not frame.reaches(at, total):
         raise Malformed
     frame.need(at, header, frame.wire)
     packet.family = 4
@@ -174,7 +174,7 @@ def parse_ipv6(frame: Frame, packet: Packet, at: int) -> str:
         if length == 0:
             packet.offloaded = True
             length = remaining
-    if length > remaining:
+    if not frame.reaches(at + 40, length):
         raise Malformed
     packet.family = 6
     packet.source = frame.address(at + 8, 6)

@@ -34,4 +34,4 @@ class Judged:
     def rows(self) -> NDArray[Any]:
         """The frames as the firewall's parser reads them, FRAME_DTYPE[n]; ``flow`` there comes
         from the frames alone and joins several runs of one capture."""
-        return parse_columns(self.chunk, shift=self.shift)
+        return parse_columns(self.chunk, shift=self.shift, cut=True)

@@ -20,6 +20,7 @@ from fwcore.interruption import Interrupted, Interruption
 from fwcore.outfile import check_apart
 from fwcore.replay.aftermath import Aftermath
 from fwcore.replay.body import NS, renumbered, result_body
+from fwcore.replay.damage import short_frames
 from fwcore.replay.focus import Focus, FocusLedger
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
@@ -141,6 +142,7 @@ class _Run:
     longest_pause_ns: int = 0
     interrupted_by: str = ""
     unjudged: int = 0                 # packets of the last chunk, which an interruption cut short
+    short_frames: int = 0
 
     def __post_init__(self) -> None:
         self.aftermath = Aftermath()
@@ -237,6 +239,7 @@ class _Run:
             self.flows(judged)
         shown = None if self.focus is None else self.focus.take(judged)
         self.aftermath.take(self.engine, first, judged, shown)
+        self.short_frames += short_frames(chunk, outcome)
         if shown is None:
             self.hits.add(chunk, outcome[:, 0], reply, judged.shift)
         else:
@@ -295,6 +298,8 @@ class _Run:
                 "load_s": (wall_ns - self.process_ns) / NS},
             "pace": self.pace.figures() if self.pace else {"late_packets": 0, "max_late_ns": 0},
         }
+        if self.short_frames:
+            body["short_frames"] = self.short_frames
         if self.interrupted_by:
             body["interrupted_by"] = self.interrupted_by
             if self.unjudged:

@@ -152,7 +152,7 @@ class Matcher:
 
     def __call__(self, chunk: Any) -> Iterator[Seen]:
         """The flow's packets of a chunk, in order; the chunk itself is not changed."""
-        rows = parse_columns(chunk, zone=self._vlan_zone)
+        rows = parse_columns(chunk, zone=self._vlan_zone, cut=True)
         there, back = self._between(rows, 0, 1), self._between(rows, 1, 0)
         own = (rows["key"] == self._words).all(axis=1)
         later = (rows["kind"] == Kind.LATER) & (there | back)

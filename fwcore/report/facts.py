@@ -282,6 +282,17 @@ def policy_text(result: Result, number: int) -> str:
     return result.data.get("policy_names", {}).get(str(number), str(number))
 
 
+def short_frames(result: Result) -> str:
+    """What to do about frames that are shorter than IP says; '' where there are none."""
+    number = result.data.get("short_frames", 0)
+    if not number:
+        return ""
+    return (
+        f"{units.plural(number, 'frame')} malformed only because IP says more than the record,"
+        " which calls them whole: who wrote this capture cut it and lost the lengths;"
+        ' short_frames = "cut" takes them as cut')
+
+
 def setting(result: Result, name: str) -> Any:
     """A setting's effective value, None when the result does not have it."""
     return result.data.get("settings", {}).get(name, {}).get("value")

@@ -31,8 +31,8 @@ def render(result: Result) -> str:
     chart_script, divs = charts.embed(made) if made else ("", {})
     victims = _victims(result)
     sections = [
-        page.told(answer.sentences(result)), _tiles(result), _memory(divs),
-        _chart("Sessions", divs, "sessions", "setups"),
+        page.told([*answer.sentences(result), facts.short_frames(result)]), _tiles(result),
+        _memory(divs), _chart("Sessions", divs, "sessions", "setups"),
         _chart("Verdicts and reasons", divs, "verdicts", "reasons"), _reasons(result),
         _exposure(result, divs), _hit(result), _transitions(result), _events(result),
         _victim_section(result, victims), _settings(result), _laws(result),

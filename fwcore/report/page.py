@@ -110,7 +110,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[
 
 def told(sentences: Iterable[str]) -> str:
     """The answer, in sentences."""
-    return "".join(f'<p class="told">{escaped(each)}</p>' for each in sentences)
+    return "".join(f'<p class="told">{escaped(each)}</p>' for each in sentences if each)
 
 
 def section(title: str, *parts: str, identifier: str = "") -> str:

@@ -109,6 +109,9 @@ DECLARATIONS: tuple[Declaration, ...] = (
     _D("non_ip", "choice", "", "verdict of what is not IP", choices=("forward", "drop")),
     _D("orphan_fragments", "choice", "", "verdict of a later fragment whose first was not seen",
        choices=("forward", "drop")),
+    _D("short_frames", "choice", "", "a frame shorter than its IP header says although the record"
+       " calls it whole: malformed, or cut by a tool that lost its length",
+       choices=("malformed", "cut")),
     _D("sweep_s", "seconds", "s", "distance of expiry ticks", 0.001, 86400,
        reason="expiry needs a tick"),
     _D("max_step_s", "seconds", "s", "as far as one packet moves the clock, for live clocks that"

@@ -73,6 +73,7 @@ class Settings:
     zone: str
     non_ip: str
     orphan_fragments: str
+    short_frames: str
     sweep_s: float
     max_step_s: float
     ipsec_max_tunnels: int
