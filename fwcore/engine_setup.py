@@ -117,7 +117,11 @@ def script_of(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tupl
     owner = {name: number for number, name in enumerate(OWNERS)}
     steps, leaks = [], []
     for row in settings.pressure:
-        at_ns = to_ns(row.get("at_s", 0))
+        if "at" in row:
+            raise SettingsError(
+                f"pressure: at = {row['at']!r} is a time of day; what it is in seconds the first"
+                " packet says, which fwcore.replay knows: an Engine takes at_s")
+        at_ns = row.get("at_ns", to_ns(row.get("at_s", 0)))
         if "add_bytes" in row:
             steps.append((at_ns, owner[row.get("owner", "base")], pages_of(row["add_bytes"])))
         elif "leak_bytes_per_s" in row:

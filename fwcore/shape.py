@@ -161,6 +161,27 @@ TIMELINE = dict.fromkeys(
     "packet mode live created ended tension evicted free exposed_packets base sessions shm "
     "cache".split(), COUNTS) | {
     "time_ns": rows(TIME), "verdicts": named(COUNTS), "reasons": named(COUNTS)}
+COST = _counts("lost sessions_taken dropped_packets dropped_bytes uninspected"
+               " uninspected_packets uninspected_bytes")
+HARMED = {"flows": COUNT, "bytes": COUNT, "cost": named(COST)}
+COMPARE = {
+    "flows": COUNT, "settings": rows(TEXT), "hosts_harmed": COUNT, "policies_harmed": COUNT,
+    "harm": rows({"name": TEXT, "flows": named(COUNT), "conserve_seconds": named(number), **_counts(
+        "lost uninspected dropped_bytes uninspected_bytes sessions_taken transitions")}),
+    "groups": rows({"outcomes": named(TEXT), **_counts("flows packets bytes"), "largest": rows(
+        {"flow": TEXT, "policy_name": TEXT, **_counts("first_packet bytes")})}),
+    "hosts": rows({"host": TEXT, **HARMED}), "policies": rows({"policy_name": TEXT, **HARMED}),
+}
+EXPLAIN = {
+    "flow": TEXT, "start_ns": TIME, "capture_packets": COUNT, "nearest?": rows(TEXT),
+    "rows": rows({
+        **_counts("packet length used_pages freeable_pages total_pages"), "time_ns": TIME,
+        **dict.fromkeys("direction flags mode gate verdict reason".split(), TEXT),
+        **dict.fromkeys(("before", "state"), either(None, TEXT)),
+        **dict.fromkeys(("session", "was"), either(None, COUNT))}),
+    "sessions": rows({"created_packet": COUNT, "packet": either(None, COUNT),
+                      "time_ns": either(None, TIME), "cause": TEXT}),
+}
 RESULT = {
     "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,
     **_counts("packets bytes memory_tension time_reversed? time_jumped? victims_forgotten? flaps?"

@@ -176,7 +176,7 @@ def test_flows_join_whatever_a_setting_makes_of_their_numbers(other):
 
 
 def test_on_a_terminal():
-    written = compare_text.render(comparison(), text.Style(unicode=False))
+    written = compare_text.show(comparison().to_dict(), text.Style(unicode=False))
     assert "4 flows" in written and "refused under off, uninspected under pass" in written
     assert "off costs 1 flow more than pass (+100 B dropped)" in written
     assert max(map(len, written.splitlines())) <= 80
@@ -186,7 +186,7 @@ def test_long_names_become_letters():
     made = comparison()
     names = tuple(f"fortios-7,memory_use_threshold_red={red},zone={zone}-of-the-whole-firewall"
                   for red, zone in ((80, "vlan"), (90, "none")))
-    written = compare_text.render(compare.Comparison(names, made.results, made.flows))
+    written = compare_text.show(compare.Comparison(names, made.results, made.flows).to_dict())
     assert "A = fortios-7,memory_use_threshold_red=80,zone=vlan" in written
     assert "uninspected only under B" in written
     assert max(map(len, written.splitlines())) <= 80
@@ -250,7 +250,7 @@ def test_hosts_and_policies_add_up_to_the_harm(failopen):
 
 
 def test_the_answer_names_whom_it_cost_most(failopen):
-    written = compare_text.render(failopen, text.Style(unicode=False))
+    written = compare_text.show(failopen.to_dict(), text.Style(unicode=False))
     pass_, off = failopen.harm()
     host = failopen.hosts()[0]
     assert f"off costs {off['lost'] - pass_['lost']} flows more than pass" in written
@@ -292,7 +292,7 @@ def test_more_than_four_settings_stand_under_one_another():
     named = {f"max_connections={n}": load("plain", max_connections=n, when_full="bucket")
              for n in (600, 64, 32, 16, 8)}
     made = compare.run([flood(200)], named, replay)
-    written = compare_text.render(made)
+    written = compare_text.show(made.to_dict())
     assert max(map(len, written.splitlines())) <= 80
     table = written.split("unscanned\n")[1].splitlines()[:5]
     assert [line.split()[0] for line in table] == ["600", "64", "32", "16", "8"]

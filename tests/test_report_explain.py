@@ -138,7 +138,7 @@ def test_a_mode_that_changed_by_time_is_the_one_the_packet_met():
 
 
 def test_the_life_on_a_terminal():
-    written = explain.render_text(life(), text.Style(unicode=True))
+    written = explain.show(life(), text.Style(unicode=True))
     assert "The session of packet 2 was ended by packet 4 at 3.000 s: tension." in written
     assert "The session of packet 5 stands at the end of the capture." in written
     assert "session of packet 2 was gone" in written
@@ -148,13 +148,13 @@ def test_the_life_on_a_terminal():
 
 def test_an_end_that_nobody_forced():
     ended = ({"created_packet": 2, "packet": 5, "time_ns": 4 * 10**9, "cause": "expired"},)
-    written = explain.render_text(life(ended=ended))
+    written = explain.show(life(ended=ended))
     assert "The session of packet 2 ended at 3.000 s, as packet 5 came: expired." in written
 
 
 def test_a_flow_that_is_not_there():
     made = explain.follow(Scripted(SCRIPT), [Part([1], [0])], flow.parse(TCP), lambda _: [])
-    assert "No packet of this flow among 1 packet." in explain.render_text(made)
+    assert "No packet of this flow among 1 packet." in explain.show(made)
 
 
 def chunk_of(frames):

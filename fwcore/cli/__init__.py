@@ -29,6 +29,7 @@ from fwcore.cli import (
     replay as replay,
     report as report,
     synth as synth,
+    top as top,
 )
 from fwcore.cli.app import app
 from fwcore.cli.exits import DEFECT, INTERRUPTED, USAGE, fail

@@ -68,6 +68,7 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
     if not given["quiet"] or given["json_file"]:
         code = running.json_or_text(
             comparison.to_dict() if given["json_file"] else None, given["json_file"],
-            lambda: "" if given["quiet"] else compare_text.render(comparison, terminal.style()),
+            lambda: "" if given["quiet"] else compare_text.show(
+                comparison.to_dict(), terminal.style()),
         ) or code  # fmt: skip
     return code

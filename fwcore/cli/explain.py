@@ -15,14 +15,21 @@ from fwcore.escape import visible_tree
 
 @app.command()
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
-@click.option("--flow", required=True, metavar="A:PORT-B:PORT/PROTOCOL", help="Whose life to tell.")
+@click.option("--flow", metavar="A:PORT-B:PORT/PROTOCOL", help="Whose life to tell.")
+@click.option("--packet", type=click.IntRange(1), metavar="N",
+              help="The flow of this packet, numbered as in Wireshark.")  # fmt: skip
+@click.option("--host", metavar="ADDRESS", help="Every flow of a host, and what became of it.")
 @options.several(options.SETTINGS)
 @options.several(options.CAPTURE)
 @options.JSON
-def explain(captures: tuple[str, ...], flow: str, **given: Any) -> int:
-    """The life of one flow, packet by packet, and which packet ended it.
+def explain(
+    captures: tuple[str, ...], flow: str | None, packet: int | None, host: str | None, **given: Any
+) -> int:
+    """The life of one flow, packet by packet, and which packet ended it; or a host's flows.
 
     \b
+    fwcore explain web.pcap --packet 97
+    fwcore explain web.pcap --host 10.0.0.5
     fwcore explain web.pcap --flow 10.0.0.5:4321-203.0.113.9:443/tcp
     fwcore explain web.pcap --flow '[2001:db8::5]:4321-[2001:db8::9]:53/udp'
     """
@@ -31,14 +38,36 @@ def explain(captures: tuple[str, ...], flow: str, **given: Any) -> int:
     from fwcore.replay import Selection
     from fwcore.report import explain as module
 
-    wanted = flows.parse(flow)
+    if [flow, packet, host].count(None) != 2:
+        raise click.UsageError("explain takes one of --flow, --packet and --host")
     settings = settings_of.settings(given)
+    if host is not None:
+        return _host(captures, host, settings, given)
+    if packet is not None and "-" in captures:
+        raise FwcoreError("--packet looks the flow up first, and standard input can be read once:"
+                          " save it to a file, or give --flow")
+    vlan_zone = settings.zone == "vlan"
+    wanted = flows.parse(flow) if flow is not None else module.flow_of_packet(
+        _frames(captures, given), packet or 0, vlan_zone=vlan_zone)
     selection = Selection(given["filter_"])
     with Interruption() as interruption, interruption.waiting():
         life = module.run(_frames(captures, given), _engine(settings), wanted,
-                          vlan_zone=settings.zone == "vlan", selection=selection)
-    return running.json_or_text(life, given["json_file"], lambda: module.render_text(
+                          vlan_zone=vlan_zone, selection=selection)
+    return running.json_or_text(life, given["json_file"], lambda: module.show(
         visible_tree(life), terminal.style()))
+
+
+def _host(
+    captures: Sequence[str], host: str, settings: Any, given: dict[str, Any]
+) -> int:
+    """Every flow with an end at the host, as one run saw it."""
+    from fwcore import terminal
+    from fwcore.report import host_flows
+
+    return running.json_or_text(
+        made := host_flows.run(list(captures), host, settings,
+                               lambda *args, **more: running.replay(*args, given, **more)),
+        given["json_file"], lambda: host_flows.show(made, terminal.style()))
 
 
 def _frames(captures: Sequence[str], given: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fwcore import terminal
+from fwcore import terminal, words
 from fwcore.errors import FwcoreError
 
 
@@ -35,13 +35,13 @@ def settings(given: dict[str, Any], more: Sequence[str] = (), **overrides: Any) 
 
 
 def pressure_row(text: str) -> dict[str, Any]:
-    """'at_s=1 owner=base add_bytes=4096' as a row of [[pressure]]."""
+    """'at_s=1 owner=base add_bytes=4096' as a row of [[pressure]]; `at=13:32:50` too."""
     row: dict[str, Any] = {}
     for part in text.replace(",", " ").split():
         key, equals, value = part.partition("=")
         if not equals:
             raise FwcoreError(f"--pressure {text!r}: {part!r} is not KEY=VALUE")
-        row[key] = number(value)
+        row[words.spelled(key)] = number(value)
     return row
 
 

@@ -78,18 +78,20 @@ def settings_list(word: str | None, json_file: str | None) -> int:
     fwcore settings threshold
     """
     from fwcore import settings
+    from fwcore.words import spelled
 
     rows = [
-        {"name": row.name, "help": row.help, "allowed": row.allowed(), "reason": row.reason}
+        {"name": row.name, "help": row.help, "allowed": row.allowed(), "reason": row.reason,
+         "choices": dict(row.meanings()), "default": settings.load().describe()[row.name]["value"]}
         for row in settings.DECLARATIONS
-        if not word or word.lower() in f"{row.name} {row.help}".lower()
+        if not word or spelled(word.lower()) in spelled(f"{row.name} {row.help}".lower())
     ]
     if not rows:
         raise FwcoreError(f"no setting has {word!r} in its name or meaning")
     return running.json_or_text(rows, json_file, lambda: "".join(map(_setting_text, rows)))
 
 
-def _setting_text(row: dict[str, str]) -> str:
+def _setting_text(row: dict[str, Any]) -> str:
     from fwcore import terminal
     from fwcore.report import text
 
@@ -98,11 +100,17 @@ def _setting_text(row: dict[str, str]) -> str:
     lines += [f"    {part}" for part in text.fold(row["help"], 74)]
     allowed = row["allowed"] + (f" ({row['reason']})" if row["reason"] else "")
     lines += [style.paint(f"    {part}", "dim") for part in text.fold(allowed, 74)]
+    for choice, meaning in row["choices"].items():
+        lines += [f"      {part}" for part in text.fold(f"{choice}: {meaning}", 72)]
+    default = row["default"]
+    shown = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
+    shown = shown.lower() if isinstance(default, bool) else shown
+    lines.append(style.paint(f"    plain: {shown}", "dim"))
     return "\n".join(lines) + "\n"
 
 
 def _settings_table(data: dict[str, dict[str, Any]]) -> str:
-    from fwcore import terminal
+    from fwcore import settings, terminal
     from fwcore.report import text
 
     rows = [["setting", "value", "mark", "from"]]
@@ -112,8 +120,15 @@ def _settings_table(data: dict[str, dict[str, Any]]) -> str:
         if isinstance(value, (list, tuple)):
             shown = ", ".join(map(str, value)) or "none"
         rows.append([name, shown, row.get("mark", ""), row["from"]])
-    tones = ["", "info", "dim", "dim"]
-    return "\n".join(text.columns(rows, tones, terminal.style(), left=4)) + "\n"
+    style = terminal.style()
+    head, *lines = text.columns(rows, ["", "info", "dim", "dim"], style, left=4)
+    told = [head]
+    for line, row in zip(lines, data.values(), strict=True):
+        told.append(line)
+        told += [style.paint(f"    {part}", "dim") for part in text.fold(row.get("why", ""), 74)
+                 if part]
+    told += ["", *(f"{mark}  {meaning}" for mark, meaning in settings.MARKS.items())]
+    return "\n".join(told) + "\n"
 
 
 @app.command()

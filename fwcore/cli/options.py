@@ -22,7 +22,7 @@ SETTINGS = (
     click.option("--policy", "policy_file", type=click.Path(), metavar="FILE",
                  help="Policies in TOML, instead of those in the settings."),
     click.option("--pressure", multiple=True, metavar="'KEY=VALUE ...'",
-                 help="Pressure on memory, like 'at_s=1 add_bytes=64MiB'."),
+                 help="Pressure on memory: 'at_s=1 add_bytes=64MiB', 'at=13:32:50 ...'."),
     click.option("--seed", type=int, metavar="N", help="Seed of the bucket hash."),
 )  # fmt: skip
 

@@ -27,6 +27,7 @@ from fwcore.cli.app import app
               help="What was forwarded, as pcap.")  # fmt: skip
 @click.option("--verdicts", "verdicts_file", type=click.Path(), metavar="FILE",
               help="A row a packet, .csv or .parquet.")  # fmt: skip
+@click.option("--addresses", is_flag=True, help="Addresses and ports in the rows of --verdicts.")
 @click.option("--sessions", "sessions_file", type=click.Path(), metavar="FILE",
               help="Every session that ever lived, .csv or .parquet.")  # fmt: skip
 @options.VICTIMS

@@ -26,7 +26,8 @@ def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more
         return module.replay(
             list(captures), settings, timing=given["timing"], pace=given.get("pace", False),
             loop=given["loop"], limit=given["limit"], reader=given["reader"],
-            filter=given["filter_"], focus=given.get("focus"), chunk_size=given["chunk_size"],
+            filter=given["filter_"], focus=given.get("focus"),
+            addresses=given.get("addresses", False), chunk_size=given["chunk_size"],
             progress=progress, interruption=interruption, **files, **more,
         )  # fmt: skip
 

@@ -31,6 +31,7 @@ from fwcore.replay.timing import Timing
 from fwcore.replay.turns import Turns
 from fwcore.result import Result
 from fwcore.settings import Settings, load
+from fwcore.settings.rows import at_clock
 
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 
@@ -52,6 +53,7 @@ def replay(
     reader: str = "native",
     filter: str | None = None,  # noqa: A002 - the option's name
     focus: str | None = None,
+    addresses: bool = False,
     chunk_size: int = CHUNK_SIZE,
     group: int = 32,
     write: str | None = None,
@@ -71,13 +73,11 @@ def replay(
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
     ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``:
     whom the result is about (``Focus``). ``write``: what was forwarded, as pcap. ``verdicts``: a
-    row a packet, ``sessions``: one a session; CSV, or Parquet by ending. ``state``: all of it.
-    ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with sessions that ended (all
-    with ``sessions`` or ``focus``, else those taken), ``progress(packets, done, total)``: true
-    stops. ``interruption``: signals.
+    row a packet (with ``addresses``), ``sessions``: one a session; CSV, or Parquet by ending.
+    ``state``: all of it. ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with what
+    ended (with ``sessions`` or ``focus`` all, else victims), ``progress``: true stops.
 
-    Returns a Result; its ``exit_code`` tells of faults, interruptions, broken laws and lost outputs
-    (``result["lost"]``). Raises CaptureError, SettingsError, OutputError before the first packet.
+    Returns a Result. Raises CaptureError, SettingsError, OutputError before the first packet.
     """
     settings = load() if settings is None else settings
     if seed is not None:
@@ -91,13 +91,14 @@ def replay(
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])
     begin = time.perf_counter_ns()
+    settings = _by_the_clock(settings, source, opener_of(source, reader, chunk_size))
     timed = Timing.parse(timing)
     selection = Selection(filter)
     turns = Turns(opener_of(source, reader, chunk_size), loop, limit)
     interruption = interruption or Interruption()
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
-    with closing(opened), Sinks(write, verdicts, sessions) as sinks:
+    with closing(opened), Sinks(write, verdicts, sessions, addresses) as sinks:
         engine = Engine(settings, policies=policies, group=group,
                         log=bool(sessions) or focus is not None or "victims")
         run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
@@ -110,6 +111,18 @@ def replay(
         except FwcoreError as error:
             result = result.with_lost(state, str(error))
     return result
+
+
+def _by_the_clock(settings: Settings, source: Any, readers: Callable[[], Any]) -> Settings:
+    """Settings whose pressure is in seconds: times of day count from the capture's first packet."""
+    if not any("at" in row for row in settings.pressure):
+        return settings
+    if "-" in paths_of(source):
+        raise SettingsError("at: a time of day needs the capture's first packet beforehand, and"
+                            " standard input can be read once: save it to a file, or use at_s")
+    with closing(readers()) as reader:
+        first = next((int(chunk.time_ns[0]) for chunk in reader if len(chunk)), 0)
+    return settings.replace(pressure=at_clock(settings.pressure, first))
 
 
 def _about(focus: str | None, engine: Engine) -> FocusLedger | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fwcore._fastpath import EndCause, Reason, Verdict
 from fwcore.capture import Chunk, PcapWriter
-from fwcore.counters import key_text, state_name
+from fwcore.counters import address_text, key_text, state_name
 from fwcore.errors import FwcoreError, PipeClosed
 from fwcore.replay.judged import Judged
 from fwcore.rows import RowFile
@@ -31,7 +31,11 @@ REASONS = np.array([member.name.lower() for member in Reason])
 class Sinks:
     """Opened before the first packet; what is not committed is discarded."""
 
-    def __init__(self, write: str | None, verdicts: str | None, sessions: str | None) -> None:
+    def __init__(
+        self, write: str | None, verdicts: str | None, sessions: str | None,
+        addresses: bool = False,
+    ) -> None:
+        self._addresses = addresses
         self.lost: list[dict[str, str]] = []
         self.pipe_closed = False
         self._files: dict[str, Any] = {}
@@ -56,7 +60,7 @@ class Sinks:
         """A judged chunk; ``shown`` bool[n]: which packets have a row, None: all."""
         self._each("write", PcapWriter.write, judged.chunk, judged.outcome[:, 0] != Verdict.DROP)
         if "verdicts" in self:
-            self._each("verdicts", RowFile.write, verdict_columns(judged, shown))
+            self._each("verdicts", RowFile.write, verdict_columns(judged, shown, self._addresses))
 
     def take_sessions(self, blocks: Iterable[NDArray[Any]]) -> None:
         """Sessions (``SESSION_DTYPE``) that ended, or still stand at the end."""
@@ -94,14 +98,32 @@ class Sinks:
         self._discard()
 
 
-def verdict_columns(judged: Judged, shown: NDArray[np.bool_] | None = None) -> dict[str, Any]:
-    """A row a packet."""
+def verdict_columns(
+    judged: Judged, shown: NDArray[np.bool_] | None = None, addresses: bool = False
+) -> dict[str, Any]:
+    """A row a packet; ``addresses``: with whom it is from and to."""
     columns = {
         "packet": judged.number, "time_ns": judged.chunk.time_ns, "length": judged.chunk.length,
         "verdict": VERDICTS[judged.outcome[:, 0]], "reason": REASONS[judged.outcome[:, 1]],
         "flow": judged.flow,
     }
+    if addresses:
+        rows = judged.rows
+        columns |= {
+            "source": _address_texts(rows, "source"), "source_port": rows["source_port"],
+            "destination": _address_texts(rows, "destination"),
+            "destination_port": rows["destination_port"], "protocol": rows["protocol"]}
     return columns if shown is None else {name: each[shown] for name, each in columns.items()}
+
+
+def _address_texts(rows: NDArray[Any], side: str) -> NDArray[Any]:
+    """Addresses as text, each distinct one written once; "" where there is none."""
+    words = np.column_stack([rows["family"].astype(np.uint64), rows[side]])
+    known, place = np.unique(words, axis=0, return_inverse=True)
+    texts = [address_text(high << 64 | low, family) if family else ""
+             for family, high, low in known.tolist()]
+    found: NDArray[Any] = np.array(texts or [""], dtype=str)[place.reshape(-1)]
+    return found
 
 
 def session_columns(rows: NDArray[Any]) -> dict[str, Any]:

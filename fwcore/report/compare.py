@@ -405,6 +405,11 @@ def _address(family: int, high: int, low: int) -> IPv4Address | IPv6Address:
     return IPv4Address(low) if family == 4 else IPv6Address(high << 64 | low)
 
 
+def address_of(row: Any, side: str) -> IPv4Address | IPv6Address:
+    """An end's address, of a row of ENDS_DTYPE."""
+    return _address(int(row["family"]), *row[side].tolist())
+
+
 def flow_text(row: Any) -> str:
     """ENDS_DTYPE as `explain --flow` takes it, the initiator first."""
     if not row["family"]:

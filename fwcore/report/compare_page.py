@@ -55,7 +55,7 @@ def render(comparison: Comparison) -> str:
 def _answer(comparison: Comparison, names: Sequence[str]) -> str:
     legend = [f"{short} = {name}" for short, name in zip(names, comparison.names, strict=True)
               if short != name]
-    return page.section("The answer", page.told(sentences(comparison, names)),
+    return page.section("The answer", page.told(sentences(comparison.to_dict(), names)),
                         page.note("; ".join(legend)) if legend else "")
 
 

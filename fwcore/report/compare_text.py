@@ -11,7 +11,7 @@ from typing import Any
 
 from fwcore import units
 from fwcore.report import text
-from fwcore.report.compare import OUTCOMES, Comparison, sentence
+from fwcore.report.compare import OUTCOMES, sentence
 
 SHOWN = 8  # groups
 HARMED = 6  # hosts and policies
@@ -20,28 +20,31 @@ ROOM = text.WIDTH - text.INDENT
 TONES = ("good", "warn", "warn", "bad", "bad")
 
 
-def render(comparison: Comparison, style: text.Style | None = None) -> str:
+Made = Mapping[str, Any]
+"""A comparison as plain values: `Comparison.to_dict`, or its JSON."""
+
+
+def show(made: Made, style: text.Style | None = None) -> str:
     """The comparison at 80 columns."""
     style = style or text.Style()
-    names = short_names(comparison.names)
-    total = units.plural(len(comparison.flows[0]), "flow")
+    names = short_names(made["settings"])
+    total = units.plural(made["flows"], "flow")
     keys = [
-        line for short, name in zip(names, comparison.names, strict=True) if short != name
+        line for short, name in zip(names, made["settings"], strict=True) if short != name
         for line in text.fold(f"{short} = {name}", text.WIDTH - 2)
     ]  # fmt: skip
     blocks = [
         "\n".join([f"{style.paint('fwcore compare', 'strong')}{style.dot}{total}",
                    *(f"  {line}" for line in keys)]),
-        "\n".join(f"  {line}" for told in sentences(comparison, names)
+        "\n".join(f"  {line}" for told in sentences(made, names)
                   for line in text.fold(told, text.WIDTH - 2)),
-        "\n".join(text.section("flows", _table(comparison, names, style), style)),
-        "\n".join(text.section("joined", _joined(comparison, names, style), style)),
+        "\n".join(text.section("flows", _table(made, names, style), style)),
+        "\n".join(text.section("joined", _joined(made, names, style), style)),
     ]  # fmt: skip
-    for title, rows, name in (("hosts", comparison.hosts(), "host"),
-                              ("policies", comparison.by_policy(), "policy_name")):
-        if rows:
+    for title, name in (("hosts", "host"), ("policies", "policy_name")):
+        if made[title]:
             blocks.append("\n".join(text.section(
-                title, _harmed(rows, name, comparison.names, names, style), style)))
+                title, _harmed(made, title, name, names, style), style)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -65,23 +68,23 @@ def _letters(at: int) -> str:
     return (_letters(at // 26 - 1) if at >= 26 else "") + chr(ord("A") + at % 26)
 
 
-def sentences(comparison: Comparison, names: Sequence[str]) -> list[str]:
+def sentences(made: Made, names: Sequence[str]) -> list[str]:
     """The answer: what each setting cost, and whom the worst of them."""
-    harm = comparison.harm()
+    harm, settings = made["harm"], list(made["settings"])
     told = []
     shown = harm if len(harm) <= SIDE_BY_SIDE else [
         min(harm, key=lambda row: row["lost"]), max(harm, key=lambda row: row["lost"])]
     for row in shown:
-        told.append(f"Under {names[comparison.names.index(row['name'])]}: {cost(row)}.")
+        told.append(f"Under {names[settings.index(row['name'])]}: {cost(row)}.")
     worst = max(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     least = min(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     more = worst["lost"] - least["lost"]
     if more:
-        name = names[comparison.names.index(worst["name"])]
+        name = names[settings.index(worst["name"])]
         told.append(f"{name} costs {units.plural(more, 'flow')} more than"
-                    f" {names[comparison.names.index(least['name'])]}"
+                    f" {names[settings.index(least['name'])]}"
                     f" ({signed_size(worst['dropped_bytes'] - least['dropped_bytes'])} dropped)"
-                    f"{_whom(comparison, worst['name'])}.")
+                    f"{_whom(made, worst['name'])}.")
     return told
 
 
@@ -99,19 +102,16 @@ def cost(row: Mapping[str, Any]) -> str:
     ])
 
 
-def _whom(comparison: Comparison, name: str) -> str:
+def _whom(made: Made, name: str) -> str:
     """Host and policy that a setting cost most: ', most of host 10.0.0.5 (7) and policy web'."""
     parts = []
-    for rows, key, word in ((comparison.hosts(), "host", "host"),
-                            (comparison.by_policy(), "policy_name", "policy")):
-        hit = [row for row in rows if row["cost"][name]["lost"]]
+    for title, key, word in (("hosts", "host", "host"), ("policies", "policy_name", "policy")):
+        hit = [row for row in made[title] if row["cost"][name]["lost"]]
         if hit:
             most = max(hit, key=lambda row: (row["cost"][name]["lost"],
                                              row["cost"][name]["dropped_bytes"]))
             number = units.count(most["cost"][name]["lost"])
-            of = f" of {units.count(len(hit))}" if len(hit) > 1 else ""
-            parts.append(f"{word} {most[key]} ({number} lost; 1{of} hit)" if of
-                         else f"{word} {most[key]} ({number} lost)")
+            parts.append(f"{word} {most[key]} ({number} lost)")
     return f"; most of {' and '.join(parts)}" if parts else ""
 
 
@@ -120,9 +120,9 @@ def signed_size(number: int) -> str:
     return ("+" if number > 0 else "") + units.size(number)
 
 
-def _table(comparison: Comparison, names: Sequence[str], style: text.Style) -> list[str]:
+def _table(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
     """Figures of each setting: side by side, or a line a setting when there are many."""
-    harm = comparison.harm()
+    harm = made["harm"]
     rows = [["", *OUTCOMES, "taken", "dropped", "unscanned"]]
     for name, row in zip(names, harm, strict=True):
         rows.append([
@@ -142,10 +142,10 @@ def _table(comparison: Comparison, names: Sequence[str], style: text.Style) -> l
     return text.columns(turned, [""] * (len(names) + 1), style)
 
 
-def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> list[str]:
+def _joined(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
     rows = []
-    short = dict(zip(comparison.names, names, strict=True))
-    found = comparison.groups()
+    short = dict(zip(made["settings"], names, strict=True))
+    found = made["groups"]
     for group in found[:SHOWN]:
         kinds = {short[name]: kind for name, kind in group["outcomes"].items()}
         words = sentence(names, kinds)
@@ -156,7 +156,7 @@ def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> 
         rows += [" " * len(amount) + style.paint(line, tone) for line in rest]
         if len(set(kinds.values())) > 1:
             for flow in group["largest"][:3]:
-                line = (f"{'':6}packet {flow['first_packet']} {flow['flow']}"
+                line = (f"{'':6}{flow['flow']} frame.number=={flow['first_packet']}"
                         f" policy {flow['policy_name']}, {units.size(flow['bytes'])}")
                 rows += [style.paint(line if at == 0 else f"{'':8}{line}", "dim")
                          for at, line in enumerate(text.fold(line, ROOM - 8))]
@@ -168,24 +168,24 @@ def _joined(comparison: Comparison, names: Sequence[str], style: text.Style) -> 
 
 
 def _harmed(
-    rows: Sequence[Mapping[str, Any]], name: str, whole: Sequence[str], names: Sequence[str],
-    style: text.Style,
+    made: Made, title: str, name: str, names: Sequence[str], style: text.Style
 ) -> list[str]:
     """Hosts or policies with what each setting cost them; columns that fit, most telling first."""
     kinds = (("lost", "lost", units.short, "bad"), ("dropped_bytes", "dropped", units.size, "bad"),
              ("uninspected_bytes", "unscanned", units.size, "warn"))  # fmt: skip
-    shown = rows[:HARMED]
+    rows, whole, shown = made[title], made["settings"], made[title][:HARMED]
     table = [[name.removesuffix("_name"), *(str(row[name])[:24] for row in shown)]]
     tones = [""]
     for key, word, form, tone in kinds:
         if not any(row["cost"][setting][key] for row in rows for setting in whole):
             continue
-        made = [[f"{word} {short}", *(form(row["cost"][setting][key]) for row in shown)]
+        wide = [[f"{word} {short}", *(form(row["cost"][setting][key]) for row in shown)]
                 for setting, short in zip(whole, names, strict=True)]
-        if sum(2 + max(map(len, column)) for column in [*table, *made]) > ROOM + 2:
+        if sum(2 + max(map(len, column)) for column in [*table, *wide]) > ROOM + 2:
             continue
-        table, tones = [*table, *made], [*tones, *[tone] * len(made)]
+        table, tones = [*table, *wide], [*tones, *[tone] * len(wide)]
     lines = text.columns(list(zip(*table, strict=True)), tones, style)
-    if len(rows) > HARMED:
-        lines += text.fold(f"{units.count(len(rows) - HARMED)} more: --html, or --flows", ROOM)
+    if made[f"{title}_harmed"] > HARMED:
+        rest = units.count(made[f"{title}_harmed"] - HARMED)
+        lines += text.fold(f"{rest} more: --html, or --flows", ROOM)
     return lines

@@ -2,7 +2,7 @@
 
 `follow` drives an engine through a capture and stops around the packets of the flow; nothing it
 does changes the outcome, for results do not depend on how packets are cut into chunks. What it
-writes down is a plain dictionary; `render_text` reads only that.
+writes down is a plain dictionary; `show` reads only that.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import numpy as np
 
 from fwcore import units
 from fwcore._columns import Fragment, Kind, parse_columns
+from fwcore.errors import FwcoreError
 from fwcore.flow import Endpoint, Flow
 from fwcore.replay.selection import Selection
 from fwcore.report import facts, text
 from fwcore.words import CLASSES
 
+FILTERED = 20  # packets in the display filter to copy
 SHOWN = 200  # rows on a terminal; the JSON has all
 TAKEN = ("evicted", "tension", "killed")
 VERDICT_TONES = {"FORWARD": "", "INSPECT": "info", "BYPASS": "warn", "DROP": "bad"}
@@ -227,6 +229,21 @@ def _flow_of(row: Any, vlan_zone: bool) -> Flow:
     return Flow(ends[0], ends[1], int(row["protocol"]), int(row["zone"]) if vlan_zone else 0)
 
 
+def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = False) -> Flow:
+    """The flow of a packet by its number in the capture, its sender first. Raises FwcoreError."""
+    done = 0
+    for chunk in frames:
+        if done < number <= done + len(chunk):
+            at = number - done - 1
+            (row,) = parse_columns(chunk.slice(at, at + 1), zone=vlan_zone, cut=True)
+            if row["kind"] != Kind.KEYED:
+                kind = Kind(int(row["kind"])).name.lower().replace("_", " ")
+                raise FwcoreError(f"packet {number} has no flow of its own ({kind})")
+            return _flow_of(row, vlan_zone)
+        done += len(chunk)
+    raise FwcoreError(f"there is no packet {number}: the capture has {done}")
+
+
 # -- the engine, as `follow` wants it -------------------------------------------------------------
 
 
@@ -350,7 +367,7 @@ def run(
 # -- rendering ----------------------------------------------------------------------------------
 
 
-def render_text(life: Mapping[str, Any], style: text.Style | None = None) -> str:
+def show(life: Mapping[str, Any], style: text.Style | None = None) -> str:
     """The life at 80 columns: a line a packet, and under it what changed since the last."""
     style = style or text.Style()
     lines = [style.paint(f"fwcore explain  {life['flow']}", "strong"), ""]
@@ -374,6 +391,10 @@ def render_text(life: Mapping[str, Any], style: text.Style | None = None) -> str
     if hidden > 0:
         lines.append(style.paint(f"  ... {units.plural(hidden, 'more packet')}: --json", "dim"))
     lines += ["", *ending(life, style)]
+    numbers = ", ".join(str(row["packet"]) for row in life["rows"][:FILTERED])
+    more = ", ..." if len(life["rows"]) > FILTERED else ""
+    told = text.fold(f"Wireshark: frame.number in {{{numbers}{more}}}", text.WIDTH - 2)
+    lines += ["", *(style.paint(f"  {line}", "dim") for line in told)]
     return "\n".join(lines) + "\n"
 
 

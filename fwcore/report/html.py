@@ -15,6 +15,7 @@ from fwcore.report import answer, charts, facts, page, searchable
 from fwcore.report.page import escaped, more, note, section, table
 from fwcore.report.text import banner
 from fwcore.result import Result
+from fwcore.settings import MARKS
 
 MAX_ROWS = 1000  # of transitions and events; beyond that a table helps nobody
 MAX_VICTIMS = 20_000
@@ -263,10 +264,13 @@ def _settings(result: Result) -> str:
             (_value(row.get("value")), "code"),
             row.get("from", ""),
             (row.get("mark", "") or "", "dim"),
+            (row.get("why", "") or "", "dim"),
         )
         for name, row in sorted(result.data.get("settings", {}).items())
     ]
-    return section("Settings", table(("name", "value", "from", "source"), rows)) if rows else ""
+    legend = "; ".join(f"{mark}: {meaning}" for mark, meaning in MARKS.items())
+    return section("Settings", note(f"Source: {legend}."),
+                   table(("name", "value", "from", "source", "why"), rows)) if rows else ""
 
 
 def _value(value: Any) -> str:

@@ -18,7 +18,7 @@ Marks: C Clavister article, K FortiGate KB 198580, H FortiOS 5 online help, T Fo
 guide, R public record, D decision of this project, "" given by the user.
 """
 
-from fwcore.settings.declared import BY_NAME, DECLARATIONS, Declaration, personalities
+from fwcore.settings.declared import BY_NAME, DECLARATIONS, MARKS, Declaration, personalities
 from fwcore.settings.document import Row
 from fwcore.settings.layers import load
 from fwcore.settings.personality import Personality, read_personality
@@ -28,5 +28,5 @@ from fwcore.settings.values import Share
 __all__ = [
     "Settings", "Timeouts", "Row", "load",
     "Personality", "personalities", "read_personality",
-    "DECLARATIONS", "BY_NAME", "Declaration", "Share",
+    "DECLARATIONS", "BY_NAME", "MARKS", "Declaration", "Share",
 ]

@@ -17,6 +17,59 @@ POSTURES = {  # [T] "A Quick Decision Matrix"
 }
 
 
+MEANINGS: Mapping[str, Mapping[str, str]] = {
+    "av_failopen": {
+        "pass": "new sessions pass unscanned while the mode is on",
+        "off": "new sessions are dropped, and one that is being scanned ends when it asks for"
+        " memory",
+        "one-shot": "as pass, and new sessions pass unscanned after the mode too, until the setting"
+        " is changed",
+        "idledrop": "sessions of the host that has most are ended until the mode is left",
+    },
+    "when_full": {
+        "refuse": "the new session is dropped",
+        "bucket": "the oldest session of the new one's bucket goes",
+        "tension": "the oldest session of every bucket goes",
+        "replace_oldest": "the oldest session of the table goes",
+        "early_drop": "up to 8 buckets are searched for one that is not assured; none: dropped",
+    },
+    "midstream": {
+        "allow": "makes a session", "drop": "is dropped",
+        "grace": "makes a session in the first midstream_grace_s; later it is dropped",
+    },
+    "idledrop_variant": {
+        "host": "ends all sessions of the busiest host", "idle": "ends its idle ones only",
+    },
+    "posture": {
+        "none": "nothing", "availability": "av_failopen pass, ips_fail_open true",
+        "security": "av_failopen off, ips_fail_open false",
+        "balanced": "av_failopen pass, ips_fail_open false",
+        "diagnostic": "av_failopen one-shot, ips_fail_open true",
+    },
+    "machine": {
+        "unified": "green, red, extreme in percent of RAM (FortiOS 5.6 and later)",
+        "fortios-5": "free RAM, shared memory of the proxies, the proxy session table",
+        "kernel+proxy": "two machines on free memory (FortiOS 4)",
+        "none": "no conserve mode; a warning when RAM is low",
+    },
+    "kernel_mode": {
+        "bypass": "AV is bypassed whatever av_failopen says", "av-failopen": "as av_failopen says",
+    },
+    "extreme_scope": {
+        "all": "every new session", "inspected": "those whose policy asks for inspection",
+    },
+    "short_frames": {
+        "malformed": "dropped, as a header that contradicts itself",
+        "cut": "as long as the IP header says",
+    },
+}
+MARKS: Mapping[str, str] = {  # whose word a value is
+    "C": "Clavister's article on memory", "K": "FortiGate KB 198580",
+    "H": "FortiOS 5 online help", "T": "FortiOS 7 tuning guide",
+    "R": "the public record: manuals, captures, kernel sources", "D": "a decision of this project",
+}
+
+
 def personalities() -> tuple[str, ...]:
     """Names of the built-in personalities."""
     return tuple(sorted(path.stem for path in PERSONALITIES.glob("*.toml")))
@@ -37,6 +90,10 @@ class Declaration:
     share: bool = False  # "60%" of ram_bytes is accepted
     words: tuple[str, ...] = ()
     table: str = ""  # of a settings file; "" is its top
+
+    def meanings(self) -> Mapping[str, str]:
+        """What each choice does."""
+        return MEANINGS.get(self.name, {})
 
     def allowed(self) -> str:
         """The allowed values in words, for messages and help."""

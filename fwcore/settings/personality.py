@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fwcore.errors import SettingsError
-from fwcore.settings.declared import BY_NAME, PERSONALITIES, personalities
+from fwcore.settings.declared import BY_NAME, MARKS, PERSONALITIES, personalities
 from fwcore.settings.document import Document, read_document
 from fwcore.settings.values import declared, give, show
 from fwcore.units import MB, MIB
 from fwcore.words import nearest
 
 BASE_PERSONALITY = "fortios-7"  # complete: what others do not mention comes from here
-MARKS = frozenset("CKHTRD")
 
 
 @dataclass(frozen=True)

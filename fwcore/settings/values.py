@@ -29,7 +29,8 @@ class Bad(ValueError):
 
 _AMOUNT = re.compile(r"\s*(-?[0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]+|%)\s*")
 _BINARY = {"kib": 1, "mib": 2, "gib": 3, "tib": 4}
-_VENDOR = {"b": 0, "kb": 1, "mb": 2, "gb": 3, "tb": 4}
+_VENDOR = {"b": 0, "kb": 1, "mb": 2, "gb": 3, "tb": 4,
+           "k": 1, "m": 2, "g": 3, "t": 4}
 _BOOL_WORDS = {"true": True, "yes": True, "on": True, "enable": True,
                "false": False, "no": False, "off": False, "disable": False}
 
@@ -49,7 +50,7 @@ def _amount(text: str, declaration: Declaration, kilo: int) -> int | Share:
     elif unit in _VENDOR:
         number *= kilo ** _VENDOR[unit]
     else:
-        raise Bad(f"has the unknown unit {match[2]} (KiB, MiB, GiB, kB, MB, GB)")
+        raise Bad(f"has the unknown unit {match[2]} (KiB, MiB, GiB, kB, MB, GB, k, M, G)")
     if number.denominator != 1:
         raise Bad("is not a whole number of bytes")
     return int(number)
