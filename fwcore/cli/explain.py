@@ -64,10 +64,13 @@ def _host(
     from fwcore import terminal
     from fwcore.report import host_flows
 
+    def replay(paths: Sequence[str], chosen: Any, **more: Any) -> Any:
+        return running.replay(paths, chosen, given, **more)
+
+    made = host_flows.run(list(captures), host, settings, replay)
     return running.json_or_text(
-        made := host_flows.run(list(captures), host, settings,
-                               lambda *args, **more: running.replay(*args, given, **more)),
-        given["json_file"], lambda: host_flows.show(made, terminal.style()))
+        made, given["json_file"],
+        lambda: host_flows.show(visible_tree(made), terminal.style()))
 
 
 def _frames(captures: Sequence[str], given: dict[str, Any]) -> Any:
