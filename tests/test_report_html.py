@@ -211,3 +211,24 @@ def test_the_comparison_opens_with_timelines_on_one_axis(tmp_path):
     dom, wrong = open_page(made, tmp_path, script=script)
     assert wrong == []
     assert json.loads(root(dom)["starts"]) == [5, 5, 5, 5]
+
+
+def test_one_colour_for_one_reason():
+    from fwcore._fastpath import Reason
+    from fwcore.report import charts
+
+    assert set(charts.REASON_COLOURS) == {reason.name.lower() for reason in Reason}
+    assert len(set(charts.REASON_COLOURS.values())) == len(Reason)
+
+
+def test_what_vanishes_beside_base_has_a_panel_of_its_own(page):
+    from fwcore.report import charts
+
+    small = fake.make(victims=0)
+    line = small["timeline"]
+    for owner in ("sessions", "shm", "cache"):
+        line["base"] = [a + b - b // 50 for a, b in zip(line["base"], line[owner], strict=True)]
+        line[owner] = [pages // 50 for pages in line[owner]]
+    assert "others" in charts.make(Result(small)) and "others" not in charts.make(
+        Result(fake.make()))
+    assert "MiB, without base" in html.render(Result(small))

@@ -9,7 +9,8 @@ import click
 from fwcore.cli import exits
 
 INPUTS = {"captures": "the capture", "settings_file": "--settings", "policy_file": "--policy",
-          "result_file": "the result", "baseline": "--baseline", "variants": "--with"}
+          "result_file": "the result", "expect_file": "--expect", "baseline": "--baseline",
+          "variants": "--with"}
 
 
 class Command(click.Command):

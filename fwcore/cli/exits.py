@@ -96,3 +96,15 @@ def of_replay(result: Result, written: int, expected: str | None) -> int:
     if code in (DONE, FAULT) and written:
         return written
     return EXPECTATION if differs and code == DONE else code
+
+
+def of_expected(result: Result, expected: Result | None) -> int:
+    """EXPECTATION where the outcome is another than that of a saved result, with what differs."""
+    if expected is None or result.data.get("interrupted"):
+        return DONE
+    from fwcore.report import expect
+
+    lines = expect.differences(result, expected)
+    for line in lines:
+        fail(f"--expect: {line}", EXPECTATION)
+    return EXPECTATION if lines else DONE

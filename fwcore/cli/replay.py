@@ -33,6 +33,9 @@ from fwcore.cli.app import app
 @options.VICTIMS
 @options.TIMELINE
 @click.option("--expect-outcome", metavar="DIGEST", help="Exit with 4 when the outcome differs.")
+@click.option("--expect", "expect_file", type=click.Path(), metavar="RESULT",
+              help="Exit with 4 when the outcome is not that of a saved result, and name the first"
+                   " setting, figure and packet that differ.")  # fmt: skip
 @options.QUIET
 def replay(captures: tuple[str, ...], **given: Any) -> int:
     """Run captures through a firewall and say what became of every packet.
@@ -49,10 +52,14 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     fwcore replay web.pcap --focus 'host 10.0.0.5'
     fwcore replay web.pcap --json - | jq .conserve.transitions
     """
+    from fwcore.result import Result
+
+    expected = Result.load(given["expect_file"]) if given["expect_file"] else None
     made = module.settings(given)
     if not given["quiet"]:
         module.warn(made, given["loop"])
     result = running.replay(captures, made, given)
     written = running.write_files(result, given)
     spoken = exits.last(running.said(result, given), 0)
-    return exits.of_replay(result, written, given["expect_outcome"]) or spoken
+    code = exits.of_replay(result, written, given["expect_outcome"])
+    return code or exits.of_expected(result, expected) or spoken

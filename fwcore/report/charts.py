@@ -38,6 +38,7 @@ BINS = 300  # equal stretches of time for figures per second
 MAX_BANDS = 2000
 LABELLED_BANDS = 12  # with more than these, names over the bands would cover one another
 CLOSE = 0.045  # of RAM: nearer thresholds have their names side by side
+SMALL = 8  # of RAM: what stays below this part vanishes beside base
 NARROW = 20  # a band below this part of the capture has no name over it
 LONG_S = 300  # a longer capture's axis reads in hours, minutes and seconds
 MIB_PAGES = 256
@@ -45,12 +46,26 @@ FONT = "system-ui, sans-serif"
 COLOURS = {
     "base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "cache": "#94a3b8",
     "forward": "#22a06b", "inspect": "#2f9fd0", "bypass": "#e0a106", "drop": "#d64545",
-    "good": "#22a06b", "bad": "#d64545", "extreme": "#a21caf", "on": "#e0a106",
+    "good": "#22a06b", "bad": "#d64545", "extreme": "#c026d3", "on": "#e0a106",
     "created": "#22a06b", "ended": "#64748b", "tension": "#d64545", "evicted": "#e07a2f",
 }  # fmt: skip
-REASON_COLOURS = (
-    "#d64545", "#e0a106", "#3b82f6", "#8b5cf6", "#22a06b", "#e07a2f", "#2f9fd0", "#a21caf",
+SERIES_COLOURS = (
+    "#d64545", "#e0a106", "#3b82f6", "#8b5cf6", "#22a06b", "#e07a2f", "#2f9fd0", "#c026d3",
 )  # fmt: skip
+# One colour for one reason in every page: what passes is green and blue, what passes unscanned
+# amber to brown, what is lost red to violet.
+REASON_COLOURS = {
+    "new": "#22a06b", "hit": "#3b9a6d", "related": "#5fb48c", "fragment": "#7cc4a2",
+    "tcp_invalid": "#2f9fd0", "non_ip": "#64748b", "unsupported_link": "#7b8798",
+    "truncated": "#8d99a8", "fragment_orphan": "#4f83cc", "bypass_conserve": "#e0a106",
+    "bypass_kernel": "#c98a00", "bypass_one_shot": "#d9b44a", "bypass_proxy_table": "#b7791f",
+    "bypass_ips": "#a16207", "bypass_oversize": "#c9a227", "bypass_no_memory": "#8a5a00",
+    "malformed": "#9f1239", "icmp_orphan": "#be5a7c", "no_session": "#e07a2f",
+    "denied": "#8b5cf6", "conserve_block": "#d64545", "extreme": "#c026d3",
+    "ips_block": "#3b82f6", "half_open_limit": "#b45309", "host_limit": "#c2410c",
+    "proxy_table_full": "#db2777", "table_full": "#e11d48", "no_memory": "#7f1d1d",
+    "killed": "#111827",
+}  # fmt: skip
 
 
 def script() -> str:
@@ -76,6 +91,7 @@ def make(result: Result, *, x_range: Any = None, prefix: str = "") -> dict[str, 
     columns = facts.steps(columns)
     charts = {
         "memory": memory(result, columns, x_range),
+        **_beside_base(result, columns, x_range),
         "sessions": _live(columns, x_range, result.data["table"]["max_connections"]),
         "setups": _lines(
             "setups", ends, rates, ("created", "ended", "tension", "evicted"), x_range, "sessions/s"
@@ -177,7 +193,7 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
     areas = [
         (owner, [chart.varea(
             "second", f"{owner}_low", f"{owner}_top", source=source, fill_color=COLOURS[owner],
-            fill_alpha=0.30 if owner == "cache" else 0.72,
+            fill_alpha=0.55 if owner == "cache" else 1.0,
         )])
         for owner in OWNERS
     ]  # fmt: skip
@@ -188,6 +204,30 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
                          ("mode", "@mode"), ("used", "@used{0,0.0} MiB"), *rows])  # fmt: skip
     _thresholds(chart, result)
     return chart
+
+
+def _beside_base(
+    result: Result, columns: Mapping[str, np.ndarray], x_range: Any
+) -> dict[str, Any]:
+    """The same without base, where it would hide the others: a panel of its own."""
+    others = columns["sessions"] + columns["shm"] + columns["cache"]
+    if not 0 < others.max() * SMALL < result.data["memory"]["total_pages"]:
+        return {}
+    chart = _figure("others", x_range, 200, "MiB, without base")
+    top, stack = np.zeros(len(others)), {}
+    for owner in OWNERS[1:]:
+        stack[f"{owner}_low"] = top.astype(np.float32)
+        top = top + columns[owner] / MIB_PAGES
+        stack[f"{owner}_top"] = top.astype(np.float32)
+        stack[owner] = (columns[owner] / MIB_PAGES).astype(np.float32)
+    source = ColumnDataSource({**stack, "second": columns["second"], "top": top})
+    areas = [(owner, [chart.varea("second", f"{owner}_low", f"{owner}_top", source=source,
+                                  fill_color=COLOURS[owner])]) for owner in OWNERS[1:]]
+    edge = chart.line("second", "top", source=source, line_alpha=0.0)
+    _legend(chart, areas)
+    _hover(chart, edge, [("time", "@second{0.000} s"),
+                         *((owner, f"@{owner}{{0,0.00}} MiB") for owner in OWNERS[1:])])
+    return {"others": chart}
 
 
 def _bands(chart: Any, result: Result, top: float) -> None:
@@ -211,7 +251,7 @@ def _bands(chart: Any, result: Result, top: float) -> None:
         chart.text(
             "left", (top + edge) / 2, "name", source=source, text_color="#ffffff",
             text_font_size="11px", text_font_style="bold", text_font={"value": FONT},
-            text_baseline="middle",
+            text_baseline="middle", name="band names",
         )  # fmt: skip
 
 
@@ -237,7 +277,7 @@ def _thresholds(chart: Any, result: Result) -> None:
         chart.add_layout(
             Label(x=6 + slot * 220, y=level, x_units="screen", text=text, text_color=colour,
                   y_offset=1, text_font_size="11px", text_font_style="bold", text_font=FONT,
-                  name="threshold")
+                  name="threshold", tags=[text, line.text])
         )  # fmt: skip
 
 
@@ -265,13 +305,14 @@ def _lines(
     x_range: Any, unit: str,
 ) -> Any:  # fmt: skip
     chart = _figure(name, x_range, 220, unit)
-    names = [series for series in names if series in rates]
+    names = [series for series in names if series in rates and rates[series].any()]
     data = {series: rates[series].astype(np.float32) for series in names}
     source = ColumnDataSource({"second": ends, **data})
     items, rows = [], [("time", "@second{0.000} s")]
     for at, series in enumerate(names):
         label = series.removeprefix("reason_")
-        colour = COLOURS.get(label, REASON_COLOURS[at % len(REASON_COLOURS)])
+        colour = COLOURS.get(series) or REASON_COLOURS.get(
+            label, SERIES_COLOURS[at % len(SERIES_COLOURS)])
         edge = chart.line("second", series, source=source, line_color=colour, line_width=1.8)
         items.append((label, [edge]))
         rows.append((label, f"@{{{series}}}{{0,0.[0]}}"))
@@ -351,7 +392,7 @@ def _dropped(
     items, rows = [], [("rate", "@rate{0.[000]a}bit/s")]
     for at, name in enumerate(depths):
         edge = chart.line("rate", f"depth_{at}", source=source, line_width=1.8,
-                          line_color=REASON_COLOURS[at % len(REASON_COLOURS)])  # fmt: skip
+                          line_color=SERIES_COLOURS[at % len(SERIES_COLOURS)])  # fmt: skip
         items.append((name, [edge]))
         rows.append((name, f"@depth_{at}{{0.[00]}} %"))
     _legend(chart, items)

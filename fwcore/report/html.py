@@ -106,6 +106,7 @@ def _memory(divs: dict[str, str]) -> str:
         "Memory",
         note("Drag to zoom all charts; click a name to hide it. Bands: conserve mode, extreme."),
         f'<div class="chart">{divs["memory"]}</div>',
+        f'<div class="chart">{divs["others"]}</div>' if "others" in divs else "",
         '<div class="tools"><button id="whole" type="button">Whole capture</button></div>',
     )
 

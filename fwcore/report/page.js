@@ -34,6 +34,25 @@
       }
     }
   }
+  // -- small windows: legends in rows that fit, no names where there is no room -------------------
+  function fit() {
+    for (const plot of figures()) {
+      const width = plot.inner_width || root.clientWidth - 120;
+      const narrow = root.clientWidth < 600;
+      plot.min_border_left = narrow ? 44 : 80;
+      for (const part of [...plot.above, ...plot.center]) {
+        if (part.type === "Legend") {
+          part.ncols = narrow ? Math.max(2, Math.floor(width / 125)) : 8;
+        } else if (part.type === "Label" && part.name === "threshold") {
+          part.text = part.tags[narrow ? 1 : 0];
+        }
+      }
+      for (const glyph of plot.renderers) {
+        if (glyph.name === "band names") glyph.visible = !narrow;
+      }
+    }
+  }
+  window.addEventListener("resize", fit);
   function theme() {
     const name = chosen || (dark.matches ? "dark" : "light");
     root.dataset.theme = name;
@@ -171,6 +190,7 @@
     const shared = range();
     if (!figures().length && data.charts) return setTimeout(ready, 20);
     paint();
+    fit();
     if (shared) {
       for (const name of ["start", "end"]) shared.properties[name].change.connect(noteRange);
       noteRange();

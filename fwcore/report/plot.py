@@ -55,7 +55,7 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     second = columns["second"]
     parts = [columns[owner] / MIB_PAGES for owner in OWNERS]
     colours = [COLOURS[owner] for owner in OWNERS]
-    axes.stackplot(second, *parts, labels=OWNERS, colors=colours, alpha=0.8, linewidth=0)
+    axes.stackplot(second, *parts, labels=OWNERS, colors=colours, linewidth=0)
     axes.plot(second, columns["used"] / MIB_PAGES, color="#1e40af", linewidth=1.4, label="used")
     start, _ = facts.span(result)
     for band in facts.bands(result)[:500]:
