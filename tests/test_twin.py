@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from examples import MANY
 from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import Pair, assert_same
 
-from examples import MANY
 from fwcore._fastpath import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.settings import load
