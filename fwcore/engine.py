@@ -52,6 +52,7 @@ from fwcore.errors import ConfigFrozen, LawBroken, SettingsError, StateError
 from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
+from fwcore.result import Result, as_html
 from fwcore.settings import Settings, saved
 
 if TYPE_CHECKING:  # only who brings frames needs them
@@ -523,6 +524,37 @@ class Engine(Hooks):
             if machine.name == "unified":
                 return machine.label(self.modes["unified"], snapshot)
         return self.mode
+
+    def result(self) -> Result:
+        """What was found up to now, as a replay has it: for the report, the page, tables.
+
+        ``to_pandas("sessions")`` has the sessions that stand now.
+        """
+        from fwcore.replay.body import engine_result  # who only embeds needs none of it
+
+        self.sample()
+        return engine_result(self)
+
+    @exclusive
+    def sample(self) -> None:
+        """A row of the timeline as of now; no verdict depends on it."""
+        if self._begun:
+            self.fastpath.sample()
+
+    @property
+    def begun_ns(self) -> int:
+        """Time of the first packet, ns; 0 before it."""
+        return self._begun_ns
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        owners, counts = self.owners(), self.counters()
+        return as_html(f"fwcore engine: {self.settings.personality}", {
+            "packets": counts["packets"], "sessions": len(self),
+            "of": self.settings.max_connections, "mode": self.mode,
+            **{f"pages {name}": pages for name, pages in owners.items()},
+            **{f"verdict {name}": count for name, count in counts["verdicts"].items()},
+        })
 
     @exclusive
     def event_rows(self) -> list[dict[str, Any]]:

@@ -77,6 +77,7 @@ class Control:
         self._ended_before = 0              # sessions that were taken out of it
         self._use = Use()
         self._begun = False
+        self._begun_ns = 0
         self._proxy_policies = policy.has_proxy(policies)
         self._set_machines()
         self.modes = {machine.name: "off" for machine in self.machines}
@@ -105,7 +106,7 @@ class Control:
     def _begin(self, time_ns: int) -> None:
         self.fastpath.begin(time_ns)     # which may refuse the time
         self._begun = True
-        self._mode_since = self.fastpath.now_ns
+        self._mode_since = self._begun_ns = self.fastpath.now_ns
         self._settle("start", 0)
 
     @undivided

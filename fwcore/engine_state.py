@@ -32,7 +32,7 @@ HEADER_MAX = 1 << 30
 LATEST_NS = 1 << 62
 Tables = dict[str, np.ndarray[Any, np.dtype[Any]]]
 DTYPES = {**STATE_DTYPES, "ended": SESSION_DTYPE}
-PLAIN = ("latch", "ips_fail", "low_memory", "flaps", "forced", "_begun", "_full_since",
+PLAIN = ("_begun_ns", "latch", "ips_fail", "low_memory", "flaps", "forced", "_begun", "_full_since",
          "_left_extreme_ns", "_mode", "_mode_since", "_ended_before")
 
 
@@ -124,7 +124,7 @@ def set_control(engine: Control, state: Mapping[str, Any]) -> None:
         if type(value) not in (bool, int, str, type(None)):
             raise StateError(f"{name}: {value!r}")
         setattr(engine, name, value)
-    times = (engine._full_since, engine._left_extreme_ns, engine._mode_since)
+    times = (engine._begun_ns, engine._full_since, engine._left_extreme_ns, engine._mode_since)
     if (engine._mode not in MODES or engine.forced not in (None, *MODES)
             or any(at is not None and not 0 <= at <= LATEST_NS for at in times)
             or min(engine.flaps, engine._ended_before) < 0):

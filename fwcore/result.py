@@ -20,14 +20,18 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fwcore import shape
+from fwcore._fastpath import EndCause, TcpState
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.outfile import Output
+from fwcore.words import CLASSES, MODES, protocol_text
 
 Table = np.ndarray | Callable[[], np.ndarray]
 """A table of a result, or what makes it: millions of sessions are copied when somebody asks."""
@@ -168,18 +172,53 @@ class Result(Section):
             return self._data.get("top", {}).get(name, [])
         return self._data.get(name, [])
 
+    def columns(self, name: str) -> dict[str, np.ndarray]:
+        """One table as columns (n,) for people: addresses and enums as text, a column a direction.
+
+        KeyError for an unknown name.
+        """
+        return readable(self.array(name))
+
     def to_pandas(self, name: str) -> Any:
-        """The same as a pandas DataFrame; MissingExtra says how to get pandas."""
+        """``columns`` as a pandas DataFrame, by time where rows have one (``time_ns``, a session's
+        ``created_ns``; UTC); MissingExtra says how to get pandas."""
         try:
             import pandas
         except ImportError:
             raise MissingExtra(
                 "a table as a DataFrame needs pandas: pip install 'fwcore[pandas]'"
             ) from None
-        frame = pandas.DataFrame.from_records(self.array(name))
-        if "time_ns" in frame:
-            frame.insert(0, "time", pandas.to_datetime(frame["time_ns"], unit="ns", utc=True))
+        frame = pandas.DataFrame(self.columns(name))
+        clock = next((each for each in ("time_ns", "created_ns") if each in frame), None)
+        if clock is not None:
+            frame.index = pandas.DatetimeIndex(
+                pandas.to_datetime(frame[clock], unit="ns", utc=True), name="time")
         return frame
+
+    def to_arrow(self, name: str) -> Any:
+        """``columns`` as a pyarrow Table; MissingExtra says how to get pyarrow."""
+        try:
+            import pyarrow
+        except ImportError:
+            raise MissingExtra(
+                "a table of Arrow needs pyarrow: pip install 'fwcore[parquet]'") from None
+        return pyarrow.table(self.columns(name))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        data = self._data
+        sessions, memory = data.get("sessions", {}), data.get("memory", {})
+        conserve = data.get("conserve", {})
+        return as_html(f"fwcore: {data.get('personality', '')}", {
+            "packets": data.get("packets", 0),
+            **{f"verdict {name}": count for name, count in data.get("verdicts", {}).items()},
+            "sessions created": sessions.get("created", 0), "at most": sessions.get("peak", 0),
+            "memory tension": data.get("memory_tension", 0),
+            "pages used at most": memory.get("peak", {}).get("used", 0),
+            "of": memory.get("total_pages", 0), "conserve mode": conserve.get("label", "off"),
+            "transitions": len(conserve.get("transitions", ())),
+            "outcome": data.get("outcome", ""),
+        })
 
     def iter_sessions(self) -> Iterator[np.void]:
         """The sessions that stood at the end, record by record (empty when none were kept)."""
@@ -240,6 +279,52 @@ class Result(Section):
             if not isinstance(table, np.ndarray) or table.ndim != 1:
                 raise FwcoreError(f"{name} in the archive is no table")
         return cls(_read(text.tobytes()), tables)
+
+
+def as_html(title: str, figures: Mapping[str, Any]) -> str:
+    """A table of two columns."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:right'>"
+        f"{escape(f'{value:,}' if isinstance(value, int) else str(value))}</td></tr>"
+        for name, value in figures.items())
+    return f"<table><caption>{escape(title)}</caption><tbody>{rows}</tbody></table>"
+
+
+def readable(table: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of a structured array as people read them."""
+    columns: dict[str, np.ndarray] = {}
+    for name in table.dtype.names or ():
+        column = table[name]
+        if name in ("initiator", "responder") and column.ndim == 2:
+            columns[name] = _addresses(column, table["family"])
+        elif column.ndim == 2:
+            columns[f"{name}_forward"], columns[f"{name}_reply"] = column.T
+        elif name in NAMED and column.dtype.kind in "iu":
+            columns[name] = _names(column, NAMED[name])
+        else:
+            columns[name] = column
+    return columns
+
+
+def _addresses(packed: np.ndarray, family: np.ndarray) -> np.ndarray:
+    texts = [str(ip_address(bytes(row[:4 if version == 4 else 16])))
+             for row, version in zip(packed, family.tolist(), strict=True)]
+    return np.array(texts, dtype=object)
+
+
+def _names(numbers: np.ndarray, names: Mapping[int, str]) -> np.ndarray:
+    return np.array([names.get(number, str(number)) for number in numbers.tolist()], dtype=object)
+
+
+def _of_enum(enum: Any) -> dict[int, str]:
+    return {int(member): member.name.lower() for member in enum}
+
+
+NAMED: Mapping[str, Mapping[int, str]] = {
+    "state": _of_enum(TcpState), "cause": {**_of_enum(EndCause), 255: "live"},
+    "protocol": {number: protocol_text(number) for number in range(256)},
+    "inspection": dict(enumerate(CLASSES)), "mode": dict(enumerate(MODES)),
+}
 
 
 def timeline_columns(timeline: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
 """The engine as a library: sessions gone through and ended, memory and mode by hand, rules anew."""
 
+import copy
+
 import numpy as np
 import pytest
 from frames import ethernet, ip, tcp, udp
@@ -14,11 +16,13 @@ from fwcore import (
     FlowError,
     FrameError,
     Reason,
+    Result,
     SettingsError,
     Verdict,
     flow as flows,
     load,
 )
+from fwcore.replay import replay
 
 S = 10**9
 START = 1_000 * S
@@ -538,3 +542,59 @@ def test_listening_changes_nothing():
     assert one.outcome() == other.outcome()
     assert [each for kind, rows, _ in heard for each in rows if kind == "transition"] == list(
         other.transitions)
+
+
+# --- what was found ---
+
+
+def test_an_engine_has_the_result_of_a_replay():
+    settings = small(max_connections=16, session_bytes=100, policies=[
+        {"id": 1, "protocol": "tcp", "inspection": "proxy"}, {"id": 2, "protocol": "udp"}])
+    chunks = [chunk([dns(1), web(2), dns(3)]), chunk([web(2, "A"), dns(1)], START + S)]
+    with Engine(settings, log="victims") as engine:
+        for each in chunks:
+            engine.process(each)
+        other = copy.deepcopy(engine)
+        found, again = engine.result(), other.result()
+    replayed = replay(iter(chunks), settings)     # a generator, as it comes
+    replayed.data["exposure"].pop("after", None)  # what exposed sessions did later: a replay's own
+    for key, value in replayed.data.items():
+        if key not in ("inputs", "speed", "settings"):
+            assert found.data[key] == value == again.data[key], key
+    assert Result.from_json(found.to_json()).data["outcome"] == found.outcome
+    assert "sessions created" in found._repr_html_()
+    columns = found.columns("sessions")
+    assert columns["initiator"].tolist() == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    assert columns["state"].tolist() == ["none", "syn_sent", "none"]
+    assert columns["protocol"].tolist() == ["udp", "tcp", "udp"]
+    assert columns["cause"].tolist() == ["live"] * 3
+    assert columns["packets_forward"].tolist() == [2, 2, 1]
+
+
+def test_tables_open_in_pandas_and_arrow():
+    pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    with Engine(max_connections=16) as engine:
+        engine.process(chunk([dns(1), web(2)]))
+        result = engine.result()
+    frame = result.to_pandas("sessions")
+    assert frame.index.name == "time"
+    assert frame.index[0] == pandas.Timestamp(START, unit="ns", tz="UTC")
+    assert frame["responder"].tolist() == ["192.0.2.53", "192.0.2.1"]
+    table = result.to_arrow("sessions")
+    assert table.column("initiator").type == pyarrow.string()
+    assert table.num_rows == 2
+    assert result.to_pandas("timeline").index.name == "time"
+
+
+def test_an_engine_shows_itself():
+    with Engine("fortios-7", ram_bytes="512MiB", max_connections=16) as engine:
+        assert "fortios-7" in engine._repr_html_()
+        assert engine.result().outcome == engine.outcome()  # before the first packet too
+
+
+def test_a_generator_is_gone_through_once():
+    with pytest.raises(SettingsError, match="gone through once"):
+        replay(iter([chunk([dns(1)])]), load(), loop=2)
+    with pytest.raises(FrameError, match="bytes is no chunk"):
+        replay(iter([dns(1)]), load())
+    assert replay(iter([chunk([dns(host)]) for host in range(9)]), load(), limit=4)["packets"] == 4

@@ -154,7 +154,7 @@ def test_plain_knows_numpy_and_refuses_the_rest():
 def test_pandas(result):
     pandas = pytest.importorskip("pandas")
     frame = result.to_pandas("timeline")
-    assert isinstance(frame, pandas.DataFrame) and str(frame["time"].iloc[0])[:10] == "2022-11-02"
+    assert isinstance(frame, pandas.DataFrame) and str(frame.index[0])[:10] == "2022-11-02"
 
 
 def test_without_pandas_the_error_names_the_extra(result, monkeypatch):

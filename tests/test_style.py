@@ -57,6 +57,7 @@ FLOORS = (
 # (who, whom): why, although whom is not on a lower floor. The package itself stands for its
 # __init__, which loads every name when it is first asked for.
 EXCEPTIONS = {
+    ("engine", "replay.body"): "its result as a replay has it, loaded when somebody asks",
     ("engine", ""): "__version__ alone; __init__ imports nothing by itself",
     ("replay.body", ""): "__version__ alone; __init__ imports nothing by itself",
     ("bench.runs", ""): "__version__ alone; __init__ imports nothing by itself",
@@ -77,7 +78,7 @@ OUTSIDE = {
     "compression": {"capture.stream"},   # of Python 3.14
     "backports": {"capture.stream"},     # the same before
     "pandas": {"result"},
-    "pyarrow": {"rows"},
+    "pyarrow": {"rows", "result"},
     "bokeh": {"report."},
     "matplotlib": {"report."},
     "prometheus_client": {"live.serve"},

@@ -9,6 +9,7 @@ from fwcore import __version__
 from fwcore.counters import address_text, counters, laws, timeline, victim_dict
 from fwcore.engine import Engine
 from fwcore.hits import Hits
+from fwcore.result import Result
 
 if TYPE_CHECKING:
     from fwcore.replay.selection import Selection
@@ -84,3 +85,18 @@ def renumbered(body: dict[str, Any], selection: Selection) -> None:
             numbers = selection.numbers([row[name] for row in rows]).tolist()
             for row, number in zip(rows, numbers, strict=True):
                 row[name] = number
+
+
+def engine_result(engine: Engine) -> Result:
+    """What an engine that was fed by hand has found, as a replay of the same packets has it.
+
+    Inputs and speed are nobody's; the sessions are those that stand now.
+    """
+    body = result_body(engine) | {
+        "inputs": [], "interrupted": False,
+        "duration_ns": engine.fastpath.now_ns - engine.begun_ns,
+        "speed": dict.fromkeys(
+            ("wall_s", "packets_per_s", "ns_per_packet", "longest_pause_ns", "load_s"), 0),
+        "pace": {"late_packets": 0, "max_late_ns": 0},
+    }
+    return Result(body, {"sessions": engine.sessions()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -87,6 +87,8 @@ def replay(
     if loop > 1 and "-" in paths_of(source):
         raise SettingsError(
             f"loop {loop}: standard input can be read once; save it to a file to loop it")
+    if loop > 1 and isinstance(source, Iterator):
+        raise SettingsError(f"loop {loop}: a generator can be gone through once; give a list")
     files = {"write": write, "verdicts": verdicts, "sessions": sessions, "state": state}
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from fwcore.capture import Chunk, open_captures
+from fwcore.errors import FrameError
 
 
 def paths_of(source: Any) -> list[str]:
@@ -25,6 +26,9 @@ def opener_of(source: Any, reader: str, chunk_size: int) -> Callable[[], Any]:
         return lambda: source.open(chunk_size)
     elif isinstance(source, Chunk) or not isinstance(source, Iterable):
         source = [source]
+    if isinstance(source, Iterator):
+        stream = _Stream(source)
+        return lambda: stream
     items = list(source)
     if items and all(isinstance(item, Chunk) for item in items):
         return lambda: _Loaded(items)
@@ -57,3 +61,27 @@ class _Loaded:
 
     def __exit__(self, *exception: object) -> None:
         return
+
+
+class _Stream(_Loaded):
+    """Chunks as they come: each is let go of when it was judged."""
+
+    format = "stream"
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        super().__init__(())
+        self.stream = chunks
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for chunk in self.stream:
+            if not isinstance(chunk, Chunk):
+                raise FrameError(
+                    f"{type(chunk).__name__} is no chunk: a generator gives Chunks; paths are given"
+                    " as a list")
+            self.packets += len(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        """Ends a generator that was not gone through."""
+        if isinstance(self.stream, Generator):
+            self.stream.close()
