@@ -4,6 +4,8 @@ import copy
 import hashlib
 import json
 import pickle
+import re
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -264,3 +266,27 @@ def test_from_within_it_is_refused():
         engine.process_frames(Asking(), [])
     with pytest.raises(SettingsError, match="fixed when an engine is made"):
         engine.restart(keep=True, ram_bytes=1 << 30)
+
+
+# --- nothing is left out ---
+
+WRITTEN = set("""
+    gate pages clock round_ns packet shift records timers fragments reborn graves victims
+    graves_blind leaks next_step ips_level ips_carry ips_ns ips_full samples samples_fill
+    sample_step_ns counters packet_digest victim_digest""".split())
+MADE_AGAIN = set("""
+    config lines hosts host_heads fragment_heads host_mask fragment_mask reborn_mask graves_mask
+    policies steps log log_room samples_room live half_open proxy_sessions free_line free_record
+    free_host hosts_high oldest newest fragment_oldest fragment_newest fragment_free""".split())
+EMPTY = set("breath round_due dirty log_fill pad".split())      # between two calls
+
+
+def test_every_field_of_the_data_plane_is_written_or_made_again():
+    """Who adds one says here what becomes of it in a saved engine."""
+    text = (Path(__file__).parent.parent / "fwcore/dataplane/layout.h").read_text()
+    body = re.sub(r"/\*.*?\*/", "", text[text.rindex("typedef struct {"):text.index("} fw_t;")],
+                  flags=re.DOTALL)
+    fields = {re.sub(r"[*\s]|\[.*?\]", "", name)
+              for line in body.partition("{")[2].split(";") if line.strip()
+              for name in line.split(None, 1)[1].split(",")}
+    assert fields == WRITTEN | MADE_AGAIN | EMPTY

@@ -94,7 +94,7 @@ def engine_result(engine: Engine) -> Result:
     """
     body = result_body(engine) | {
         "inputs": [], "interrupted": False,
-        "duration_ns": engine.fastpath.now_ns - engine.begun_ns,
+        "duration_ns": max(0, engine.fastpath.now_ns - engine.begun_ns),
         "speed": dict.fromkeys(
             ("wall_s", "packets_per_s", "ns_per_packet", "longest_pause_ns", "load_s"), 0),
         "pace": {"late_packets": 0, "max_late_ns": 0},

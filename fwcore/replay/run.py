@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
 from fwcore.replay.selection import Selection
 from fwcore.replay.sinks import Sinks
-from fwcore.replay.sources import opener_of, paths_of
+from fwcore.replay.sources import check_loop, opener_of, paths_of
 from fwcore.replay.timing import Timing
 from fwcore.replay.turns import Turns
 from fwcore.result import Result
@@ -84,11 +84,7 @@ def replay(
         settings = settings.replace(seed=seed)
     if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
         raise SettingsError("loop and chunk size are at least 1, limit at least 0")
-    if loop > 1 and "-" in paths_of(source):
-        raise SettingsError(
-            f"loop {loop}: standard input can be read once; save it to a file to loop it")
-    if loop > 1 and isinstance(source, Iterator):
-        raise SettingsError(f"loop {loop}: a generator can be gone through once; give a list")
+    check_loop(source, loop)
     files = {"write": write, "verdicts": verdicts, "sessions": sessions, "state": state}
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from fwcore.capture import Chunk, open_captures
-from fwcore.errors import FrameError
+from fwcore.errors import FrameError, SettingsError
 
 
 def paths_of(source: Any) -> list[str]:
@@ -16,6 +16,15 @@ def paths_of(source: Any) -> list[str]:
     if not isinstance(items, list | tuple):
         return []
     return [os.fspath(item) for item in items if isinstance(item, str | os.PathLike)]
+
+
+def check_loop(source: Any, loop: int) -> None:
+    """SettingsError for several turns over what can be gone through once."""
+    if loop > 1 and "-" in paths_of(source):
+        raise SettingsError(
+            f"loop {loop}: standard input can be read once; save it to a file to loop it")
+    if loop > 1 and isinstance(source, Iterator):
+        raise SettingsError(f"loop {loop}: a generator can be gone through once; give a list")
 
 
 def opener_of(source: Any, reader: str, chunk_size: int) -> Callable[[], Any]:
