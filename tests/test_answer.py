@@ -46,6 +46,13 @@ def test_a_mode_that_passed(conserve):
     assert whom.startswith("Hit most: host 10.1.1.39 (") and "policy 3" in whom
 
 
+def test_two_machines_side_by_side_are_one_spell():
+    settings = load("fortios-4", PCAPS.parent / "docs" / "legacy.toml")
+    result = replay(PCAPS / "conserve.pcap", settings)
+    assert len(result["conserve"]["transitions"]) == 4
+    assert answer.sentences(result)[0] == "Conserve mode 35 s; packets 1 249 to 3 240."
+
+
 def test_nothing_happened():
     result = replay(PCAPS / "web.pcap", load("fortios-7"))
     assert answer.sentences(result) == [

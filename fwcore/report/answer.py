@@ -5,6 +5,9 @@ Every number is one of the result's; nothing is said that rests on rows that a r
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from fwcore import units
 from fwcore.report import facts
 from fwcore.result import Result
@@ -48,8 +51,7 @@ def _mode(result: Result) -> str:
         most = units.share(memory["peak"]["used"], memory["total_pages"])
         return f"Conserve mode was never on: memory in use rose to {most}." if peak < table else (
             f"Conserve mode was never on. {full}")
-    began = [row for row in rows if row["from"] == "off"]
-    ended = [row for row in rows if row["to"] == "off"]
+    began, ended = _spells(rows)
     text = f"Conserve mode {units.seconds(sum(spent.values()))}"
     if spent.get("extreme"):
         text += f", {units.seconds(spent['extreme'])} of it extreme"
@@ -60,6 +62,21 @@ def _mode(result: Result) -> str:
             units.count(ended[-1]["packet"]) if facts.mode_at_end(result) == "off" and ended
             else "the end")
     return f"{text}."
+
+
+def _spells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
+    """Transitions with which the first machine left off, and the last one came back to it."""
+    modes: dict[str, str] = {}
+    began, ended = [], []
+    for row in rows:
+        before = facts.worst(modes)
+        modes[row["machine"]] = row["to"]
+        after = facts.worst(modes)
+        if before == "off" != after:
+            began.append(row)
+        elif after == "off" != before:
+            ended.append(row)
+    return began, ended
 
 
 def _cost(result: Result) -> str:
