@@ -484,3 +484,9 @@ def test_a_default_cache_is_lowered_to_nothing_where_nothing_is_left():
     assert loaded.origin["cache_limit_bytes"].endswith("so that the machine can be left")
     held = load("fortios-5", ram_bytes=100 * 4096, base_bytes=70 * 4096)  # the base alone holds it
     assert held.cache_limit_pages == 10 and "never left" not in held.origin["cache_limit_bytes"]
+
+
+def test_a_table_larger_than_any_memory_is_refused_by_its_own_name():
+    """RAM that follows the table stays within its range: base is to blame, not RAM."""
+    with pytest.raises(SettingsError, match=r"base_bytes.*does not fit memory"):
+        load("plain", base_bytes=1 << 50)

@@ -207,14 +207,14 @@ def _resolve(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _room(numbers: Mapping[str, Any]) -> int:
-    """RAM of what is a table and no appliance: no obstacle to it [D]."""
+    """RAM of what is a table and no appliance: no obstacle to it, up to the most there is [D]."""
     base, connections = numbers["base_bytes"], numbers["max_connections"]
     tunnels = (numbers["ipsec_max_tunnels"] or numbers["licence_tunnels"]) * (
         numbers["tunnel_base_bytes"] + numbers["tunnel_bytes_per_connection"] * connections)
     table = connections * numbers["session_bytes"] * (numbers["accounting"] == "preallocated")
     taken = ceil_div(tunnels + (0 if isinstance(base, Share) else base), PAGE_BYTES) + ceil_div(
         table, PAGE_BYTES)
-    return max(GIB, taken * PAGE_BYTES)
+    return min(max(GIB, taken * PAGE_BYTES), int(declared("ram_bytes", "").high))
 
 
 def built(
