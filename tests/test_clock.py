@@ -134,6 +134,15 @@ def test_a_live_clock_that_glitches_is_held(breath):
     assert {row["to"] for row in pair.engine.transitions.to_dicts()} == {"on", "extreme"}
 
 
+@pytest.mark.parametrize("breath", [0, 1])
+def test_what_is_due_before_a_held_packet_gives_it_no_second_step(breath):
+    pair = Pair(load("plain", max_step_s=1, udp_s=9, timeline_interval_s=0.3), breath=breath)
+    pair.process(chunk_of((0, udp_from(1)), (YEARS, udp_from(1)), (2 * S + 1, udp_from(1))))
+    pair.compare()
+    assert pair.engine.fastpath.now_ns == T0 + 2 * S
+    assert pair.engine.counters()["time_jumped"] == 2
+
+
 def test_a_step_as_long_as_allowed_holds_nobody():
     pair = Pair(load("plain", max_step_s=4, udp_s=9))
     pair.process(chunk_of(*((4 * S * i, udp_from(i)) for i in range(9))))

@@ -382,6 +382,14 @@ def test_slots_are_walked_one_frame_each():
     assert counters["taken"] == 2 and counters["tagged"] == 1 and counters["faulty"] == 0
 
 
+def test_a_tag_makes_no_length_of_32_bits_small():
+    data = np.frombuffer(slot(frame(1), status=1 | 16, len=2**32 - 4) + slot(frame(2)), np.uint8)
+    rows, counters = walk(data, BLOCK, slots=True)
+    assert (len(rows), counters["faulty"]) == (1, 1)
+    data = np.frombuffer(slot(frame(1), status=1 | 16, len=2**32 - 5) + slot(frame(2)), np.uint8)
+    assert walk(data, BLOCK, slots=True)[0][0][2] == 2**32 - 1
+
+
 @given(st.fixed_dictionaries({}, optional={
     "len": numbers, "snaplen": numbers, "status": numbers, "mac": st.integers(0, 65535)}))
 def test_no_frame_reaches_past_its_slot(fields):

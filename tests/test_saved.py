@@ -121,6 +121,18 @@ def test_whatever_was_done_before(seed):
     run(Case(case.settings, case.options, steps))
 
 
+def test_an_object_larger_than_objects_may_be_by_now():
+    pair = Pair(load("fortios-7", ram_bytes="512MiB", base_bytes=0, max_connections=16, seed=1,
+                     policies=[{"id": 1, "inspection": "proxy"}]))
+    body = ethernet(ip("10.0.0.1", "192.0.2.1", 6, tcp(4000, 80, "A", 900)))
+    pair.process(chunk([web(1), body]))
+    assert pair.engine.owners()["shm"] > 0
+    pair.configure(oversize_bytes=3)
+    pair.save()
+    pair.process(chunk([body], START + S))
+    pair.compare()
+
+
 def test_a_held_mode_and_a_moment_cut_short_are_saved():
     pair = Pair(settings().replace(seed=1))
     pair.process(chunk([web(1), dns(1)]))

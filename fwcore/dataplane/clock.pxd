@@ -49,9 +49,12 @@ cdef inline int64_t clock_next(const fw_t *fw) noexcept nogil:
 
 cdef inline void clock_settle(fw_t *fw) noexcept nogil:
     """=> the deadline is the next moment, or the time from which a packet's step is looked at."""
+    cdef int64_t step_ns = fw.clock.now_ns + fw.config.max_step_ns
+    if fw.clock.step_packet == fw.packet:  # between two stops before one packet: it goes no further
+        step_ns = fw.clock.step_ns
     fw.clock.deadline_ns = clock_next(fw)
-    if fw.config.max_step_ns and fw.clock.deadline_ns > fw.clock.now_ns + fw.config.max_step_ns:
-        fw.clock.deadline_ns = fw.clock.now_ns + fw.config.max_step_ns
+    if fw.config.max_step_ns and fw.clock.deadline_ns > step_ns:
+        fw.clock.deadline_ns = step_ns
 
 
 cdef inline int64_t clock_allowed(fw_t *fw, int64_t time_ns) noexcept nogil:

@@ -13,10 +13,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fwcore.dataplane.clock cimport clock_arm
 from fwcore.dataplane.hosts cimport host_enter
 from fwcore.dataplane.layout cimport (
-    EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_PASSED, OBJECT_SCANNING, PLACE_COUNT, PROTECTED_BIT,
-    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
-    TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_t,
-    record_t,
+    EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED, OBJECT_SCANNING,
+    PLACE_COUNT, PROTECTED_BIT, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
+    SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, fw_bucket,
+    fw_key_t, fw_t, record_t,
 )
 from fwcore.dataplane.parse cimport key_hash
 from fwcore.dataplane.session cimport session_due_tick, session_key
@@ -70,7 +70,7 @@ cdef inline int keep_valid(
     if r.object_phase > OBJECT_PASSED or r.object_way > 1 or r.object_cause >= EXPOSURE_COUNT:
         return 0
     if r.object_phase == OBJECT_SCANNING and (
-            not r.flags & SESSION_PROXIED or r.object_bytes > fw.config.oversize_bytes):
+            not r.flags & SESSION_PROXIED or r.object_bytes > OBJECT_BYTES_MAX):
         return 0
     if r.exposed >> EXPOSURE_COUNT or r.created_packet <= last_packet:
         return 0

@@ -119,6 +119,7 @@ enum {
 #define NIL 0xFFFFFFFFu                 /* no record, no line, no host */
 #define NEVER INT64_MAX                 /* a deadline that is not set */
 #define SWEEP_MIN_NS 1000000LL          /* the shortest distance of two ticks */
+#define OBJECT_BYTES_MAX (1ULL << 40)   /* oversize_bytes goes so far */
 #define CLOCK_MEMORY_NS (1LL << 60)     /* 36 years: as far back as a clock set back remembers */
 _Static_assert(UINT64_MAX / SWEEP_MIN_NS < 1ULL << 6 * WHEEL_LEVELS, "every tick has its slot");
 #define RECORD_MASK 0x7FFFFFFFu         /* record number within an index entry ... */
@@ -211,7 +212,7 @@ typedef struct {
     uint8_t object_cause;            /* EXPOSURE_* of an object let through */
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
     uint8_t named;                   /* 1: within end_sessions, named already */
-    uint64_t object_bytes;           /* of the object being scanned; up to oversize_bytes */
+    uint64_t object_bytes;           /* of the object being scanned; oversize_bytes at the time */
     uint64_t pad2;
 } record_t;
 _Static_assert((int)SESSION_FROM_B == (int)REPLY_WAY, "verdict_hit's exclusive or");

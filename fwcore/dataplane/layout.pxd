@@ -47,6 +47,7 @@ cdef extern from "dataplane/layout.h" nogil:
         HAS_SOURCE, HAS_DESTINATION, HAS_PORTS, FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
     const int64_t COLLECTOR_NS, FRAGMENT_LIFE_NS, UDP_STREAM_NS, NEVER, SWEEP_MIN_NS
     const int64_t CLOCK_MEMORY_NS
+    const uint64_t OBJECT_BYTES_MAX
     const uint32_t NIL, RECORD_MASK, PROTECTED_BIT
 
     const char *const VERDICT_NAMES[]

@@ -348,7 +348,8 @@ static inline int port_take(rings_t *r, port_t *p, uint32_t i) {
     uint8_t *frame = port_block(p, port_last(p)) + p->at + f.mac;
     front += VNET_BYTES + TAG_BYTES;
     if (fw_unlikely(f.mac < front || !port_within(p, (uint64_t)p->at + f.mac, f.captured)
-                    || f.captured > f.length || (p->left > 1 && f.next < front))) {
+                    || f.captured > f.length || f.length > UINT32_MAX - TAG_BYTES
+                    || (p->left > 1 && f.next < front))) {
         port_abandon(p);
         return 0;
     }
