@@ -1,14 +1,15 @@
 """How many examples the random tests draw, in one place.
 
-FWCORE_EXAMPLES says how many MANY are; without it the profile does (conftest.py). They go to the
-tests in which randomness finds things: the engine against its twin. Parsers, trackers and laws of
-shaping, of which there is less to draw, have a SHARE; elsewhere SOME do.
+A profile's own number (conftest.py) are SOME, and ten times as many are MANY, unless
+FWCORE_EXAMPLES says how many those are. MANY go to the tests in which randomness finds things: the
+engine against its twin. Parsers, trackers and laws of shaping, of which there is less to draw, have
+a SHARE.
 """
 
 import os
 
 from hypothesis import settings
 
-MANY = int(os.environ.get("FWCORE_EXAMPLES") or settings().max_examples)
+SOME = settings().max_examples
+MANY = int(os.environ.get("FWCORE_EXAMPLES") or 10 * SOME)
 SHARE = max(20, MANY // 5)
-SOME = max(20, min(300, MANY // 10))
