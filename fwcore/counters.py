@@ -5,7 +5,6 @@ Everything that leaves an engine as a number is put together here; nothing is de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from fwcore import conserve
 from fwcore._fastpath import EndCause, Exposure, Reason, TcpState, Verdict
+from fwcore.tally import ranked
 from fwcore.words import CLASSES, OWNERS, protocol_text
 
 PEAKS = (*OWNERS, "free", "used")
@@ -157,29 +157,24 @@ def host_key(row: Any) -> tuple[int, int]:
     return int.from_bytes(bytes(row["initiator"][: 4 if family == 4 else 16]), "big"), family
 
 
+def host_words(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The initiators of sessions (``SESSION_DTYPE[n]``): high and low half of the address as a
+    number, uint64[n] each, and the family uint8[n]."""
+    high, low = rows["initiator"].view(">u8").astype(np.uint64).reshape(-1, 2).T
+    four = rows["family"] == 4
+    low = np.where(four, high >> np.uint64(32), low)
+    return np.where(four, np.uint64(0), high), low, rows["family"]
+
+
 def hosts_of(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Which initiator each session has: (its number intp[n], a row of each number intp[m]).
 
     Initiators are numbered by address (as a number), then family.
     """
-    high, low = rows["initiator"].view(">u8").astype(np.uint64).reshape(-1, 2).T
-    four = rows["family"] == 4
-    low = np.where(four, high >> np.uint64(32), low)
-    high = np.where(four, np.uint64(0), high)
-    order, begins = ranked((high, low, rows["family"]))
+    order, begins = ranked(host_words(rows))
     place = np.empty(len(rows), dtype=np.intp)
     place[order] = np.cumsum(begins) - 1
     return place, order[begins]
-
-
-def ranked(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Rows of columns[n] sorted, the first column first: (their order intp[n], bool[n]: where a
-    row differs from the one before it). Of equal ones the earlier comes first."""
-    order = np.lexsort(columns[::-1])
-    ordered = [column[order] for column in columns]
-    begins = np.ones(len(order), dtype=bool)
-    begins[1:] = np.any([column[1:] != column[:-1] for column in ordered], axis=0)
-    return order, begins
 
 
 def key_text(row: Any) -> str:

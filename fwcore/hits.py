@@ -15,7 +15,6 @@ the order in which hosts were first hit, so that chunks do not matter.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,17 +28,17 @@ from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.policy import Policy
 from fwcore.policy_layout import compile_policies
+from fwcore.tally import Tally
 from fwcore.units import SECOND_NS
 
 HIT_HOSTS = 100_000            # a host that lost packets both ways takes two
 KEY_A, KEY_B = [3, 1], [4, 2]  # words of a key: high and low half of an endpoint's address
 
+HIT_VERDICTS = (Verdict.DROP, Verdict.BYPASS)
 TAKEN = (EndCause.EVICTED, EndCause.TENSION, EndCause.KILLED)
 
 IDLE_S = {"below_1s": 1, "below_10s": 10, "below_60s": 60, "below_600s": 600}
 MORE = "from_600s"
-
-Host = tuple[int, int]         # address as a number, family
 
 
 def initiators(
@@ -66,16 +65,12 @@ class Hits:
     def __init__(self, policies: Sequence[Policy] = (), *, vlan_zone: bool = False) -> None:
         self._table = compile_policies(policies) if policies else None
         self._vlan_zone = vlan_zone
-        self.policy_packets: dict[Verdict, Counter[int]] = {
-            Verdict.DROP: Counter(), Verdict.BYPASS: Counter()}
-        self.dropped: Counter[Host] = Counter()
-        self.bypassed: Counter[Host] = Counter()
-        self.forgotten = 0
-        self.taken: Counter[Host] = Counter()
-        self.taken_bytes: Counter[Host] = Counter()
-        self.policies: Counter[int] = Counter()
-        self.policy_bytes: Counter[int] = Counter()
-        self.forgotten_sessions = 0
+        self._policy_packets = Tally(1, 2, 1 << 32)    # (id,): dropped, bypassed
+        self._packets = Tally(4, 1, HIT_HOSTS)     # (high, low, family, verdict): packets
+        self._nameless = 0                         # packets of no host
+        self._taken = Tally(3, 2, HIT_HOSTS)       # (high, low, family): sessions, bytes
+        self._policies = Tally(1, 2, 1 << 32)          # (id,): sessions, bytes
+        self._unlisted = 0
         self.lost = {"sessions": 0, "established": 0, "active": 0, "bytes": 0}
         self.idle = dict.fromkeys((*IDLE_S, MORE), 0)
 
@@ -86,21 +81,13 @@ class Hits:
             return
         lost = victims["bytes"].sum(axis=1)
         self._describe(victims, int(lost.sum()))
-        place, first = counters.hosts_of(victims)
-        sessions, sizes = np.bincount(place, minlength=len(first)), _sums(place, lost, len(first))
-        for number in np.argsort(first).tolist():      # hosts in the order of their first victim
-            host = counters.host_key(victims[first[number]])
-            if host in self.taken or len(self.taken) < HIT_HOSTS:
-                self.taken[host] += int(sessions[number])
-                self.taken_bytes[host] += int(sizes[number])
-            else:
-                self.forgotten_sessions += int(sessions[number])
-        numbers, place = np.unique(victims["policy"], return_inverse=True)
-        sessions, sizes = np.bincount(place), _sums(place, lost, len(numbers))
-        for policy, count, size in zip(
-                numbers.tolist(), sessions.tolist(), sizes.tolist(), strict=True):
-            self.policies[policy] += count
-            self.policy_bytes[policy] += size
+        one = np.ones(len(victims), np.uint64)
+        self._taken.add(counters.host_words(victims), (one, lost))
+        self._policies.add((victims["policy"],), (one, lost))
+
+    def forget(self, sessions: int) -> None:
+        """So many sessions taken have left no row."""
+        self._unlisted += sessions
 
     def _describe(self, victims: NDArray[Any], size: int) -> None:
         """What state the sessions taken were in, and how long they had been idle."""
@@ -134,10 +121,11 @@ class Hits:
             dropped = verdict[part] == Verdict.DROP
             self._count_policies(rows, reply[part], dropped)
             known = rows["family"] != 0
-            self.forgotten += int(len(part) - known.sum())
+            self._nameless += int(len(part) - known.sum())
             rows, dropped = rows[known], dropped[known]
             address = initiators(rows, reply[part][known], dropped)
-            self._count(address, rows["family"], dropped)
+            self._packets.add((address[:, 0], address[:, 1], rows["family"], dropped),
+                              (np.ones(len(rows), np.uint64),))
 
     def _count_policies(
         self, rows: NDArray[Any], reply: NDArray[np.uint8], dropped: NDArray[np.bool_],
@@ -151,31 +139,13 @@ class Hits:
             key[:, 0] |= rows["zone"][keyed].astype(np.uint64) << np.uint64(32)
         at = policy_lookup.find(
             self._table, policy_lookup.ends_of(key, (rows["swapped"] ^ reply)[keyed]))
-        for verdict, chosen in ((Verdict.DROP, dropped), (Verdict.BYPASS, ~dropped)):
-            ids, counts = np.unique(
-                self._table.policy_id[at[chosen[keyed] & (at >= 0)]], return_counts=True)
-            self.policy_packets[verdict].update(dict(zip(ids.tolist(), counts.tolist(),
-                                                         strict=True)))
+        taken = at >= 0
+        lost = dropped[keyed][taken]
+        self._policy_packets.add((self._table.policy_id[at[taken]],), (lost, ~lost))
 
-    def _count(
-        self, address: NDArray[np.uint64], family: NDArray[np.uint8], dropped: NDArray[np.bool_],
-    ) -> None:
-        """Packets by host, each distinct (host, verdict) once, in the order of its first packet."""
-        order, begins = counters.ranked((address[:, 0], address[:, 1], family, dropped))
-        first = order[begins]
-        count = np.diff(np.flatnonzero(begins), append=len(order))
-        by_packet = np.argsort(first)
-        first = first[by_packet]
-        columns = (address[first, 0], address[first, 1], family[first], dropped[first],
-                   count[by_packet])
-        for high, low, version, lost, packets in zip(
-                *(column.tolist() for column in columns), strict=True):
-            counter = self.dropped if lost else self.bypassed
-            host = (high << 64 | low, version)
-            if host in counter or len(self.dropped) + len(self.bypassed) < HIT_HOSTS:
-                counter[host] += packets
-            else:
-                self.forgotten += packets
+    def forgotten_packets(self) -> int:
+        """Packets of hosts that are not kept, and of none."""
+        return self._nameless + self._packets.forgotten()[0]
 
     def rows(self, engine: Engine, count: int = 10, *, live: bool = True) -> dict[str, Any]:
         """{"hosts", "policies": rows, "forgotten_packets", "forgotten_sessions"}, most hit first.
@@ -183,41 +153,61 @@ class Hits:
         ``live``: hosts with most sessions too, whether hit or not. What was forgotten is missing
         from the rows of hosts; the rows of policies are whole.
         """
-        crowded = engine.fastpath.hosts(count).tolist() if live else []
-        most_taken = heapq.nsmallest(
-            count, self.taken, key=lambda host: (-self.taken[host], host))
-        hosts = {*most_taken, *self._most(count),
-                 *((high << 64 | low, family) for high, low, _, family in crowded)}
-        found = [self._row(engine, host) for host in hosts]
+        keys, sums = self._by_host().table()
+        crowded = [(high, low, family) for high, low, _, family in
+                   (engine.fastpath.hosts(count).tolist() if live else [])]
+        most = {*_most(keys, sums[:, 0], count), *_most(keys, sums[:, 2] + sums[:, 3], count)}
+        found = [_row(engine, tuple(keys[at].tolist()), sums[at].tolist()) for at in most]
+        known = {tuple(keys[at].tolist()) for at in most}
+        for host in crowded:
+            if host not in known:
+                same = np.flatnonzero((keys == np.array(host, np.uint64)).all(axis=1))
+                found.append(_row(engine, host, sums[same].sum(axis=0).tolist()))
         ranked = heapq.nsmallest(count, found, key=lambda row: (
             -row["taken"], -row["dropped"] - row["bypassed"], -row["sessions"], row["host"]))
-        return {"hosts": ranked, "policies": self._policies()[:count],
-                "forgotten_packets": self.forgotten,
-                "forgotten_sessions": self.forgotten_sessions}
+        return {"hosts": ranked, "policies": self._policy_rows()[:count],
+                "forgotten_packets": self.forgotten_packets(),
+                "forgotten_sessions": self._unlisted + self._taken.forgotten()[0]}
 
-    def _row(self, engine: Engine, host: Host) -> dict[str, Any]:
-        return {"host": counters.address_text(*host), "dropped": self.dropped.get(host, 0),
-                "bypassed": self.bypassed.get(host, 0), "taken": self.taken.get(host, 0),
-                "bytes": self.taken_bytes.get(host, 0),
-                "sessions": engine.fastpath.sessions_of(*host)}
+    def _by_host(self) -> Tally:
+        """(high, low, family): sessions taken, their bytes, packets dropped, bypassed."""
+        whole = Tally(3, 4, 2 * HIT_HOSTS)
+        keys, sums = self._taken.table()
+        none = np.zeros(len(keys), np.uint64)
+        whole.add(keys.T, (sums[:, 0], sums[:, 1], none, none))
+        keys, sums = self._packets.table()
+        none, lost = np.zeros(len(keys), np.uint64), keys[:, 3] != 0
+        whole.add(keys.T[:3], (none, none, sums[:, 0] * lost, sums[:, 0] * ~lost))
+        return whole
 
-    def _most(self, count: int) -> list[Host]:
-        """Hosts with most packets dropped or bypassed; of equal ones the lower address."""
-        both = self.dropped + self.bypassed
-        return heapq.nsmallest(count, both, key=lambda host: (-both[host], host))
-
-    def _policies(self) -> list[dict[str, int]]:
+    def _policy_rows(self) -> list[dict[str, int]]:
         """Packets dropped and bypassed, sessions taken and their bytes by policy, most first."""
-        dropped, bypassed = self.policy_packets[Verdict.DROP], self.policy_packets[Verdict.BYPASS]
-        rows = [{"id": policy, "dropped": dropped[policy], "bypassed": bypassed[policy],
-                 "taken": self.policies[policy], "bytes": self.policy_bytes[policy]}
-                for policy in {*self.policies, *dropped, *bypassed}]
-        return sorted(rows, key=lambda row: (
+        whole: dict[int, dict[str, int]] = {}
+        for names, tally in ((("taken", "bytes"), self._policies),
+                             (("dropped", "bypassed"), self._policy_packets)):
+            for (policy,), sums in tally.items():
+                row = whole.setdefault(policy, {
+                    "id": policy, "dropped": 0, "bypassed": 0, "taken": 0, "bytes": 0})
+                row.update(zip(names, sums, strict=True))
+        return sorted(whole.values(), key=lambda row: (
             -row["taken"], -row["dropped"] - row["bypassed"], row["id"]))
 
 
-def _sums(place: NDArray[np.intp], values: NDArray[Any], count: int) -> NDArray[np.uint64]:
-    """Sum of values[n] for each of ``count`` places, exact."""
-    found = np.zeros(count, dtype=np.uint64)
-    np.add.at(found, place, values)
-    return found
+def _most(keys: NDArray[np.uint64], amount: NDArray[np.uint64], count: int) -> list[int]:
+    """Places of the hosts with most of an amount, of those that have any; of equal ones the lower
+    address."""
+    some = np.flatnonzero(amount)
+    if len(some) > count:
+        least = np.partition(amount[some], len(some) - count)[len(some) - count]
+        some = some[amount[some] >= least]
+    order = np.lexsort((*keys[some].T[::-1], -amount[some].astype(np.int64)))
+    return some[order[:count]].tolist()
+
+
+def _row(engine: Engine, host: tuple[int, ...], sums: list[int]) -> dict[str, Any]:
+    high, low, family = host
+    taken, size, dropped, bypassed = sums
+    address = high << 64 | low
+    return {"host": counters.address_text(address, family), "dropped": dropped,
+            "bypassed": bypassed, "taken": taken, "bytes": size,
+            "sessions": engine.fastpath.sessions_of(address, family)}

@@ -11,6 +11,7 @@ from fwcore import hits as module
 from fwcore._columns import parse_columns
 from fwcore._fastpath import Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk
+from fwcore.engine import Engine
 from fwcore.hits import HIT_HOSTS, Hits
 from fwcore.replay import replay, result_body
 from fwcore.settings import load
@@ -130,9 +131,11 @@ def test_hosts_are_bounded_and_named_as_the_engine_names_them():
     reply = np.zeros(CHUNK_SIZE, np.uint8)
     for turn in range(30):
         hits.add(chunk, verdict, reply, turn * CHUNK_SIZE)
-    assert len(hits.dropped) == HIT_HOSTS
-    assert hits.forgotten == 30 * CHUNK_SIZE - HIT_HOSTS
-    assert (10 << 24 | 1 << 16 | 0x2007, 4) in hits.dropped
+    engine = Engine("plain")
+    assert hits.forgotten_packets() == 30 * CHUNK_SIZE - HIT_HOSTS
+    rows = hits.rows(engine, 2 * HIT_HOSTS)["hosts"]
+    assert len(rows) == HIT_HOSTS == sum(row["dropped"] for row in rows)
+    assert "10.1.32.7" in {row["host"] for row in rows}
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -146,9 +149,11 @@ def test_who_is_kept_does_not_depend_on_the_chunks(monkeypatch, size):
         part = slice(begin, begin + size)
         parts.add(chunk.slice(part.start, min(64, part.stop)), verdict[part],
                   np.zeros(len(verdict[part]), np.uint8))
-    assert (whole.dropped, whole.bypassed, whole.forgotten) == (
-        parts.dropped, parts.bypassed, parts.forgotten)
-    assert (len(whole.dropped), len(whole.bypassed), whole.forgotten) == (10, 10, 23)
+    engine = Engine("plain")
+    assert whole.rows(engine, 64) == parts.rows(engine, 64)
+    rows = whole.rows(engine, 64)["hosts"]
+    assert [sum(row[name] for row in rows) for name in ("dropped", "bypassed")] == [10, 10]
+    assert whole.forgotten_packets() == 23
 
 
 @pytest.mark.parametrize("source", ["10.255.255.250", "2001:db8::ffff:fffa"])

@@ -34,7 +34,7 @@ FLOORS = (
     ("dataplane",),
     ("_pack",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand", "_rings"),
-    ("escape", "interruption", "outfile", "shape", "flow"),
+    ("escape", "interruption", "outfile", "shape", "flow", "tally"),
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
     ("settings.", "capacity", "policy_layout", "counters"),
@@ -71,7 +71,7 @@ OUTSIDE = {
         "policy_lookup",
         "_pack", "_fastpath", "_columns", "_demand", "policy_layout", "capture.", "result",
         "counters", "engine", "engine_control", "engine_sessions", "engine_state", "engine_hooks",
-        "hits",
+        "hits", "tally",
         "replay.", "vendor.", "demand", "report.", "bench.", "rows",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for

@@ -14,7 +14,8 @@ from fwcore._fastpath import Reason, Verdict
 from fwcore.engine import Engine
 from fwcore.replay.judged import Judged
 
-OF_A_MODE = (Reason.BYPASS_CONSERVE, Reason.BYPASS_KERNEL)
+REASONS = (Reason.BYPASS_CONSERVE, Reason.BYPASS_KERNEL)
+OF_A_MODE = frozenset((int(Verdict.BYPASS), int(reason)) for reason in REASONS)
 
 
 class Aftermath:
@@ -31,9 +32,11 @@ class Aftermath:
     ) -> None:
         """A chunk of n, judged just now, whose first packet has the run's number ``first``;
         ``shown`` bool[n]: those that count, None: all."""
+        if judged.kinds.isdisjoint(OF_A_MODE):
+            return
         outcome = judged.outcome
         off = self._off(engine, first, len(outcome))
-        after = (outcome[:, 0] == Verdict.BYPASS) & np.isin(outcome[:, 1], OF_A_MODE) & off
+        after = (outcome[:, 0] == Verdict.BYPASS) & np.isin(outcome[:, 1], REASONS) & off
         if shown is not None:
             after &= shown
         if after.any():

@@ -38,7 +38,7 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
     if hits is None:
         hits = Hits()
         hits.take(victims)
-        hits.forgotten_sessions = forgotten
+        hits.forget(forgotten)
     body = counters(engine)
     memory = body["memory"]
     memory["thresholds"] = engine.thresholds

@@ -7,20 +7,17 @@ of them was. ``short_frames = "cut"`` takes them as what they are.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from fwcore._columns import Kind, parse_columns
 from fwcore._fastpath import Reason
-from fwcore.capture import Chunk
+from fwcore.replay.judged import Judged
 
 
-def short_frames(chunk: Chunk, outcome: NDArray[Any]) -> int:
-    """How many frames of a chunk of n are malformed only for that; ``outcome`` uint8[n, 2]."""
-    malformed = outcome[:, 1] == Reason.MALFORMED
-    if not malformed.any():
+def short_frames(judged: Judged) -> int:
+    """How many frames of a chunk are malformed only for that."""
+    if not any(reason == Reason.MALFORMED for _, reason in judged.kinds):
         return 0
-    rows = parse_columns(chunk.select(malformed), cut=True)
+    malformed = judged.outcome[:, 1] == Reason.MALFORMED
+    rows = parse_columns(judged.chunk.select(malformed), cut=True)
     return int(np.sum(rows["kind"] != Kind.MALFORMED))

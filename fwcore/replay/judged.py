@@ -31,6 +31,13 @@ class Judged:
     shift: int = 0
 
     @cached_property
+    def kinds(self) -> frozenset[tuple[int, int]]:
+        """(Verdict, Reason) that occur: most who look on look for few of them."""
+        packed = np.ascontiguousarray(self.outcome).view("<u2").reshape(-1)
+        return frozenset((kind & 255, kind >> 8)
+                         for kind in np.flatnonzero(np.bincount(packed)).tolist())
+
+    @cached_property
     def rows(self) -> NDArray[Any]:
         """The frames as the firewall's parser reads them, FRAME_DTYPE[n]; ``flow`` there comes
         from the frames alone and joins several runs of one capture."""

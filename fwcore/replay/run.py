@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError, SettingsError
-from fwcore.hits import Hits
+from fwcore.hits import HIT_VERDICTS, Hits
 from fwcore.interruption import Interrupted, Interruption
 from fwcore.outfile import check_apart
 from fwcore.replay.aftermath import Aftermath
@@ -250,15 +250,21 @@ class _Run:
             self.flows(judged)
         shown = None if self.focus is None else self.focus.take(judged)
         self.aftermath.take(self.engine, first, judged, shown)
-        self.short_frames += short_frames(chunk, outcome)
-        if shown is None:
-            self.hits.add(chunk, outcome[:, 0], reply, judged.shift)
-        else:
-            self.hits.add(chunk.select(shown), outcome[shown, 0], reply[shown], judged.shift)
+        self.short_frames += short_frames(judged)
+        self._take_hits(judged, shown)
         self.sinks.take(judged, shown)
         self._take_ended()
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)
+
+    def _take_hits(self, judged: Judged, shown: NDArray[np.bool_] | None) -> None:
+        """Who lost packets, where somebody did."""
+        if not any(verdict in HIT_VERDICTS for verdict, _ in judged.kinds):
+            return
+        chunk, verdict, reply = judged.chunk, judged.outcome[:, 0], judged.reply
+        if shown is not None:
+            chunk, verdict, reply = chunk.select(shown), verdict[shown], reply[shown]
+        self.hits.add(chunk, verdict, reply, judged.shift)
 
     def _take_ended(self) -> None:
         """What ended since the last time, to all who count it."""

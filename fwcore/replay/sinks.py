@@ -58,7 +58,9 @@ class Sinks:
 
     def take(self, judged: Judged, shown: NDArray[np.bool_] | None = None) -> None:
         """A judged chunk; ``shown`` bool[n]: which packets have a row, None: all."""
-        self._each("write", PcapWriter.write, judged.chunk, judged.outcome[:, 0] != Verdict.DROP)
+        if "write" in self:
+            self._each("write", PcapWriter.write, judged.chunk,
+                       judged.outcome[:, 0] != Verdict.DROP)
         if "verdicts" in self:
             self._each("verdicts", RowFile.write, verdict_columns(judged, shown, self._addresses))
 
