@@ -592,6 +592,7 @@ _PAGES_MAX = 1 << 50    # pages of any owner: sums of several fit 63 bits
 cdef dict CONFIG_LIMITS = {
     "max_connections": (1, RECORD_MASK), "buckets": (1, RECORD_MASK),
     "sweep_ns": (SWEEP_MIN_NS, LATEST_NS), "timeline_ns": (0, LATEST_NS),
+    "timeline_most_ns": (0, LATEST_NS),
     "midstream_grace_ns": (0, LATEST_NS), "idledrop_idle_ns": (0, LATEST_NS - 1),
     "timeout_ns": (0, LATEST_NS - 1),  # a time and a timeout fit 63 bits
     "max_step_ns": (0, LATEST_NS - 1),
@@ -1510,7 +1511,7 @@ cdef class FastPath:
     def sample(self):
         """Adds a row to the timeline, as of now."""
         with self.use:
-            timeline_take(&self.fw)
+            timeline_take(&self.fw, 1)
 
     # --- written down, and taken up again ---
 

@@ -95,6 +95,7 @@ def config_of(settings: Settings, seed: int, log: bool | str) -> dict[str, Any]:
         "buckets": settings.buckets,
         "sweep_ns": settings.sweep_ns,
         "timeline_ns": settings.timeline_interval_ns,
+        "timeline_most_ns": settings.timeline_most_ns,
         "total_pages": settings.total_pages,
         "base_pages": settings.base_pages,
         "sessions_per_page": settings.sessions_per_page if slab else 0,

@@ -6,7 +6,7 @@ A run may take hours; a missing directory or an extra that is not installed is s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.outfile import Named, check_apart
 
-TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg")
+TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg", ".pdf")
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
     "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": (),
     "sessions": (), "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
 }  # fmt: skip
+CAPTURES = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".dmp")
 STREAMS = ("json", "write", "output")     # may be "-"
 
 
@@ -47,6 +48,39 @@ def check_outputs(outputs: Mapping[str, str], inputs: Iterable[Named] = ()) -> N
             _check_extra(path, "a picture", "matplotlib", "report")
         elif ending == ".parquet" and name in ("verdicts", "sessions", "victims", "timeline"):
             _check_extra(path, "Parquet", "pyarrow", "parquet")
+
+
+def for_capture(path: str, capture: str) -> str:
+    """A path for one of several captures: {name} is its name without endings like .pcap.gz."""
+    name = Path(capture).name
+    while Path(name).suffix.lower() in CAPTURES:
+        name = Path(name).stem
+    return path.replace("{name}", "stdin" if capture == "-" else name)
+
+
+def check_each(
+    outputs: Mapping[str, str], captures: Sequence[str], merge: bool, outcome: str | None,
+) -> None:
+    """Raises FwcoreError where several runs would write one file, or cannot be several."""
+    if merge:
+        raise FwcoreError("--each is a run for each capture, --merge one for all: use one of them")
+    if outcome is not None and len(captures) > 1:
+        raise FwcoreError("--expect-outcome is of one run: with --each hold every capture against"
+                          " a result of its own (--expect '{name}.json')")
+    for name, path in outputs.items():
+        if path == "-":
+            if name != "json" and len(captures) > 1:
+                raise FwcoreError(f"--{name} -: of several runs only JSON goes to standard output")
+            continue
+        made: dict[str, str] = {}
+        for capture in captures:
+            other = made.setdefault(for_capture(path, capture), capture)
+            if len(made) < 2 and other is not capture and "{name}" not in path:
+                raise FwcoreError(f"--{name} {path}: several runs would write it; put {{name}} into"
+                                  " its path, which becomes the capture's name")
+            if other is not capture:
+                raise FwcoreError(f"--{name} {path}: {other} and {capture} would both write"
+                                  f" {for_capture(path, capture)}: replay them apart")
 
 
 def _check_path(path: str) -> None:

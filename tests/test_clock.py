@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 
+import numpy as np
 import pytest
 from frames import ethernet, ip, tcp, udp
 from twin import Pair, assert_same
@@ -386,6 +387,39 @@ def test_a_full_timeline_samples_half_as_often():
         engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(5000))))
         times = engine.fastpath.samples()["time_ns"] - T0
         assert times.tolist() == [at * S for at in range(0, 5000, 2)]
+
+
+def test_halving_keeps_the_rows_of_events():
+    steps = [{"at_s": at, "add_bytes": 4096} for at in (1001.25, 3000.5)]
+    with Engine(max_connections=16, timeline_interval_s=1, pressure=steps) as engine:
+        engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(20_000))))
+        rows = engine.fastpath.samples()
+        asked = (rows["time_ns"][rows["asked"] == 1] - T0) / S
+        assert asked.tolist() == [1001.25, 3000.5]
+        grid = np.diff((rows["time_ns"][rows["asked"] == 0] - T0) // S)
+        assert set(grid.tolist()) <= {4, 8} and len(rows) <= 4096
+
+
+def test_a_pressure_step_has_a_sample_at_its_moment():
+    step = [{"at_s": 1.25, "add_bytes": 1 << 20}, {"at_s": 3.75, "add_bytes": -(1 << 20)}]
+    settings = load("fortios-7", ram_bytes=1 << 26, timeline_interval_s=1, pressure=step)
+    with Engine(settings) as engine:
+        engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(6))))
+        rows = engine.fastpath.samples()
+        seconds, base = (rows["time_ns"] - T0) / S, rows["pages"][:, 0].astype(np.int64)
+        moved = seconds[1:][np.diff(base) != 0]
+        assert moved.tolist() == [1.25, 3.75]
+
+
+@pytest.mark.parametrize(("duration_s", "apart_s", "rows"), [
+    (0.2, 0.001, (200, 210)), (2, 0.008, (500, 750)), (300, 0.128, (2000, 3000))])
+def test_an_automatic_timeline_is_fine_for_short_captures(duration_s, apart_s, rows):
+    with Engine(max_connections=16, timeline_interval_s="auto") as engine:
+        step = duration_s * S // 3000
+        engine.process(chunk_of(*((int(at * step), udp_from(1)) for at in range(3001))))
+        times = engine.fastpath.samples()["time_ns"]
+        assert rows[0] <= len(times) <= rows[1]
+        assert np.diff(times).max() <= max(2 * step, apart_s * S)
 
 
 # --- figures as wide as their settings ----------------------------------------------------------

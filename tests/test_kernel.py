@@ -64,8 +64,8 @@ def test_captures(patient):
     for path in kernel.captures():
         kernel.compare_capture(patient, path, score)
     assert score.compared > 4_000
-    # pcaps/ has every kind of fragment, on purpose: few packets, most of the differences
-    assert score.agreed >= score.compared * kernel.FLOORS["captures"] - 7, score.text("captures")
+    floor = score.compared * kernel.FLOORS["captures"] - kernel.CRAFTED
+    assert score.agreed >= floor, score.text("captures")
 
 
 def test_timeouts(lab):

@@ -86,8 +86,8 @@ class ChainReader:
                         raise CaptureError(
                             f"{part.path} begins at {_clock(first_ns)}, before {before} ends at"
                             f" {_clock(last_ns)}: captures given together follow each other"
-                            " in time; order them, merge them by time (mergecap), or replay"
-                            " each alone")
+                            " in time; order them, merge them by time (--merge), or replay"
+                            " each alone (--each)")
                 if len(chunk):
                     end_ns = max(end_ns, int(chunk.time_ns.max()))
                 yield chunk
@@ -120,10 +120,12 @@ def open_captures(
     reader: str = "native",
     chunk_size: int = CHUNK_SIZE,
     filter: str | Filter | None = None,  # noqa: A002 - the option's name
+    merge: bool = False,
 ) -> ChainReader:
     """Open captures to be read in a row; errors as of ``open_capture``, before any is read.
 
-    Files are closed again until it is their turn, so that there may be thousands.
+    Files are closed again until it is their turn, so that there may be thousands. ``merge``: they
+    are read side by side instead, in the order of their times (``MergedReader``).
     """
     chosen = Filter(filter) if isinstance(filter, str) else filter
     parts: list[Reader] = []
@@ -132,9 +134,13 @@ def open_captures(
         raise CaptureError("standard input can be read once, but \"-\" is given more than once")
     for name in names:
         part = open_capture(name, reader=reader, chunk_size=chunk_size, filter=chosen)
-        if name != "-" and len(names) > 1:
+        if name != "-" and len(names) > 1 and not merge:
             part.close()
         parts.append(part)
+    if merge and len(parts) > 1:
+        from fwcore.capture.merge import MergedReader
+
+        return MergedReader(parts)
     return ChainReader(parts)
 
 

@@ -36,13 +36,20 @@ def _check_files(given: dict[str, Any]) -> None:
     outputs = {name.removesuffix("_file"): path for name, path in given.items()
                if path and name.endswith("_file") and name not in INPUTS}
     outputs |= {name: given[name] for name in ("output", "markdown") if given.get(name)}
-    if not outputs:
+    if not outputs and not given.get("each"):
         return
     inputs = []
     for name, called in INPUTS.items():
         paths = given.get(name) or ()
         for path in (paths,) if isinstance(paths, str) else paths:
             inputs.append((called, path.split(",")[0] if name == "variants" else path))
+    if given.get("each"):
+        preflight.check_each(outputs, given["captures"], given["merge"], given["expect_outcome"])
+        for capture in given["captures"]:
+            preflight.check_outputs(
+                {name: preflight.for_capture(path, capture) for name, path in outputs.items()},
+                inputs)
+        return
     preflight.check_outputs(outputs, inputs)
 
 

@@ -83,7 +83,8 @@ def _measured(captures: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
 def _reader(captures: Sequence[str], given: dict[str, Any]) -> Any:
     from fwcore.capture import open_captures
 
-    return open_captures(list(captures), reader=given["reader"], chunk_size=given["chunk_size"])
+    return open_captures(list(captures), reader=given["reader"], chunk_size=given["chunk_size"],
+                         merge=given["merge"])
 
 
 def _timed(turns: Any, given: dict[str, Any]) -> Iterator[Any]:

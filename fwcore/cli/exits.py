@@ -28,6 +28,12 @@ DONE, DEFECT, USAGE, FAULT, EXPECTATION, INTERRUPTED = 0, 1, 2, 3, 4, 130
 TEXT = (__doc__ or "").partition("Exit codes:\n\n")[2]
 
 
+def gravest(codes: Iterable[int]) -> int:
+    """Of several exit codes the one that stands."""
+    order = (5, DEFECT, INTERRUPTED, 143, 129, USAGE, FAULT, EXPECTATION, 141, DONE)
+    return min(codes, key=order.index, default=DONE)
+
+
 def fail(message: str, code: int) -> int:
     """Says what went wrong; the code, for ``return``."""
     terminal.note(f"fwcore: {message}")

@@ -39,6 +39,8 @@ CAPTURE = (
     click.option("--filter", "filter_", metavar="TEXT",
                  help="Only these frames are packets: 'host 10.0.0.5 and tcp port 443'. They keep"
                       " their numbers and times; the rest takes no memory."),
+    click.option("--merge", is_flag=True,
+                 help="Several captures as one, in the order of their times."),
     click.option("--timing", default="original", show_default=True, metavar="HOW",
                  help=f"Rewrite capture time: {TIMINGS}."),
     click.option("--loop", type=click.IntRange(1), default=1, metavar="N",

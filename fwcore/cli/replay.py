@@ -10,10 +10,19 @@ from fwcore.cli import exits, given as module, options, running
 from fwcore.cli.app import app
 
 
+def _settings(given: dict[str, Any]) -> Any:
+    made = module.settings(given)
+    if not given["quiet"]:
+        module.warn(made, given["loop"])
+    return made
+
+
 @app.command()
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @options.several(options.SETTINGS)
 @options.several(options.CAPTURE)
+@click.option("--each", is_flag=True,
+              help="A run for each capture; {name} in an output's path is the capture's name.")
 @click.option("--focus", metavar="WHOM",
               help="Restrict the report, not the traffic: 'host 10.0.0.5', 'net 10.1.0.0/16',"
                    " 'policy 3', or a flow.")  # fmt: skip
@@ -41,7 +50,8 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     """Run captures through a firewall and say what became of every packet.
 
     CAPTURE is pcap or pcapng, also .gz and .zst; '-' is standard input. Several are replayed one
-    after the other, and have to follow each other in time.
+    after the other, and have to follow each other in time; --merge puts their packets in the order
+    of their times, --each makes a run for each.
 
     \b
     fwcore replay web.pcap
@@ -51,13 +61,16 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     fwcore replay web.pcap --pressure 'at_s=10 add_bytes=200MiB'
     fwcore replay web.pcap --focus 'host 10.0.0.5'
     fwcore replay web.pcap --json - | jq .conserve.transitions
+    fwcore replay day*.pcap --each --json '{name}.json'
     """
+    from fwcore.cli import each as every
     from fwcore.result import Result
 
+    if given.pop("each"):
+        made = _settings(given)
+        return every.run(captures, made, given)
     expected = Result.load(given["expect_file"]) if given["expect_file"] else None
-    made = module.settings(given)
-    if not given["quiet"]:
-        module.warn(made, given["loop"])
+    made = _settings(given)
     result = running.replay(captures, made, given)
     written = running.write_files(result, given)
     spoken = exits.last(running.said(result, given), 0)

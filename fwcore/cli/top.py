@@ -40,7 +40,8 @@ def top(captures: tuple[str, ...], by: tuple[str, ...], **given: Any) -> int:
     settings = settings_of.settings(given)
     selection, timing = Selection(given["filter_"]), Timing.parse(given["timing"])
     turns = Turns(lambda: open_captures(list(captures), reader=given["reader"],
-                                        chunk_size=given["chunk_size"]), 1, given["limit"])
+                                        chunk_size=given["chunk_size"],
+                                        merge=given["merge"]), 1, given["limit"])
     with Interruption() as interruption, interruption.waiting():
         made = module.make(
             (selection.take(timing.retime(chunk)) for _, chunk in turns),

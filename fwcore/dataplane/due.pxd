@@ -94,11 +94,14 @@ cdef inline void due_update(fw_t *fw) noexcept nogil:
 
 cdef inline int due_begin(fw_t *fw, int64_t at_ns) noexcept nogil:
     """The first half of a moment, up to its expiry; 0: out of breath within that."""
+    cdef uint32_t step = fw.next_step
     if not fw.clock.unfinished:
         if fw.clock.due_ns[DUE_OWED] == at_ns:
             script_retry(fw, at_ns)
         script_steps(fw, at_ns)
         script_leaks(fw, at_ns)
+        if fw.next_step != step:
+            timeline_take(fw, 1)  # so that what a step does shows at the step
     fw.clock.unfinished = 0
     clock_expiry_set(fw)
     if fw.clock.due_ns[DUE_EXPIRY] == at_ns:
@@ -129,7 +132,7 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t until_ns) noexcept n
     if fw.round_due and fw.live:
         stop = STOP_TIME | STOP_TICK
     if fw.clock.due_ns[DUE_SAMPLE] <= at_ns:
-        timeline_take(fw)
+        timeline_take(fw, 0)
         due_update(fw)
         quiet_until = clock_earliest(fw, DUE_SAMPLE)
         timeline_plan(fw, quiet_until if quiet_until < until_ns else until_ns)

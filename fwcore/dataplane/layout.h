@@ -329,7 +329,8 @@ typedef struct {
     uint64_t verdicts[VERDICT_COUNT];
     uint64_t reasons[REASON_COUNT];
     uint8_t mode;                /* as the control plane last said */
-    uint8_t pad[7];
+    uint8_t asked;               /* 1: of an event, which halving keeps; 0: of the grid */
+    uint8_t pad[6];
 } sample_t;
 
 /* What an audit found by walking; all but the first eight are faults. */
@@ -386,6 +387,7 @@ typedef struct {
     uint64_t max_connections, buckets;
     int64_t sweep_ns, midstream_grace_ns, timeline_ns;
     int64_t idledrop_idle_ns;    /* a round ends sessions idle for so long; 0: all */
+    int64_t timeline_most_ns;    /* the grid widens with the time so far, up to this; 0: it stays */
     int64_t max_step_ns;         /* as far as one packet moves the clock; 0: as far as it says */
     int64_t timeout_ns[TIMEOUT_COUNT];
     uint64_t half_open_limit, sessions_per_host, proxy_max_sessions;

@@ -157,7 +157,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t free, exposed_packets
         uint64_t verdicts[4]
         uint64_t reasons[29]
-        uint8_t mode
+        uint8_t mode, asked
 
     ctypedef struct audit_t:
         uint64_t live, index_entries, hosts_live, timers, half_open, proxied, shm_pages, depth
@@ -192,7 +192,8 @@ cdef extern from "dataplane/layout.h" nogil:
     ctypedef struct config_t:
         uint64_t seeds[6]
         uint64_t max_connections, buckets
-        int64_t sweep_ns, midstream_grace_ns, timeline_ns, idledrop_idle_ns, max_step_ns
+        int64_t sweep_ns, midstream_grace_ns, timeline_ns, idledrop_idle_ns, timeline_most_ns
+        int64_t max_step_ns
         int64_t timeout_ns[15]
         uint64_t half_open_limit, sessions_per_host, proxy_max_sessions
         uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes

@@ -54,6 +54,7 @@ def replay(
     filter: str | None = None,  # noqa: A002 - the option's name
     focus: str | None = None,
     addresses: bool = False,
+    merge: bool = False,
     chunk_size: int = CHUNK_SIZE,
     group: int = 32,
     write: str | None = None,
@@ -71,17 +72,16 @@ def replay(
     ``source``: a path or several, a Workload, or Chunks in memory. ``settings``: from
     ``fwcore.load``; ``policies`` replaces its policies. ``timing`` rewrites capture time
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
-    ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``:
-    whom the result is about (``Focus``). ``write``: what was forwarded, as pcap. ``verdicts``: a
-    row a packet (with ``addresses``), ``sessions``: one a session; CSV, or Parquet by ending.
-    ``state``: all of it. ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with what
-    ended (with ``sessions`` or ``focus`` all, else victims), ``progress``: true stops.
+    ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``: whom
+    the result is about (``Focus``). ``merge``: captures by time, not in a row. ``write``: what was
+    forwarded, as pcap. ``verdicts``: a row a packet (with ``addresses``), ``sessions``: one a
+    session; CSV, or Parquet by ending. ``state``: all of it. ``flows(Judged)`` is called a chunk,
+    ``ended(SESSION_DTYPE[n])`` with what ended (with ``sessions`` or ``focus`` all, else victims),
+    ``progress``: true stops.
 
     Returns a Result. Raises CaptureError, SettingsError, OutputError before the first packet.
     """
-    settings = load() if settings is None else settings
-    if seed is not None:
-        settings = settings.replace(seed=seed)
+    settings = _seeded(load() if settings is None else settings, seed)
     if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
         raise SettingsError("loop and chunk size are at least 1, limit at least 0")
     check_loop(source, loop)
@@ -89,10 +89,11 @@ def replay(
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])
     begin = time.perf_counter_ns()
-    settings = _by_the_clock(settings, source, opener_of(source, reader, chunk_size))
+    opener = opener_of(source, reader, chunk_size, merge)
+    settings = _by_the_clock(settings, source, opener)
     timed = Timing.parse(timing)
     selection = Selection(filter)
-    turns = Turns(opener_of(source, reader, chunk_size), loop, limit)
+    turns = Turns(opener, loop, limit)
     interruption = interruption or Interruption()
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
@@ -109,6 +110,10 @@ def replay(
         except FwcoreError as error:
             result = result.with_lost(state, str(error))
     return result
+
+
+def _seeded(settings: Settings, seed: int | None) -> Settings:
+    return settings if seed is None else settings.replace(seed=seed)
 
 
 def _by_the_clock(settings: Settings, source: Any, readers: Callable[[], Any]) -> Settings:

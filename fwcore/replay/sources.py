@@ -27,7 +27,9 @@ def check_loop(source: Any, loop: int) -> None:
         raise SettingsError(f"loop {loop}: a generator can be gone through once; give a list")
 
 
-def opener_of(source: Any, reader: str, chunk_size: int) -> Callable[[], Any]:
+def opener_of(
+    source: Any, reader: str, chunk_size: int, merge: bool = False
+) -> Callable[[], Any]:
     """What opens the source for a turn."""
     if isinstance(source, str | os.PathLike):
         source = [source]
@@ -42,7 +44,7 @@ def opener_of(source: Any, reader: str, chunk_size: int) -> Callable[[], Any]:
     if items and all(isinstance(item, Chunk) for item in items):
         return lambda: _Loaded(items)
     paths = [str(item) for item in items]
-    return lambda: open_captures(paths, reader=reader, chunk_size=chunk_size)
+    return lambda: open_captures(paths, reader=reader, chunk_size=chunk_size, merge=merge)
 
 
 class _Loaded:

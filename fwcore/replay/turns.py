@@ -24,6 +24,7 @@ class Turns:
     done: int = 0
     total: int = 0
     opened: Any = None      # the captures, opened already: the first turn takes them
+    merged: Callable[[int], list[int]] | None = None     # how many frames are of which capture
 
     def open(self) -> Any:
         """Opens the captures for the first turn: standard input can be opened only once."""
@@ -53,6 +54,7 @@ class Turns:
             finally:  # also when the run is interrupted
                 if turn == 0:
                     self.inputs = _inputs(reader)
+                    self.merged = getattr(reader, "judged_of", None)
                 reader.close()
             if first is None or (self.limit is not None and self.packets >= self.limit):
                 return
@@ -62,6 +64,10 @@ class Turns:
         """The inputs, with the packets that were judged of each, ``packets`` in all turns."""
         rows = [dict(row) for row in self.inputs]
         unused = max(0, sum(row["packets"] for row in rows) - packets)
+        if unused and self.merged is not None:
+            for row, judged in zip(rows, self.merged(packets), strict=True):
+                row["packets"] = judged
+            return rows
         for row in reversed(rows):
             spare = min(unused, row["packets"])
             row["packets"] -= spare

@@ -58,9 +58,10 @@ def _mode(result: Result) -> str:
     if len(began) > 1:
         text += f", in {units.count(len(began))} spells"
     if began:
-        text += f"; packets {units.count(began[0]['packet'])} to " + (
-            units.count(ended[-1]["packet"]) if facts.mode_at_end(result) == "off" and ended
-            else "the end")
+        first, last = began[0]["packet"], ended[-1]["packet"] if ended else 0
+        until = units.count(last) if facts.mode_at_end(result) == "off" and ended else "the end"
+        text += (f"; before packet {units.count(first)}" if until == units.count(first) else
+                 f"; packets {units.count(first)} to {until}")
     return f"{text}."
 
 

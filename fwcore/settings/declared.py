@@ -223,7 +223,8 @@ DECLARATIONS: tuple[Declaration, ...] = (
     _D("victims_max", "count", "rows", "victim ledger", 1, 1 << 24),
     _D("transitions_max", "count", "rows", "transitions kept", 0, 1 << 24),
     _D("events_max", "count", "rows", "events kept", 0, 1 << 24),
-    _D("timeline_interval_s", "seconds", "s", "distance of timeline samples; 0 is off", 0, LONG),
+    _D("timeline_interval_s", "seconds", "s", "distance of timeline samples; 0 is off; auto: a"
+       " millisecond at first, and up to 0.1 s as time goes by", 0, LONG, words=("auto",)),
     _timeout("tcp_s", "idle time of an established TCP session"),
     _timeout("tcp_halfopen_s", "idle time of a TCP session before ESTABLISHED"),
     _timeout("tcp_halfclose_s", "idle time of a TCP session after one FIN"),

@@ -13,6 +13,9 @@ from fwcore.settings.document import Row
 from fwcore.settings.values import Bad, Given, coerce, refuse
 from fwcore.units import PAGE_BYTES, ceil_div, pages_of, to_ns
 
+TIMELINE_FINEST_NS = 10**6      # timeline_interval_s = "auto" begins with this distance [D]
+TIMELINE_MOST_NS = 10**8        # ... and ends with this one, before the buffer is full [D]
+
 
 @dataclass(frozen=True)
 class Timeouts:
@@ -107,7 +110,7 @@ class Settings:
     victims_max: int
     transitions_max: int
     events_max: int
-    timeline_interval_s: float
+    timeline_interval_s: float | str
     timeouts: Timeouts
     base_items: tuple[Row, ...] = field(default=(), hash=False)
     policies: tuple[Row, ...] = field(default=(), hash=False)
@@ -247,8 +250,15 @@ class Settings:
 
     @property
     def timeline_interval_ns(self) -> int:
-        """Distance of timeline samples; 0 is off."""
+        """Distance of timeline samples, at first; 0 is off."""
+        if isinstance(self.timeline_interval_s, str):
+            return TIMELINE_FINEST_NS
         return to_ns(self.timeline_interval_s)
+
+    @property
+    def timeline_most_ns(self) -> int:
+        """Up to which the distance grows as time goes by; 0: it stays."""
+        return TIMELINE_MOST_NS if isinstance(self.timeline_interval_s, str) else 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
