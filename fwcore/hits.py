@@ -63,7 +63,7 @@ class Hits:
     """Who was hit, gathered chunk by chunk beside an engine with these policies."""
 
     def __init__(self, policies: Sequence[Policy] = (), *, vlan_zone: bool = False) -> None:
-        self._table = compile_policies(policies) if policies else None
+        self.ask(policies)
         self._vlan_zone = vlan_zone
         self._policy_packets = Tally(1, 2, 1 << 32)    # (id,): dropped, bypassed
         self._packets = Tally(4, 1, HIT_HOSTS)     # (high, low, family, verdict): packets
@@ -73,6 +73,16 @@ class Hits:
         self._unlisted = 0
         self.lost = {"sessions": 0, "established": 0, "active": 0, "bytes": 0}
         self.idle = dict.fromkeys((*IDLE_S, MORE), 0)
+
+    def ask(self, policies: Sequence[Policy]) -> None:
+        """From now on these policies say whose a packet is."""
+        self._asked = policies
+        self._table = compile_policies(policies) if policies else None
+
+    def follow(self, engine: Engine) -> None:
+        """The same of an engine, whose policies may have been replaced."""
+        if engine.policies is not self._asked:
+            self.ask(engine.policies)
 
     def take(self, ended: NDArray[Any]) -> None:
         """Counts the sessions taken among ended ones (``SESSION_DTYPE[n]``), by host and policy."""

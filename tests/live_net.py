@@ -29,6 +29,7 @@ from typing import Any, Self
 
 CLONE_NEWNET = 0x40000000
 SO_RCVBUFFORCE = 33
+IPT_SO_SET_REPLACE = 64
 SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 ENDS = {"client": "10.9.0.1", "server": "10.9.0.2"}
 PATIENCE_S = 10
@@ -148,6 +149,23 @@ class Wire:
                 time.sleep(0.001)
         raise OSError(f"{interface} has no carrier")
 
+    def queue(self, name: str, number: int) -> None:
+        """What is sent within a namespace goes to NFQUEUE first. Raises OSError where the kernel
+        has none; by the socket option of iptables, which need not be installed."""
+        accept = _rule(b"", struct.pack("i4x", -2))         # -NF_ACCEPT - 1
+        queued = _rule(b"NFQUEUE", struct.pack("H6x", number))
+        # INPUT, FORWARD: their policy; OUTPUT: the rule, its policy; then the end.
+        rules = 2 * accept + queued + accept + _rule(b"ERROR", struct.pack("30s2x", b"ERROR"))
+        begins = 0, 0, len(accept), 2 * len(accept), 0
+        policies = 0, 0, len(accept), 2 * len(accept) + len(queued), 0
+        before = 4                                          # rules of a table nobody has changed
+        counters = ctypes.create_string_buffer(16 * before)
+        with self.inside(name), socket.socket(
+                socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as control:
+            control.setsockopt(0, IPT_SO_SET_REPLACE, struct.pack(
+                "32s3I5I5IIP", b"filter", 0b1110, 5, len(rules), *begins, *policies, before,
+                ctypes.addressof(counters)) + rules)
+
     # --- the ends ---
 
     def socket(self, name: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
@@ -199,6 +217,13 @@ class Wire:
         with self.inside(name):
             return subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+def _rule(target: bytes, given: bytes) -> bytes:
+    """An ipt_entry for every packet, and its target (linux/netfilter_ipv4/ip_tables.h)."""
+    size = 112 + 32 + len(given)
+    return (struct.pack("84xIHHI16x", 0, 112, size, 0)
+            + struct.pack("H29sB", 32 + len(given), target, 0) + given)
 
 
 @contextmanager

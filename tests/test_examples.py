@@ -1,11 +1,13 @@
 """The programs of examples/: each is short, runs, and says what it is said to say."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import live_net
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -15,8 +17,10 @@ LINES = 40
 SAYS = {
     "frames": ["FORWARD NEW", "FORWARD HIT", "FORWARD HIT", "True 1"],
     "batches": None, "threads": None, "event_loop": ["2000 packets,"],
-    "processes": ["True "], "scapy_sniff": None, "af_packet": None,
+    "processes": ["True "], "scapy_sniff": None, "af_packet": None, "nfqueue": None,
 }
+NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
+MISSING = live_net.missing()
 
 
 def run(name, *arguments):
@@ -60,3 +64,48 @@ def test_the_one_of_af_packet_hears_the_loopback():
         lines = process.stdout.read().splitlines()
     assert process.returncode == 0
     assert any("frames, 0 dropped" in line for line in lines)
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_the_one_of_nfqueue_gives_verdicts():
+    with live_net.Wire() as wire:
+        wire.ip("server", "link set lo up")
+        try:
+            wire.queue("server", 5)
+        except OSError as error:
+            pytest.skip(f"no NFQUEUE: {error.strerror}")
+        path = ROOT / "examples" / "nfqueue.py"
+        process = wire.spawn("server", [sys.executable, str(path), "5", "4"])
+        try:
+            assert process.stdout.readline() == "listening\n"
+            receiver = wire.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
+            receiver.bind(("127.0.0.1", 6007))
+            sender = wire.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
+            for i in range(4):
+                sender.sendto(b"%d" % i, ("127.0.0.1", 6007))
+                assert receiver.recv(9) == b"%d" % i
+            said, errors = process.communicate(timeout=live_net.PATIENCE_S)
+        finally:
+            process.kill()
+    assert (said, errors) == ("4 packets, 0 dropped, 1 sessions, mode off\n", "")
+
+
+def test_the_notebook_runs():
+    """As Jupyter runs it, where that is there; else its code, cell by cell."""
+    try:
+        import nbclient
+        import nbformat
+    except ImportError:
+        nbclient = None
+    if nbclient is not None:
+        notebook = nbformat.read(NOTEBOOK, as_version=4)
+        nbclient.NotebookClient(notebook, timeout=120, resources={
+            "metadata": {"path": str(ROOT)}}).execute()
+        return
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"]
+             if cell["cell_type"] == "code"]
+    assert len(cells) >= 4 and not any(cell["outputs"] for cell in cells)
+    code = "\n".join("".join(cell["source"]) for cell in cells)
+    done = subprocess.run([sys.executable, "-"], input=code, text=True, capture_output=True,
+                          check=False, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr

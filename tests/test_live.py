@@ -15,14 +15,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import live_net
+import numpy as np
 import pytest
 
 from fwcore import load
+from fwcore._rings import FRAMES, WOKEN
 from fwcore.cli import main
 from fwcore.cli.live import _request
-from fwcore.errors import FwcoreError, LiveError
+from fwcore.errors import DataError, FwcoreError, LiveError
 from fwcore.live import Live, bypass, control, serve, text, view
 from fwcore.live.memory import HostMemory
+from fwcore.live.nfqueue import Queue
 from fwcore.result import Result
 from fwcore.units import PAGE_BYTES
 
@@ -141,6 +144,129 @@ def test_more_connections_than_the_table_holds(wire):
 
 
 @needs_net
+def test_policies_have_their_dropped_packets_also_when_they_are_replaced(wire):
+    sender = wire.socket("client", socket.AF_INET, socket.SOCK_DGRAM)
+    deny = [{"id": 7, "protocol": "udp", "ports": [6002], "action": "deny"},
+            {"id": 9, "protocol": "udp", "ports": [6003], "action": "accept"}]
+    with running(wire, load(policies=deny)) as run:
+        def seen():
+            rows = run.ask(lambda: run.hits.rows(run.engine)["policies"])
+            return {row["id"]: row["dropped"] for row in rows}
+
+        for policies, port, want in ((None, 6002, {7: 1}),
+                                     ([{**deny[0], "id": 8, "ports": [6003]}], 6003,
+                                      {7: 1, 8: 1})):
+            if policies:
+                run.ask(lambda rows=policies: run.engine.configure(policies=rows))
+            sender.sendto(b"x", (live_net.ENDS["server"], port))
+            end = time.monotonic() + live_net.PATIENCE_S
+            while seen() != want and time.monotonic() < end:
+                run.rings.wake()
+            assert seen() == want
+    rows = {row["id"]: row["dropped"] for row in checked(run).data["top"]["policies"]}
+    assert rows == {7: 1, 8: 1}
+
+
+# --- a queue of the kernel ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def queued(wire):
+    """What the firewall's own namespace sends to itself goes to queue 3."""
+    wire.ip("firewall", "link set lo up")
+    try:
+        wire.queue("firewall", 3)
+    except OSError as error:
+        pytest.skip(f"no NFQUEUE: {error.strerror}")
+    return wire
+
+
+def datagrams(wire, *ports):
+    """A sender within the firewall's namespace, and a receiver of each port."""
+    sender = wire.socket("firewall", socket.AF_INET, socket.SOCK_DGRAM)
+    receivers = []
+    for port in ports:
+        receivers.append(wire.socket("firewall", socket.AF_INET, socket.SOCK_DGRAM))
+        receivers[-1].bind(("127.0.0.1", port))
+    return sender, receivers
+
+
+@needs_net
+def test_a_queue_of_the_kernel_gets_its_verdicts(queued):
+    sender, (let, denied) = datagrams(queued, 6004, 6005)
+    settings = load(policies=[{"id": 1, "protocol": "udp", "ports": [6004]}])
+    with running(queued, settings, (), queue_number=3) as run:
+        for i in range(20):
+            sender.sendto(b"%d" % i, ("127.0.0.1", 6004 + i % 2))
+        assert [int(let.recv(9)) for _ in range(10)] == list(range(0, 20, 2))
+    result = checked(run)
+    row = result.data["live"]["interfaces"]["queue 3"]
+    assert row["arrived"] == row["taken"] == 20 and row["lost"] == 0
+    assert (row["sent"], row["withheld"]) == (10, 10) == (
+        result["verdicts.forward"], result["reasons.denied"])
+    assert result["decode.udp"] == 20 and result.data["inputs"][0]["format"] == "NFQUEUE"
+    denied.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        denied.recv(9)
+
+
+@needs_net
+def test_what_a_queue_holds_when_it_ends_is_counted(queued):
+    sender, (receiver,) = datagrams(queued, 6006)
+    with queued.inside("firewall"):
+        queue = Queue(3, buffer_bytes=1 << 17)
+        with pytest.raises(LiveError, match=r"queue 3: not permitted .* another program has it"):
+            Queue(3)
+    for _ in range(3):
+        sender.sendto(b"x", ("127.0.0.1", 6006))
+    assert queue.wait(10**9) == FRAMES and queue.take(2) == 2
+    verdicts = np.zeros((2, 2), np.uint8)
+    queue.send(verdicts)
+    assert receiver.recv(9) == receiver.recv(9) == b"x"
+    queue.deafen()
+    queue.deafen()
+    assert queue.take() == 1
+    with pytest.raises(DataError, match="not been sent"):
+        queue.take()
+    with pytest.raises(DataError, match=r"uint8\[1, 2\]"):
+        queue.send(verdicts)
+    queue.send(verdicts[:1])
+    assert queue.take() == 0
+    queue.wake()
+    assert queue.wait(10**9) & WOKEN
+    counted = queue.counters()["queue 3"]
+    assert [counted[name] for name in ("arrived", "taken", "sent", "down")] == [3, 3, 2, 1]
+    queue.close()
+    queue.close()
+
+
+@needs_net
+def test_what_finds_a_queue_full_is_lost(queued):
+    sender, (receiver,) = datagrams(queued, 6008)
+    with queued.inside("firewall"):
+        queue = Queue(3, waiting=4)
+    for i in range(10):
+        with suppress(OSError):         # the sender may be told
+            sender.sendto(b"%d" % i, ("127.0.0.1", 6008))
+    assert queue.take() == 4
+    queue.send(np.zeros((4, 2), np.uint8))
+    assert [receiver.recv(9) for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+    counted = queue.counters()["queue 3"]
+    assert [counted[name] for name in ("arrived", "taken", "lost")] == [10, 4, 6]
+    queue.close()
+
+
+@pytest.mark.parametrize("number", [-1, 65536])
+def test_queues_that_are_none(number):
+    with pytest.raises(LiveError, match=r"is not in 0\.\.65535"):
+        Queue(number)
+    with pytest.raises(LiveError, match="less than one packet"):
+        Queue(1, buffer_bytes=1000)
+    with pytest.raises(LiveError, match="waiting"):
+        Queue(1, waiting=0)
+
+
+@needs_net
 @pytest.mark.parametrize("failopen", ["pass", "off"])
 def test_conserve_mode_is_seen_by_a_real_client(wire, failopen):
     settings = load("fortios-7", av_failopen=failopen, **SMALL, **SCANNED)
@@ -232,6 +358,8 @@ def test_frames_pass_unjudged_when_the_program_has_ended():
     (["--inside", "lo", "--outside", "no-such-if", "--bypass-on-exit"],
      "no-such-if: there is no such interface"),
     (["--inside", "lo", "--outside", "lo"], "two different interfaces"),
+    (["--queue", "3", "--read-only", "lo"], "--queue stands alone: without --read-only"),
+    (["--queue", "3", "--bypass-on-exit"], "--queue stands alone: without --bypass-on-exit"),
 ])
 def test_what_cannot_be_is_one_line_and_exit_2(words, what, capsys):
     assert main(["live", "-q", *words]) == 2

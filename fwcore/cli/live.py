@@ -38,6 +38,8 @@ WATCH = (
 @click.option("--inside", metavar="IF", help="One side of the wire.")
 @click.option("--outside", metavar="IF", help="The other side.")
 @click.option("--read-only", "tap", metavar="IF", help="Only look at what one interface sees.")
+@click.option("--queue", "queue_number", type=click.IntRange(0, 65535), metavar="N",
+              help="Judge what the kernel hands to NFQUEUE N; needs no interface.")
 @click.option("--bypass-on-exit", is_flag=True,
               help="When fwcore ends, however it ends, the kernel passes all frames unjudged.")
 @click.option("--memory", type=click.Choice(["script", "host"]), default="script",
@@ -59,16 +61,18 @@ WATCH = (
 @options.TIMELINE
 @options.QUIET
 def live(**given: Any) -> int:
-    """Be a bump in the wire between two interfaces, or look at one; Ctrl-C ends it.
+    """Be a bump in the wire between two interfaces, look at one, or judge a queue of the kernel.
 
     What arrives at one interface is judged and, unless it is dropped, sent out of the other, until
-    INT, TERM or HUP; then comes a report like a replay's. Needs root or CAP_NET_RAW, and interfaces
-    without addresses of their own. While nothing runs the wire is cut: see --bypass-on-exit.
+    INT, TERM or HUP (Ctrl-C); then comes a report like a replay's. Needs root or CAP_NET_RAW, and
+    interfaces without addresses of their own. While nothing runs the wire is cut: see
+    --bypass-on-exit.
 
     \b
     fwcore live --inside eth1 --outside eth2 --personality fortios-7
     fwcore live --read-only eth1 --memory host --metrics :9108
     fwcore live --inside eth1 --outside eth2 --control fw.sock --html r.html
+    fwcore live --queue 3
     """
     import sys
 
@@ -88,7 +92,8 @@ def live(**given: Any) -> int:
             terminal.note("fwcore: note: when this ends, or crashes, the wire is cut"
                           " (--bypass-on-exit passes frames then)")
         result = run(
-            interfaces, made, memory=given["memory"], seconds=given["seconds"],
+            interfaces, made, queue_number=given["queue_number"], memory=given["memory"],
+            seconds=given["seconds"],
             ring_bytes=given["ring_mib"] << 20, at_once=given["low_latency"],
             watchers=lambda each: _watchers(each, given), interruption=interruption,
             say=lambda text: terminal.note(f"fwcore: {text}"))
@@ -105,6 +110,12 @@ def live(**given: Any) -> int:
 
 
 def _interfaces(given: dict[str, Any]) -> list[str]:
+    if given["queue_number"] is not None:
+        for name, option in (("inside", "--inside"), ("outside", "--outside"),
+                             ("tap", "--read-only"), ("bypass_on_exit", "--bypass-on-exit")):
+            if given[name]:
+                raise LiveError(f"--queue stands alone: without {option}")
+        return []
     if given["tap"] and (given["inside"] or given["outside"]):
         raise LiveError("--read-only stands alone: without --inside and --outside")
     if given["tap"]:
@@ -112,7 +123,7 @@ def _interfaces(given: dict[str, Any]) -> list[str]:
             raise LiveError("--bypass-on-exit: nothing is forwarded with --read-only")
         return [given["tap"]]
     if not given["inside"] or not given["outside"]:
-        raise LiveError("--inside and --outside are asked for, or --read-only")
+        raise LiveError("--inside and --outside are asked for, or --read-only, or --queue")
     return [given["inside"], given["outside"]]
 
 

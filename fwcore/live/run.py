@@ -1,4 +1,4 @@
-"""One live run: a bump in the wire between two interfaces, or a look at one.
+"""One live run: a bump in the wire between two interfaces, a look at one, a queue of the kernel.
 
 Laws: every frame that arrived is taken, lost by the kernel or faulty; every frame taken was judged,
 and was sent, withheld, or not sent for a reason that is counted (``accounted``). Time is the wall
@@ -25,6 +25,7 @@ from fwcore.errors import FwcoreError, LiveError
 from fwcore.hits import Hits
 from fwcore.interruption import Interrupted, Interruption
 from fwcore.live.memory import HostMemory
+from fwcore.live.nfqueue import Queue
 from fwcore.replay import result_body
 from fwcore.result import Result
 from fwcore.settings import Settings, load
@@ -53,6 +54,7 @@ def live(
     interfaces: Sequence[str],
     settings: Settings | None = None,
     *,
+    queue_number: int | None = None,
     memory: str = "script",
     seconds: float | None = None,
     ring_bytes: int = 32 << 20,
@@ -63,15 +65,16 @@ def live(
 ) -> Result:
     """Judges what passes between two interfaces, or what one sees, until a signal or the time.
 
-    ``interfaces``: inside and outside, or the one that is only read. ``memory``: "script", or
-    "host": the appliance's memory follows this machine's. ``watchers``: makes those who are told
+    ``interfaces``: inside and outside, or the one that is only read; none with ``queue_number``,
+    a queue of the kernel (NFQUEUE) whose packets are judged where they pass. ``memory``: "script",
+    or "host": the appliance's memory follows this machine's. ``watchers``: makes those who are told
     what happens. ``at_once``: less delay for a smaller ring, see ``Rings``. ``say``: takes lines
     about interfaces. Returns a Result like a replay's with ``live`` beside it. Raises LiveError,
     SettingsError before the first frame.
     """
     run = Live(interfaces, load() if settings is None else settings, memory=memory,
                ring_bytes=ring_bytes, at_once=at_once, say=say,
-               interruption=interruption)
+               interruption=interruption, queue_number=queue_number)
     try:
         run.watchers = list(watchers(run))
         run.run(seconds)
@@ -87,7 +90,7 @@ class Live:
         self, interfaces: Sequence[str], settings: Settings, *, memory: str = "script",
         ring_bytes: int = 32 << 20, at_once: bool = False,
         say: Callable[[str], Any] = lambda _: None,
-        interruption: Interruption | None = None,
+        interruption: Interruption | None = None, queue_number: int | None = None,
     ) -> None:
         if memory not in ("script", "host"):
             raise LiveError(f"memory {memory!r}: allowed: script, host")
@@ -96,11 +99,17 @@ class Live:
         if self.host is not None:
             settings = self.host.settings(settings)
         self.interruption = interruption or Interruption()
-        self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)
-        self._kind = "TPACKET_V2" if at_once else "TPACKET_V3"
+        self.rings: Rings | Queue
+        if queue_number is None:
+            self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)
+            self._kind = "AF_PACKET, " + ("TPACKET_V2" if at_once else "TPACKET_V3")
+        elif interfaces:
+            raise LiveError("a queue stands alone: without interfaces")
+        else:
+            self.rings, self._kind = Queue(queue_number), "NFQUEUE"
         self.engine = Engine(settings, log="victims")
         self.watchers: list[Watcher] = []
-        self.hits = Hits()
+        self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan")
         self.states = dict.fromkeys(self.rings.names, "up")
         self.interrupted_by = ""
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
@@ -113,7 +122,7 @@ class Live:
             say(text)
 
     def _offloads(self) -> Iterable[str]:
-        for name in self.rings.names:
+        for name in self.rings.names if isinstance(self.rings, Rings) else ():
             found = Interface(name).offloads
             if found:
                 yield (f"{name}: {', '.join(found)}: what a card or the kernel has put together"
@@ -169,6 +178,7 @@ class Live:
         reply = np.zeros(count, dtype=np.uint8)
         begin = time.perf_counter_ns()
         outcome = self.engine.process(chunk, None, reply)
+        self.hits.follow(self.engine)
         self.hits.add(chunk, outcome[:, 0], reply)      # the frames are the kernel's after sending
         rings.send(outcome)
         spent = time.perf_counter_ns() - begin
@@ -297,7 +307,7 @@ class Live:
         packets, interfaces = body["packets"], self.interfaces()
         body["laws"]["frames_accounted"] = self.accounted()
         body |= {
-            "inputs": [{"path": name, "reader": "live", "format": f"AF_PACKET, {self._kind}",
+            "inputs": [{"path": name, "reader": "live", "format": self._kind,
                         "packets": row["taken"], "fault": None}
                        for name, row in interfaces.items()],
             "duration_ns": max(0, self.engine.fastpath.now_ns - (self._first_ns or 0))
