@@ -29,12 +29,16 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from fwcore._shaper cimport Shaper
 from fwcore.dataplane.audit cimport audit_walk
 from fwcore.dataplane.clear cimport table_clear, table_lay_out
 from fwcore.dataplane.clock cimport (
     clock_allowed, clock_disarm, clock_set, clock_settle, clock_trust)
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
 from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
+from fwcore.dataplane.egress cimport (
+    egress_brims, egress_due, egress_give, egress_look, egress_packet, egress_request,
+)
 from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.hosts cimport host_find, host_slot, hosts_top
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
@@ -43,7 +47,8 @@ from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT,
     EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES,
     GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NIL, OBJECT_BYTES_MAX,
-    OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES,
+    OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM,
+    PAGE_BYTES,
     PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT,
     REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES, STOP_BREATH, STOP_LOG, STOP_NONE,
     STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST, TCP_STEP, TIMEOUT_COUNT,
@@ -54,6 +59,7 @@ from fwcore.dataplane.layout cimport (
     fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t, pages_t, policies_t,
     record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
+from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.pages cimport (
     pages_for_sessions, pages_note_peaks, pages_past_watermark, pages_used,
 )
@@ -63,6 +69,7 @@ from fwcore.dataplane.script cimport (
     leak_arm, leaks_set, script_begin, script_give, script_take, steps_set,
 )
 from fwcore.dataplane.session cimport session_arm, session_end, session_prefetch_end, session_row
+from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
 from fwcore.dataplane.verdict cimport ips_arm, ips_drain, verdict_packet
@@ -375,12 +382,23 @@ cdef inline void group_fetch_victims(
             session_prefetch_end(fw, line.record[0] & RECORD_MASK)
 
 
+cdef inline void packet_look(
+    fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i,
+) noexcept nogil:
+    """With a shaper: what it asks of the frame."""
+    cdef uint64_t offset = chunk.offset[i]
+    cdef uint32_t captured = chunk.captured[i]
+    if fw_unlikely(offset > chunk.size or chunk.size - offset < captured):
+        offset = captured = 0
+    egress_look(fw, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser)
+
+
 cdef inline int packet_finish(
-    fw_t *fw, const chunk_t *chunk, uint64_t i, packet_t *p,
+    fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i, packet_t *p,
 ) noexcept nogil:
     """Pass three: one packet, whole. STOP_TIME: it is yet to be judged; any other: it was."""
     cdef int64_t time_ns = chunk.time_ns[i]
-    cdef uint32_t outcome
+    cdef uint32_t outcome, record = NIL
     cdef int late = time_ns < fw.clock.now_ns
     cdef int stop
     if fw_unlikely(late):
@@ -393,7 +411,11 @@ cdef inline int packet_finish(
     if fw_unlikely(late):
         fw.counters.time_reversed += 1
     fw.clock.now_ns = time_ns
-    outcome = verdict_packet(fw, p, chunk.length[i])
+    if fw_unlikely(fw.shaper != NULL):
+        packet_look(fw, parser, chunk, i)
+    outcome = verdict_packet(fw, p, chunk.length[i], &record)
+    if fw_unlikely(fw.shaper != NULL):
+        outcome = egress_packet(fw, p, record, chunk.length[i], outcome)
     chunk.outcome[i] = <uint16_t>outcome
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
@@ -403,7 +425,7 @@ cdef inline int packet_finish(
             return STOP_PACKET
         # Whoever makes a session comes here: since the last look at most the sessions that lived
         # then, and one more, have ended, and for so many there is room behind log_room.
-        if fw.log_fill >= fw.log_room:
+        if fw.log_fill >= fw.log_room or egress_brims(fw):
             return STOP_LOG
     return STOP_NONE
 
@@ -465,7 +487,7 @@ cdef uint64_t loop(
         first = position
         for i in range(count):
             fw.packet = before + position
-            why = packet_finish(fw, &chunk, position, &packets[i])
+            why = packet_finish(fw, parser, &chunk, position, &packets[i])
             if fw_unlikely(why != STOP_NONE):
                 position += 0 if why & STOP_TIME else 1  # the packet itself is yet to be judged
                 break
@@ -866,6 +888,7 @@ cdef class FastPath:
     cdef uint64_t policies_known  # ids that a session's policy may be the index of
     cdef object policy_arrays   # copies, which nobody else knows
     cdef object script_arrays
+    cdef readonly Shaper shaper  # None: packets meet nothing after their verdict
     cdef dict plan
     cdef readonly uint64_t position
     cdef readonly int stopped   # STOPPED_* that no `apply` has answered yet
@@ -914,6 +937,8 @@ cdef class FastPath:
         if self.use.close():
             self._unload()
             self.arena = None
+            self.fw.shaper = NULL
+            self.shaper = None
 
     def set_soft(self, config):
         """Settings that may change while running; timeouts arm every session anew.
@@ -1213,7 +1238,7 @@ cdef class FastPath:
         self.outer.take()
         try:
             if (self.begun and not self.stopped and not self.resuming
-                    and self.fw.log_fill < self.fw.log_room):
+                    and self.fw.log_fill < self.fw.log_room and not egress_brims(&self.fw)):
                 found = self._judge(frame, now_ns, length, link)
                 if found is not None and not self.watched and not self.stopped:
                     return found
@@ -1314,7 +1339,53 @@ cdef class FastPath:
                 stop = self._look_around(found)
             if stop == 0 and until_ns > fw.clock.now_ns:
                 fw.clock.now_ns = until_ns
+            if stop == 0 and fw.shaper != NULL:
+                with nogil:
+                    shaper_advance(<shaper_t *>fw.shaper, fw.clock.now_ns)
+                egress_due(fw)
         return stop
+
+    def set_shaper(self, Shaper shaper not None):
+        """From now on packets meet this shaper; it has taken over from the one before.
+
+        Raises DataError where it has not as many sessions as the table.
+        """
+        cdef fw_t *fw = &self.fw
+        with self.use:
+            if shaper.sessions < fw.config.max_connections:
+                raise DataError(f"shaper: of {shaper.sessions} sessions, and the table has"
+                                f" {fw.config.max_connections}")
+            shaper.core.owner = fw
+            shaper.core.request = egress_request
+            shaper.core.give = egress_give
+            shaper.core.now_ns = max(shaper.core.now_ns, fw.clock.now_ns)
+            self.shaper = shaper
+            fw.shaper = &shaper.core
+            shaper.serve()
+            egress_due(fw)
+            if self.begun:
+                due_update(fw)
+
+    def let_leave(self, drain=False, clear=False):
+        """What is due at links up to now leaves; ``drain``: all that waits, in its time, the
+        clock stands; ``clear``: what waits is cleared. Nothing without a shaper."""
+        cdef shaper_t *s
+        with self.use:
+            if self.fw.shaper == NULL:
+                return
+            s = <shaper_t *>self.fw.shaper
+            with nogil:
+                shaper_advance(s, self.fw.clock.now_ns)
+            if drain:
+                with nogil:
+                    shaper_drain(s)
+            if clear:
+                with nogil:
+                    shaper_clear(s)
+            egress_due(&self.fw)
+            pages_note_peaks(&self.fw)
+            if self.begun:
+                due_update(&self.fw)
 
     def apply(self, row):
         """Sets the gate row, the quiet intervals of the gauges and whether idledrop has rounds.
@@ -1354,11 +1425,16 @@ cdef class FastPath:
                     fw.clock.now_ns, fw.packet)
 
     def owners(self):
-        """(base, sessions, shm, cache) pages."""
+        """(base, sessions, shm, cache) pages; ``queue_pages`` has those of queues."""
         cdef fw_t *fw = &self.fw
         with self.use:
             return (fw.pages.owner[OWNER_BASE], fw.pages.owner[OWNER_SESSIONS],
                     fw.pages.owner[OWNER_SHM], fw.pages.owner[OWNER_CACHE])
+
+    @property
+    def queue_pages(self):
+        """Pages that queued bytes own, now and at most."""
+        return self.fw.pages.owner[OWNER_QUEUES], self.fw.pages.peak[6]
 
     def end_sessions(self, records, cause):
         """Ends the given records (uint32[n], as ``live_sessions`` names them), in this order.
@@ -1390,11 +1466,12 @@ cdef class FastPath:
             due_update(fw)
 
     def clear(self):
-        """Ends every session `cleared`, all at once; how many. DataError where a log is kept."""
+        """Ends every session `cleared`, all at once; how many. DataError where a log is kept, or
+        with a shaper."""
         cdef uint64_t ended = self.fw.live
         with self.use:
-            if self.fw.config.log:
-                raise DataError("clear: ended sessions are logged; end_sessions(live_records())")
+            if self.fw.config.log or self.fw.shaper != NULL:
+                raise DataError("clear: each session's end is noted; end_sessions(live_records())")
             with nogil:
                 table_clear(&self.fw)
             due_update(&self.fw)
@@ -1475,6 +1552,8 @@ cdef class FastPath:
             self._take_in(table)
             fw.live = fw.half_open = fw.proxy_sessions = 0
             self._link(standing)
+            if self.shaper is not None:
+                self.shaper.resize(<uint32_t>fw.config.max_connections)
             memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
             if fw.counters.victims:
                 fw.graves_blind = 1  # who they were went with the old table
@@ -1524,6 +1603,9 @@ cdef class FastPath:
         cdef fw_t *fw = &self.fw
         cdef int64_t *due = fw.clock.due_ns
         with self.use:
+            if self.shaper is not None:
+                raise DataError("state: an engine with [[shaping]] rows cannot be saved: what waits"
+                                " in its queues is not written down")
             if self.stopped or fw.clock.unfinished or fw.log_fill:
                 raise DataError("state: answer the stop, finish the moment, collect the log first")
             figures = {
@@ -2054,11 +2136,11 @@ cdef class FastPath:
             return np.array(<counters_t[:1]>&self.fw.counters, dtype=COUNTERS_DTYPE)[0]
 
     def outcome_counts(self):
-        """Packets by verdict and reason: uint64[4, 29]."""
+        """Packets by verdict and reason: uint64[4, 31]."""
         return self._counters()["outcome"][:, :REASON_COUNT].copy()
 
     def outcome_recount(self):
-        """The same from the outcomes that were handed out, counted apart: uint64[4, 29]."""
+        """The same from the outcomes that were handed out, counted apart: uint64[4, 31]."""
         with self.use:
             recount = np.array(<uint64_t[:RECOUNTS]>self.recount).reshape(-1, 256)
         return recount[:REASON_COUNT, :VERDICT_COUNT].T.copy()

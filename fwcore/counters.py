@@ -17,6 +17,7 @@ from fwcore.tally import ranked
 from fwcore.words import CLASSES, OWNERS, protocol_text
 
 PEAKS = (*OWNERS, "free", "used")
+REASONS_LATER = ("over_limit", "queue_full")  # added after 0.1: they stand here unless they are 0
 
 
 def _names(enum: Any) -> list[str]:
@@ -26,10 +27,16 @@ def _names(enum: Any) -> list[str]:
 def _memory(engine: Any, raw: dict[str, Any]) -> dict[str, Any]:
     used, free = engine.fastpath.gauges()[:2]
     now = dict(zip(OWNERS, engine.fastpath.owners(), strict=True))
+    peak = dict(zip(PEAKS, raw["peaks"], strict=True))
+    queues, queues_peak = engine.fastpath.queue_pages
+    if queues:
+        now["queues"] = queues
+    if queues_peak:
+        peak["queues"] = queues_peak
     return {
         "total_pages": engine.settings.total_pages,
         "now": now | {"free": free, "used": used},
-        "peak": dict(zip(PEAKS, raw["peaks"], strict=True)),
+        "peak": peak,
         "script_short_pages": raw["script_short"],
         "page_requests": raw["page_requests"],
         "page_failures": raw["page_failures"],
@@ -68,9 +75,14 @@ def counters(engine: Any) -> dict[str, Any]:
     counts = engine.fastpath.outcome_counts()
     reasons = dict(zip(_names(Reason), (int(n) for n in counts.sum(axis=0)), strict=True))
     verdicts = dict(zip(_names(Verdict), (int(n) for n in counts.sum(axis=1)), strict=True))
+    for name in REASONS_LATER:
+        if not reasons[name]:
+            del reasons[name]
     # counters that stand here unless they are 0
     later = {name: raw[name] for name in ("grace_unsure", "time_jumped")}
-    return {name: count for name, count in later.items() if count} | {
+    shaper = engine.shaping()
+    return {name: count for name, count in later.items() if count} | (
+            {"shaping": shaper} if shaper else {}) | {
         "packets": raw["packets"], "bytes": raw["bytes"], "time_reversed": raw["time_reversed"],
         "verdicts": verdicts, "reasons": reasons, "decode": _decode(engine, reasons),
         "sessions": {
@@ -109,6 +121,15 @@ def _failure_after_mode(engine: Any, raw: dict[str, Any]) -> bool:
     return any(machine.step("off", snapshot) != "off" for machine in engine.machines)
 
 
+def _shaping_laws(engine: Any, queues: int) -> dict[str, bool]:
+    """The laws of a shaper, where there is one."""
+    shaper = engine.fastpath.shaper
+    if shaper is None:
+        return {}
+    found = shaper.laws()
+    return found | {"queue_pages": found["queue_pages"] and queues == shaper.pages}
+
+
 def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
     """Each law and whether it holds; the two sources are independent.
 
@@ -120,6 +141,7 @@ def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
     recount = engine.fastpath.outcome_recount()
     used, free = engine.fastpath.gauges()[:2]
     owners = engine.fastpath.owners()
+    queues = engine.fastpath.queue_pages[0]
     settings = engine.settings
     bypassed = int(counts[Verdict.BYPASS].sum())
     return {
@@ -133,13 +155,15 @@ def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
         "lists": scan["tags_wrong"] == scan["lines_wrong"] == scan["ages_wrong"]
         == scan["fragments_wrong"] == 0,
         "created_accounted": raw["created"] == raw["live"] + sum(raw["ended"]),
-        "pages_total": sum(owners) + free == settings.total_pages and used == sum(owners[:3]),
+        "pages_total": sum(owners) + queues + free == settings.total_pages
+        and used == sum(owners[:3]) + queues,
         "session_pages": owners[1] == settings.session_pages(scan["live"]),
         "buffer_pages": owners[2] == scan["shm_pages"] + raw["script_shm"]
         and scan["proxied"] == raw["proxy_sessions"],
         "exposure_ledger": sum(raw["exposed_packets"]) == bypassed,
         "tension_counted": sum(raw["deleted"]) == raw["ended"][EndCause.TENSION],
         "page_failure_after_mode": _failure_after_mode(engine, raw),
+        **_shaping_laws(engine, queues),
     }
 
 

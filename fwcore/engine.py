@@ -38,6 +38,7 @@ from fwcore._fastpath import (
     undivided,
 )
 from fwcore._pack import Packed
+from fwcore._shaper import DEPARTURE_DTYPE
 from fwcore.engine_control import told
 from fwcore.engine_hooks import Hooks
 from fwcore.engine_setup import (
@@ -47,6 +48,7 @@ from fwcore.engine_setup import (
     config_of,
     script_of,
     settings_of,
+    shaper_of,
 )
 from fwcore.errors import ConfigFrozen, LawBroken, SettingsError, StateError
 from fwcore.events import Event
@@ -54,6 +56,7 @@ from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.result import Result, as_html
 from fwcore.settings import Settings, saved
+from fwcore.shaping_layout import Plan, places
 
 if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
@@ -74,6 +77,7 @@ class Engine(Hooks):
     that were evicted, taken by tension or killed; none is forgotten. A seed of None draws a
     random one: hash flooding needs the secret, and then two runs place sessions differently.
     ``group``: packets whose memory accesses overlap, 1 to 64; no outcome depends on it.
+    ``departures``: keep a row for each packet that a link releases or drops.
 
     One user at a time: a call while another thread, or one of this thread, is within the engine
     raises EngineBusy, one after ``close`` EngineClosed. ``mode``, ``settings``, ``events`` and
@@ -89,6 +93,7 @@ class Engine(Hooks):
         policies: Sequence[Any] | None = None,
         log: bool | Literal["victims"] = False,
         group: int = 32,
+        departures: bool = False,
         **overrides: Any,
     ) -> None:
         settings = settings_of(settings, overrides)
@@ -106,6 +111,8 @@ class Engine(Hooks):
         self._group = group
         self._outcome = np.zeros(0, dtype=np.uint16)
         self._packed = Packed()
+        self._keep = bool(departures)
+        self._plan: Plan | None = None
         self._build()
 
     # --- building ---
@@ -117,6 +124,25 @@ class Engine(Hooks):
             record(CONFIG_DTYPE, config), *script_of(self.settings), group=self._group,
             outer=self._use)
         self.fastpath.set_policies(_compiled(self.policies, self._ruled))
+        if self.settings.shaping:
+            self._shape(self.settings)
+
+    def _shape(self, settings: Settings) -> None:
+        """Meters, links and classes of these settings; what waits goes on waiting."""
+        fastpath, before = self.fastpath, self._plan
+        plan, shaper = shaper_of(settings, self.seed, fastpath.max_connections, self._keep)
+        if before is not None and fastpath.shaper is not None:
+            fastpath.let_leave()
+            self._collect_left()
+            shaper.take_over(fastpath.shaper, *places(plan, before), serve=False)
+        fastpath.set_shaper(shaper)
+        self._plan = plan
+
+    def _reshape(self, old: Settings, new: Settings) -> None:
+        """The same where these settings say otherwise than those; before the first row nothing."""
+        if (self._plan is not None or new.shaping) and (
+                (new.shaping, new.queue_packets_max) != (old.shaping, old.queue_packets_max)):
+            self._shape(new)
 
     def __enter__(self) -> Engine:
         return self
@@ -181,7 +207,7 @@ class Engine(Hooks):
                 self._begin(self.fastpath.first_ns)
             elif count and self.fastpath.resuming:
                 self._resume(self.fastpath.first_ns)
-            while self.fastpath.run() or self._log:
+            while self.fastpath.run() or self._log or self._keep:
                 end = self._answer()
                 self._tell()
                 if end:
@@ -216,6 +242,9 @@ class Engine(Hooks):
         and counted in ``time_reversed``. A time that has passed already, and any before the first
         packet, does nothing. Raises DataError for a time outside 0..2**62.
         """
+        self._advance(now_ns)
+
+    def _advance(self, now_ns: int) -> None:
         self._answer()
         while self._begun and self.fastpath.advance(now_ns):
             self._answer()
@@ -388,6 +417,7 @@ class Engine(Hooks):
         rules = self._rules(new.policies) if "policies" in changes else None
         released = self.latch and new.av_failopen != self.settings.av_failopen
         self._answer()
+        self._reshape(self.settings, new)
         self.settings = new
         self.fastpath.set_soft(record(CONFIG_DTYPE, config_of(new, self.seed, self._log)))
         if rules is not None:
@@ -462,7 +492,10 @@ class Engine(Hooks):
         fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
-        new = self.settings.replace(**changes)
+        new, old = self.settings.replace(**changes), self.settings
+        if keep and (self._plan is not None or new.shaping):
+            raise SettingsError(
+                "restart(keep=True): sessions under [[shaping]] rows cannot be kept; leave it out")
         rules = self._rules(new.policies) if "policies" in changes else None
         config = config_of(new, self.seed, self._log)
         check_room(config)
@@ -476,6 +509,7 @@ class Engine(Hooks):
             self.latch = False
             self.events.append(Event("one_shot_released", packet, now_ns))
         self.fastpath.rebuild(table, keep)
+        self._reshape(old, new)
         if rules is not None:
             self._set_rules(*rules)
             self._rows = new.policies
@@ -557,6 +591,43 @@ class Engine(Hooks):
         })
 
     @exclusive
+    @undivided
+    def departures(self) -> NDArray[Any]:
+        """What left links or was dropped in them since the last call, in order.
+
+        A row for each link that a packet ends at: packet u64, time_ns i64, link u16 (by the order
+        of [[link]] rows), class u16 (its id), fate u8 (``_shaper.FATES``), dscp u8 (255: no mark).
+        Kept with ``departures=True`` only.
+        """
+        self.fastpath.let_leave()
+        self._collect_left()
+        rows, self._left = self._left, []
+        return np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *rows])
+
+    @exclusive
+    @undivided
+    def drain(self, until_ns: int | None = None) -> None:
+        """Lets leave what waits at links.
+
+        None: all of it, each at its time; the clock, machines and script stand where they are.
+        Else what is due up to a time happens, as ``advance`` does.
+        """
+        if until_ns is not None:
+            self._advance(until_ns)
+            return
+        self._answer()
+        self.fastpath.let_leave(drain=True)
+        self._collect_left()
+
+    def shaping(self) -> dict[str, Any]:
+        """What meters, links and classes counted, by name; empty where nothing is shaped."""
+        shaper, plan = self.fastpath.shaper, self._plan
+        if shaper is None or plan is None:
+            return {}
+        self.fastpath.let_leave()
+        return plan.named(shaper.counters())
+
+    @exclusive
     def event_rows(self) -> list[dict[str, Any]]:
         """Every event kept, in the result's form: figures and the vendor's text."""
         self._note_full()
@@ -576,6 +647,8 @@ class Engine(Hooks):
             "counters": counters.counters(self),
         }
         text = json.dumps(story, sort_keys=True, separators=(",", ":"))
+        if self.fastpath.shaper is not None:
+            victims += self.fastpath.shaper.digest()
         digest = hashlib.blake2b(packets + victims + text.encode("ascii"), digest_size=16)
         return "1:" + digest.hexdigest()
 

@@ -74,6 +74,8 @@ class Control:
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
         self.forced: str | None = None      # the mode that the operator holds, see ``force``
         self._ended: list[NDArray[np.void]] = []
+        self._keep = False              # departures
+        self._left: list[NDArray[np.void]] = []
         self._ended_before = 0              # sessions that were taken out of it
         self._use = Use()
         self._begun = False
@@ -124,6 +126,7 @@ class Control:
         """
         if self._log:
             self._collect()
+        self._collect_left()
         stop = self.fastpath.stopped
         if stop:
             cause = "packet" if stop & STOPPED_BY_PACKET else "time"
@@ -137,6 +140,7 @@ class Control:
         """What follows from what was done by hand: noted with the last packet, cause ``packet``."""
         if self._log:
             self._collect()
+        self._collect_left()
         if self._begun:
             self._settle("packet", self.fastpath.packet)
 
@@ -338,6 +342,12 @@ class Control:
         rows = self.fastpath.collect_log()
         if len(rows):
             self._ended.append(rows)
+
+    def _collect_left(self) -> None:
+        if self._keep and self.fastpath.shaper is not None:
+            rows = self.fastpath.shaper.departures()
+            if len(rows):
+                self._left.append(rows)
 
     def _top_hosts(self, count: int) -> list[dict[str, Any]]:
         return [

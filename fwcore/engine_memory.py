@@ -23,9 +23,12 @@ class Memory(Sessions):
 
     @exclusive
     def owners(self) -> dict[str, int]:
-        """Pages of 4096 bytes by owner (base, sessions, shm, cache), and free and used ones."""
+        """Pages of 4096 bytes by owner (base, sessions, shm, cache; queues where there is a
+        shaper), and free and used ones."""
         used, free = self.fastpath.gauges()[:2]
         owners = dict(zip(OWNERS, self.fastpath.owners(), strict=True))
+        if self.fastpath.shaper is not None:
+            owners["queues"] = self.fastpath.queue_pages[0]
         return owners | {"free": free, "used": used}
 
     @exclusive

@@ -114,14 +114,16 @@ class Sessions(Control):
 
     def _clear(self, most: int | None = None) -> int:
         """Ends the oldest ``most``, or all; how many."""
-        if most is not None or self._log or self.fastpath.live < BULK:
+        one_by_one = self._log or self.fastpath.shaper is not None
+        if most is not None or one_by_one or self.fastpath.live < BULK:
             numbers = self.fastpath.live_records()
             numbers = numbers if most is None else numbers[:max(0, most)]
             self.fastpath.end_sessions(numbers, int(EndCause.CLEARED))
             ended = len(numbers)
         else:
             ended = self.fastpath.clear()
-        if ended:
+        self.fastpath.let_leave(clear=True)
+        if ended or self.fastpath.shaper is not None:
             self._by_hand()
         return ended
 

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fwcore._fastpath import TIMEOUTS, Midstream, Tracker, Verdict, WhenFull, memory_plan
+from fwcore._shaper import Shaper
 from fwcore.errors import SettingsError
 from fwcore.settings import Settings, load
+from fwcore.shaping_layout import Plan, lay_out
 from fwcore.units import pages_of, to_ns
 from fwcore.words import OWNERS
 
@@ -24,7 +26,8 @@ FIXED = frozenset((
     "ipsec_max_tunnels",
     "licence_tunnels", "tunnel_base_bytes", "tunnel_bytes_per_connection", "machine", "seed",
     "model_bytes", "proxy_session_bytes", "shm_limit_bytes", "fragments_max", "victims_max",
-    "transitions_max", "events_max", "timeline_interval_s", "pressure", "base_items",
+    "transitions_max", "events_max", "queue_accounting", "timeline_interval_s", "pressure",
+    "base_items",
 ))
 RESTARTABLE = frozenset(("max_connections", "ipsec_max_tunnels"))
 
@@ -130,9 +133,27 @@ def script_of(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tupl
     return sorted(steps, key=lambda step: step[0]), leaks
 
 
+def shaper_of(
+    settings: Settings, seed: int, sessions: int, keep: bool,
+) -> tuple[Plan, Shaper]:
+    """Meters, links and classes as they begin, and how they are numbered."""
+    plan = lay_out(settings.shaping)
+    need = plan.bytes(sessions, settings.queue_packets_max, keep)
+    _check_memory(need, f"shaping of {sessions} sessions needs {need} bytes", "keys_max or limits")
+    return plan, Shaper(
+        plan, sessions=sessions, seed=seed, packets_max=settings.queue_packets_max, keep=keep,
+        accounted=settings.queue_accounting == "bytes")
+
+
 def check_room(config: dict[str, Any]) -> None:
     """Raises SettingsError when this machine has less memory than the table takes."""
     need = sum(memory_plan(config).values())
+    _check_memory(
+        need, f"max_connections = {config['max_connections']}: fwcore's own table needs {need}"
+        " bytes", "connections or buckets")
+
+
+def _check_memory(need: int, what: str, fewer: str) -> None:
     try:
         there = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
@@ -144,7 +165,4 @@ def check_room(config: dict[str, Any]) -> None:
     except (OSError, KeyError, ValueError):
         pass
     if need > there:
-        raise SettingsError(
-            f"max_connections = {config['max_connections']}: fwcore's own table needs {need} bytes,"
-            f" this machine has {there} available; choose fewer connections or buckets"
-        )
+        raise SettingsError(f"{what}, this machine has {there} available; choose fewer {fewer}")

@@ -90,8 +90,13 @@ REASONS: Final = _under(
     Entry("proxy_table_full", "new session refused: no room in the proxy session table"),
     Entry("table_full", "new session refused: no record free",
           vendor="nf_conntrack: table full, dropping packet"),
-    Entry("no_memory", "new session refused: no page, not even after a tension pass"),
+    Entry("no_memory", "new session refused, or a packet that would wait in a queue dropped: no"
+          " page, not even after a tension pass"),
     Entry("killed", "packet at which its session was killed: it asked for memory under off"),
+    Entry("over_limit", "dropped by a meter: beyond its last rung",
+          vendor="exceeded shaper limit, drop"),
+    Entry("queue_full", "dropped at a link: no room in the class's queue, RED, or too large ever to"
+          " leave"),
 )
 
 DECODE: Final = _under(
@@ -154,7 +159,9 @@ _OWNERS: Final = (
     Entry("shm", "pages of proxy, logging and quarantine buffers", vendor="shm"),
     Entry("cache", "released buffers, kept until needed", vendor="freeable; Inactive"),
     Entry("free", "pages nobody has", vendor="MemFree"),
-    Entry("used", "base + sessions + shm", vendor="memory used"),
+    Entry("used", "base + sessions + shm + queues", vendor="memory used"),
+    Entry("queues", "pages of bytes that wait in shaping queues (queue_accounting); there where"
+          " they are not 0"),
 )
 
 MEMORY: Final = (

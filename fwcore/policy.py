@@ -266,6 +266,20 @@ def _parse_row(place: _Place, number: int) -> Policy:
     return policy
 
 
+def who(row: Mapping[str, Any], where: str) -> Policy:
+    """The conditions of a row alone: zone, source, destination, protocol, ports. SettingsError."""
+    place = _Place(row, where)
+    protocol = _protocol(place)
+    found = Policy(
+        id=0, source=_networks(place, "source"), destination=_networks(place, "destination"),
+        protocol=protocol, ports=_ports(place, protocol), zone=_zone(place))
+    if not found.families():
+        raise place.error(
+            "destination", f"{where} matches nothing: source and destination have no IP version in"
+            " common")
+    return found
+
+
 def parse(rows: Sequence[Mapping[str, Any]], where: str = "policy") -> tuple[Policy, ...]:
     """Policies from ``[[policy]]`` rows, in order; no rows: one, id 0, accept, none.
 

@@ -32,99 +32,35 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from fwcore.reference import rows, shaping
+from fwcore.reference import declared as reading, rows, shaping
 
 FOLDER = Path(__file__).parent / "scenarios"
 FILES = "90-shaping*.toml"
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
-MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
-TIMES = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 START_NS = 1_700_000_000 * 10**9
 ETHERNET = 14
 
-# --- settings as text -> numbers ------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 
 
-def rate_of(value: int | str, whole: int = 0) -> int:
-    """Bit/s: a number, `10Mbit`, `125kB`, or a percentage of the link, floored."""
-    if isinstance(value, int):
-        return value
-    if value.endswith("%"):
-        return int(whole * Fraction(value[:-1]) / 100)
-    match = re.fullmatch(r"([\d.]+)([kMG]?)(bit|B)", value)
-    assert match, f"no rate: {value}"
-    bits = Fraction(match[1]) * MULTIPLES[match[2]] * (8 if match[3] == "B" else 1)
-    assert bits.denominator == 1, value
-    return int(bits)
-
-
-def ns_of(value: str) -> int:
-    """A time as text, in nanoseconds."""
-    match = re.fullmatch(r"([\d.]+)(s|ms|us|ns)", value)
-    assert match, f"no time: {value}"
-    return int(Fraction(match[1]) * TIMES[match[2]])
-
-
-def depth_of(value: int | str, rate: int, bits: int = 8) -> int:
-    """Bytes (packets), or a time of the rate, floored."""
-    return value if isinstance(value, int) else rate * ns_of(value) // (bits * 10**9)
-
-
-def meter_row(row: dict[str, Any]) -> rows.MeterRow:
-    """A `[[meter]]`."""
-    given = dict(row)
-    bits = 1 if given.get("count") == "packets" else 8
-    rungs = []
-    for rung in given.pop("rungs"):
-        rate = rate_of(rung["rate"])
-        rungs.append(rows.RungRow(rate, depth_of(rung["depth"], rate, bits),
-                                  rung.get("dscp"), rung.get("class")))
-    rename(given, overhead_bytes="overhead")
-    return rows.MeterRow(rungs=tuple(rungs), **given)
-
-
-def link_row(row: dict[str, Any]) -> rows.LinkRow:
-    """A `[[link]]`."""
-    given = dict(row)
-    rename(given, overhead_bytes="overhead")
-    given["rate"] = rate_of(given.get("rate", 0))
-    return rows.LinkRow(**given)
-
-
-def class_row(row: dict[str, Any], links: dict[str, rows.LinkRow]) -> rows.ClassRow:
-    """A `[[class]]`."""
-    given = dict(row)
-    whole = links[given["link"]].rate
-    guarantee = rate_of(given.pop("guarantee", 0), whole)
-    ceiling = given.pop("ceiling", "100%")
-    ceiling = 0 if ceiling == "100%" else rate_of(ceiling, whole)
-    auto = min(200_000, max(1000, guarantee // 80)) if guarantee else 1514
-    quantum = given.pop("quantum_bytes", "auto")
-    share = rate_of(given.pop("share_ceiling", 0))
-    return rows.ClassRow(
-        guarantee=guarantee, ceiling=ceiling, share_ceiling=share,
-        guarantee_burst=depth_of(given.pop("guarantee_burst", "10ms"), guarantee),
-        ceiling_burst=depth_of(given.pop("ceiling_burst", "10ms"), ceiling),
-        share_burst=depth_of(given.pop("share_burst", "10ms"), share),
-        quantum=auto if quantum == "auto" else quantum,
-        target_ns=ns_of(given.pop("target", "5ms")),
-        interval_ns=ns_of(given.pop("interval", "100ms")), **given)
+def declared(row: dict[str, Any]) -> rows.Declared:
+    """The settings of a scenario, resolved; its rows know addresses as numbers."""
+    found = reading.declared(
+        *(row.get(kind, ()) for kind in ("meter", "link", "class")), (),
+        seed=row.get("seed", 0), queue_packets_max=row.get("queue_packets_max", 0),
+        accounting=row.get("queue_accounting", "none"))
+    return replace(found, rows=tuple(shaping_row(each) for each in row.get("shaping", ())))
 
 
 def shaping_row(row: dict[str, Any]) -> rows.ShapingRow:
-    """A `[[shaping]]`."""
+    """A `[[shaping]]` for sessions that have no packet."""
     given = dict(row)
-    rename(given, **{"class": "cls", "reply_class": "reply_cls"})
-    for name in ("meters", "reply_meters"):
-        given[name] = tuple(given.get(name, ()))
-    for name in ("policy", "dscp"):
-        given[name] = frozenset(given.get(name, ()))
     for name in ("source", "destination"):
         if name in given:
             net = ip_network(given[name])
@@ -133,27 +69,8 @@ def shaping_row(row: dict[str, Any]) -> rows.ShapingRow:
         given["protocol"] = PROTOCOLS[given["protocol"]]
     if "ports" in given:
         given["ports"] = (given["ports"], given["ports"])
-    given["class_by_dscp"] = {int(k): v for k, v in given.get("class_by_dscp", {}).items()}
-    return rows.ShapingRow(**given)
-
-
-def rename(row: dict[str, Any], **names: str) -> None:
-    for old, new in names.items():
-        if old in row:
-            row[new] = row.pop(old)
-
-
-def declared(row: dict[str, Any]) -> rows.Declared:
-    """The settings of a scenario, resolved."""
-    links = [link_row(link) for link in row.get("link", ())]
-    by_name = {link.name: link for link in links}
-    return rows.Declared(
-        meters=tuple(meter_row(meter) for meter in row.get("meter", ())),
-        links=tuple(links),
-        classes=tuple(class_row(cls, by_name) for cls in row.get("class", ())),
-        rows=tuple(shaping_row(each) for each in row.get("shaping", ())),
-        seed=row.get("seed", 0), queue_packets_max=row.get("queue_packets_max", 0),
-        accounting=row.get("queue_accounting", "none"))
+    plain = {name: given.pop(name) for name in reading.CONDITIONS if name in given}
+    return replace(reading.shaping_row(given, 0), **plain, who=None)
 
 
 # --- scenarios ------------------------------------------------------------------------------------
@@ -240,15 +157,18 @@ class Pages:
 
 
 class Run:
-    """A scenario through a shaper of the twin."""
+    """A scenario through a shaper: the twin's, or what `make` makes behind the same door."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, make: Any = None) -> None:
         self.scenario = scenario
         self.settings = {key: list(scenario.row.get(key, ()))
                          for key in ("meter", "link", "class", "shaping")}
         self.pages = Pages(scenario.row.get("pages", 10**9))
-        self.shaper = shaping.Shaper(
-            declared(scenario.row), self.pages.request, self.pages.give)
+        if make is None:
+            self.shaper = shaping.Shaper(
+                declared(scenario.row), self.pages.request, self.pages.give)
+        else:
+            self.shaper = self.pages = make(declared(scenario.row), self.pages.free)
         self.flows = dict(map(flow_of, (scenario.row.get("flows", "")).strip().splitlines()))
         self.open: dict[str, shaping.Shaped | None] = {}
         self.story = Story()

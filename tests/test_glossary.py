@@ -7,7 +7,7 @@ from fwcore._fastpath import EndCause, Exposure, Reason, Verdict
 from fwcore._rings import COUNTERS as PORT_COUNTERS
 from fwcore.events import KINDS
 
-OWNERS = ("base", "sessions", "shm", "cache", "free", "used")
+OWNERS = ("base", "sessions", "shm", "cache", "free", "used", "queues")
 
 # The counters of the digest, and those the result adds to them.
 COUNTERS = [

@@ -32,7 +32,8 @@ def config_of(settings: Settings) -> reference.Config:
             given[field.name] = getattr(settings, field.name)
     given["base_bytes"] = settings.base_pages * 4096
     given["policies"] = [dict(row) for row in settings.policies]
-    given["pressure"] = [dict(row) for row in settings.pressure]
+    for kind in ("pressure", "meters", "links", "classes", "shapings"):
+        given[kind] = [dict(row) for row in getattr(settings, kind)]
     return reference.Config(**given)
 
 
@@ -173,20 +174,24 @@ def ledger_of(twin: reference.Firewall) -> list[tuple[int, ...]]:
 
 def sessions_of(engine: Engine) -> list[tuple]:
     """What stands: (created packet, initiator, state, packets, bytes, last seen, exposed?)."""
+    def ways(row: Any) -> tuple[bool, ...]:  # with a shaper packets are those that passed
+        return tuple(map(bool, row["packets"])) if engine.fastpath.shaper is None else ()
+
     return [
         (int(r["created_packet"]), int.from_bytes(bytes(r["initiator"])[:4 if r["family"] == 4
                                                                         else 16]),
          TcpState(int(r["state"])).name, int(r["packets"].sum()), int(r["bytes"].sum()),
-         int(r["last_seen_ns"]), bool(r["exposed"]),
-         bool(r["packets"][0]), bool(r["packets"][1]))
+         int(r["last_seen_ns"]), bool(r["exposed"]), *ways(r))
         for r in engine.sessions()]
 
 
 def standing_of(twin: reference.Firewall) -> list[tuple]:
     """The same of the twin."""
     return sorted(
-        (s.created_packet, s.host[0], s.state or "NONE", s.packets, s.bytes, s.last_seen_ns,
-         bool(s.exposed), "forward" in s.directions, "reply" in s.directions)
+        (s.created_packet, s.host[0], s.state or "NONE",
+         s.packets - s.dropped["forward"][0] - s.dropped["reply"][0], s.passed_bytes,
+         s.last_seen_ns, bool(s.exposed),
+         *(("forward" in s.directions, "reply" in s.directions) if twin.shaper is None else ()))
         for s in twin.sessions.values())
 
 

@@ -77,15 +77,20 @@ def settings_list(word: str | None, json_file: str | None) -> int:
     fwcore settings
     fwcore settings threshold
     """
-    from fwcore import settings
+    from fwcore import settings, shaping
     from fwcore.words import spelled
 
     rows = [
         {"name": row.name, "help": row.help, "allowed": row.allowed(), "reason": row.reason,
          "choices": dict(row.meanings()), "default": settings.load().describe()[row.name]["value"]}
         for row in settings.DECLARATIONS
-        if not word or spelled(word.lower()) in spelled(f"{row.name} {row.help}".lower())
+    ] + [
+        {"name": f"{kind}.{name}", "help": key.help, "allowed": key.allowed(),
+         "reason": f"a key of [[{kind}]]", "choices": {}, "default": None}
+        for kind, keys in shaping.KINDS.items() for name, key in keys.items()
     ]
+    rows = [row for row in rows
+            if not word or spelled(word.lower()) in spelled(f"{row['name']} {row['help']}".lower())]
     if not rows:
         raise FwcoreError(f"no setting has {word!r} in its name or meaning")
     return running.json_or_text(rows, json_file, lambda: "".join(map(_setting_text, rows)))

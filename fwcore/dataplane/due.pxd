@@ -1,9 +1,9 @@
 # What happens between packets: the moments at which something is due, in their order.
 #
-# Overview: due_moments goes through the moments up to a time. Within one: what the script is short
-# of (at ticks), its steps, its leaks, expiry, the IPS buffer, a sample; then, if an armed gauge
-# left its quiet interval, or a round of idledrop is due, it stops for the control plane. The next
-# times are kept in clock.pxd; here is only who is asked, and when.
+# Overview: due_moments goes through the moments up to a time. Within one: what leaves links,
+# what the script is short of (at ticks), its steps, its leaks, expiry, the IPS buffer, a sample;
+# then, if an armed gauge left its quiet interval, or a round of idledrop is due, it stops for the
+# control plane. The next times are kept in clock.pxd; here is only who is asked, and when.
 #
 # Law: the same moments happen, in the same order, however often it stops to take a breath.
 
@@ -15,9 +15,12 @@ from fwcore.dataplane.clock cimport (
     clock_tick_ns,
 )
 from fwcore.dataplane.layout cimport (
-    DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_OWED, DUE_ROUND, DUE_SAMPLE, EXPIRE_BATCH, FW_ASSERT,
+    DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE,
+    EXPIRE_BATCH, FW_ASSERT,
     NEVER, NIL, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME, fw_prefetch, fw_t, record_t,
 )
+from fwcore.dataplane.egress cimport egress_due
+from fwcore.dataplane.link cimport shaper_advance
 from fwcore.dataplane.pages cimport pages_past_watermark
 from fwcore.dataplane.script cimport (
     script_leaks, script_move, script_retry, script_steps, script_tick_due)
@@ -26,6 +29,7 @@ from fwcore.dataplane.session cimport (
     session_timeout_cause,
 )
 from fwcore.dataplane.timeline cimport timeline_plan, timeline_take
+from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.verdict cimport ips_arm, ips_drain
 
 
@@ -96,6 +100,9 @@ cdef inline int due_begin(fw_t *fw, int64_t at_ns) noexcept nogil:
     """The first half of a moment, up to its expiry; 0: out of breath within that."""
     cdef uint32_t step = fw.next_step
     if not fw.clock.unfinished:
+        if fw.clock.due_ns[DUE_LINK] <= at_ns:
+            shaper_advance(<shaper_t *>fw.shaper, at_ns)
+            egress_due(fw)
         if fw.clock.due_ns[DUE_OWED] == at_ns:
             script_retry(fw, at_ns)
         script_steps(fw, at_ns)

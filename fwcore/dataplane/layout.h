@@ -20,7 +20,7 @@
     X(p, BYPASS_OVERSIZE) X(p, BYPASS_NO_MEMORY) X(p, MALFORMED) X(p, ICMP_ORPHAN)              \
     X(p, NO_SESSION) X(p, DENIED) X(p, CONSERVE_BLOCK) X(p, EXTREME) X(p, IPS_BLOCK)            \
     X(p, HALF_OPEN_LIMIT) X(p, HOST_LIMIT) X(p, PROXY_TABLE_FULL) X(p, TABLE_FULL)              \
-    X(p, NO_MEMORY) X(p, KILLED)
+    X(p, NO_MEMORY) X(p, KILLED) X(p, OVER_LIMIT) X(p, QUEUE_FULL)
 
 #define FW_EXPOSURES(X, p)                                                                      \
     X(p, CONSERVE) X(p, KERNEL) X(p, ONE_SHOT) X(p, PROXY_TABLE) X(p, IPS) X(p, OVERSIZE)       \
@@ -410,15 +410,15 @@ typedef struct {
     uint8_t pad[5];
 } config_t;
 
-/* Pages: the gauges. used = base + sessions + shm; used + cache + free = total. */
+/* Pages: the gauges. used = base + sessions + shm + queues; used + cache + free = total. */
 typedef struct {
-    uint64_t owner[4];           /* base, sessions, shm, cache */
+    uint64_t owner[5];           /* base, sessions, shm, cache, queues */
     uint64_t free;
     uint64_t script_shm;         /* what the script holds in shm */
     uint64_t short_[3];          /* what the script is short of: base, -, shm */
-    uint64_t peak[6];            /* base, sessions, shm, cache, free, used */
+    uint64_t peak[7];            /* base, sessions, shm, cache, free, used, queues */
 } pages_t;
-enum { OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE };
+enum { OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES };
 
 typedef struct {
     uint64_t packets, bytes, time_reversed, time_jumped;
@@ -438,7 +438,7 @@ typedef struct {
 
 /* What falls due beside the sessions' timers, in no order; the sample comes last, for it looks at
  * when the others will. */
-enum { DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND, DUE_SAMPLE,
+enum { DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND, DUE_SAMPLE,
        DUE_COUNT };
 
 /* Now, the next time of everything that falls due, and the wheel: lists of sessions by the tick at
@@ -489,6 +489,8 @@ typedef struct {
     uint32_t count;                           /* policies; 0: accept everything */
 } policies_t;
 
+struct shaper;                       /* shaping.h */
+
 /* Everything. One of these to a FastPath; nothing is shared between two. */
 typedef struct {
     config_t config;
@@ -502,6 +504,10 @@ typedef struct {
     uint64_t live, half_open, proxy_sessions;
     uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
     uint32_t shift;                  /* address shift of a looped replay */
+    uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
+    struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
+    uint32_t ip_bytes;               /* with a shaper: of the frame's outermost IP packet, 0: none */
+    uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
     line_t *lines;                   /* buckets, then overflow lines */
     record_t *records;
     fw_timer_t *timers;

@@ -9,7 +9,7 @@ cdef extern from "dataplane/layout.h" nogil:
         REASON_NON_IP, REASON_UNSUPPORTED_LINK, REASON_TRUNCATED, REASON_FRAGMENT_ORPHAN
         REASON_BYPASS_CONSERVE, REASON_MALFORMED, REASON_ICMP_ORPHAN, REASON_NO_SESSION
         REASON_DENIED, REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT, REASON_TABLE_FULL
-        REASON_NO_MEMORY, REASON_KILLED
+        REASON_NO_MEMORY, REASON_KILLED, REASON_OVER_LIMIT, REASON_QUEUE_FULL
         EXPOSURE_COUNT, EXPOSURE_PROXY_TABLE, EXPOSURE_IPS, EXPOSURE_OVERSIZE, EXPOSURE_NO_MEMORY
         END_COUNT, END_EXPIRED, END_CLOSED, END_CLASH, END_EVICTED, END_TENSION, END_KILLED
         END_CLEARED
@@ -38,12 +38,13 @@ cdef extern from "dataplane/layout.h" nogil:
         FORCED_MAX
         PAGE_BYTES, EARLY_DROP_BUCKETS, POLICY_TABLES
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH
-        DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND, DUE_SAMPLE
+        DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
+        DUE_SAMPLE
         DUE_COUNT
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
         SESSION_ANSWERED, SESSION_LEARNS, SESSION_ONCE
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
-        OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE
+        OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES
         HAS_SOURCE, HAS_DESTINATION, HAS_PORTS, FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
     const int64_t COLLECTOR_NS, FRAGMENT_LIFE_NS, UDP_STREAM_NS, NEVER, SWEEP_MIN_NS
     const int64_t CLOCK_MEMORY_NS
@@ -156,7 +157,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t pages[4]
         uint64_t free, exposed_packets
         uint64_t verdicts[4]
-        uint64_t reasons[29]
+        uint64_t reasons[31]
         uint8_t mode, asked
 
     ctypedef struct audit_t:
@@ -206,10 +207,10 @@ cdef extern from "dataplane/layout.h" nogil:
         uint8_t tracker, invalid_verdict, ports_decide, short_cut
 
     ctypedef struct pages_t:
-        uint64_t owner[4]
+        uint64_t owner[5]
         uint64_t free, script_shm
         uint64_t short_[3]
-        uint64_t peak[6]
+        uint64_t peak[7]
 
     ctypedef struct counters_t:
         uint64_t packets, bytes, time_reversed, time_jumped
@@ -232,7 +233,7 @@ cdef extern from "dataplane/layout.h" nogil:
         int64_t now_ns, deadline_ns, start_ns
         uint64_t step_packet
         int64_t step_ns
-        int64_t due_ns[8]
+        int64_t due_ns[9]
         uint64_t unfinished
         int64_t tick_end_ns
         uint64_t tick
@@ -284,7 +285,9 @@ cdef extern from "dataplane/layout.h" nogil:
         int64_t breath, round_ns
         uint64_t round_due
         uint64_t packet, live, half_open, proxy_sessions
-        uint32_t dirty, shift
+        uint32_t dirty, shift, exposure
+        void *shaper
+        uint32_t ip_bytes, traffic_class
         line_t *lines
         record_t *records
         fw_timer_t *timers

@@ -1,19 +1,21 @@
 # Pages by owner, and the gauges the control plane watches.
 #
-# Laws: used = base + sessions + shm; used + cache + free = total; a page has one owner. Slab pages
-# of sessions follow from the number of live sessions alone. Whoever moves a gauge sets fw.dirty.
+# Laws: used = base + sessions + shm + queues; used + cache + free = total; a page has one owner.
+# Slab pages of sessions follow from the number of live sessions alone. Whoever moves a gauge sets
+# fw.dirty.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
     GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_IPS_FULL, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
-    GAUGE_SHM_PAGES, GAUGE_USED_PAGES, OWNER_BASE, OWNER_CACHE, OWNER_SESSIONS, OWNER_SHM,
-    fw_t, pages_t,
+    GAUGE_SHM_PAGES, GAUGE_USED_PAGES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS,
+    OWNER_SHM, fw_t, pages_t,
 )
 
 
 cdef inline uint64_t pages_used(const pages_t *pages) noexcept nogil:
-    return pages.owner[OWNER_BASE] + pages.owner[OWNER_SESSIONS] + pages.owner[OWNER_SHM]
+    return (pages.owner[OWNER_BASE] + pages.owner[OWNER_SESSIONS] + pages.owner[OWNER_SHM]
+            + pages.owner[OWNER_QUEUES])
 
 
 cdef inline uint64_t pages_for_sessions(const fw_t *fw, uint64_t live) noexcept nogil:
@@ -94,6 +96,8 @@ cdef inline void pages_note_peaks(fw_t *fw) noexcept nogil:
         pages.peak[4] = pages.free
     if used > pages.peak[5]:
         pages.peak[5] = used
+    if pages.owner[OWNER_QUEUES] > pages.peak[6]:
+        pages.peak[6] = pages.owner[OWNER_QUEUES]
     if fw.proxy_sessions > fw.counters.proxy_peak:
         fw.counters.proxy_peak = fw.proxy_sessions
 

@@ -23,12 +23,14 @@ from fwcore.dataplane.layout cimport (
     SESSION_ONCE, SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
     WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t,
-    fw_timer_t, line_t, packet_t, record_t, session_row_t,
+    fw_timer_t, fw_unlikely, line_t, packet_t, record_t, session_row_t,
 )
 from fwcore.dataplane.pages cimport (
-    pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take,
+    pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used,
 )
+from fwcore.dataplane.meter cimport shaping_end
 from fwcore.dataplane.parse cimport key_hash
+from fwcore.dataplane.shaping cimport shaped_t, shaper_t
 from fwcore.dataplane.table cimport table_link, table_oldest, table_oldest_free, table_unlink
 
 
@@ -55,6 +57,17 @@ cdef inline void row_address(uint8_t *out, uint64_t lo, uint64_t hi, int family)
     else:
         fw_put64(out, hi)
         fw_put64(out + 8, lo)
+
+
+cdef inline void row_passed(
+    const shaper_t *s, uint32_t record, session_row_t *row,
+) noexcept nogil:
+    """What its meters and queues dropped did not pass."""
+    cdef const shaped_t *held = &s.shaped[record]
+    cdef int way
+    for way in range(2):
+        row.bytes[way] -= held.dropped_bytes[way]
+        row.packets[way] -= held.dropped[way]
 
 
 cdef inline void session_row(
@@ -89,6 +102,8 @@ cdef inline void session_row(
     row.bytes[1] = r.bytes[1]
     row.packets[0] = r.packets[0]
     row.packets[1] = r.packets[1]
+    if fw.shaper != NULL:
+        row_passed(<const shaper_t *>fw.shaper, record, row)
 
 
 # --- timers -------------------------------------------------------------------------------------
@@ -155,6 +170,19 @@ cdef inline void object_end(fw_t *fw, record_t *r) noexcept nogil:
 cdef enum:
     LOG_ENDED = 1       # config.log: every session that ends has its row in the log
     LOG_VICTIMS = 2     # only those evicted, taken by tension or killed
+
+# --- exposure -----------------------------------------------------------------------------------
+
+cdef inline void exposure_enter(fw_t *fw, record_t *r, int cause, uint32_t wire) noexcept nogil:
+    """A packet passed without an inspection that its policy asks for."""
+    fw.counters.exposed_packets[cause] += 1
+    fw.counters.exposed_bytes[cause] += wire
+    if not r.exposed:
+        fw.counters.exposed_any += 1
+    if not (r.exposed >> cause) & 1:
+        fw.counters.exposed_sessions[cause] += 1
+        r.exposed |= 1 << cause
+
 
 # --- the end ------------------------------------------------------------------------------------
 
@@ -240,6 +268,8 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
         fw.proxy_sessions -= 1
     if r.flags & (SESSION_HALF_OPEN | SESSION_ONCE):
         fw.half_open -= 1
+    if fw_unlikely(fw.shaper != NULL):
+        shaping_end(<shaper_t *>fw.shaper, record)
     table_unlink(fw, fw_bucket(hash_, fw.config.buckets), record)
     clock_disarm(fw, record)
     host_leave(fw, r.host)
@@ -336,7 +366,7 @@ cdef inline void request_failed(fw_t *fw, uint64_t need, int forced) noexcept no
     if forced or fw.gate.mode:
         return
     fw.counters.failures_off += 1
-    used = fw.pages.owner[0] + fw.pages.owner[1] + fw.pages.owner[2]
+    used = pages_used(&fw.pages)
     if fw.counters.failures_off == 1 or used < fw.counters.failure_used:
         fw.counters.failure_used = used
         fw.counters.failure_free = fw.pages.free

@@ -12,6 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.fragment cimport fragment_find, fragment_store
 from fwcore.dataplane.gate cimport ask_t, policy_match
+from fwcore.dataplane.egress cimport egress_ask
 from fwcore.dataplane.hosts cimport host_find
 from fwcore.dataplane.layout cimport (
     CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, DUE_IPS, END_CLASH, END_CLOSED, END_KILLED,
@@ -32,13 +33,15 @@ from fwcore.dataplane.layout cimport (
     TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT,
     fw_bucket, fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
 )
+from fwcore.dataplane.meter cimport asker_t, shaping_admits, shaping_begin, shaping_match
 from fwcore.dataplane.pages cimport pages_release_buffers
 from fwcore.dataplane.parse cimport key_hash
 from fwcore.dataplane.session cimport (
-    grave_forgive, grave_free, object_end, object_pages, request_pages, session_arm,
+    exposure_enter, grave_forgive, grave_free, object_end, object_pages, request_pages, session_arm,
     session_awaited, session_begin, session_end, session_make_room, session_past,
     session_set_timeout, session_timeout_cause,
 )
+from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.table cimport table_find, table_same
 
 
@@ -50,14 +53,11 @@ cdef inline uint32_t outcome_of(int verdict, int reason) noexcept nogil:
 # --- inspection ---------------------------------------------------------------------------------
 
 cdef inline void exposure_count(fw_t *fw, record_t *r, int cause, uint32_t wire) noexcept nogil:
-    """A packet passed without an inspection that its policy asks for."""
-    fw.counters.exposed_packets[cause] += 1
-    fw.counters.exposed_bytes[cause] += wire
-    if not r.exposed:
-        fw.counters.exposed_any += 1
-    if not (r.exposed >> cause) & 1:
-        fw.counters.exposed_sessions[cause] += 1
-        r.exposed |= 1 << cause
+    """A packet passes without an inspection, unless it is dropped at egress."""
+    if fw_unlikely(fw.shaper != NULL):
+        fw.exposure = 1 + cause
+    else:
+        exposure_enter(fw, r, cause, wire)
 
 
 cdef inline uint32_t session_standing(
@@ -378,6 +378,8 @@ cdef struct admission_t:
     uint8_t half_open
     uint8_t proxied
     uint8_t bypass        # 0, or 1 + EXPOSURE_*
+    uint32_t shaped       # with a shaper: the row of it that matches + 1; 0: none
+    asker_t ask           # ... and what matches it
 
 
 cdef inline void ask_make(const packet_t *p, int from_b, ask_t *ask) noexcept nogil:
@@ -429,6 +431,15 @@ cdef inline int admit_gate(fw_t *fw, admission_t *a) noexcept nogil:
     return 0
 
 
+cdef inline int admit_shaping(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
+    """The row of shaping that matches; whether the limits of sessions of its meters let it in."""
+    cdef const shaper_t *s = <const shaper_t *>fw.shaper
+    egress_ask(p, a.from_b, fw.policies.id[a.policy] if fw.policies.count else 0,
+               fw.traffic_class, &a.ask)
+    a.shaped = shaping_match(s, &a.ask)
+    return shaping_admits(s, a.shaped, &a.ask)
+
+
 cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
     """Half-open limit, sessions per host, proxy session table: 0 or the reason."""
     cdef uint32_t host
@@ -440,6 +451,8 @@ cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexce
             META_FAMILY(p.key.meta))
         if host != NIL and fw.hosts[host].live >= fw.config.sessions_per_host:
             return REASON_HOST_LIMIT
+    if fw_unlikely(fw.shaper != NULL) and not admit_shaping(fw, p, a):
+        return REASON_HOST_LIMIT
     if a.proxied and fw.proxy_sessions >= fw.config.proxy_max_sessions:
         if fw.gate.full_action != GATE_BYPASS:
             return fw.gate.full_reason
@@ -543,6 +556,8 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
     r.bypass = a.bypass
     r.timeout = timeout_of(fw, p, a)
     session_arm(fw, record)
+    if fw_unlikely(fw.shaper != NULL):
+        shaping_begin(<shaper_t *>fw.shaper, record, a.shaped, &a.ask, fw.clock.now_ns)
     if fw_unlikely(fw.gate.idledrop | fw.pages.short_[OWNER_BASE] | fw.pages.short_[OWNER_SHM]):
         session_awaited(fw, r)
     return record
@@ -593,10 +608,11 @@ cdef inline int session_way(const record_t *r, const packet_t *p) noexcept nogil
     return p.swapped ^ (r.flags & SESSION_FROM_B)
 
 
-cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
+cdef inline uint32_t verdict_later(
+    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
+) noexcept nogil:
     """A later fragment follows its first one, to its session or to its verdict."""
     cdef uint32_t entry = fragment_find(fw, p)
-    cdef uint32_t record
     if entry != NIL:
         p.way = fw.fragments[entry].direction
         if not fw.fragments[entry].session:
@@ -605,11 +621,11 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
         p.swapped = fw.fragments[entry].swapped
         p.hash = key_hash(&p.key, fw.config.seeds)
         p.bucket = fw_bucket(p.hash, fw.config.buckets)
-        record = session_find(fw, p)
-        if record != NIL:
-            p.way = session_way(&fw.records[record], p)
+        record[0] = session_find(fw, p)
+        if record[0] != NIL:
+            p.way = session_way(&fw.records[record[0]], p)
             return verdict_hit(
-                fw, record, p, wire, p.way, fw.records[record].place, REASON_FRAGMENT)
+                fw, record[0], p, wire, p.way, fw.records[record[0]].place, REASON_FRAGMENT)
     return outcome_of(fw.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
 
 
@@ -620,13 +636,15 @@ cdef inline uint32_t verdict_orphan(const fw_t *fw) noexcept nogil:
     return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
 
 
-cdef inline uint32_t verdict_quote(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
+cdef inline uint32_t verdict_quote(
+    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
+) noexcept nogil:
     """An ICMP error shares the outcome of the session it speaks of, and changes nothing in it."""
-    cdef uint32_t record = session_find(fw, p)
-    if record == NIL:
+    record[0] = session_find(fw, p)
+    if record[0] == NIL:
         return verdict_orphan(fw)
-    p.way = session_way(&fw.records[record], p)
-    return session_standing(fw, &fw.records[record], wire, REASON_RELATED)
+    p.way = session_way(&fw.records[record[0]], p)
+    return session_standing(fw, &fw.records[record[0]], wire, REASON_RELATED)
 
 
 cdef inline uint32_t verdict_keyed(
@@ -664,33 +682,38 @@ cdef inline uint32_t verdict_alone(const fw_t *fw, const packet_t *p) noexcept n
     return verdict_orphan(fw)
 
 
-cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
+cdef inline uint32_t verdict_fragment(
+    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
+) noexcept nogil:
     """A first fragment: judged like any packet, then remembered for those that follow."""
-    cdef uint32_t record = NIL
+    cdef uint32_t made = NIL
     cdef uint32_t outcome
     if p.kind == KIND_KEYED:
-        outcome = verdict_keyed(fw, p, wire, &record)
+        outcome = verdict_keyed(fw, p, wire, &made)
+        record[0] = made
     elif p.kind == KIND_QUOTE:
-        outcome = verdict_quote(fw, p, wire)
+        outcome = verdict_quote(fw, p, wire, record)
     else:
         outcome = verdict_alone(fw, p)
         if p.kind == KIND_TRUNCATED:  # who sent what the capture cut is not known
             return outcome
-    fragment_store(fw, p, record != NIL and fw.records[record].meta != 0,
+    fragment_store(fw, p, made != NIL and fw.records[made].meta != 0,
                    outcome & 255, outcome >> 8)
     return outcome
 
 
-cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
-    """Verdict and reason of one packet (outcome_of). => the clock stands at the packet's time."""
-    cdef uint32_t record = NIL
+cdef inline uint32_t verdict_packet(
+    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
+) noexcept nogil:
+    """Verdict and reason of one packet (outcome_of); *record, NIL before, is that of its session,
+    even where it ended with it. => the clock stands at the packet's time."""
     if fw_likely(not (p.kind | p.fragment)):  # KIND_KEYED is 0
-        return verdict_keyed(fw, p, wire, &record)
+        return verdict_keyed(fw, p, wire, record)
     p.way = FORWARD_WAY  # who has no key has nobody to answer
     if p.kind == KIND_LATER:
-        return verdict_later(fw, p, wire)
+        return verdict_later(fw, p, wire, record)
     if p.fragment:
-        return verdict_fragment(fw, p, wire)
+        return verdict_fragment(fw, p, wire, record)
     if p.kind == KIND_QUOTE:
-        return verdict_quote(fw, p, wire)
+        return verdict_quote(fw, p, wire, record)
     return verdict_alone(fw, p)

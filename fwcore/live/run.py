@@ -99,6 +99,10 @@ class Live:
         if self.host is not None:
             settings = self.host.settings(settings)
         self.interruption = interruption or Interruption()
+        if settings.shaping.changes_frames:
+            raise LiveError(
+                "[[shaping]] rows hold packets back or mark them, and a wire does neither yet:"
+                " leave links and dscp out; meters drop")
         self.rings: Rings | Queue
         if queue_number is None:
             self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)

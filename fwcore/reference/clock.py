@@ -60,6 +60,8 @@ class Clock(Script):
     def next_moment(self) -> int | None:
         """The next nanosecond at which something may be due."""
         due = [leak.due_ns for leak in self.leaks if not leak.stalled]
+        if self.shaper and (leaves := self.shaper.due()) is not None:
+            due.append(leaves)
         if self.steps:
             due.append(self.t0 + nanoseconds(self.steps[0].get("at_s", 0)))
         if self.ips_full:
@@ -83,6 +85,8 @@ class Clock(Script):
         """All that is due at one nanosecond, in its order; then the machines decide."""
         tick = time_ns > self.now and (time_ns - self.t0) % self.sweep_ns == 0
         self.now = time_ns
+        if self.shaper:
+            self.shaper.moment(time_ns)
         if tick:
             self.retry()
         while self.steps and self.t0 + nanoseconds(self.steps[0].get("at_s", 0)) <= time_ns:

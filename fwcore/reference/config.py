@@ -79,6 +79,12 @@ class Config:
     seed: int = 0
     policies: list[dict[str, Any]] = field(default_factory=list)
     pressure: list[dict[str, Any]] = field(default_factory=list)
+    queue_accounting: str = "none"  # none | bytes
+    queue_packets_max: int = 0  # 0: the sum of the leaves' limits
+    meters: list[dict[str, Any]] = field(default_factory=list)
+    links: list[dict[str, Any]] = field(default_factory=list)
+    classes: list[dict[str, Any]] = field(default_factory=list)
+    shapings: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Fill the three settings whose default depends on others."""

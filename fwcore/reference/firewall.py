@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fwcore.reference.clock import Clock
+from fwcore.reference.config import Config
+from fwcore.reference.declared import declared
 from fwcore.reference.headers import parse
 from fwcore.reference.linux import ICMP_PAIRS, LINUX_START, tcp_step
 from fwcore.reference.memory import Memory
 from fwcore.reference.packet import SYN_FLAG, Packet
 from fwcore.reference.policy import Policy, policy_match
+from fwcore.reference.rows import Arrival, Declared, Session as Asker
 from fwcore.reference.session import FragmentEntry, Judgement, Session
+from fwcore.reference.shaping import Shaper
 from fwcore.reference.state import SHARED
 from fwcore.reference.table import bucket_of, key_hash
 from fwcore.reference.tcp import HALF_OPEN, TCP_START, TCP_TABLE
@@ -42,6 +47,25 @@ def opens_nothing(packet: Packet, flags: str) -> str:
 class Firewall(Clock):
     """One appliance. `packet` judges one frame and gives its verdict and reason."""
 
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.of_session: Session | None = None  # that the packet being judged is of
+        self.declared = Declared()
+        self.set_shaper()
+
+    def set_shaper(self) -> None:
+        """What is declared of shaping holds from now on; before the first row there is nothing."""
+        config = self.config
+        found = declared(
+            config.meters, config.links, config.classes, config.shapings, seed=config.seed,
+            queue_packets_max=config.queue_packets_max, accounting=config.queue_accounting)
+        if self.shaper is None and found.rows:
+            self.shaper = Shaper(found, self.queue_pages, self.queue_pages_back)
+            self.shaper.now = self.now
+        elif self.shaper and found != self.declared:
+            self.shaper.configure(found)
+        self.declared = found
+
     def packet(
         self, frame: bytes, time_ns: int, wire_length: int | None = None, link: int = 1
     ) -> tuple[int, int]:
@@ -59,9 +83,11 @@ class Firewall(Clock):
                        linux=self.linux, short_cut=self.config.short_frames == "cut")
         self.count_decode(packet)
         self.reply = False
+        self.of_session = None
         judged = self.judge(packet, wire)
         if packet.fragment == "first" and packet.kind in ("session", "icmp_error", "malformed"):
             self.fragment_store(packet, judged)
+        judged = self.egress(packet, judged, wire)
         if judged.verdict == BYPASS:
             self.expose(judged, wire)
         self.verdicts[VERDICTS[judged.verdict]] += 1
@@ -70,6 +96,52 @@ class Firewall(Clock):
         self.sample()
         self.settle("packet")
         return judged.verdict, REASON[judged.reason]
+
+    def egress(self, packet: Packet, judged: Judgement, wire: int) -> Judgement:
+        """Meters and queues, for what passed; an ICMP error meets the queue of those it goes to."""
+        if self.shaper is None or judged.verdict == DROP:
+            return judged
+        session = self.of_session
+        related = judged.reason == "related"
+        way = "reply" if self.reply != related else "forward"
+        arrival = Arrival(self.number, self.now, wire, packet.ip_bytes, packet.traffic_class >> 2,
+                          bool(packet.traffic_class & 3))
+        told = self.shaper.arrive(arrival, session.shaped if session else None, way, not related)
+        if not told.reason:
+            return judged
+        assert session is not None
+        if not related:
+            session.dropped[way][0] += 1
+            session.dropped[way][1] += wire
+        return Judgement(DROP, told.reason)
+
+    def asker(self, packet: Packet, from_initiator: bool, policy: Policy) -> Asker:
+        """What shaping has to know of the session that a packet would make."""
+        assert packet.key is not None
+        mark = (packet.family == 6) << 128
+        ends = (packet.source | mark, packet.destination | mark)
+        initiator, responder = ends if from_initiator else ends[::-1]
+        port = packet.destination_port if from_initiator else packet.source_port
+        return Asker(initiator, responder, packet.protocol, port, policy.id,
+                     packet.traffic_class >> 2, key_hash(packet.key, self.hash_keys), packet)
+
+    def queue_pages(self, need: Callable[[], int], pinned: int | None) -> bool:
+        """Pages for queued bytes; the session of the packet that arrives is spared."""
+        if not self.request(need, self.of_session if pinned is not None else None):
+            return False
+        self.memory.queues += need()
+        return True
+
+    def queue_pages_back(self, pages: int) -> None:
+        """Pages of queued bytes become free."""
+        self.memory.queues -= pages
+        self.memory.free += pages
+
+    def drain(self) -> None:
+        """What waits leaves in its time; the clock stands, and no machine looks."""
+        if self.shaper:
+            self.shaper.drain()
+            self.sample()
 
     def judge(self, packet: Packet, wire: int) -> Judgement:
         """One verdict and one reason for any kind of packet."""
@@ -107,6 +179,7 @@ class Firewall(Clock):
         if isinstance(made, str):
             return Judgement(DROP, made)
         direction = self.count_to_session(made, packet.source_first, wire)
+        self.of_session = made
         made.last = (flags, direction)
         made.answered = direction == "reply"
         self.touch(made)
@@ -114,6 +187,7 @@ class Firewall(Clock):
 
     def judge_hit(self, session: Session, packet: Packet, flags: str, wire: int) -> Judgement:
         """A packet of a standing session: its step, then inspection."""
+        self.of_session = session
         direction = self.count_to_session(session, packet.source_first, wire)
         self.reply = direction == "reply"
         step = self.step(session, direction, flags)
@@ -150,6 +224,7 @@ class Firewall(Clock):
             return self.invalid("icmp_orphan")
         if session is None:
             return Judgement(DROP, "icmp_orphan")
+        self.of_session = session
         self.reply = packet.source_first != session.initiator_first
         return self.session_judgement(session, "related", None)
 
@@ -162,6 +237,7 @@ class Firewall(Clock):
                 return entry.judgement._replace(session=None)
             session = self.find(entry.key, "")
             if session is not None:
+                self.of_session = session
                 direction = self.count_to_session(session, entry.source_first, wire)
                 self.reply = direction == "reply"
                 self.touch(session, step=False)
@@ -209,6 +285,10 @@ class Firewall(Clock):
         refusal = self.limits_refuse(host, state in HALF_OPEN or packet.transport == "udp")
         if refusal:
             return refusal
+        asker = self.asker(packet, from_initiator, policy)
+        row = self.shaper.row_of(asker) if self.shaper else None
+        if self.shaper and not self.shaper.admits(row, asker):
+            return "host_limit"
         proxied = bool(inspection & PROXY) and bypass is None
         if proxied and self.proxy_sessions >= config.proxy_max_sessions:
             action, word = self.gate.proxy_full
@@ -226,6 +306,8 @@ class Firewall(Clock):
             packet.source_first == from_initiator, policy, inspection, proxied, bypass, state,
         )
         self.insert(session)
+        if self.shaper:
+            session.shaped = self.shaper.begin(row, asker)
         if packet.flags & SYN_FLAG:
             self.forgive(hash_value)
         return session
@@ -285,6 +367,8 @@ class Firewall(Clock):
         """End all sessions, or the oldest so many, in order of creation."""
         for session in list(self.sessions.values())[:most]:
             self.end(session, "cleared")
+        if self.shaper:
+            self.shaper.clear()
         self.after_operator()
 
     def end_by_hand(self, keys: list[Any]) -> int:
@@ -338,6 +422,7 @@ class Firewall(Clock):
         memory.pages["sessions"] = fresh.pages["sessions"] + self.slab_pages(self.live)
         memory.free = memory.total - sum(memory.pages.values())
         self.load_settings()
+        self.set_shaper()
         self.chains.clear()
         for session in self.sessions.values():
             session.bucket = bucket_of(session.hash, self.config.buckets)
@@ -361,6 +446,7 @@ class Firewall(Clock):
                 raise AttributeError(f"no setting {name!r}")
             setattr(self.config, name, value)
         self.load_settings()
+        self.set_shaper()
         self.sweep_ns = nanoseconds(self.config.sweep_s)
         self.expiry_floor = min(map(self.deadline, self.sessions.values()), default=None)
         if released:

@@ -10,7 +10,7 @@ from fwcore.reference.machines import Snapshot
 from fwcore.reference.packet import Packet
 from fwcore.reference.session import Judgement, Session
 from fwcore.reference.state import SHARED, State
-from fwcore.reference.words import END, INSPECTIONS, SECOND
+from fwcore.reference.words import END, INSPECTIONS, REASONS_LATER, SECOND
 
 FLAP_NS = 60 * SECOND
 """An entry into extreme sooner than this after the last exit is a flap [D]."""
@@ -59,7 +59,7 @@ class Ledger(State):
         self.victims.append({
             "created_packet": session.created_packet, "ended_packet": self.number,
             "key": session.key, "cause": cause, "age_ns": self.now - session.created_ns,
-            "idle_ns": self.now - session.last_seen_ns, "bytes": session.bytes,
+            "idle_ns": self.now - session.last_seen_ns, "bytes": session.passed_bytes,
             "state": session.state, "policy": session.policy.id,
             "inspection": INSPECTIONS[session.inspection],
         })
@@ -116,7 +116,8 @@ class Ledger(State):
             "bytes": self.bytes,
             "time_reversed": self.time_reversed,
             "verdicts": dict(self.verdicts),
-            "reasons": dict(self.reasons),
+            "reasons": {name: count for name, count in self.reasons.items()
+                        if count or name not in REASONS_LATER},
             "decode": dict(self.decode),
             "sessions": {"created": self.created, "live": self.live, "peak": self.peak,
                          "reborn": self.reborn, "ended": dict(self.ended)},
@@ -145,6 +146,7 @@ class Ledger(State):
             "flaps": self.flaps,
             "transitions_forgotten": self.transitions_forgotten,
             "events_forgotten": self.events_forgotten,
+            **({"shaping": self.shaper.counters()} if self.shaper else {}),
         }
 
     def outcome(self) -> str:
@@ -155,5 +157,7 @@ class Ledger(State):
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.packet_digest.digest())
         digest.update(self.victim_digest.digest())
+        if self.shaper:
+            digest.update(self.shaper.digest())
         digest.update(text.encode("ascii"))
         return "1:" + digest.hexdigest()

@@ -15,6 +15,7 @@ class Memory:
         self.total = pages_of(config.ram_bytes)
         self.cache_limit = pages_of(config.cache_limit_bytes)
         self.pages = dict.fromkeys(OWNERS, 0)
+        self.queues = 0  # pages of queued bytes; an owner where it is not 0
         self.pages["base"] = pages_of(config.base_bytes)
         if config.accounting == "preallocated":
             self.pages["sessions"] = pages_of(config.max_connections * config.session_bytes)
@@ -26,16 +27,17 @@ class Memory:
     @property
     def used(self) -> int:
         """Pages in use; the cache counts as freeable, not as used."""
-        return self.pages["base"] + self.pages["sessions"] + self.pages["shm"]
+        return self.pages["base"] + self.pages["sessions"] + self.pages["shm"] + self.queues
 
     def now(self) -> dict[str, int]:
         """Pages by owner, with free and used."""
-        return {**self.pages, "free": self.free, "used": self.used}
+        queues = {"queues": self.queues} if self.queues else {}
+        return {**self.pages, **queues, "free": self.free, "used": self.used}
 
     def sample(self) -> None:
         """Remember the highest values seen."""
         for name, value in self.now().items():
-            self.peak[name] = max(self.peak[name], value)
+            self.peak[name] = max(self.peak.get(name, 0), value)
 
     def attempt(self, need: int) -> bool:
         """Take `need` pages from free, reclaiming cache when short; all or nothing."""

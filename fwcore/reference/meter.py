@@ -43,12 +43,10 @@ class Bucket:
         """Fill up to now."""
         self.level, self.time = self.at(now), now
 
-    def charge(self, now: int, things: int, debt: int | None = None) -> None:
+    def charge(self, now: int, things: int, debt: int = UNITS_MAX) -> None:
         """Fill, then debit; a level never stands below -debt."""
         self.settle(now)
-        self.level -= things * self.price
-        if debt is not None:
-            self.level = max(self.level, -debt)
+        self.level = max(self.level - things * self.price, -debt)
 
     def allows(self, now: int, need: str, things: int) -> bool:
         """Whether a packet conforms: equality does."""
@@ -74,7 +72,7 @@ class Bucket:
 
     def take_over(self, old: Bucket, now: int) -> None:
         """Go on with an older bucket's level, at most full; a changed unit rounds down."""
-        self.level = min(self.depth, old.at(now) * old.g // self.g)
+        self.level = max(-UNITS_MAX, min(self.depth, old.at(now) * old.g // self.g))
         self.time = now
 
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fwcore.reference.packet import Packet
+from fwcore.reference.policy import Policy, policy_match
+
 WIRE_OVERHEAD = 24
 """Preamble, delimiter, frame check sequence and gap of Ethernet, beyond a frame's length."""
+ADDRESS = 2**128 - 1
 LINKS_MAX = 8
 """Links of one chain [R: Clavister: at most 8 pipes]."""
 COUNTS = ("ip", "frame", "wire", "packets")
@@ -106,6 +110,7 @@ class ShapingRow:
     ports: tuple[int, int] | None = None  # of the responder
     policy: frozenset[int] = frozenset()
     dscp: frozenset[int] = frozenset()
+    who: Policy | None = None  # zone, networks, protocol and ports as in [[policy]]
 
     def matches(self, session: Session) -> bool:
         """Whether a session that begins is shaped by this row."""
@@ -115,7 +120,10 @@ class ShapingRow:
             and self.protocol in (None, session.protocol)
             and _within(session.port, self.ports)
             and (not self.policy or session.policy in self.policy)
-            and (not self.dscp or session.dscp in self.dscp))
+            and (not self.dscp or session.dscp in self.dscp)
+            and (self.who is None or session.first is None or policy_match(
+                self.who, session.first, session.initiator & ADDRESS,
+                session.responder & ADDRESS, session.port)))
 
     def way(self, way: str) -> tuple[tuple[str, ...], str, int | None]:
         """Meters, link and class of one way."""
@@ -143,7 +151,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Session:
-    """What shaping has to know of a session; facts of its set-up."""
+    """What shaping has to know of a session; facts of its set-up. IPv6: an address has bit 128."""
 
     initiator: int = 0
     responder: int = 0
@@ -152,6 +160,7 @@ class Session:
     policy: int = 0
     dscp: int = 0  # of its first packet
     hash: int = 0  # 64 bits, the same both ways
+    first: Packet | None = None  # that made it, where there is a firewall
 
     def source(self, way: str) -> int:
         """The sender's address."""

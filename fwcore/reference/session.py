@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fwcore.reference.packet import Key
 from fwcore.reference.policy import Policy
+from fwcore.reference.shaping import Shaped
 from fwcore.reference.tcp import HALF_OPEN
 
 
@@ -48,6 +49,9 @@ class Session:
     both: bool = False  # tracker linux: SYN from both sides
     directions: set[str] = field(default_factory=set)
     object: Object | None = None
+    shaped: Shaped | None = None  # what it met at its set-up
+    dropped: dict[str, list[int]] = field(  # by way: packets and bytes that egress dropped
+        default_factory=lambda: {"forward": [0, 0], "reply": [0, 0]})
     exposed: set[str] = field(default_factory=set)  # causes already counted for it
 
     @property
@@ -55,6 +59,11 @@ class Session:
         """Address and family of the initiator: the order in which idledrop breaks ties."""
         address = self.key.address_a if self.initiator_first else self.key.address_b
         return address, self.key.family
+
+    @property
+    def passed_bytes(self) -> int:
+        """Bytes that were not dropped at egress."""
+        return self.bytes - sum(size for _, size in self.dropped.values())
 
     @property
     def half_open(self) -> bool:

@@ -59,6 +59,8 @@ class Sessions(Ledger):
 
     def end(self, session: Session, cause: str) -> None:
         """Take a session out of the table, give its pages back, enter it into the ledgers."""
+        if self.shaper:
+            self.shaper.end(session.shaped)
         self.object_end(session)
         if session.proxied:
             self.memory.release_shm(self.proxy_pages)

@@ -17,6 +17,8 @@ one packet at a time; nothing is rounded but what is reported.
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,10 +26,12 @@ from typing import Any, NamedTuple
 from fwcore.reference.discard import Waiting
 from fwcore.reference.link import Link
 from fwcore.reference.meter import Account, Meter
-from fwcore.reference.queues import Queues, Request, add
+from fwcore.reference.queues import FATES, Queues, Request, add
 from fwcore.reference.rows import WAYS, Arrival, Declared, Session, ShapingRow
 from fwcore.reference.tree import Class
 from fwcore.reference.words import SECOND
+
+NO_MARK = 255
 
 
 @dataclass
@@ -180,7 +184,9 @@ class Shaper(Queues):
 
     def replant(self, old: Link, new: Link) -> None:
         """A link under new rows takes over the line, the levels, the turns and the queues."""
-        for name in ("line", "rows", "turns", "queued", "queued_bytes", "pages", "packets",
+        new.turns = {(parent, priority): at for (parent, priority), at in old.turns.items()
+                     if not parent or parent in new.classes}
+        for name in ("line", "rows", "queued", "queued_bytes", "pages", "packets",
                      "bytes", "line_bytes", "busy", "peak", "former"):
             setattr(new, name, getattr(old, name))
         packets = []
@@ -197,7 +203,9 @@ class Shaper(Queues):
             else:
                 new.former.append(node)
         if new.line:
-            keep = new.classes.get(new.line.leaf.row.id, new.line.leaf)
+            keep = new.line.leaf
+            if old.classes.get(keep.row.id) is keep:
+                keep = new.classes.get(keep.row.id, keep)
             new.line = new.line._replace(leaf=keep)
         for packet in sorted(packets, key=lambda packet: packet.order):
             self.put_back(new, new.classes[packet.cls], packet)
@@ -216,6 +224,15 @@ class Shaper(Queues):
         leaf.put(packet._replace(share=fresh.share))
 
     # -- Counters --
+
+    def digest(self) -> bytes:
+        """BLAKE2b-128 over all departures: 22 bytes each, little endian."""
+        digest = hashlib.blake2b(digest_size=16)
+        for row in self.departures:
+            mark = NO_MARK if row.dscp is None else row.dscp
+            digest.update(struct.pack("<QqHHBB", row.packet, row.time_ns, row.link, row.cls,
+                                      FATES.index(row.fate), mark))
+        return digest.digest()
 
     def counters(self) -> dict[str, Any]:
         """What comes out, by meter, link and class."""

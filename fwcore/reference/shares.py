@@ -23,7 +23,7 @@ NONE, NEW, OLD, PARKED = range(4)
 
 def address_hash(address: int, seed: int) -> int:
     """64 bits of an address, for those that found every sub-queue taken."""
-    return splitmix64(splitmix64(seed ^ address >> 64) ^ address & MASK64)
+    return splitmix64(splitmix64(seed ^ address >> 64 & MASK64) ^ address & MASK64)
 
 
 @dataclass

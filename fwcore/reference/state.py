@@ -21,6 +21,7 @@ from fwcore.reference.memory import Memory
 from fwcore.reference.packet import Key
 from fwcore.reference.policy import ACCEPT_ALL, policy_parse
 from fwcore.reference.session import FragmentEntry, Session
+from fwcore.reference.shaping import Shaper
 from fwcore.reference.table import seeds
 from fwcore.reference.tcp import TIMEOUT_SETTING
 from fwcore.reference.words import (
@@ -50,6 +51,7 @@ class State:
         self.forced: str | None = None  # the mode that the operator holds
         self.latch = False  # one-shot: AV stays bypassed after the mode
         self.ips_fail = False
+        self.shaper: Shaper | None = None
         self.load_settings()
         self.start_counters()
         # the connection table: in order of creation, as a whole and in each bucket

@@ -142,10 +142,11 @@ def refuse_together(settings: Settings) -> None:
     _check_thresholds(settings)
     _check_fits(settings)
     _check_cache(settings)
+    _ = settings.shaping  # refuses what it does not understand
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """What is allowed and probably not meant."""
     found = (_warn_never_left(settings), _warn_table_first(settings),
-             _warn_kernel_first(settings), _warn_items(settings))
+             _warn_kernel_first(settings), _warn_items(settings), *settings.shaping.warnings)
     return tuple(text for text in found if text)

@@ -218,6 +218,10 @@ DECLARATIONS: tuple[Declaration, ...] = (
     _D("oversize_bytes", "bytes", "bytes", "objects above this are not scanned", 1, 1 << 40),
     _D("cache_limit_bytes", "bytes", "bytes", "released buffers kept as cache (freeable)", 0, HUGE,
        share=True),
+    _D("queue_accounting", "choice", "", "whether packets that wait in shaping queues own memory:"
+       " none, or pages of their bytes", choices=("none", "bytes")),
+    _D("queue_packets_max", "count", "packets", "most packets that wait in all shaping queues; 0:"
+       " the sum of their limits", 0, 1 << 24, reason="their memory is taken at start"),
     _D("config_freeze", "bool", "", "conserve mode refuses configuration changes"),
     _D("fragments_max", "count", "entries", "fragment table", 1, 1 << 20),
     _D("victims_max", "count", "rows", "victim ledger", 1, 1 << 24),
@@ -244,4 +248,5 @@ DECLARATIONS: tuple[Declaration, ...] = (
 )
 BY_NAME: Mapping[str, Declaration] = {row.name: row for row in DECLARATIONS}
 TIMEOUTS = tuple(row.name for row in DECLARATIONS if row.table == "timeouts")
-ROW_KINDS = {"base_item": "base_items", "policy": "policies", "pressure": "pressure"}
+ROW_KINDS = {"base_item": "base_items", "policy": "policies", "pressure": "pressure",
+             "meter": "meters", "link": "links", "class": "classes", "shaping": "shapings"}

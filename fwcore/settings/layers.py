@@ -4,7 +4,8 @@
               |  overlaid by
     personalities/<name>.toml      only what this generation does otherwise
               |  posture           sets av_failopen and ips_fail_open
-              |  settings file     key = value, [timeouts], [[base_item]], [[policy]], [[pressure]]
+              |  settings file     key = value, [timeouts], [[base_item]], [[policy]], [[pressure]],
+              |                    [[meter]], [[link]], [[class]], [[shaping]]
               |  --set key=value
               v  arguments
     Settings                       later layers win; where each value comes from is kept
@@ -134,7 +135,8 @@ def load(
     personality: built-in name or the path of a .toml; None: as ``--set personality=`` or the file
     says, else "plain". file: TOML, ``key = value``. assignments: "key=value" each. policy_file:
     TOML with [[policy]] rows, replaces those of ``file``. overrides: any setting or timeout by
-    name, policies, pressure, base_items (sequences of dicts), timeouts (dict).
+    name, policies, pressure, base_items, meters, links, classes, shapings (sequences of dicts),
+    timeouts (dict).
     Raises SettingsError with setting, place, allowed range and reason.
     """
     document = None if file is None else read_document(file)
@@ -245,6 +247,8 @@ def built(
         base_items=checked["base_item"],
         policies=checked["policy"],
         pressure=checked["pressure"],
+        meters=checked["meter"], links=checked["link"], classes=checked["class"],
+        shapings=checked["shaping"],
         kilo=chosen.kilo, given=given, origin=origin, marks=marks,
         reasons={name: layer[3] for name, layer in layers.items()},
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from fwcore import shaping
 from fwcore.settings import checks
 from fwcore.settings.declared import DECLARATIONS
 from fwcore.settings.document import Row
@@ -105,6 +107,8 @@ class Settings:
     proxy_session_bytes: int
     oversize_bytes: int
     cache_limit_bytes: int
+    queue_accounting: str
+    queue_packets_max: int
     config_freeze: bool
     fragments_max: int
     victims_max: int
@@ -115,6 +119,10 @@ class Settings:
     base_items: tuple[Row, ...] = field(default=(), hash=False)
     policies: tuple[Row, ...] = field(default=(), hash=False)
     pressure: tuple[Row, ...] = field(default=(), hash=False)
+    meters: tuple[Row, ...] = field(default=(), hash=False)
+    links: tuple[Row, ...] = field(default=(), hash=False)
+    classes: tuple[Row, ...] = field(default=(), hash=False)
+    shapings: tuple[Row, ...] = field(default=(), hash=False)
     kilo: int = field(default=1024, compare=False)
     given: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -143,7 +151,8 @@ class Settings:
     def replace(self, **changes: Any) -> Settings:
         """The same with changes, validated again; what was not given is worked out anew.
 
-        Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items.
+        Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items,
+        meters, links, classes, shapings.
         """
         from fwcore.settings import layers  # which make Settings
 
@@ -162,6 +171,11 @@ class Settings:
                 "why": self.reasons.get(name, ""),
             }
         return result
+
+    @cached_property
+    def shaping(self) -> shaping.Declared:
+        """Meters, links, classes and who meets them; false where nothing is shaped."""
+        return shaping.parse(self.meters, self.links, self.classes, self.shapings)
 
     # Pages. Byte amounts are rounded up, thresholds down.
 

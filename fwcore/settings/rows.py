@@ -150,15 +150,16 @@ def _check_pressure(row: Row, kilo: int) -> Row:
     return Row(values, row.where, row.lines)
 
 
-def _check_policy(row: Row, kilo: int) -> Row:
-    """Policies are judged by policy.parse; here they only keep their place."""
+def _keep(row: Row, kilo: int) -> Row:
+    """Judged by policy.parse and shaping.parse; here they only keep their place."""
     return row
 
 
 ROW_CHECKS: Mapping[str, Callable[[Row, int], Row]] = {
     "base_item": _check_base_item,
-    "policy": _check_policy,
+    "policy": _keep,
     "pressure": _check_pressure,
+    "meter": _keep, "link": _keep, "class": _keep, "shaping": _keep,
 }
 
 

@@ -1,0 +1,35 @@
+# The class that owns a shaper's memory, for the fast path.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fwcore.dataplane.meter cimport asker_t
+from fwcore.dataplane.shaping cimport class_t, link_t, meter_t, shaper_t
+
+cdef class Shaper:
+    cdef shaper_t core
+    cdef list parts          # arrays behind the pointers
+    cdef object plan
+    cdef list busy           # by link: {rate: time taken in 1 / rate ns}, of former settings
+    cdef readonly uint32_t sessions
+    cdef public long long free   # pages, where nobody else accounts for them
+
+    cdef void *room(self, size_t bytes) except NULL
+    cdef int resize(self, uint32_t sessions) except -1
+    cdef int serve(self) except -1
+    cdef int _parent(self, uint32_t i) except -1
+    cdef int _class(self, uint32_t i) except -1
+    cdef int _bucket(self, class_t *c, int which, uint64_t rate, uint64_t depth) except -1
+    cdef int _lineage(self, const class_t *c, uint64_t *most) except -1
+    cdef int _arena(self, uint64_t packets) except -1
+    cdef int _take_account(self, Shaper old, meter_t *m, meter_t *before, uint32_t there,
+                           uint32_t here) except -1
+    cdef int _take_meter(self, Shaper old, meter_t *m, meter_t *before) except -1
+    cdef int _take_link(self, Shaper old, uint32_t here, uint32_t there) except -1
+    cdef int _take_line(self, Shaper old, link_t *link, link_t *was) except -1
+    cdef list _leave(self, Shaper old, link_t *link, link_t *was, uint32_t number)
+    cdef int _adopt(self, class_t *c, const class_t *was, const uint64_t *before, size_t there,
+                    size_t here) except -1
+    cdef int _put_back(self, Shaper old, link_t *link, uint32_t place) except -1
+    cdef int _ask(self, asker_t *a, session) except -1
+    cdef tuple _waiting(self, uint32_t number)
+    cdef bint _accounted(self, const link_t *link, uint32_t number, packets, size)

@@ -1,0 +1,160 @@
+# Egress: what a packet meets after its verdict, and what a session has to do with it.
+#
+#     verdict (not DROP) -> meters -> class -> link -> departure
+#
+# A packet that is dropped here has been judged, and has moved its session; what its session and the
+# exposure ledger count are packets that passed.
+#
+# Laws: without a shaper nothing of this is reached; what is due by a packet's time has happened
+# before it arrives.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fwcore.dataplane.clock cimport clock_set
+from fwcore.dataplane.layout cimport (
+    DECODE_IPV4, DECODE_IPV6, DUE_LINK, META_FAMILY, META_ZONE, NEVER, NIL, OWNER_QUEUES,
+    REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, REPLY_WAY,
+    SESSION_FROM_B, VERDICT_BYPASS, VERDICT_DROP, fw_be16, fw_le16, fw_t, fw_unlikely,
+    packet_t, record_t,
+)
+from fwcore.dataplane.link cimport judged_t, shaper_advance, shaper_arrive
+from fwcore.dataplane.meter cimport asker_t
+from fwcore.dataplane.parse cimport frame_t, parse_any, parser_t
+from fwcore.dataplane.session cimport exposure_enter, request_pages
+from fwcore.dataplane.shaping cimport (
+    SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, arrival_t, shaped_t, shaper_t,
+)
+
+
+cdef enum:
+    BURST_ROWS = 4096      # departures after which they want to be collected
+
+
+# --- what the frame says --------------------------------------------------------------------------
+
+cdef inline void egress_look(
+    fw_t *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
+    const parser_t *parser,
+) noexcept nogil:
+    """Notes bytes and mark of a frame's outermost IP packet."""
+    cdef frame_t f
+    cdef packet_t p
+    cdef const uint8_t *h
+    if captured > wire:
+        captured = wire
+    if link == 1 and captured >= 34 and fw_le16(data + 12) == 0x0008 and data[14] == 0x45:
+        fw.ip_bytes = fw_be16(data + 16)
+        fw.traffic_class = data[15]
+        if 20 <= fw.ip_bytes <= wire - 14:
+            return
+    fw.ip_bytes = fw.traffic_class = 0
+    parse_any(data, captured, wire, link, parser, &f, &p)
+    if p.decode & (DECODE_IPV4 | DECODE_IPV6):
+        h = f.data + f.network
+        fw.ip_bytes = f.limit - f.network
+        fw.traffic_class = h[1] if f.family == 4 else (h[0] & 15) << 4 | h[1] >> 4
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+cdef inline int egress_request(void *owner, uint64_t pages, uint32_t pinned) noexcept nogil:
+    """Pages of the appliance for queues."""
+    return request_pages(<fw_t *>owner, OWNER_QUEUES, pages, 0, pinned)
+
+
+cdef inline void egress_give(void *owner, uint64_t pages) noexcept nogil:
+    """Pages of queues become free."""
+    cdef fw_t *fw = <fw_t *>owner
+    fw.pages.owner[OWNER_QUEUES] -= pages
+    fw.pages.free += pages
+    fw.dirty = 1
+
+
+cdef inline void egress_due(fw_t *fw) noexcept nogil:
+    """The next moment of links, where one may change a gauge; others wait for who looks."""
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    if s.accounted:
+        clock_set(fw, DUE_LINK, s.due_ns)
+
+
+cdef inline int egress_brims(const fw_t *fw) noexcept nogil:
+    """Whether departures want to be collected."""
+    cdef const shaper_t *s = <const shaper_t *>fw.shaper
+    return s != NULL and s.departures_fill > BURST_ROWS
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+cdef inline void egress_ask(
+    const packet_t *p, int from_b, uint32_t policy, uint32_t traffic_class, asker_t *ask,
+) noexcept nogil:
+    """What shaping has to know of the session that a packet would begin."""
+    ask.initiator[0] = p.key.b_hi if from_b else p.key.a_hi
+    ask.initiator[1] = p.key.b_lo if from_b else p.key.a_lo
+    ask.responder[0] = p.key.a_hi if from_b else p.key.b_hi
+    ask.responder[1] = p.key.a_lo if from_b else p.key.b_lo
+    ask.family = META_FAMILY(p.key.meta)
+    ask.zone = META_ZONE(p.key.meta)
+    ask.protocol = p.protocol
+    ask.has_ports = p.protocol == 6 or p.protocol == 17 or p.protocol == 132
+    ask.port = 0
+    if ask.has_ports:
+        ask.port = <uint16_t>p.key.meta if from_b else <uint16_t>(p.key.meta >> 16)
+    ask.policy = policy
+    ask.dscp = <uint8_t>(traffic_class >> 2)
+
+
+# --- packets --------------------------------------------------------------------------------------
+
+cdef inline void egress_ends(
+    const record_t *r, int way, arrival_t *a,
+) noexcept nogil:
+    """Whose packet it is, to whom: the session's ends, this way round."""
+    cdef int from_b = (r.flags & SESSION_FROM_B) ^ way
+    a.ends.source[0] = r.b_hi if from_b else r.a_hi
+    a.ends.source[1] = r.b_lo if from_b else r.a_lo
+    a.ends.destination[0] = r.a_hi if from_b else r.b_hi
+    a.ends.destination[1] = r.a_lo if from_b else r.b_lo
+
+
+cdef inline uint32_t egress_packet(
+    fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """The outcome of a packet that was judged, after meters and queues; exposure is entered.
+
+    => egress_look has looked at its frame.
+    """
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef uint32_t cause = fw.exposure
+    cdef shaped_t *held = NULL
+    cdef arrival_t a
+    cdef judged_t judged
+    fw.exposure = 0
+    if outcome & 255 == VERDICT_DROP:
+        return outcome
+    shaper_advance(s, fw.clock.now_ns)
+    a.packet, a.frame, a.ip = fw.packet, wire, fw.ip_bytes
+    a.dscp, a.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
+    a.way, a.flow, a.family = p.way, p.hash, 0
+    if outcome >> 8 == REASON_RELATED:  # an error goes back to whom it is about
+        a.way ^= 1
+    if record != NIL:
+        held = &s.shaped[record]
+        a.family = META_FAMILY(p.key.meta)
+        egress_ends(&fw.records[record], a.way, &a)
+    judged = shaper_arrive(s, held, &a, outcome >> 8 != REASON_RELATED, record)
+    egress_due(fw)
+    if fw_unlikely(egress_brims(fw)):
+        fw.dirty = 1  # so that it is seen
+    if judged.why == SHAPE_PASSED:
+        if cause:
+            exposure_enter(fw, &fw.records[record], cause - 1, wire)
+        return outcome
+    if outcome >> 8 != REASON_RELATED:
+        held.dropped[p.way] += 1
+        held.dropped_bytes[p.way] += wire
+    if judged.why == SHAPE_OVER_LIMIT:
+        return VERDICT_DROP | REASON_OVER_LIMIT << 8
+    if judged.why == SHAPE_NO_MEMORY:
+        return VERDICT_DROP | REASON_NO_MEMORY << 8
+    return VERDICT_DROP | REASON_QUEUE_FULL << 8

@@ -1,0 +1,555 @@
+# Links: out of where, and what leaves when.
+#
+#     arrive -> enqueue -> class -> serve -> line -> left -> next link, or gone
+#                  |          |
+#            queue_full     codel, pushed_out, cleared
+#            no_memory
+#
+# Overview: a link sends one packet at a time; one without a line releases at the first nanosecond
+# that its classes allow. Between packets the shaper goes from one moment to the next
+# (shaper_advance), at each through the links downstream first; what a link hands on arrives at the
+# next one as any packet does. Each link a packet ends at is a row of departures, which are always
+# digested and kept where somebody asks.
+#
+# Laws: every packet that came in is sent, dropped, cleared or waiting; a line sends one packet at
+# a time; nothing is rounded but what is reported; pages are those of the queued bytes.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fwcore.dataplane.digest cimport digest_add
+from fwcore.dataplane.layout cimport PAGE_BYTES, fw_unlikely
+from fwcore.dataplane.meter cimport (
+    account_colour, account_debit, bytes_of, meter_things,
+)
+from fwcore.dataplane.queue cimport (
+    codel_take, fifo_put, fifo_take, fifo_take_last, share_of, shares_push_out, shares_put,
+    shares_take,
+)
+from fwcore.dataplane.shaping cimport (
+    COUNT_FRAME, COUNT_PACKETS, DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL,
+    DROP_NO_MEMORY, DROP_PUSHED_OUT, DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL,
+    FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, METERS_MAX,
+    NO_MARK, OVER_CLASS, OVER_DROP, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER, SHAPE_NIL,
+    SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHAPE_SECOND, SHARE_NONE,
+    account_t, arrival_t, class_t, delay_bucket, departure_t, ends_t, fifo_t, line_end, link_t,
+    list_t, meter_t, red_drops, shaped_t, shaper_t, shaping_row_t, share_t, sum_add, wait_t,
+)
+from fwcore.dataplane.tree cimport (
+    choice_t, leaf_of, link_due, rows_mend, tree_charge, tree_choose, tree_orders, tree_turn,
+)
+
+cdef enum:
+    DROPPED_NOT = -1
+
+
+# --- what waits -----------------------------------------------------------------------------------
+
+cdef inline uint32_t wait_new(shaper_t *s) noexcept nogil:
+    """A place for a packet. => there is one (waiting_max, and one for each line)."""
+    cdef uint32_t at = s.wait_free
+    s.wait_free = s.waits[at].next
+    return at
+
+
+cdef inline void wait_give(shaper_t *s, uint32_t at) noexcept nogil:
+    s.waits[at].next = s.wait_free
+    s.wait_free = at
+
+
+cdef inline void map_set(shaper_t *s, const class_t *c) noexcept nogil:
+    """Notes whether something waits in a leaf."""
+    cdef link_t *link = &s.links[c.link]
+    cdef uint64_t bit = <uint64_t>1 << (c.leaf_bit & 63)
+    if c.waiting:
+        s.maps[link.map + c.leaf_bit // 64] |= bit
+    else:
+        s.maps[link.map + c.leaf_bit // 64] &= ~bit
+
+
+cdef inline void class_put(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
+    """A packet at the tail of a leaf."""
+    if c.row.share == SHARE_NONE:
+        fifo_put(s, &c.fifo, at)
+    else:
+        shares_put(s, c, at)
+    c.waiting += 1
+    c.waiting_bytes += s.waits[at].size
+    s.waiting += 1
+    map_set(s, c)
+
+
+cdef inline void class_gone(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
+    """It waits no longer."""
+    c.waiting -= 1
+    c.waiting_bytes -= s.waits[at].size
+    s.waiting -= 1
+    map_set(s, c)
+
+
+cdef inline int class_room(const class_t *c, uint64_t size) noexcept nogil:
+    """Whether a packet may come in by the limits."""
+    if c.row.limit_bytes and c.waiting_bytes + size > c.row.limit_bytes:
+        return 0
+    return c.waiting < c.row.limit_packets
+
+
+cdef inline int class_over(const class_t *c) noexcept nogil:
+    """Whether the limits are passed."""
+    return c.waiting > c.row.limit_packets or (
+        c.row.limit_bytes and c.waiting_bytes > c.row.limit_bytes)
+
+
+cdef inline uint32_t class_push_out(shaper_t *s, class_t *c, int64_t now) noexcept nogil:
+    """Gives up a packet: the fattest share's head, else the tail. => one waits."""
+    cdef uint32_t at
+    if c.row.share == SHARE_NONE:
+        at = fifo_take_last(s, &c.fifo)
+    else:
+        at = shares_push_out(s, c, now)
+    class_gone(s, c, at)
+    return at
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+cdef inline uint64_t queue_pages(const shaper_t *s, uint64_t size) noexcept nogil:
+    """Pages of so many queued bytes; none where queues are not accounted."""
+    return (size + PAGE_BYTES - 1) // PAGE_BYTES if s.accounted else 0
+
+
+cdef inline int pages_ask(
+    shaper_t *s, link_t *link, uint64_t size, uint32_t pinned,
+) noexcept nogil:
+    """Pages for what the link will then hold; 0: there are none."""
+    cdef uint64_t need = queue_pages(s, link.queued_bytes + size) - link.pages
+    if need == 0:
+        return 1
+    if s.request != NULL and not s.request(s.owner, need, pinned):
+        return 0
+    link.pages += need
+    s.pages += need
+    return 1
+
+
+cdef inline void pages_spare(shaper_t *s, link_t *link) noexcept nogil:
+    """Gives back what the link holds no longer."""
+    cdef uint64_t spare = link.pages - queue_pages(s, link.queued_bytes)
+    if spare == 0:
+        return
+    link.pages -= spare
+    s.pages -= spare
+    if s.give != NULL:
+        s.give(s.owner, spare)
+
+
+# --- departures -----------------------------------------------------------------------------------
+
+cdef inline void departure_row(
+    shaper_t *s, uint64_t packet, int64_t now, const link_t *link, const class_t *c, int fate,
+    uint8_t mark,
+) noexcept nogil:
+    """A packet ends at a link."""
+    cdef departure_t row
+    row.packet = packet
+    row.time_ns = now
+    row.link = <uint16_t>link.number
+    row.cls = c.id
+    row.fate = <uint8_t>fate
+    row.dscp = mark
+    digest_add(&s.digest, <const uint8_t *>&row, sizeof(departure_t))
+    s.departed += 1
+    if s.departures_fill < s.departures_room:
+        s.departures[s.departures_fill] = row
+        s.departures_fill += 1
+
+
+cdef inline void link_depart(
+    shaper_t *s, link_t *link, const class_t *c, uint32_t at, int fate, int64_t now,
+) noexcept nogil:
+    """A row, and the packet is in this link no longer; its place is the caller's to give back."""
+    departure_row(s, s.waits[at].packet, now, link, c, fate, s.waits[at].mark)
+    link.queued -= 1
+    link.queued_bytes -= s.waits[at].size
+    pages_spare(s, link)
+
+
+cdef inline void link_drop(
+    shaper_t *s, link_t *link, class_t *c, uint32_t at, int what, int64_t now,
+) noexcept nogil:
+    """A packet that waited is given up."""
+    c.dropped[what] += 1
+    c.dropped_bytes += s.waits[at].size
+    link_depart(s, link, c, at, FATE_CODEL if what == DROP_CODEL else FATE_PUSHED_OUT, now)
+    wait_give(s, at)
+
+
+cdef inline void link_cleared(shaper_t *s, link_t *link, class_t *c, uint32_t at) noexcept nogil:
+    """A packet whose queue is no more."""
+    c.cleared[0] += 1
+    c.cleared[1] += s.waits[at].size
+    link_depart(s, link, c, at, FATE_CLEARED, s.now_ns)
+    wait_give(s, at)
+
+
+# --- in -------------------------------------------------------------------------------------------
+
+cdef inline int link_refuses(
+    const shaper_t *s, const link_t *link, class_t *leaf, uint64_t size, uint64_t packet,
+) noexcept nogil:
+    """Which way to discard refuses a packet at arrival (DROP_*), or DROPPED_NOT."""
+    cdef int room
+    if size > leaf.most:
+        leaf.giants += 1
+        return DROP_TAIL
+    room = class_room(leaf, size)
+    if leaf.row.share == SHARE_NONE and not room:
+        return DROP_TAIL
+    if leaf.row.discard == DISCARD_RED and red_drops(
+            leaf.row.red_min, leaf.row.red_max, leaf.row.red_probability, leaf.waiting, s.seed,
+            packet, link.number):
+        return DROP_RED
+    if s.waiting + 1 > s.waiting_max and (leaf.row.share == SHARE_NONE or room):
+        return DROP_TAIL  # with shares another one would make room
+    return DROPPED_NOT
+
+
+cdef inline int link_enqueue(
+    shaper_t *s, link_t *link, class_t *leaf, const arrival_t *p, uint32_t pinned,
+) noexcept nogil:
+    """Puts a packet into its class and serves; SHAPE_PASSED, or why it was dropped."""
+    cdef uint64_t size = bytes_of(p, link.row.count, link.row.overhead)
+    cdef uint32_t share = 0, at
+    cdef wait_t *w
+    cdef int why
+    s.order += 1
+    if leaf.row.share != SHARE_NONE:
+        share = share_of(s, leaf, p, s.now_ns)
+    leaf.arrived[0] += 1
+    leaf.arrived[1] += size
+    if size > leaf.largest:
+        leaf.largest = size
+    why = link_refuses(s, link, leaf, size, p.packet)
+    if why == DROPPED_NOT and not pages_ask(s, link, size, pinned):
+        why = DROP_NO_MEMORY
+    if why != DROPPED_NOT:
+        leaf.dropped[why] += 1
+        leaf.dropped_bytes += size
+        return SHAPE_NO_MEMORY if why == DROP_NO_MEMORY else SHAPE_QUEUE_FULL
+    at = wait_new(s)
+    w = &s.waits[at]
+    w.packet, w.time_ns, w.order, w.flow = p.packet, s.now_ns, s.order, p.flow
+    w.frame, w.ip, w.share, w.size = p.frame, p.ip, share, size
+    w.cls, w.mark, w.ect, w.way, w.family = leaf.id, p.mark, p.ect, p.way, p.family
+    if s.ends != NULL:
+        s.ends[at] = p.ends
+    class_put(s, leaf, at)
+    link.queued += 1
+    link.queued_bytes += size
+    if link.queued > link.peak[0]:
+        link.peak[0] = link.queued
+    if link.queued_bytes > link.peak[1]:
+        link.peak[1] = link.queued_bytes
+    while leaf.row.share != SHARE_NONE and class_over(leaf):  # bounded by what waits
+        link_drop(s, link, leaf, class_push_out(s, leaf, s.now_ns), DROP_PUSHED_OUT, s.now_ns)
+    link_serve(s, link, s.now_ns, s.now_ns, 0)
+    return SHAPE_PASSED
+
+
+# --- out ------------------------------------------------------------------------------------------
+
+cdef inline uint32_t class_take(
+    shaper_t *s, link_t *link, class_t *c, int64_t now,
+) noexcept nogil:
+    """The packet to send; NIL: CoDel took them all, or none conforms to its share."""
+    cdef list_t dropped
+    cdef uint32_t at, gone
+    dropped.head = dropped.tail = SHAPE_NIL
+    if c.row.share != SHARE_NONE:
+        at = shares_take(s, c, now, &dropped)
+    elif c.row.discard == DISCARD_CODEL:
+        at = codel_take(s, c, &c.codel, &c.fifo, now, &dropped)
+    else:
+        at = fifo_take(s, &c.fifo)
+    while dropped.head != SHAPE_NIL:  # bounded by the queue
+        gone = dropped.head
+        dropped.head = s.waits[gone].next
+        class_gone(s, c, gone)
+        link_drop(s, link, c, gone, DROP_CODEL, now)
+    if at != SHAPE_NIL:
+        class_gone(s, c, at)
+    return at
+
+
+cdef inline void link_serve(
+    shaper_t *s, link_t *link, int64_t now, int64_t start_ns, uint64_t rest,
+) noexcept nogil:
+    """Gives out the line, from an exact time, or lets leave what may where there is none.
+
+    Bounded by what waits: each turn takes a packet out, or finds that none conforms.
+    """
+    cdef choice_t choice
+    cdef class_t *leaf
+    cdef uint32_t at
+    while link.line == SHAPE_NIL:
+        choice = tree_choose(s, link, now)
+        if choice.leaf == SHAPE_NIL:
+            break
+        leaf = &s.classes[choice.leaf]
+        at = class_take(s, link, leaf, now)
+        if at == SHAPE_NIL:
+            continue
+        tree_turn(s, link, leaf, &choice, s.waits[at].size)
+        tree_charge(s, leaf, now, s.waits[at].size, choice.order)
+        tree_orders(s, link, now)
+        rows_mend(s, link)
+        if link.row.rate == 0:
+            link_left(s, link, leaf, at, now)
+            continue
+        link.line, link.line_leaf, link.line_rate = at, choice.leaf, link.row.rate
+        link.start_ns, link.start_rest = start_ns, rest
+        link.end_ns = line_end(s.waits[at].size, link.row.rate, start_ns, rest, &link.end_rest)
+    link.due_ns = link_due(s, link, now)
+
+
+cdef inline void link_left(
+    shaper_t *s, link_t *link, class_t *leaf, uint32_t at, int64_t now,
+) noexcept nogil:
+    """A packet has left this link: it is sent, or comes to the next one at once."""
+    cdef wait_t *w = &s.waits[at]
+    cdef link_t *further = NULL
+    cdef class_t *there
+    cdef arrival_t handed
+    cdef uint64_t delay = <uint64_t>(now - w.time_ns)
+    cdef int why
+    link.packets += 1
+    link.bytes += w.size
+    leaf.sent[0] += 1
+    leaf.sent[1] += w.size
+    if delay > leaf.delay_max:
+        leaf.delay_max = delay
+    s.delays[(leaf - s.classes) * DELAY_BUCKETS + delay_bucket(delay)] += 1
+    if link.row.next >= 0:
+        further = &s.links[link.row.next]
+    link_depart(s, link, leaf, at, FATE_SENT if further == NULL else FATE_PASSED_ON, now)
+    if further == NULL:
+        wait_give(s, at)
+        return
+    handed.packet, handed.flow, handed.frame, handed.ip = w.packet, w.flow, w.frame, w.ip
+    handed.family, handed.ect, handed.way, handed.mark = w.family, w.ect, w.way, w.mark
+    handed.dscp = 0
+    if s.ends != NULL:
+        handed.ends = s.ends[at]
+    wait_give(s, at)
+    there = &s.classes[leaf_of(s, further, leaf.id)]
+    why = link_enqueue(s, further, there, &handed, SHAPE_NIL)
+    if why != SHAPE_PASSED:
+        departure_row(s, handed.packet, now, further, there,
+                      FATE_NO_MEMORY if why == SHAPE_NO_MEMORY else FATE_QUEUE_FULL, handed.mark)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+cdef inline void link_moment(shaper_t *s, link_t *link, int64_t now) noexcept nogil:
+    """What is due: the transmission that ends, ends; then it is served."""
+    cdef uint32_t at = link.line
+    cdef int64_t start_ns = now
+    cdef uint64_t rest = 0, whole
+    if at != SHAPE_NIL:
+        if link.end_ns + (link.end_rest != 0) > now:
+            return
+        link.line = SHAPE_NIL
+        link.line_bytes += s.waits[at].size
+        whole = <uint64_t>(link.end_ns - link.start_ns)
+        if link.line_rate == link.row.rate:
+            sum_add(&link.busy, whole, link.line_rate, link.end_rest, link.start_rest)
+            start_ns, rest = link.end_ns, link.end_rest
+        else:  # a changed rate begins at a whole nanosecond
+            sum_add(&link.busy_before, whole, link.line_rate, link.end_rest, link.start_rest)
+            link.before_rate = link.line_rate
+        link_left(s, link, &s.classes[link.line_leaf], at, now)
+    link_serve(s, link, now, start_ns, rest)
+
+
+cdef inline void shaper_settle(shaper_t *s) noexcept nogil:
+    """=> due_ns is the earliest of all links."""
+    cdef uint32_t i
+    s.due_ns = SHAPE_NEVER
+    for i in range(s.links_count):
+        if s.links[i].due_ns < s.due_ns:
+            s.due_ns = s.links[i].due_ns
+
+
+cdef inline void shaper_moment(shaper_t *s, int64_t now) noexcept nogil:
+    """All that is due at one nanosecond: links downstream first."""
+    cdef uint32_t i
+    cdef link_t *link
+    s.now_ns = now
+    for i in range(s.links_count):
+        link = &s.links[s.by_distance[i]]
+        if link.due_ns <= now:
+            link_moment(s, link, now)
+    shaper_settle(s)
+
+
+cdef inline void shaper_advance(shaper_t *s, int64_t until) noexcept nogil:
+    """Goes through the moments up to a time, that one included. Bounded by what waits."""
+    while s.due_ns <= until:
+        shaper_moment(s, s.due_ns)
+    if until > s.now_ns:
+        s.now_ns = until
+
+
+cdef inline fifo_t *clear_first(shaper_t *s, link_t *link, class_t **of) noexcept nogil:
+    """The queue of a link whose head came first, or NULL."""
+    cdef fifo_t *first = NULL
+    cdef fifo_t *f
+    cdef class_t *c
+    cdef uint32_t i, number
+    for i in range(link.leaves_count):
+        c = &s.classes[s.leaves[link.leaves + i]]
+        if c.waiting == 0:
+            continue
+        for number in range(1 if c.row.share == SHARE_NONE else c.shares_high):
+            f = &c.fifo if c.row.share == SHARE_NONE else &s.shares[c.shares_first + number].fifo
+            if f.count and (
+                    first == NULL or s.waits[f.head].order < s.waits[first.head].order):
+                first = f
+                of[0] = c
+    return first
+
+
+cdef inline void link_clear(shaper_t *s, link_t *link) noexcept nogil:
+    """All of a link's packets are cleared, the one on the line first."""
+    cdef uint32_t at = link.line, number, i
+    cdef class_t *c = NULL
+    cdef share_t *share
+    cdef fifo_t *f
+    if at != SHAPE_NIL:
+        link.line = SHAPE_NIL
+        link_cleared(s, link, &s.classes[link.line_leaf], at)
+    f = clear_first(s, link, &c)
+    while f != NULL:  # bounded by what waits
+        at = fifo_take(s, f)
+        class_gone(s, c, at)
+        link_cleared(s, link, c, at)
+        f = clear_first(s, link, &c)
+    for i in range(link.leaves_count):
+        c = &s.classes[s.leaves[link.leaves + i]]
+        c.listed = c.parked = 0
+        for number in range(c.shares_high if c.row.share != SHARE_NONE else 0):
+            share = &s.shares[c.shares_first + number]
+            if share.place == PLACE_PARKED:
+                share.place = PLACE_OUT
+    link.due_ns = SHAPE_NEVER
+
+
+cdef inline void shaper_clear(shaper_t *s) noexcept nogil:
+    """Nothing waits any more."""
+    cdef uint32_t i
+    for i in range(s.links_count):
+        link_clear(s, &s.links[i])
+    shaper_settle(s)
+
+
+cdef inline void shaper_drain(shaper_t *s) noexcept nogil:
+    """Lets leave what waits; what would leave after the end of time is cleared."""
+    while s.due_ns <= END_OF_TIME:  # bounded by what waits
+        shaper_moment(s, s.due_ns)
+    shaper_clear(s)
+
+
+# --- a packet -------------------------------------------------------------------------------------
+
+cdef struct judged_t:
+    int why                # SHAPE_*
+    int link, cls          # number and id; -1: none
+    uint8_t mark
+
+
+cdef inline uint64_t counted_size(const meter_t *m, const arrival_t *p) noexcept nogil:
+    """Bytes for the counters; a meter of packets counts frames."""
+    cdef uint32_t count = COUNT_FRAME if m.row.count == COUNT_PACKETS else m.row.count
+    return bytes_of(p, count, m.row.overhead)
+
+
+cdef inline int meters_judge(
+    shaper_t *s, const shaped_t *h, const shaping_row_t *r, arrival_t *p, int *cls,
+) noexcept nogil:
+    """Asks all meters of the packet's way, then debits; 0: it is dropped. Sets mark and class:
+    each is that of the first meter that gives one."""
+    cdef int colour[4]
+    cdef int i, k, wants
+    cdef meter_t *m
+    for i in range(METERS_MAX):
+        if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
+            continue
+        m = &s.meters[r.meters[p.way][i]]
+        colour[i] = account_colour(
+            m, &s.accounts[h.account[p.way][i]], s.now_ns, meter_things(m, p))
+        if colour[i] == m.row.rungs and m.row.over == OVER_DROP:
+            m.dropped[0] += 1
+            m.dropped[1] += counted_size(m, p)
+            m.by_colour[colour[i]] += 1
+            return 0
+    for i in range(METERS_MAX):
+        if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
+            continue
+        m = &s.meters[r.meters[p.way][i]]
+        m.passed[0] += 1
+        m.passed[1] += counted_size(m, p)
+        m.by_colour[colour[i]] += 1
+        if colour[i] == m.row.rungs:
+            wants = m.row.over_class if m.row.over == OVER_CLASS else -1
+        else:
+            wants = m.row.cls[colour[i]]
+            if p.mark == NO_MARK:
+                p.mark = m.row.dscp[colour[i]]
+            for k in range(i):
+                if h.account[p.way][k] == h.account[p.way][i]:
+                    break
+            else:
+                account_debit(m, &s.accounts[h.account[p.way][i]], meter_things(m, p), colour[i])
+        if cls[0] < 0:
+            cls[0] = wants
+    return 1
+
+
+cdef inline judged_t shaper_arrive(
+    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned,
+) noexcept nogil:
+    """Judges a packet that the firewall let pass. => all that is due before it has happened.
+
+    `metered` is 0 for ICMP errors, which meet their session's class but no meter.
+    """
+    cdef judged_t judged
+    cdef const shaping_row_t *r
+    cdef link_t *link
+    cdef class_t *leaf
+    cdef int cls = -1
+    judged.why = SHAPE_PASSED
+    judged.link = judged.cls = -1
+    judged.mark = p.mark = NO_MARK
+    if h == NULL or h.row == 0:
+        s.unshaped[0] += 1
+        s.unshaped[1] += p.frame
+        return judged
+    r = &s.rows[h.row - 1]
+    if metered and not meters_judge(s, h, r, p, &cls):
+        judged.why = SHAPE_OVER_LIMIT
+        return judged
+    judged.mark = p.mark
+    if r.link[p.way] < 0:
+        return judged
+    if cls < 0:
+        if metered:
+            cls = r.by_dscp[p.dscp]
+        if cls < 0:
+            cls = r.cls[p.way]
+    link = &s.links[r.link[p.way]]
+    leaf = &s.classes[leaf_of(s, link, cls)]
+    judged.link = <int>link.number
+    judged.cls = leaf.id
+    judged.why = link_enqueue(s, link, leaf, p, pinned)
+    shaper_settle(s)
+    return judged

@@ -1,0 +1,404 @@
+# Meters: how fast. The buckets of a key, who holds them, and the colour of a packet.
+#
+# Overview: a meter without a key has one account; a keyed one has an account for each key that a
+# session holds, or held last. A session takes its accounts at its set-up and leaves them at its
+# end. Beyond keys_max the key longest without a session is forgotten; where all are held, the new
+# ones share one account.
+#
+# Laws: an account that a session holds is not forgotten; a packet that does not conform debits
+# nothing; levels are exact.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fwcore.dataplane.shaping cimport (
+    ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, COUNT_IP, COUNT_PACKETS, COUNT_WIRE,
+    KEY_DESTINATION, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, METERS_MAX,
+    NEED_PACKET, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD, account_t, arrival_t,
+    cost_of, ends_t, level_after, level_spilled, match_row_t, meter_row_t, meter_t, shape_splitmix,
+    shaped_t, shaper_t, shaping_row_t,
+)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+cdef struct asker_t:
+    # What shaping has to know of a session; facts of its set-up.
+    uint64_t initiator[2]      # high, low
+    uint64_t responder[2]
+    uint32_t family            # 4 or 6
+    uint32_t policy            # its id
+    int zone
+    uint8_t protocol
+    uint8_t has_ports
+    uint8_t dscp               # of its first packet
+    uint32_t port              # the responder's
+
+
+cdef struct key_t:
+    uint64_t high, low
+    uint32_t family
+
+
+cdef inline key_t meter_key(
+    const meter_t *m, const asker_t *a, uint32_t rule, int way,
+) noexcept nogil:
+    """What a session's account is told apart by."""
+    cdef key_t key
+    cdef const uint64_t *end = NULL
+    key.high = key.low = 0
+    key.family = 0
+    if m.row.key == KEY_POLICY:
+        key.low = a.policy
+    elif m.row.key == KEY_RULE:
+        key.low = rule
+    elif m.row.key == KEY_INITIATOR or (m.row.key == KEY_SOURCE) == (way == 0):
+        end = &a.initiator[0]
+    else:
+        end = &a.responder[0]
+    if m.row.key != KEY_NONE and end != NULL:
+        key.high = end[0]
+        key.low = end[1]
+        key.family = a.family
+    return key
+
+
+cdef inline uint32_t *meter_head(
+    const shaper_t *s, const meter_t *m, const key_t *key,
+) noexcept nogil:
+    """The slot of a key."""
+    cdef uint64_t hash_ = shape_splitmix(
+        shape_splitmix(s.seed ^ key.high ^ key.family) ^ key.low)
+    return &s.account_heads[m.heads_first + (<uint32_t>(hash_ >> 32) & m.heads_mask)]
+
+
+cdef inline uint32_t meter_find(
+    const shaper_t *s, const meter_t *m, const key_t *key,
+) noexcept nogil:
+    """The account of a key, or NIL."""
+    cdef uint32_t at = meter_head(s, m, key)[0]
+    while at != SHAPE_NIL:  # bounded by the keys of the slot
+        if (s.accounts[at].key[1] == key.low and s.accounts[at].key[0] == key.high
+                and s.accounts[at].family == key.family):
+            return at
+        at = s.accounts[at].chain
+    return SHAPE_NIL
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+cdef inline void account_fill(const meter_t *m, account_t *a, int64_t now) noexcept nogil:
+    """=> all its buckets are full."""
+    cdef int rung
+    a.time_ns = now
+    for rung in range(m.row.rungs):
+        a.level[rung] = m.rung[rung].depth
+
+
+cdef inline void idle_unlink(shaper_t *s, meter_t *m, account_t *a) noexcept nogil:
+    if a.idle_prev != SHAPE_NIL:
+        s.accounts[a.idle_prev].idle_next = a.idle_next
+    else:
+        m.idle_first = a.idle_next
+    if a.idle_next != SHAPE_NIL:
+        s.accounts[a.idle_next].idle_prev = a.idle_prev
+    else:
+        m.idle_last = a.idle_prev
+
+
+cdef inline void idle_append(shaper_t *s, meter_t *m, uint32_t at) noexcept nogil:
+    cdef account_t *a = &s.accounts[at]
+    a.idle_prev = m.idle_last
+    a.idle_next = SHAPE_NIL
+    if m.idle_last != SHAPE_NIL:
+        s.accounts[m.idle_last].idle_next = at
+    else:
+        m.idle_first = at
+    m.idle_last = at
+    a.state = ACCOUNT_IDLE
+
+
+cdef inline void account_forget(shaper_t *s, meter_t *m, uint32_t at) noexcept nogil:
+    """=> nobody holds it. It is free."""
+    cdef account_t *a = &s.accounts[at]
+    cdef key_t key
+    cdef uint32_t *slot
+    key.high, key.low, key.family = a.key[0], a.key[1], a.family
+    slot = meter_head(s, m, &key)
+    while slot[0] != at:  # bounded by the keys of the slot, of which it is one
+        slot = &s.accounts[slot[0]].chain
+    slot[0] = a.chain
+    idle_unlink(s, m, a)
+    a.state = ACCOUNT_FREE
+    a.chain = m.free
+    m.free = at
+    m.used -= 1
+
+
+cdef inline uint32_t account_new(
+    shaper_t *s, meter_t *m, const key_t *key, int64_t now,
+) noexcept nogil:
+    """An account of a key, full. => there is room."""
+    cdef uint32_t at = m.free
+    cdef account_t *a
+    cdef uint32_t *slot = meter_head(s, m, key)
+    if at != SHAPE_NIL:
+        m.free = s.accounts[at].chain
+    else:
+        at = m.first + m.high
+        m.high += 1
+    a = &s.accounts[at]
+    memset(a, 0, sizeof(account_t))
+    a.key[0] = key.high
+    a.key[1] = key.low
+    a.family = key.family
+    a.chain = slot[0]
+    slot[0] = at
+    a.state = ACCOUNT_HELD
+    a.idle_prev = a.idle_next = SHAPE_NIL
+    account_fill(m, a, now)
+    m.used += 1
+    return at
+
+
+cdef inline uint32_t account_shared(shaper_t *s, meter_t *m, int64_t now) noexcept nogil:
+    """The account of all for whom there is no room."""
+    cdef uint32_t at = m.first + m.room
+    if not m.shared_made:
+        m.shared_made = 1
+        memset(&s.accounts[at], 0, sizeof(account_t))
+        s.accounts[at].state = ACCOUNT_SHARED
+        account_fill(m, &s.accounts[at], now)
+    return at
+
+
+cdef inline uint32_t meter_take(
+    shaper_t *s, meter_t *m, const key_t *key, int64_t now,
+) noexcept nogil:
+    """The account that a new session of this key gets; who holds it is the caller's to count."""
+    cdef uint32_t at = meter_find(s, m, key)
+    if at == SHAPE_NIL:
+        if m.used >= m.row.keys_max:
+            if m.idle_first == SHAPE_NIL:
+                m.keys_shared += 1
+                return account_shared(s, m, now)
+            account_forget(s, m, m.idle_first)
+            m.keys_forgotten += 1
+        return account_new(s, m, key, now)
+    if s.accounts[at].state == ACCOUNT_IDLE:
+        idle_unlink(s, m, &s.accounts[at])
+        s.accounts[at].state = ACCOUNT_HELD
+    return at
+
+
+cdef inline int meter_admits(
+    const shaper_t *s, const meter_t *m, const asker_t *a, uint32_t rule,
+) noexcept nogil:
+    """Whether the limits of sessions let one more of this key in."""
+    cdef key_t key
+    cdef uint32_t at
+    if not (m.row.max_sessions | m.row.max_tcp_sessions | m.row.max_udp_sessions):
+        return 1
+    key = meter_key(m, a, rule, 0)
+    at = meter_find(s, m, &key)
+    if at == SHAPE_NIL:
+        if m.used < m.row.keys_max or m.idle_first != SHAPE_NIL or not m.shared_made:
+            return 1
+        at = m.first + m.room
+    if m.row.max_sessions and s.accounts[at].sessions >= m.row.max_sessions:
+        return 0
+    if a.protocol == 6 and m.row.max_tcp_sessions:
+        return s.accounts[at].tcp < m.row.max_tcp_sessions
+    if a.protocol == 17 and m.row.max_udp_sessions:
+        return s.accounts[at].udp < m.row.max_udp_sessions
+    return 1
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+cdef inline int match_ends(const match_row_t *m, const asker_t *a) noexcept nogil:
+    return ((a.initiator[0] & m.source_mask[0]) == m.source[0]
+            and (a.initiator[1] & m.source_mask[1]) == m.source[1]
+            and (a.responder[0] & m.destination_mask[0]) == m.destination[0]
+            and (a.responder[1] & m.destination_mask[1]) == m.destination[1])
+
+
+cdef inline int match_policy(
+    const shaper_t *s, const match_row_t *m, uint32_t policy,
+) noexcept nogil:
+    cdef uint32_t i
+    for i in range(m.policies):
+        if s.policy_ids[m.policies_first + i] == policy:
+            return 1
+    return m.policies == 0
+
+
+cdef inline uint32_t shaping_match(const shaper_t *s, const asker_t *a) noexcept nogil:
+    """The first row that matches, as its number + 1; 0: none. Bounded by the rows."""
+    cdef const match_row_t *m
+    cdef uint32_t i
+    for i in range(s.matches_count):
+        m = &s.matches[i]
+        if m.family != a.family or (m.protocol >= 0 and m.protocol != a.protocol):
+            continue
+        if m.zone >= 0 and m.zone != a.zone:
+            continue
+        if m.has_ports and not (a.has_ports and m.port_low <= a.port <= m.port_high):
+            continue
+        if m.dscp and not (m.dscp >> a.dscp) & 1:
+            continue
+        if match_ends(m, a) and match_policy(s, m, a.policy):
+            return m.row + 1
+    return 0
+
+
+cdef inline int shaping_admits(
+    const shaper_t *s, uint32_t row, const asker_t *a,
+) noexcept nogil:
+    """Whether the limits of sessions of a row's meters let a new one in."""
+    cdef const shaping_row_t *r
+    cdef int way, i
+    if row == 0:
+        return 1
+    r = &s.rows[row - 1]
+    for way in range(2):
+        for i in range(METERS_MAX):
+            if r.meters[way][i] >= 0:
+                if not meter_admits(s, &s.meters[r.meters[way][i]], a, r.id):
+                    return 0
+    return 1
+
+
+cdef inline int held_before(const shaped_t *h, uint32_t at, int way, int i) noexcept nogil:
+    """Whether an earlier place of this session has the same account."""
+    cdef int w, k
+    for w in range(way + 1):
+        for k in range(i if w == way else METERS_MAX):
+            if h.account[w][k] == at:
+                return 1
+    return 0
+
+
+cdef inline void shaping_begin(
+    shaper_t *s, uint32_t session, uint32_t row, const asker_t *a, int64_t now,
+) noexcept nogil:
+    """A session is made under a row: it takes its accounts, the forward way's first."""
+    cdef shaped_t *h = &s.shaped[session]
+    cdef const shaping_row_t *r
+    cdef account_t *account
+    cdef key_t key
+    cdef uint32_t at
+    cdef int way, i
+    memset(h, 0, sizeof(shaped_t))
+    h.row = row
+    h.protocol = a.protocol
+    memset(h.account, 255, sizeof(h.account))
+    if row == 0:
+        return
+    r = &s.rows[row - 1]
+    for way in range(2):
+        for i in range(METERS_MAX):
+            if r.meters[way][i] < 0:
+                continue
+            key = meter_key(&s.meters[r.meters[way][i]], a, r.id, way)
+            at = meter_take(s, &s.meters[r.meters[way][i]], &key, now)
+            h.account[way][i] = at
+            if not held_before(h, at, way, i):
+                account = &s.accounts[at]
+                account.sessions += 1
+                account.tcp += a.protocol == 6
+                account.udp += a.protocol == 17
+
+
+cdef inline void shaping_end(shaper_t *s, uint32_t session) noexcept nogil:
+    """A session ends: a key that nobody holds any more may be forgotten. What it has in queues
+    still leaves."""
+    cdef shaped_t *h = &s.shaped[session]
+    cdef const shaping_row_t *r
+    cdef account_t *account
+    cdef uint32_t at
+    cdef int way, i
+    if h.row == 0:
+        return
+    r = &s.rows[h.row - 1]
+    for way in range(2):
+        for i in range(METERS_MAX):
+            at = h.account[way][i]
+            if at == SHAPE_NIL or held_before(h, at, way, i):
+                continue
+            account = &s.accounts[at]
+            account.sessions -= 1
+            account.tcp -= h.protocol == 6
+            account.udp -= h.protocol == 17
+            if account.sessions == 0 and account.state == ACCOUNT_HELD:
+                idle_append(s, &s.meters[r.meters[way][i]], at)
+
+
+# --- packets --------------------------------------------------------------------------------------
+
+cdef inline uint64_t bytes_of(
+    const arrival_t *p, uint32_t count, int64_t overhead,
+) noexcept nogil:
+    """Bytes as a meter or link counts them; at least 1 [R: Linux qdisc_pkt_len]."""
+    cdef int64_t size = p.frame
+    if count == COUNT_IP and p.ip:
+        size = p.ip
+    elif count == COUNT_WIRE:
+        size += WIRE_OVERHEAD
+    size += overhead
+    return <uint64_t>size if size > 1 else 1
+
+
+cdef inline uint64_t meter_things(const meter_t *m, const arrival_t *p) noexcept nogil:
+    """What a packet costs, in what the meter counts."""
+    if m.row.count == COUNT_PACKETS:
+        return 1
+    return bytes_of(p, m.row.count, m.row.overhead)
+
+
+cdef inline void account_settle(const meter_t *m, account_t *a, int64_t now) noexcept nogil:
+    """Fills up to now; by RFC 2697 what the first bucket cannot hold goes to the second."""
+    cdef uint64_t wait = <uint64_t>(now - a.time_ns)
+    cdef int rung
+    if m.row.algorithm == RFC2697:
+        a.level[1] = level_spilled(
+            a.level[0], m.rung[0].depth, m.rung[0].fill, wait, a.level[1], m.rung[1].depth)
+        a.level[0] = level_after(a.level[0], m.rung[0].depth, m.rung[0].fill, wait)
+    else:
+        for rung in range(m.row.rungs):
+            a.level[rung] = level_after(
+                a.level[rung], m.rung[rung].depth, m.rung[rung].fill, wait)
+    a.time_ns = now
+
+
+cdef inline int account_fits(
+    const meter_t *m, const account_t *a, int rung, uint64_t things,
+) noexcept nogil:
+    if m.row.need == NEED_PACKET:
+        return a.level[rung] >= cost_of(m.rung[rung].price, things)
+    return a.level[rung] >= 0
+
+
+cdef inline int account_colour(
+    const meter_t *m, account_t *a, int64_t now, uint64_t things,
+) noexcept nogil:
+    """The rung of a packet, from 0; as many as there are rungs: beyond the last."""
+    cdef int colour = m.row.rungs
+    account_settle(m, a, now)
+    if m.row.algorithm != RFC2698:
+        return 0 if account_fits(m, a, 0, things) else 1 if account_fits(m, a, 1, things) else 2
+    while colour and account_fits(m, a, colour - 1, things):
+        colour -= 1
+    return colour
+
+
+cdef inline void account_debit(
+    const meter_t *m, account_t *a, uint64_t things, int colour,
+) noexcept nogil:
+    """Pays for a packet of a colour that conforms. => it was settled now."""
+    cdef int rung
+    cdef int last = colour + 1 if m.row.algorithm != RFC2698 else m.row.rungs
+    for rung in range(colour, last):
+        a.level[rung] -= cost_of(m.rung[rung].price, things)
+        if a.level[rung] < -UNITS_MAX:
+            a.level[rung] = -UNITS_MAX

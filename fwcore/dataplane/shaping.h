@@ -1,0 +1,457 @@
+/* Structs, words and exact arithmetic of shaping: meters, classes, links, what waits.
+ *
+ * A level counts units of g nanobits, g = gcd(rate, 10^9): a nanosecond brings `fill` units and a
+ * byte (or packet) costs `price`. Levels lie in -2^61..2^61; products have 128 bits, so that
+ * nothing overflows and nothing is rounded.
+ */
+#ifndef FWCORE_SHAPING_H
+#define FWCORE_SHAPING_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "layout.h"
+
+enum {
+    RUNGS_MAX = 8,        /* rungs of a meter [D] */
+    METERS_MAX = 4,       /* meters of a way of a row */
+    CHAIN_MAX = 8,        /* links of a chain [R: Clavister: at most 8 pipes] */
+    TREE_DEPTH_MAX = 8,   /* [R: TC_HTB_MAXDEPTH] */
+    PRIORITIES = 8,       /* [R: TC_HTB_NUMPRIO] */
+    LENT_BY_ITSELF = TREE_DEPTH_MAX + 1,  /* order of a green leaf, above every depth */
+    NOT_LENT = -1,        /* order of a leaf that may not send */
+    ORDERS = LENT_BY_ITSELF + 1,
+    NO_MARK = 255,
+    DELAY_BITS = 5,       /* a histogram's buckets to a doubling: 2^5 */
+    DELAY_BUCKETS = (63 - DELAY_BITS + 1) << DELAY_BITS,
+    WIRE_OVERHEAD = 24,   /* preamble, delimiter, check sequence, gap */
+};
+enum { COUNT_IP, COUNT_FRAME, COUNT_WIRE, COUNT_PACKETS, COUNT_KINDS };
+enum { KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, KEY_DESTINATION, KEY_INITIATOR, KEY_KINDS };
+enum { NEED_PACKET, NEED_LEVEL, NEED_KINDS };
+enum { OVER_DROP, OVER_PASS, OVER_CLASS, OVER_KINDS };
+enum { RFC2698, RFC2697, RFC4115, ALGORITHMS };
+enum { DISCARD_TAIL, DISCARD_RED, DISCARD_CODEL, DISCARDS };
+enum { SHARE_NONE, SHARE_FLOW, SHARE_SOURCE, SHARE_DESTINATION, SHARE_KINDS };
+enum { PLACE_OUT, PLACE_NEW, PLACE_OLD, PLACE_PARKED };
+/* Why a packet ended at a link; part of the digest: append only. */
+enum { FATE_SENT, FATE_PASSED_ON, FATE_QUEUE_FULL, FATE_CODEL, FATE_PUSHED_OUT, FATE_CLEARED,
+       FATE_NO_MEMORY, FATE_COUNT };
+/* What a class dropped, by what did it. */
+enum { DROP_TAIL, DROP_RED, DROP_CODEL, DROP_PUSHED_OUT, DROP_NO_MEMORY, DROP_COUNT };
+/* What became of a packet at arrival. */
+enum { SHAPE_PASSED, SHAPE_OVER_LIMIT, SHAPE_QUEUE_FULL, SHAPE_NO_MEMORY };
+
+#define UNITS_MAX (1LL << 61)
+#define COST_MAX (1LL << 62)   /* of a packet: no level is above */
+#define SHAPE_SECOND 1000000000ULL
+#define SHAPE_NEVER INT64_MAX
+#define SHAPE_NIL 0xFFFFFFFFu
+#define END_OF_TIME (1LL << 62)
+#define GOLDEN_RATIO 0x9E3779B97F4A7C15ULL
+
+/* --- what is declared: rows that Python hands over, every value a number ---------------------- */
+
+typedef struct {
+    uint64_t rate[RUNGS_MAX];    /* bit/s, or packets/s */
+    uint64_t depth[RUNGS_MAX];   /* bytes, or packets */
+    int32_t cls[RUNGS_MAX];      /* id; -1: none */
+    uint32_t keys_max, max_sessions, max_tcp_sessions, max_udp_sessions;
+    int32_t overhead, over_class;
+    uint8_t dscp[RUNGS_MAX];     /* NO_MARK: none */
+    uint8_t rungs, algorithm, key, need, count, over;
+    uint8_t pad[2];
+} meter_row_t;
+typedef struct {
+    uint64_t rate;               /* bit/s; 0: no line */
+    int32_t overhead, next;      /* next: a link's number; -1: none */
+    uint32_t count, pad;
+} link_row_t;
+typedef struct {
+    uint64_t guarantee, ceiling, guarantee_burst, ceiling_burst; /* bit/s and bytes; 0: none */
+    uint64_t limit_bytes, share_ceiling, share_burst;
+    int64_t target_ns, interval_ns, quantum;
+    uint32_t link, id, parent;   /* parent: an id; 0: the link */
+    uint32_t limit_packets, shares, red_min, red_max, red_probability;
+    uint8_t priority, discard, ecn, share, need;
+    uint8_t pad[3];
+} class_row_t;
+typedef struct {
+    uint32_t id, pad;
+    int32_t meters[2][METERS_MAX];   /* by way: numbers; -1: none */
+    int32_t link[2];                 /* -1: none */
+    int32_t cls[2];                  /* id; -1: the lowest leaf */
+    int32_t by_dscp[64];             /* id; -1: not listed */
+} shaping_row_t;
+/* One way for a session to match a row; a row without conditions has one for each family. */
+typedef struct {
+    uint64_t source[2], source_mask[2], destination[2], destination_mask[2]; /* high, low */
+    uint64_t dscp;                   /* bit set; 0: any */
+    uint32_t row, policies_first, policies;  /* policies 0: any */
+    int32_t zone;                    /* -1: any */
+    int16_t protocol;                /* -1: any */
+    uint16_t port_low, port_high;
+    uint8_t has_ports, family;
+} match_row_t;
+
+/* --- buckets ---------------------------------------------------------------------------------- */
+
+/* A level and what it is made of. price 0: there is no bucket. */
+typedef struct {
+    int64_t level, time_ns;      /* as of time_ns */
+    int64_t depth;
+    int64_t debt;                /* no level stands below -debt */
+    uint64_t fill;               /* units a ns */
+    uint64_t price;              /* units a thing */
+    uint64_t unit;               /* g, nanobits */
+    uint64_t pad;
+} bucket_t;
+_Static_assert(sizeof(bucket_t) == 64, "one cache line");
+
+static inline uint64_t shape_gcd(uint64_t a, uint64_t b) {
+    while (b) { uint64_t rest = a % b; a = b; b = rest; }
+    return a;
+}
+
+/* 1: made, full at time 0; 0: its depth is above 2^61 units. unit_rate: for a rate of 0. */
+static inline int bucket_make(bucket_t *b, uint64_t rate, uint64_t depth, uint64_t bits,
+                              uint64_t unit_rate) {
+    unsigned __int128 units;
+    memset(b, 0, sizeof(*b));
+    b->unit = shape_gcd(rate ? rate : unit_rate, SHAPE_SECOND);
+    b->fill = rate / b->unit;
+    b->price = bits * (SHAPE_SECOND / b->unit);
+    units = (unsigned __int128)depth * b->price;
+    if (units > UNITS_MAX)
+        return 0;
+    b->depth = b->level = (int64_t)units;
+    b->debt = UNITS_MAX;
+    return 1;
+}
+
+/* A class is never in debt of more than 60 s of its rate [R: sch_htb's mbuffer]. */
+static inline void bucket_debt_60s(bucket_t *b) {
+    unsigned __int128 debt = (unsigned __int128)b->fill * (60 * SHAPE_SECOND);
+    b->debt = debt > UNITS_MAX ? UNITS_MAX : (int64_t)debt;
+}
+
+static inline int64_t level_after(int64_t level, int64_t depth, uint64_t fill, uint64_t wait_ns) {
+    __int128 now = (__int128)((unsigned __int128)fill * wait_ns) + level;
+    return now < depth ? (int64_t)now : depth;
+}
+
+static inline int64_t bucket_at(const bucket_t *b, int64_t now) {
+    return level_after(b->level, b->depth, b->fill, (uint64_t)(now - b->time_ns));
+}
+
+static inline int64_t cost_of(uint64_t price, uint64_t things) {
+    unsigned __int128 cost = (unsigned __int128)price * things;
+    return cost > COST_MAX ? COST_MAX : (int64_t)cost;
+}
+
+static inline int64_t bucket_want(const bucket_t *b, int need, uint64_t things) {
+    return need == NEED_PACKET ? cost_of(b->price, things) : 0;
+}
+
+static inline void bucket_charge(bucket_t *b, int64_t now, uint64_t things) {
+    int64_t level = bucket_at(b, now) - cost_of(b->price, things);
+    b->level = level < -b->debt ? -b->debt : level;
+    b->time_ns = now;
+}
+
+/* The first ns from `now` on at which so much is there; SHAPE_NEVER: there is none. */
+static inline int64_t bucket_ready(const bucket_t *b, int64_t now, int64_t want) {
+    int64_t short_ = want - bucket_at(b, now);
+    uint64_t wait;
+    if (short_ <= 0)
+        return now;
+    if (want > b->depth || b->fill == 0)
+        return SHAPE_NEVER;
+    wait = ((uint64_t)short_ + b->fill - 1) / b->fill;
+    return wait > (uint64_t)(SHAPE_NEVER - now) ? SHAPE_NEVER : now + (int64_t)wait;
+}
+
+static inline int64_t level_turned(int64_t level, uint64_t unit, uint64_t into, int64_t most) {
+    __int128 nanobits = (__int128)level * (__int128)unit;
+    __int128 units = nanobits / (__int128)into;
+    if (nanobits < 0 && units * (__int128)into != nanobits)
+        units -= 1;  /* rounded down */
+    return units < most ? (int64_t)units : most;
+}
+
+/* Goes on with an older bucket's level, at most full. */
+static inline void bucket_take_over(bucket_t *b, const bucket_t *old, int64_t now) {
+    b->level = level_turned(bucket_at(old, now), old->unit, b->unit, b->depth);
+    if (b->level < -b->debt)
+        b->level = -b->debt;
+    b->time_ns = now;
+}
+
+/* Most things that a full bucket lets pass. */
+static inline uint64_t bucket_holds(const bucket_t *b, int need) {
+    return need == NEED_PACKET ? (uint64_t)b->depth / b->price : UINT64_MAX;
+}
+
+/* What a first bucket cannot hold goes to a second one (RFC 2697): the second one's level then. */
+static inline int64_t level_spilled(int64_t level, int64_t depth, uint64_t fill, uint64_t wait_ns,
+                                    int64_t into, int64_t most) {
+    __int128 spare = (__int128)((unsigned __int128)fill * wait_ns) + level - depth;
+    if (spare <= 0)
+        return into;
+    spare += into;
+    return spare < most ? (int64_t)spare : most;
+}
+
+/* --- the line: exact times, whole ns and a rest in 1 / rate ----------------------------------- */
+
+/* When a transmission ends that begins at start + rest / rate; the whole part saturates. */
+static inline int64_t line_end(uint64_t size, uint64_t rate, int64_t start, uint64_t rest,
+                               uint64_t *end_rest) {
+    unsigned __int128 parts;
+    if (size >> 28 == 0) {  /* 2^28 x 8 x 10^9 + rate: 64 bits are enough */
+        uint64_t few = size * (8 * SHAPE_SECOND) + rest;
+        *end_rest = few % rate;
+        few /= rate;
+        return few > (uint64_t)(SHAPE_NEVER - 1 - start) ? SHAPE_NEVER - 1
+                                                              : start + (int64_t)few;
+    }
+    parts = (unsigned __int128)size * (8 * SHAPE_SECOND) + rest;
+    *end_rest = (uint64_t)(parts % rate);
+    parts /= rate;
+    return parts > (uint64_t)(SHAPE_NEVER - 1 - start) ? SHAPE_NEVER - 1
+                                                            : start + (int64_t)parts;
+}
+
+/* 128-bit sum in two halves. */
+typedef struct { uint64_t low, high; } sum_t;
+static inline void sum_add(sum_t *s, uint64_t a, uint64_t b, uint64_t c, uint64_t less) {
+    unsigned __int128 all = ((unsigned __int128)s->high << 64 | s->low)
+                            + (unsigned __int128)a * b + c - less;
+    s->low = (uint64_t)all;
+    s->high = (uint64_t)(all >> 64);
+}
+
+/* --- discarding ------------------------------------------------------------------------------- */
+
+static inline uint64_t shape_splitmix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return z ^ (z >> 31);
+}
+
+static inline int red_drops(uint32_t low, uint32_t high, uint32_t percent, uint64_t waiting,
+                            uint64_t seed, uint64_t packet, uint64_t link) {
+    unsigned __int128 chance;
+    if (waiting < low)
+        return 0;
+    if (waiting >= high)
+        return 1;
+    chance = shape_splitmix(seed + (packet * 65536 + link) * GOLDEN_RATIO) >> 32;
+    return chance * 100 * (high - low) < (unsigned __int128)percent * (waiting - low) << 32;
+}
+
+/* floor(hash * count / 2^64) */
+static inline uint64_t shape_scale(uint64_t hash, uint64_t count) {
+    return (uint64_t)((unsigned __int128)hash * count >> 64);
+}
+
+static inline uint64_t shape_isqrt(uint64_t n) {
+    uint64_t root = (uint64_t)__builtin_sqrt((double)n);
+    while (root * root > n || root > 0xFFFFFFFFULL) root--;
+    while (root < 0xFFFFFFFFULL && (root + 1) * (root + 1) <= n) root++;
+    return root;
+}
+
+/* RFC 8289; times of 0 are not set. */
+typedef struct {
+    int64_t first_above, drop_next;
+    uint64_t count, last_count, dropping;
+} codel_t;
+
+/* --- what stands while it runs ---------------------------------------------------------------- */
+
+/* Packets in order of their coming: numbers of wait_t. */
+typedef struct { uint32_t head, tail; uint64_t bytes, count; } fifo_t;
+
+/* A packet in a queue or on a line. */
+typedef struct {
+    uint64_t packet;             /* number */
+    int64_t time_ns;             /* when it came to this link */
+    uint64_t order;              /* of its coming, over all links */
+    uint64_t flow;               /* hash of its session */
+    uint32_t frame, ip;          /* bytes; ip 0: not IP */
+    uint32_t next;               /* behind it */
+    uint32_t share;              /* its sub-queue */
+    uint64_t size;               /* bytes as the link counts */
+    uint16_t cls;                /* id of the class it was put into */
+    uint8_t mark;                /* NO_MARK: none */
+    uint8_t ect, way, family;
+    uint8_t pad[2];
+} wait_t;
+_Static_assert(sizeof(wait_t) == 64, "one cache line");
+typedef struct { uint64_t source[2], destination[2]; } ends_t;   /* of the packet: high, low */
+
+/* A packet that was let pass and asks to leave. */
+typedef struct {
+    uint64_t packet, flow;
+    ends_t ends;
+    uint32_t frame, ip;
+    uint8_t family, dscp, ect, way, mark;
+    uint8_t pad[3];
+} arrival_t;
+
+/* The buckets of one key. */
+typedef struct {
+    int64_t time_ns;
+    int64_t level[RUNGS_MAX];
+    uint64_t key[2];             /* high, low */
+    uint32_t family;             /* of an address; else 0 */
+    uint32_t sessions, tcp, udp; /* that hold it */
+    uint32_t chain;              /* next of its hash slot, or of the free ones */
+    uint32_t idle_prev, idle_next;   /* keys without a session, the longest first */
+    uint32_t state;              /* ACCOUNT_* */
+    uint64_t pad;
+} account_t;
+enum { ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED };
+_Static_assert(sizeof(account_t) == 128, "two cache lines");
+
+typedef struct {
+    bucket_t rung[RUNGS_MAX];    /* level and time stand in the accounts */
+    meter_row_t row;
+    uint32_t first, room;        /* accounts: `room` for keys, then one that is shared */
+    uint32_t used, high;         /* kept keys; accounts ever taken */
+    uint32_t free, idle_first, idle_last;
+    uint32_t shared_made;
+    uint32_t heads_first, heads_mask;
+    uint64_t passed[2], dropped[2];  /* packets, bytes */
+    uint64_t by_colour[RUNGS_MAX + 1];
+    uint64_t keys_forgotten, keys_shared;
+} meter_t;
+
+typedef struct {
+    fifo_t fifo;
+    int64_t credit;
+    int64_t level, time_ns;      /* its bucket, see class_t.share_bucket */
+    int64_t since;               /* parked: from when on it may conform */
+    codel_t codel;
+    uint64_t address[2];
+    uint32_t family;             /* 0: no address */
+    uint32_t next;               /* behind it in its list */
+    uint32_t place, made;
+} share_t;
+
+typedef struct { uint32_t head, tail; } list_t;
+
+/* A node of a link's tree; a leaf has a queue. */
+typedef struct {
+    bucket_t guarantee, ceiling; /* price 0: none */
+    int32_t parent;              /* number; -1: the link */
+    uint32_t link;
+    uint32_t leaf_bit;           /* among the link's leaves, by ascending id */
+    uint16_t id;
+    uint8_t depth;               /* steps below the link */
+    uint8_t leaf, need, priority;
+    uint8_t lineage_asks;        /* 1: it or a class above needs the whole packet */
+    uint8_t pad;
+    fifo_t fifo;
+    uint64_t waiting, waiting_bytes, largest, most;  /* most: larger packets are giants */
+    codel_t codel;
+    int64_t deficit[ORDERS];
+    int64_t turn[PRIORITIES];    /* an id below this class; -1: none */
+    bucket_t share_bucket;       /* what the buckets of shares are made of */
+    list_t fresh, old;           /* shares in turn */
+    uint32_t shares_first, shares_high, parked, listed; /* listed: non-empty ones in the lists */
+    class_row_t row;
+    uint64_t arrived[2], sent[2], cleared[2];        /* packets, bytes */
+    uint64_t dropped[DROP_COUNT], dropped_bytes, giants, borrowed, delay_max;
+} class_t;
+
+typedef struct {
+    link_row_t row;
+    uint32_t number, distance;
+    uint32_t classes, classes_count;  /* the first one, ascending ids */
+    uint32_t leaves, leaves_count;    /* into shaper_t.leaves */
+    uint32_t lowest;                  /* the leaf with the lowest id */
+    uint32_t words;                   /* of the map of leaves where something waits */
+    uint32_t map;                     /* the first one, into shaper_t.maps */
+    uint32_t line;                    /* packet on it; NIL: none */
+    uint32_t line_leaf, pad;
+    uint64_t line_rate;
+    int64_t start_ns, end_ns;         /* whole parts */
+    uint64_t start_rest, end_rest;
+    int64_t due_ns;                   /* when something happens by itself */
+    int64_t row_at[ORDERS][PRIORITIES];  /* ids that stand first; -1: none */
+    uint32_t row_set[ORDERS];            /* bit a priority: row_at is an id */
+    int64_t turn[PRIORITIES];            /* as class_t.turn, for the link itself */
+    uint64_t queued, queued_bytes, pages, packets, bytes, line_bytes;
+    uint64_t peak[2];
+    sum_t busy, busy_before;          /* time taken, in 1 / rate ns; before: of a former rate */
+    uint64_t before_rate;
+} link_t;
+
+/* What a session met at its set-up. */
+typedef struct {
+    uint32_t row;                     /* number + 1; 0: no row */
+    uint32_t account[2][METERS_MAX];  /* by way; NIL: none */
+    uint32_t protocol;                /* 6, 17 or another */
+    uint32_t dropped[2];              /* by way: packets that arrived and did not pass, ... */
+    uint64_t dropped_bytes[2];        /* ... and their bytes on the wire */
+} shaped_t;
+_Static_assert(sizeof(shaped_t) == 64, "one cache line");
+
+#pragma pack(push, 1)
+typedef struct {
+    uint64_t packet;
+    int64_t time_ns;
+    uint16_t link, cls;
+    uint8_t fate, dscp;
+} departure_t;
+#pragma pack(pop)
+_Static_assert(sizeof(departure_t) == 22, "as the digest has it");
+
+/* All of it. One to a firewall; times come in, it holds no clock. */
+typedef struct shaper {
+    int64_t now_ns;
+    int64_t due_ns;                   /* the earliest of all links */
+    uint64_t seed, order, waiting, waiting_max, pages;
+    uint32_t accounted;               /* 1: queued bytes own pages */
+    uint32_t meters_count, links_count, classes_count, rows_count, matches_count;
+    uint32_t first_row, wait_free;    /* rows before first_row are of former settings */
+    meter_t *meters;
+    account_t *accounts;
+    uint32_t *account_heads;
+    link_t *links;
+    uint32_t *by_distance;            /* links, those that end a chain first */
+    class_t *classes;
+    uint32_t *leaves;                 /* classes, a link's side by side, ascending ids */
+    uint64_t *maps;                   /* bit a leaf: something waits */
+    int8_t *orders;                   /* of each class, as last found */
+    share_t *shares;
+    shaping_row_t *rows;
+    match_row_t *matches;
+    uint32_t *policy_ids;
+    shaped_t *shaped;                 /* by session */
+    wait_t *waits;
+    ends_t *ends;                     /* beside waits; NULL: no class shares by address */
+    uint64_t *delays;                 /* DELAY_BUCKETS a class */
+    departure_t *departures;
+    uint64_t departures_fill, departures_room;  /* room 0: not kept */
+    uint64_t departed;
+    digest_t digest;
+    uint64_t unshaped[2];             /* packets, bytes */
+    void *owner;                      /* who is asked for pages and gets them back */
+    int (*request)(void *owner, uint64_t pages, uint32_t pinned);
+    void (*give)(void *owner, uint64_t pages);
+} shaper_t;
+
+/* The bucket of a histogram: exact below 2^DELAY_BITS, then 2^DELAY_BITS to a doubling. */
+static inline uint32_t delay_bucket(uint64_t ns) {
+    uint32_t top;
+    if (ns >> DELAY_BITS == 0)
+        return (uint32_t)ns;
+    top = 63 - (uint32_t)__builtin_clzll(ns);
+    return ((top - DELAY_BITS + 1) << DELAY_BITS)
+           + (uint32_t)(ns >> (top - DELAY_BITS)) - (1u << DELAY_BITS);
+}
+
+#endif

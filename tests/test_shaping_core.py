@@ -1,0 +1,154 @@
+"""The fast path's shaper against the twin: every scenario, and random settings and traffic."""
+
+import os
+
+import pytest
+import shaping_scenario as notation
+from hypothesis import given, settings, strategies as st
+from shaping_core import Core
+from test_shaping_laws import GAPS, HOSTS, linked, metered
+
+from fwcore.reference.rows import Arrival, Declared, MeterRow, RungRow, Session, ShapingRow
+from fwcore.reference.shaping import Shaper
+
+EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
+ALL = notation.read_all()
+WAYS = ("forward", "reply")
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ALL])
+def test_the_core_does_what_the_scenario_says(row):
+    story = notation.Run(row, Core).run()
+    assert notation.differences(row, story) == []
+    assert [law for law, holds in story.laws.items() if not holds] == []
+
+
+class Both:
+    """The core and the twin side by side; whatever is done is done to both and compared."""
+
+    def __init__(self, declared, pages=10**9):
+        self.account = notation.Pages(pages)
+        self.twin = Shaper(declared, self.account.request, self.account.give)
+        self.core = Core(declared, pages)
+        self.time = 0
+        self.number = 0
+        self.open = {}
+
+    def begin(self, name, session):
+        """Whether the session was let in."""
+        row = self.twin.row_of(session)
+        let = self.twin.admits(row, session)
+        assert self.core.admits(None, session) == let
+        if let:
+            self.open[name] = (self.twin.begin(row, session), self.core.begin(None, session))
+        return let
+
+    def end(self, name):
+        twin, core = self.open.pop(name)
+        self.twin.end(twin)
+        self.core.end(core)
+
+    def packet(self, gap, size, name, way="forward", metered=True, dscp=0):
+        self.time += gap
+        self.number += 1
+        arrival = Arrival(self.number, self.time, size, max(0, size - 14), dscp,
+                          self.number % 3 == 0)
+        twin, core = self.open[name]
+        found = self.core.arrive(arrival, core, way, metered)
+        assert found == self.twin.arrive(arrival, twin, way, metered), self.number
+
+    def advance(self, gap):
+        self.time += gap
+        self.twin.advance(self.time)
+        self.core.advance(self.time)
+
+    def both(self, deed, *args):
+        getattr(self.twin, deed)(*args)
+        getattr(self.core, deed)(*args)
+
+    def compare(self):
+        assert self.core.departures == self.twin.departures
+        assert self.core.counters() == self.twin.counters()
+        assert self.core.free == self.account.free
+        assert all(self.core.laws().values()), self.core.laws()
+
+
+@settings(max_examples=EXAMPLES)
+@given(linked(), st.lists(st.one_of(
+    st.tuples(st.just("configure"), linked()), st.tuples(st.just("clear"), st.none()),
+    st.tuples(st.just("advance"), st.integers(0, 10**8))), max_size=3), st.integers(0, 40))
+def test_trees_are_served_as_the_twin_serves_them(drawn, deeds, every):
+    declared, packets = drawn
+    both = Both(declared, 20)
+    for n in range(HOSTS):
+        both.begin(n, Session(initiator=n, hash=n << 62))
+    for number, (gap, size, host) in enumerate(packets):
+        if deeds and number % (every + 1) == every:
+            deed, what = deeds.pop()
+            if deed == "advance":
+                both.advance(what)
+            else:
+                both.both(deed, *((what[0],) if deed == "configure" else ()))
+            both.compare()
+        both.packet(gap, size, host)
+    both.compare()
+    both.both("drain")
+    both.compare()
+
+
+@settings(max_examples=EXAMPLES)
+@given(metered(), metered())
+def test_colours_are_the_twins(drawn, other):
+    row, packets = drawn
+    both = Both(Declared(meters=(row,), rows=(ShapingRow(1, meters=("m",)),)))
+    both.begin("a", Session())
+    for number, (gap, size) in enumerate(packets):
+        if number == 30:
+            both.both("configure", Declared(
+                meters=(other[0],), rows=(ShapingRow(1, meters=("m",)),)))
+        both.packet(gap, size, "a")
+    both.compare()
+
+
+KEYED = st.builds(
+    MeterRow, st.just("m"), st.just((RungRow(8000, 300, dscp=1), RungRow(24000, 900, dscp=2))),
+    key=st.sampled_from(("none", "policy", "rule", "source", "destination", "initiator")),
+    keys_max=st.integers(1, 3), need=st.sampled_from(("packet", "level")),
+    count=st.sampled_from(("ip", "frame", "wire")), over=st.sampled_from(("drop", "pass")))
+LIMITED = st.builds(
+    MeterRow, st.just("n"), st.just((RungRow(9000, 200),)), key=st.just("initiator"),
+    keys_max=st.integers(1, 2), max_sessions=st.integers(0, 2),
+    max_tcp_sessions=st.integers(0, 2), max_udp_sessions=st.integers(0, 2))
+NAMES = st.sampled_from((("m",), ("n",), ("m", "n"), ("n", "m", "m"), ()))
+DEEDS = st.one_of(
+    st.tuples(st.just("begin"), st.integers(0, 5), st.integers(0, 3), st.integers(0, 3),
+              st.sampled_from((6, 17)), st.integers(0, 2)),
+    st.tuples(st.just("end"), st.integers(0, 5)),
+    st.tuples(st.just("packet"), st.integers(0, 5), GAPS, st.integers(1, 400),
+              st.sampled_from(WAYS), st.booleans()),
+    st.tuples(st.just("configure"), KEYED, LIMITED, NAMES, NAMES))
+
+
+def rules(meters, forward, reply):
+    """Two rows; the second is of one policy."""
+    return Declared(meters=meters, rows=(
+        ShapingRow(7, forward, reply, policy=frozenset((1,))),
+        ShapingRow(8, reply, forward, source=(0, 2))))
+
+
+@settings(max_examples=EXAMPLES)
+@given(KEYED, LIMITED, NAMES, NAMES, st.lists(DEEDS, min_size=5, max_size=60))
+def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, reply, deeds):
+    both = Both(rules((keyed, limited), forward, reply))
+    for deed, name, *rest in deeds:
+        if deed == "configure":
+            both.both("configure", rules((name, rest[0]), rest[1], rest[2]))
+        elif deed == "begin" and name not in both.open:
+            initiator, responder, protocol, policy = rest
+            both.begin(name, Session(initiator, responder, protocol, 80, policy))
+        elif deed == "end" and name in both.open:
+            both.end(name)
+        elif deed == "packet" and name in both.open:
+            gap, size, way, metered_too = rest
+            both.packet(gap, size, name, way, metered_too)
+    both.compare()
