@@ -108,6 +108,8 @@ def _setting_text(row: dict[str, Any]) -> str:
     for choice, meaning in row["choices"].items():
         lines += [f"      {part}" for part in text.fold(f"{choice}: {meaning}", 72)]
     default = row["default"]
+    if default is None:     # a key of a row
+        return "\n".join([*lines, ""])
     shown = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
     shown = shown.lower() if isinstance(default, bool) else shown
     lines.append(style.paint(f"    plain: {shown}", "dim"))
