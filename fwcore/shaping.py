@@ -294,6 +294,18 @@ class _Place:
         return self.error(name, f"{name} = {shown} {problem}; allowed: {key.allowed()}")
 
 
+class _Within(_Place):
+    """A table within a row: it stands where the row's key does."""
+
+    def __init__(self, outer: _Place, key: str, row: Mapping[str, Any]) -> None:
+        super().__init__(row, outer.kind, 0)
+        self.fallback = outer.where(key)
+
+    def where(self, key: str) -> str:
+        """``file:line`` of the key around it."""
+        return self.fallback
+
+
 def _whole(place: _Place, name: str, key: Key, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise place.refuse(name, key, value, "is not a whole number")
@@ -415,6 +427,7 @@ def _take(place: _Place, known: Mapping[str, Key], *names: str) -> dict[str, Any
 def _rung(place: _Place, row: Any, bits: int, algorithm: str, first: int) -> RungRow:
     if not isinstance(row, Mapping):
         raise place.refuse("rungs", METER["rungs"], row, "is no table")
+    place = _Within(place, "rungs", row)
     _keys(place, row, RUNG)
     excess = algorithm == "rfc2697" and first
     for name in ("depth",) if excess else ("rate", "depth"):
@@ -493,8 +506,11 @@ def _class(place: _Place, links: Mapping[str, LinkRow], parents: set[tuple[Any, 
                            ("share_burst", given["share_ceiling"], "share_ceiling")):
         if name in row and not rate:
             raise place.error(name, f"{name} is the bucket of a {of}, and there is none")
-        value = row.get(name, CLASS[name].default)
-        bursts[name] = _depth(place, name, CLASS[name], value, rate) if rate else 0
+        bursts[name] = 0
+        if name in row:
+            bursts[name] = _depth(place, name, CLASS[name], row[name], rate)
+        elif rate:
+            bursts[name] = max(1, rate // (8 * 100))  # 10 ms
     for name in ("target", "interval"):
         given[f"{name}_ns"] = _time(place, name, CLASS[name], row.get(name, CLASS[name].default))
     auto = min(200_000, max(1000, guarantee // 80)) if guarantee else LARGEST_FRAME

@@ -23,8 +23,8 @@ WRONG = [
     ('[[link]]\nname = "wan1"\nnext = "wan2"', 3, 'did you mean "wan1"'),
     ('[[class]]\nlink = "w"\nid = 1', 2, "not declared"),
     ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 1\nguarantee = "20%"', 6, "without a rate"),
-    ('[[link]]\nname = "w"\nrate = 100\n[[class]]\nlink = "w"\nid = 1\nguarantee = "60%"\n'
-     '[[class]]\nlink = "w"\nid = 2\nguarantee = "60%"', 7, "add up to 120"),
+    ('[[link]]\nname = "w"\nrate = 100_000\n[[class]]\nlink = "w"\nid = 1\nguarantee = "60%"\n'
+     '[[class]]\nlink = "w"\nid = 2\nguarantee = "60%"', 7, "add up to 120000"),
     ('[[link]]\nname = "w"\nrate = 100\n[[class]]\nlink = "w"\nid = 1\nguarantee = 50\n'
      "ceiling = 40", 8, "below the guarantee"),
     ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 1\nparent = 2\n[[class]]\nlink = "w"\n'

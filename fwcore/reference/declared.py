@@ -38,7 +38,7 @@ def ns_of(value: str) -> int:
 
 def depth_of(value: int | str, rate: int, bits: int = 8) -> int:
     """Bytes (packets), or a time of the rate, floored."""
-    return value if isinstance(value, int) else rate * ns_of(value) // (bits * 10**9)
+    return value if isinstance(value, int) else max(1, rate * ns_of(value) // (bits * 10**9))
 
 
 def meter_row(row: Mapping[str, Any]) -> rows.MeterRow:
