@@ -13,7 +13,7 @@ from twin import Pair
 from fwcore import _shaper
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
-from fwcore.errors import DataError, SettingsError
+from fwcore.errors import ConfigFrozen, DataError, SettingsError
 from fwcore.settings import load
 
 EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
@@ -167,7 +167,7 @@ def do(pair, deed, *what):
                 pair.restart(max_connections=what[0])
             else:
                 pair.configure(**(what[0] if what else {"shapings": []}))
-        except SettingsError:
+        except (SettingsError, ConfigFrozen):
             pass
 
 
