@@ -438,8 +438,8 @@ typedef struct {
 
 /* What falls due beside the sessions' timers, in no order; the sample comes last, for it looks at
  * when the others will. */
-enum { DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND, DUE_SAMPLE,
-       DUE_COUNT };
+enum { DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND,
+       DUE_SAMPLE, DUE_COUNT };
 
 /* Now, the next time of everything that falls due, and the wheel: lists of sessions by the tick at
  * which to look at them again. */
@@ -506,7 +506,7 @@ typedef struct {
     uint32_t shift;                  /* address shift of a looped replay */
     uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
     struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
-    uint32_t ip_bytes;               /* with a shaper: of the frame's outermost IP packet, 0: none */
+    uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
     uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
     line_t *lines;                   /* buckets, then overflow lines */
     record_t *records;

@@ -85,10 +85,7 @@ def replay(
     if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
         raise SettingsError("loop and chunk size are at least 1, limit at least 0")
     check_loop(source, loop)
-    if write and settings.shaping.changes_frames:
-        raise SettingsError(
-            "--write: [[shaping]] rows hold packets back or mark them, and release times and marks"
-            " are not written into captures yet: leave --write out, or links and dscp")
+    _check_written(write, settings)
     files = {"write": write, "verdicts": verdicts, "sessions": sessions, "state": state}
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])
@@ -139,6 +136,14 @@ def _about(focus: str | None, engine: Engine) -> FocusLedger | None:
         return None
     return FocusLedger(
         Focus(focus, engine.settings, engine.policies), engine.settings.victims_max)
+
+
+def _check_written(write: str | None, settings: Settings) -> None:
+    """Raises SettingsError where what leaves is not what came, and a capture is asked for."""
+    if write and settings.shaping.changes_frames:
+        raise SettingsError(
+            "--write: [[shaping]] rows hold packets back or mark them, and release times and marks"
+            " are not written into captures yet: leave --write out, or links and dscp")
 
 
 @dataclass
