@@ -37,7 +37,7 @@ from fwcore.dataplane.clock cimport (
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
 from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.egress cimport (
-    egress_brims, egress_due, egress_give, egress_look, egress_packet, egress_request,
+    egress_brims, egress_calls, egress_due, egress_give, egress_request,
 )
 from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.hosts cimport host_find, host_slot, hosts_top
@@ -390,7 +390,7 @@ cdef inline void packet_look(
     cdef uint32_t captured = chunk.captured[i]
     if fw_unlikely(offset > chunk.size or chunk.size - offset < captured):
         offset = captured = 0
-    egress_look(fw, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser)
+    fw.egress.look(fw, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser)
 
 
 cdef inline int packet_finish(
@@ -415,7 +415,7 @@ cdef inline int packet_finish(
         packet_look(fw, parser, chunk, i)
     outcome = verdict_packet(fw, p, chunk.length[i], &record)
     if fw_unlikely(fw.shaper != NULL):
-        outcome = egress_packet(fw, p, record, chunk.length[i], outcome)
+        outcome = fw.egress.packet(fw, p, record, chunk.length[i], outcome)
     chunk.outcome[i] = <uint16_t>outcome
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
@@ -1361,6 +1361,7 @@ cdef class FastPath:
             shaper.core.now_ns = max(shaper.core.now_ns, fw.clock.now_ns)
             self.shaper = shaper
             fw.shaper = &shaper.core
+            fw.egress = egress_calls()
             shaper.serve()
             egress_due(fw)
             if self.begun:

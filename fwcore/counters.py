@@ -69,15 +69,18 @@ def _decode(engine: Any, reasons: dict[str, int]) -> dict[str, int]:
     return {name: found[name] for name in order}
 
 
+def without_later(reasons: dict[str, int]) -> dict[str, int]:
+    """Reasons with their packets, without those that were added after 0.1 and have none."""
+    return {name: count for name, count in reasons.items() if count or name not in REASONS_LATER}
+
+
 def counters(engine: Any) -> dict[str, Any]:
     """Every counter by name, as the digest and the result have them; integers only."""
     raw = engine.fastpath.counters()
     counts = engine.fastpath.outcome_counts()
     reasons = dict(zip(_names(Reason), (int(n) for n in counts.sum(axis=0)), strict=True))
     verdicts = dict(zip(_names(Verdict), (int(n) for n in counts.sum(axis=1)), strict=True))
-    for name in REASONS_LATER:
-        if not reasons[name]:
-            del reasons[name]
+    reasons = without_later(reasons)
     # counters that stand here unless they are 0
     later = {name: raw[name] for name in ("grace_unsure", "time_jumped")}
     shaper = engine.shaping()

@@ -34,13 +34,19 @@ def stand_in(engine):
     given = {name: getattr(fastpath, name)() for name in (
         "counters", "outcome_counts", "outcome_recount", "gauges", "owners", "decode_counts",
         "samples", "audit")}
-    figures = SimpleNamespace(**{
+    figures = SimpleNamespace(queue_pages=fastpath.queue_pages, **{
         name: (value.copy() if isinstance(value, np.ndarray) else value)
         for name, value in given.items()})
-    asked = SimpleNamespace(**{name: lambda name=name: getattr(figures, name) for name in given})
+
+    class Asked(SimpleNamespace):
+        shaper = None
+        queue_pages = property(lambda self: figures.queue_pages)
+
+    asked = Asked(**{name: lambda name=name: getattr(figures, name) for name in given})
     return figures, SimpleNamespace(
         fastpath=asked, settings=engine.settings, machines=engine.machines, flaps=5,
-        transitions=SimpleNamespace(forgotten=6), events=SimpleNamespace(forgotten=7))
+        transitions=SimpleNamespace(forgotten=6), events=SimpleNamespace(forgotten=7),
+        shaping=dict)
 
 
 def added(rows, place):
@@ -76,6 +82,7 @@ BREAKS = [
     ("created_accounted", "counters", "created"),
     ("created_accounted", "counters", "ended"),
     ("pages_total", "owners", 0),
+    ("pages_total", "queue_pages", 0),
     ("pages_total", "gauges", 0),
     ("pages_total", "gauges", 1),
     ("buffer_pages", "audit", "shm_pages"),

@@ -19,8 +19,6 @@ from fwcore.dataplane.layout cimport (
     EXPIRE_BATCH, FW_ASSERT,
     NEVER, NIL, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME, fw_prefetch, fw_t, record_t,
 )
-from fwcore.dataplane.egress cimport egress_due
-from fwcore.dataplane.link cimport shaper_advance
 from fwcore.dataplane.pages cimport pages_past_watermark
 from fwcore.dataplane.script cimport (
     script_leaks, script_move, script_retry, script_steps, script_tick_due)
@@ -29,7 +27,6 @@ from fwcore.dataplane.session cimport (
     session_timeout_cause,
 )
 from fwcore.dataplane.timeline cimport timeline_plan, timeline_take
-from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.verdict cimport ips_arm, ips_drain
 
 
@@ -101,8 +98,7 @@ cdef inline int due_begin(fw_t *fw, int64_t at_ns) noexcept nogil:
     cdef uint32_t step = fw.next_step
     if not fw.clock.unfinished:
         if fw.clock.due_ns[DUE_LINK] <= at_ns:
-            shaper_advance(<shaper_t *>fw.shaper, at_ns)
-            egress_due(fw)
+            fw.egress.moment(fw, at_ns)
         if fw.clock.due_ns[DUE_OWED] == at_ns:
             script_retry(fw, at_ns)
         script_steps(fw, at_ns)

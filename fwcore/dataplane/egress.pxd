@@ -14,11 +14,13 @@ from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, DUE_LINK, META_FAMILY, META_ZONE, NEVER, NIL, OWNER_QUEUES,
     REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, REPLY_WAY,
-    SESSION_FROM_B, VERDICT_BYPASS, VERDICT_DROP, fw_be16, fw_le16, fw_t, fw_unlikely,
+    SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely,
     packet_t, record_t,
 )
 from fwcore.dataplane.link cimport judged_t, shaper_advance, shaper_arrive
-from fwcore.dataplane.meter cimport asker_t
+from fwcore.dataplane.meter cimport (
+    asker_t, shaping_admits, shaping_begin, shaping_end, shaping_match,
+)
 from fwcore.dataplane.parse cimport frame_t, parse_any, parser_t
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
@@ -33,10 +35,11 @@ cdef enum:
 # --- what the frame says --------------------------------------------------------------------------
 
 cdef inline void egress_look(
-    fw_t *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
-    const parser_t *parser,
+    void *of, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
+    const void *parser,
 ) noexcept nogil:
     """Notes bytes and mark of a frame's outermost IP packet."""
+    cdef fw_t *fw = <fw_t *>of
     cdef frame_t f
     cdef packet_t p
     cdef const uint8_t *h
@@ -48,7 +51,7 @@ cdef inline void egress_look(
         if 20 <= fw.ip_bytes <= wire - 14:
             return
     fw.ip_bytes = fw.traffic_class = 0
-    parse_any(data, captured, wire, link, parser, &f, &p)
+    parse_any(data, captured, wire, link, <const parser_t *>parser, &f, &p)
     if p.decode & (DECODE_IPV4 | DECODE_IPV6):
         h = f.data + f.network
         fw.ip_bytes = f.limit - f.network
@@ -104,6 +107,40 @@ cdef inline void egress_ask(
     ask.dscp = <uint8_t>(traffic_class >> 2)
 
 
+cdef inline uint32_t egress_match(
+    void *of, const packet_t *p, int from_b, uint32_t policy,
+) noexcept nogil:
+    """The row that a new session would be under, as its number + 1, 0: none; NIL: the limits of
+    sessions of its meters do not let it in."""
+    cdef fw_t *fw = <fw_t *>of
+    cdef asker_t ask
+    cdef uint32_t row
+    egress_ask(p, from_b, policy, fw.traffic_class, &ask)
+    row = shaping_match(<const shaper_t *>fw.shaper, &ask)
+    return row if shaping_admits(<const shaper_t *>fw.shaper, row, &ask) else NIL
+
+
+cdef inline void egress_begin(
+    void *of, const packet_t *p, int from_b, uint32_t policy, uint32_t record, uint32_t row,
+) noexcept nogil:
+    """A session is made under this row."""
+    cdef fw_t *fw = <fw_t *>of
+    cdef asker_t ask
+    egress_ask(p, from_b, policy, fw.traffic_class, &ask)
+    shaping_begin(<shaper_t *>fw.shaper, record, row, &ask, fw.clock.now_ns)
+
+
+cdef inline void egress_end(void *of, uint32_t record) noexcept nogil:
+    """A session ends."""
+    shaping_end(<shaper_t *>(<fw_t *>of).shaper, record)
+
+
+cdef inline void egress_moment(void *of, int64_t at_ns) noexcept nogil:
+    """What is due at links up to a time leaves."""
+    shaper_advance(<shaper_t *>(<fw_t *>of).shaper, at_ns)
+    egress_due(<fw_t *>of)
+
+
 # --- packets --------------------------------------------------------------------------------------
 
 cdef inline void egress_ends(
@@ -118,12 +155,13 @@ cdef inline void egress_ends(
 
 
 cdef inline uint32_t egress_packet(
-    fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
+    void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
 ) noexcept nogil:
     """The outcome of a packet that was judged, after meters and queues; exposure is entered.
 
     => egress_look has looked at its frame.
     """
+    cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef uint32_t cause = fw.exposure
     cdef shaped_t *held = NULL
@@ -158,3 +196,15 @@ cdef inline uint32_t egress_packet(
     if judged.why == SHAPE_NO_MEMORY:
         return VERDICT_DROP | REASON_NO_MEMORY << 8
     return VERDICT_DROP | REASON_QUEUE_FULL << 8
+
+
+cdef inline egress_t egress_calls() noexcept nogil:
+    """All of it, for a firewall with a shaper."""
+    cdef egress_t calls
+    calls.look = egress_look
+    calls.packet = egress_packet
+    calls.moment = egress_moment
+    calls.match = egress_match
+    calls.begin = egress_begin
+    calls.end = egress_end
+    return calls

@@ -490,6 +490,19 @@ typedef struct {
 } policies_t;
 
 struct shaper;                       /* shaping.h */
+/* What there is of shaping in the way of a packet, called through here (egress.pxd): were it woven
+ * into the loop, the compiler would take the rest of the loop apart. `fw` is a fw_t. */
+typedef struct {
+    void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
+                 const void *parser);
+    uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                       uint32_t outcome);
+    void (*moment)(void *fw, int64_t at_ns);
+    uint32_t (*match)(void *fw, const packet_t *p, int from_b, uint32_t policy);
+    void (*begin)(void *fw, const packet_t *p, int from_b, uint32_t policy, uint32_t record,
+                  uint32_t row);
+    void (*end)(void *fw, uint32_t record);
+} egress_t;
 
 /* Everything. One of these to a FastPath; nothing is shared between two. */
 typedef struct {
@@ -506,6 +519,7 @@ typedef struct {
     uint32_t shift;                  /* address shift of a looped replay */
     uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
     struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
+    egress_t egress;                 /* ... how they come to it */
     uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
     uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
     line_t *lines;                   /* buckets, then overflow lines */

@@ -277,6 +277,18 @@ cdef extern from "dataplane/layout.h" nogil:
         uint8_t *inspection
         uint32_t count
 
+    ctypedef struct egress_t:
+        void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire,
+                     uint32_t link, const void *parser) noexcept nogil
+        uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                           uint32_t outcome) noexcept nogil
+        void (*moment)(void *fw, int64_t at_ns) noexcept nogil
+        uint32_t (*match)(void *fw, const packet_t *p, int from_b,
+                          uint32_t policy) noexcept nogil
+        void (*begin)(void *fw, const packet_t *p, int from_b, uint32_t policy, uint32_t record,
+                      uint32_t row) noexcept nogil
+        void (*end)(void *fw, uint32_t record) noexcept nogil
+
     ctypedef struct fw_t:
         config_t config
         gate_t gate
@@ -287,6 +299,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t packet, live, half_open, proxy_sessions
         uint32_t dirty, shift, exposure
         void *shaper
+        egress_t egress
         uint32_t ip_bytes, traffic_class
         line_t *lines
         record_t *records

@@ -28,7 +28,6 @@ from fwcore.dataplane.layout cimport (
 from fwcore.dataplane.pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used,
 )
-from fwcore.dataplane.meter cimport shaping_end
 from fwcore.dataplane.parse cimport key_hash
 from fwcore.dataplane.shaping cimport shaped_t, shaper_t
 from fwcore.dataplane.table cimport table_link, table_oldest, table_oldest_free, table_unlink
@@ -269,7 +268,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
     if r.flags & (SESSION_HALF_OPEN | SESSION_ONCE):
         fw.half_open -= 1
     if fw_unlikely(fw.shaper != NULL):
-        shaping_end(<shaper_t *>fw.shaper, record)
+        fw.egress.end(fw, record)
     table_unlink(fw, fw_bucket(hash_, fw.config.buckets), record)
     clock_disarm(fw, record)
     host_leave(fw, r.host)

@@ -12,7 +12,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.fragment cimport fragment_find, fragment_store
 from fwcore.dataplane.gate cimport ask_t, policy_match
-from fwcore.dataplane.egress cimport egress_ask
 from fwcore.dataplane.hosts cimport host_find
 from fwcore.dataplane.layout cimport (
     CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, DUE_IPS, END_CLASH, END_CLOSED, END_KILLED,
@@ -33,7 +32,6 @@ from fwcore.dataplane.layout cimport (
     TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT,
     fw_bucket, fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
 )
-from fwcore.dataplane.meter cimport asker_t, shaping_admits, shaping_begin, shaping_match
 from fwcore.dataplane.pages cimport pages_release_buffers
 from fwcore.dataplane.parse cimport key_hash
 from fwcore.dataplane.session cimport (
@@ -41,7 +39,6 @@ from fwcore.dataplane.session cimport (
     session_awaited, session_begin, session_end, session_make_room, session_past,
     session_set_timeout, session_timeout_cause,
 )
-from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.table cimport table_find, table_same
 
 
@@ -379,7 +376,6 @@ cdef struct admission_t:
     uint8_t proxied
     uint8_t bypass        # 0, or 1 + EXPOSURE_*
     uint32_t shaped       # with a shaper: the row of it that matches + 1; 0: none
-    asker_t ask           # ... and what matches it
 
 
 cdef inline void ask_make(const packet_t *p, int from_b, ask_t *ask) noexcept nogil:
@@ -431,13 +427,15 @@ cdef inline int admit_gate(fw_t *fw, admission_t *a) noexcept nogil:
     return 0
 
 
+cdef inline uint32_t admitted_by(const fw_t *fw, const admission_t *a) noexcept nogil:
+    """The id of the policy that lets it in."""
+    return fw.policies.id[a.policy] if fw.policies.count else 0
+
+
 cdef inline int admit_shaping(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
     """The row of shaping that matches; whether the limits of sessions of its meters let it in."""
-    cdef const shaper_t *s = <const shaper_t *>fw.shaper
-    egress_ask(p, a.from_b, fw.policies.id[a.policy] if fw.policies.count else 0,
-               fw.traffic_class, &a.ask)
-    a.shaped = shaping_match(s, &a.ask)
-    return shaping_admits(s, a.shaped, &a.ask)
+    a.shaped = fw.egress.match(fw, p, a.from_b, admitted_by(fw, a))
+    return a.shaped != NIL
 
 
 cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
@@ -557,7 +555,7 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
     r.timeout = timeout_of(fw, p, a)
     session_arm(fw, record)
     if fw_unlikely(fw.shaper != NULL):
-        shaping_begin(<shaper_t *>fw.shaper, record, a.shaped, &a.ask, fw.clock.now_ns)
+        fw.egress.begin(fw, p, a.from_b, admitted_by(fw, a), record, a.shaped)
     if fw_unlikely(fw.gate.idledrop | fw.pages.short_[OWNER_BASE] | fw.pages.short_[OWNER_SHM]):
         session_awaited(fw, r)
     return record

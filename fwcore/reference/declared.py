@@ -7,8 +7,15 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from fwcore.reference import rows
 from fwcore.reference.policy import policy_parse
+from fwcore.reference.rows import (
+    ClassRow,
+    Declared,
+    LinkRow,
+    MeterRow,
+    RungRow,
+    ShapingRow,
+)
 
 MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 TIMES = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -41,28 +48,28 @@ def depth_of(value: int | str, rate: int, bits: int = 8) -> int:
     return value if isinstance(value, int) else max(1, rate * ns_of(value) // (bits * 10**9))
 
 
-def meter_row(row: Mapping[str, Any]) -> rows.MeterRow:
+def meter_row(row: Mapping[str, Any]) -> MeterRow:
     """A `[[meter]]`."""
     given = dict(row)
     bits = 1 if given.get("count") == "packets" else 8
-    rungs: list[rows.RungRow] = []
+    rungs: list[RungRow] = []
     for rung in given.pop("rungs"):
         rate = rate_of(rung.get("rate", 0))
-        rungs.append(rows.RungRow(rate, depth_of(rung["depth"], rate or rungs[0].rate, bits),
+        rungs.append(RungRow(rate, depth_of(rung["depth"], rate or rungs[0].rate, bits),
                                   rung.get("dscp"), rung.get("class")))
     rename(given, overhead_bytes="overhead")
-    return rows.MeterRow(rungs=tuple(rungs), **given)
+    return MeterRow(rungs=tuple(rungs), **given)
 
 
-def link_row(row: Mapping[str, Any]) -> rows.LinkRow:
+def link_row(row: Mapping[str, Any]) -> LinkRow:
     """A `[[link]]`."""
     given = dict(row)
     rename(given, overhead_bytes="overhead")
     given["rate"] = rate_of(given.get("rate", 0))
-    return rows.LinkRow(**given)
+    return LinkRow(**given)
 
 
-def class_row(row: Mapping[str, Any], links: dict[str, rows.LinkRow]) -> rows.ClassRow:
+def class_row(row: Mapping[str, Any], links: dict[str, LinkRow]) -> ClassRow:
     """A `[[class]]`."""
     given = dict(row)
     whole = links[given["link"]].rate
@@ -72,7 +79,7 @@ def class_row(row: Mapping[str, Any], links: dict[str, rows.LinkRow]) -> rows.Cl
     auto = min(200_000, max(1000, guarantee // 80)) if guarantee else 1514
     quantum = given.pop("quantum_bytes", "auto")
     share = rate_of(given.pop("share_ceiling", 0))
-    return rows.ClassRow(
+    return ClassRow(
         guarantee=guarantee, ceiling=ceiling, share_ceiling=share,
         guarantee_burst=depth_of(given.pop("guarantee_burst", "10ms"), guarantee),
         ceiling_burst=depth_of(given.pop("ceiling_burst", "10ms"), ceiling),
@@ -82,7 +89,7 @@ def class_row(row: Mapping[str, Any], links: dict[str, rows.LinkRow]) -> rows.Cl
         interval_ns=ns_of(given.pop("interval", "100ms")), **given)
 
 
-def shaping_row(row: Mapping[str, Any], number: int) -> rows.ShapingRow:
+def shaping_row(row: Mapping[str, Any], number: int) -> ShapingRow:
     """A `[[shaping]]`; its conditions are those of a policy, and more."""
     given = {"id": number, **row}
     who = policy_parse({name: given.pop(name) for name in CONDITIONS if name in given})
@@ -93,7 +100,7 @@ def shaping_row(row: Mapping[str, Any], number: int) -> rows.ShapingRow:
         value = given.get(name, ())
         given[name] = frozenset([value] if isinstance(value, int) else value)
     given["class_by_dscp"] = {int(k): v for k, v in given.get("class_by_dscp", {}).items()}
-    return rows.ShapingRow(**given, who=who)
+    return ShapingRow(**given, who=who)
 
 
 def rename(row: dict[str, Any], **names: str) -> None:
@@ -106,11 +113,11 @@ def rename(row: dict[str, Any], **names: str) -> None:
 def declared(
     meters: Iterable[Mapping[str, Any]], links: Iterable[Mapping[str, Any]],
     classes: Iterable[Mapping[str, Any]], shapings: Iterable[Mapping[str, Any]], **more: Any,
-) -> rows.Declared:
+) -> Declared:
     """All rows; `more`: the other fields."""
     link_rows = [link_row(link) for link in links]
     by_name = {link.name: link for link in link_rows}
-    return rows.Declared(
+    return Declared(
         meters=tuple(map(meter_row, meters)), links=tuple(link_rows),
         classes=tuple(class_row(cls, by_name) for cls in classes),
         rows=tuple(shaping_row(each, n) for n, each in enumerate(shapings, 1)), **more)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fwcore import flow as flows, policy, policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
 from fwcore._fastpath import EndCause, Exposure, Reason, Verdict
-from fwcore.counters import victim_dict
+from fwcore.counters import victim_dict, without_later
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN
 from fwcore.replay.judged import Judged
@@ -218,7 +218,7 @@ class FocusLedger:
         sessions = np.concatenate(self._sessions) if self._sessions else None
         body["whole"] = {name: body[name] for name in WHOLE}
         body["focus"] = {"text": self.focus.text, "flows": sum(map(len, self._flows))}
-        reasons = _counted(reason, Reason)
+        reasons = without_later(_counted(reason, Reason))
         body |= {
             "packets": len(number), "bytes": self._bytes, "top": top, "reasons": reasons,
             "verdicts": _counted(verdict, Verdict), "denied": reasons["denied"],
