@@ -104,7 +104,6 @@ def replay(
         run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
                    Pace() if pace else None, flows, ended, progress)
         run.finish()
-        engine.drain()
         result = run.result(time.perf_counter_ns() - begin)
     if state:
         try:
@@ -188,6 +187,7 @@ class _Run:
         if "sessions" in self.sinks or self.focus is not None:
             live = self.engine.sessions()
             self._write_sessions(live if self.focus is None else self.focus.end(live))
+        self.engine.drain()
         self.sinks.commit()
 
     def _drive(self) -> None:
