@@ -211,6 +211,15 @@ TAKEN: Final = _under(
     Entry("idle", "how many had been idle how long"),
 )
 
+LRU: Final = _under(
+    "lru",
+    Entry("sessions", "as many as were evicted or taken by tension, chosen by least-recently-used"
+          " at the same moments; fewer where it found no more"),
+    Entry("same", "of these, those that were taken in fact"),
+    Entry("active", "of these, with a packet in the second before"),
+    Entry("idle", "how many had been idle how long"),
+)
+
 EXPOSURE: Final = _under(
     "exposure",
     Entry("after.sessions", "sessions that passed packets unscanned when the mode had ended:"
@@ -332,7 +341,8 @@ EVENTS: Final = _under(
 
 ENTRIES: Final = (
     *TOP, *VERDICTS, *REASONS, *DECODE, *SESSIONS, *ENDED, *TENSION, *MEMORY, *CONSERVE,
-    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *INSPECTION, *TABLE, *SPEED, *LIVE, *EVENTS,
+    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *LRU, *INSPECTION, *TABLE, *SPEED, *LIVE,
+    *EVENTS,
 )
 BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
 

@@ -18,6 +18,7 @@ TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg", ".pdf")
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
     "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": (),
     "sessions": (), "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
+    "junit": (),
 }  # fmt: skip
 CAPTURES = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".dmp")
 STREAMS = ("json", "write", "output")     # may be "-"

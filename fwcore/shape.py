@@ -210,6 +210,7 @@ RESULT = {
             "time_ns": TIME, "cause": TEXT, "machine": TEXT, "from": mode, "to": mode})},
     "exposure": {**EXPOSED, "by_cause": named(EXPOSED), "after?": EXPOSED},
     "taken?": _counts("sessions established active bytes", idle=named(COUNT)),
+    "lru?": _counts("sessions same active", idle=named(COUNT)),
     "victims?": rows({
         **_counts("packet created_packet bytes policy"), "age_ns": TIME, "idle_ns": TIME,
         **dict.fromkeys("key cause state inspection".split(), TEXT)}),
@@ -217,6 +218,7 @@ RESULT = {
     "table": {"max_connections": COUNT},
     "top?": {"hosts?": rows({"host": TEXT, **HITS}), "policies?": rows({"id": COUNT, **HITS})},
     "timeline?": timeline,
+    "trail?": {"packets": COUNT, "stride": COUNT, "digests": TEXT, "packed": either(None, TEXT)},
     "speed": {**dict.fromkeys("packets_per_s ns_per_packet wall_s longest_pause_ns".split(),
                               number), "load_s?": number},
     "pace?": {"late_packets?": COUNT, "max_late_ns?": COUNT},

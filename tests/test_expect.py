@@ -2,13 +2,20 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
 
 from fwcore import cli
-from fwcore.replay import replay
+from fwcore.replay import replay, trail
+from fwcore.replay.trail import Trail
 from fwcore.report import expect
 from fwcore.settings import load
 
-PCAPS = Path(__file__).parent.parent / "pcaps"
+ROOT = Path(__file__).parent.parent
+PCAPS = ROOT / "pcaps"
 CONSERVE = [str(PCAPS / "conserve.pcap"), "--settings", str(PCAPS / "conserve.toml")]
 
 
@@ -23,22 +30,99 @@ def test_the_first_setting_figure_and_packet(tmp_path, capfd):
     assert code == 4
     assert "setting av_failopen: off, expected pass" in said
     assert "verdicts.inspect: " in said or "verdicts.bypass: 0, expected 482" in said
-    assert "the first packet that differs is of 16" in said
+    assert "the first packet that differs is 1637: drop killed" in said
     assert cli.main(["replay", *CONSERVE, "-q", "--expect", str(tmp_path / "no.json")]) == 2
     assert cli.main(["replay", *CONSERVE, "-q", "--expect", ""]) == 2
     assert cli.main(["replay", *CONSERVE, "-q", "--expect-outcome", ""]) == 2
 
 
-def test_the_packet_lies_where_it_is_said_to():
-    """Against each packet's verdict of both runs."""
-    verdicts, results = [], []
-    for choice in ("pass", "off"):
-        seen = []
-        results.append(replay(CONSERVE[0], load(file=CONSERVE[2], av_failopen=choice),
-                              flows=lambda judged, seen=seen: seen.extend(
-                                  judged.outcome.tolist())))
-        verdicts.append(seen)
-    first = next(at for at, (a, b) in enumerate(zip(*verdicts, strict=True), 1) if a != b)
-    line = expect.differences(*results)[-1]
-    low, high = (int(line.split()[at].rstrip(":")) for at in (7, 9))
-    assert low <= first <= high and json.dumps(line)
+def outcomes(**more):
+    """The result, and verdict and reason of each packet."""
+    seen = []
+    result = replay(CONSERVE[0], load(file=CONSERVE[2], **more), flows=lambda judged: seen.extend(
+        map(tuple, judged.outcome.tolist())))
+    return result, seen
+
+
+def test_the_packet_is_the_first_that_differs():
+    """Against each packet's verdict of both runs; then without what is kept of every packet."""
+    (kept, mine), (other, theirs) = outcomes(), outcomes(av_failopen="off")
+    first = next(at for at, (a, b) in enumerate(zip(mine, theirs, strict=True), 1) if a != b)
+    assert f"the first packet that differs is {first}: " in expect.differences(other, kept)[-1]
+    for result in (kept, other):
+        result.data["trail"]["packed"] = None
+    line = expect.differences(other, kept)[-1]
+    assert line == "the first packet that differs is of 1 on"       # less than one stretch
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, 900, 4096, 9000])), max_size=9),
+       st.integers(0, 40_000), st.integers(100, 20_000))
+def test_a_trail_is_what_was_put_in(runs, changed, size):
+    kinds = [kind for kind, count in runs for _ in range(count)]
+    table = np.array([[kind, 7 * kind] for kind in kinds], np.uint8).reshape(-1, 2)
+    whole, parts, other = Trail(), Trail(), Trail()
+    whole.add(table)
+    for at in range(0, len(table), size):
+        parts.add(table[at:at + size])
+    assert parts.row() == whole.row()
+    assert np.array_equal(trail.unpacked(parts.row()), table)
+    if changed < len(kinds):
+        table[changed] = 3, 28
+        other.add(table)
+        pairs = zip(*(trail.stretches(each.row(), 4096) for each in (whole, other)), strict=True)
+        differs = [at for at, (a, b) in enumerate(pairs) if a != b]
+        assert differs == [changed // 4096] * (changed < len(table) // 4096 * 4096)
+
+
+def test_a_long_trail_keeps_its_size_and_can_be_held_against_a_short_one():
+    random = np.random.default_rng(1)
+    table = random.integers(0, 4, (5_000_000, 2)).astype(np.uint8)
+    long, short = Trail(), Trail()
+    long.add(table)
+    table[700_000, 1] = 28
+    short.add(table[:2_500_000])
+    rows = long.row(), short.row()
+    assert rows[0]["packed"] is None and [row["stride"] for row in rows] == [16384, 8192]
+    assert all(256 <= len(row["digests"]) // 16 <= 512 for row in rows)
+    pairs = zip(*(trail.stretches(row, 16384) for row in rows), strict=False)
+    assert [at for at, (a, b) in enumerate(pairs) if a != b] == [700_000 // 16384]
+
+
+@pytest.mark.parametrize("damage", [
+    {"packed": "no"}, {"packed": "eJwDAAAAAAE="}, {"packets": 9}, {"packed": None, "digests": "x"},
+    {"packed": None, "stride": 3}])
+def test_a_damaged_trail_is_refused(damage, tmp_path, capfd):
+    result, _ = outcomes(av_failopen="off")
+    data = json.loads(result.to_json())
+    data["trail"] |= damage
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    assert cli.main(["replay", *CONSERVE, "-q", "--expect", str(tmp_path / "r.json")]) == 2
+    assert "trail." in capfd.readouterr().err
+
+
+def test_a_jobs_page(tmp_path, capfd):
+    result, _ = outcomes()
+    result.to_json(str(tmp_path / "r.json"))
+    files = ["--junit", str(tmp_path / "o.xml"), "--markdown", str(tmp_path / "o.md")]
+    given = ["replay", *CONSERVE, "-q", *files, "--expect", str(tmp_path / "r.json")]
+    assert cli.main(given) == 0
+    suite = ElementTree.parse(tmp_path / "o.xml").getroot()[0]
+    assert suite.get("failures") == "0" and len(suite) == len(result.data["laws"]) + 2
+    assert "0 failed" in (tmp_path / "o.md").read_text()
+    assert cli.main([*given, "--set", "av-failopen=off"]) == 4
+    suite = ElementTree.parse(tmp_path / "o.xml").getroot()[0]
+    failed = [case.get("name") for case in suite if len(case)]
+    assert failed == ["outcome"] and suite.get("failures") == "1"
+    assert "packet that differs is 1637" in suite[0][0].text
+    assert "| outcome | setting av\\_failopen: off" in (tmp_path / "o.md").read_text()
+
+
+def test_the_workflows_name_options_that_there_are():
+    """Each line of docs/ci that begins with fwcore is one that the command line takes."""
+    lines = [(path.name, line.strip().removeprefix("- ").removeprefix("run: "))
+             for path in sorted((ROOT / "docs" / "ci").glob("*.yml"))
+             for line in path.read_text().splitlines() if not line.startswith("#")]
+    commands = [(name, line.split()) for name, line in lines if line.startswith("fwcore ")]
+    assert [name for name, _ in commands] == ["github.yml"] * 2 + ["gitlab.yml"] * 2
+    for _, (_, command, *options) in commands:
+        cli.app.commands[command].make_context(command, list(options))

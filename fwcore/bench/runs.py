@@ -31,7 +31,7 @@ from fwcore.bench import guard
 from fwcore.bench.cases import CASES, Case
 from fwcore.bench.guard import Finding, Record
 from fwcore.errors import FwcoreError
-from fwcore.outfile import Output
+from fwcore.report import checks
 from fwcore.words import nearest
 
 RUNS = 5
@@ -53,6 +53,7 @@ def run(
     fail_over: str | float | None = None,
     json_file: str | None = None,
     markdown: str | None = None,
+    junit: str | None = None,
 ) -> int:
     """Runs the cases and prints a row each; 0, or 4 when one became slower.
 
@@ -60,8 +61,8 @@ def run(
     (default 5, quick 1, quick and held against something 3); ``quick``: small sizes; ``baseline``:
     JSON lines of an earlier run; ``against``: the Python of an environment with another build;
     ``fail_over``: how much slower is too slow ("20%", 0.2); ``json_file``: JSON lines go there,
-    "-" prints them instead of the table; ``markdown``: a summary for a job's page goes there.
-    Raises FwcoreError.
+    "-" prints them instead of the table; ``markdown``, ``junit``: a summary for a
+    job's page goes there. Raises FwcoreError.
     """
     cases = chosen(only)
     held = baseline is not None or against is not None
@@ -79,7 +80,7 @@ def run(
             others[record["bench"]] = other
         print(row(record) if table else json.dumps(record), flush=True)
     if json_file and table:
-        write_text(json_file, "".join(json.dumps(record) + "\n" for record in records))
+        checks.write(json_file, "".join(json.dumps(record) + "\n" for record in records))
     if not held:
         return 0
     found = guard.findings(records, others, CASES, share, builds=against is not None)
@@ -89,7 +90,11 @@ def run(
         lines += guard.strangeness(surroundings(), before) + guard.unheld(cases, before)
     print("\n" + "\n".join(lines), file=stream)
     if markdown:
-        write_text(markdown, as_markdown(found, lines))
+        checks.write(markdown, as_markdown(found, lines))
+    if junit:
+        checks.write(junit, checks.junit([checks.Check(
+            finding.name, finding.text() if finding.red else "") for finding in found],
+            "fwcore bench"))
     return EXIT_SLOWER if any(finding.red for finding in found) else 0
 
 
@@ -282,9 +287,3 @@ def as_markdown(found: Sequence[Finding], lines: Sequence[str]) -> str:
             for finding in found]
     return "\n".join(["| benchmark | before | now | time | |", "|---|--:|--:|--:|---|", *rows, "",
                       *lines, ""])
-
-
-def write_text(path: str, text: str) -> None:
-    """A whole file, in its place when it is written. Raises OutputError."""
-    with Output(path) as output:
-        output.write(text.encode())

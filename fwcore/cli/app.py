@@ -35,7 +35,7 @@ def _check_files(given: dict[str, Any]) -> None:
 
     outputs = {name.removesuffix("_file"): path for name, path in given.items()
                if path and name.endswith("_file") and name not in INPUTS}
-    outputs |= {name: given[name] for name in ("output", "markdown") if given.get(name)}
+    outputs |= {name: given[name] for name in ("output", "markdown", "junit") if given.get(name)}
     if not outputs and not given.get("each"):
         return
     inputs = []

@@ -18,6 +18,8 @@ from fwcore.cli.app import app
               help="Exit with 4 when slower by more, like 20%.")  # fmt: skip
 @click.option("--markdown", type=click.Path(), metavar="FILE",
               help="A summary for a job's page.")  # fmt: skip
+@click.option("--junit", type=click.Path(), metavar="FILE",
+              help="The same as JUnit XML, a case a benchmark.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
 @click.option("--quick", is_flag=True, help="Small sizes, one run each: some 12 s in all.")

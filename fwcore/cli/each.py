@@ -45,9 +45,10 @@ def _one(capture: str, settings: Any, given: dict[str, Any]) -> tuple[Result | N
         result = running.replay([capture], settings, given)
     except FwcoreError as error:
         return None, exits.fail(str(error), error.exit_code)
-    written = running.write_files(result, given)
+    differ = running.differences(result, expected)
+    written = max(running.write_files(result, given), running.write_checks(result, given, differ))
     spoken = exits.last(_said(capture, result, given), 0)
-    code = exits.of_replay(result, written, None) or exits.of_expected(result, expected)
+    code = exits.of_replay(result, written, None) or exits.of_expected(result, differ)
     return result, code or spoken
 
 

@@ -26,6 +26,8 @@ def _settings(given: dict[str, Any]) -> Any:
 @click.option("--focus", metavar="WHOM",
               help="Restrict the report, not the traffic: 'host 10.0.0.5', 'net 10.1.0.0/16',"
                    " 'policy 3', or a flow.")  # fmt: skip
+@click.option("--lru", is_flag=True,
+              help="Say what least-recently-used would have taken instead of the sessions taken.")
 @click.option("--pace", is_flag=True, help="Also wait for each packet's time.")
 @options.JSON
 @options.HTML
@@ -45,6 +47,10 @@ def _settings(given: dict[str, Any]) -> Any:
 @click.option("--expect", "expect_file", type=click.Path(), metavar="RESULT",
               help="Exit with 4 when the outcome is not that of a saved result, and name the first"
                    " setting, figure and packet that differ.")  # fmt: skip
+@click.option("--junit", "junit_file", type=click.Path(), metavar="FILE",
+              help="What was checked (outcome, laws, captures) as JUnit XML.")  # fmt: skip
+@click.option("--markdown", "markdown_file", type=click.Path(), metavar="FILE",
+              help="The same with the answer, for a job's page.")  # fmt: skip
 @options.QUIET
 def replay(captures: tuple[str, ...], **given: Any) -> int:
     """Run captures through a firewall and say what became of every packet.
@@ -72,7 +78,8 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     expected = Result.load(given["expect_file"]) if given["expect_file"] else None
     made = _settings(given)
     result = running.replay(captures, made, given)
-    written = running.write_files(result, given)
+    differ = running.differences(result, expected)
+    written = max(running.write_files(result, given), running.write_checks(result, given, differ))
     spoken = exits.last(running.said(result, given), 0)
     code = exits.of_replay(result, written, given["expect_outcome"])
-    return code or exits.of_expected(result, expected) or spoken
+    return code or exits.of_expected(result, differ) or spoken

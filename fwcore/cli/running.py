@@ -28,7 +28,7 @@ def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more
             loop=given["loop"], limit=given["limit"], reader=given["reader"],
             filter=given["filter_"], focus=given.get("focus"),
             addresses=given.get("addresses", False), chunk_size=given["chunk_size"],
-            merge=given.get("merge", False),
+            merge=given.get("merge", False), lru=given.get("lru", False),
             progress=progress, interruption=interruption, **files, **more,
         )  # fmt: skip
 
@@ -54,6 +54,36 @@ def write_files(result: Result, given: dict[str, Any]) -> int:
         from fwcore.report import html
 
         codes.append(exits.attempt(html.write, result, given["html_file"]))
+    return max(codes)
+
+
+def differences(result: Result, expected: Result | None) -> list[str]:
+    """What differs from the result that was expected."""
+    if expected is None:
+        return []
+    from fwcore.report import expect
+
+    return expect.differences(result, expected)
+
+
+def write_checks(result: Result, given: dict[str, Any], differ: list[str]) -> int:
+    """--junit and --markdown; the exit code."""
+    if not given["junit_file"] and not given["markdown_file"]:
+        return exits.DONE
+    from fwcore.report import checks
+
+    wanted = given["expect_outcome"]
+    if wanted and wanted != result.data["outcome"]:
+        differ = [f"outcome {result.data['outcome']}, expected {wanted}", *differ]
+    found = checks.of_replay(
+        result, differ if wanted or given["expect_file"] else None)
+    codes = [exits.DONE]
+    if given["junit_file"]:
+        codes.append(exits.attempt(
+            checks.write, given["junit_file"], checks.junit(found, "fwcore replay")))
+    if given["markdown_file"]:
+        codes.append(exits.attempt(
+            checks.write, given["markdown_file"], checks.markdown(result, found)))
     return max(codes)
 
 

@@ -24,10 +24,12 @@ from fwcore.replay.damage import short_frames
 from fwcore.replay.focus import Focus, FocusLedger
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
+from fwcore.replay.recency import Recency
 from fwcore.replay.selection import Selection
 from fwcore.replay.sinks import Sinks
 from fwcore.replay.sources import check_loop, opener_of, paths_of
 from fwcore.replay.timing import Timing
+from fwcore.replay.trail import Trail
 from fwcore.replay.turns import Turns
 from fwcore.result import Result
 from fwcore.settings import Settings, load
@@ -55,6 +57,7 @@ def replay(
     focus: str | None = None,
     addresses: bool = False,
     merge: bool = False,
+    lru: bool = False,
     chunk_size: int = CHUNK_SIZE,
     group: int = 32,
     write: str | None = None,
@@ -73,11 +76,11 @@ def replay(
     ``fwcore.load``; ``policies`` replaces its policies. ``timing`` rewrites capture time
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
     ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``: whom
-    the result is about (``Focus``). ``merge``: captures by time, not in a row. ``write``: what was
-    forwarded, as pcap. ``verdicts``: a row a packet (with ``addresses``), ``sessions``: one a
-    session; CSV, or Parquet by ending. ``state``: all of it. ``flows(Judged)`` is called a chunk,
-    ``ended(SESSION_DTYPE[n])`` with what ended (with ``sessions`` or ``focus`` all, else victims),
-    ``progress``: true stops.
+    the result is about (``Focus``). ``merge``: captures by time, not in a row. ``lru``: what that
+    would have taken (``Recency``). ``write``: what was forwarded, as pcap. ``verdicts``: a row a
+    packet (with ``addresses``), ``sessions``: one a session; CSV, or Parquet by ending. ``state``:
+    all of it. ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with what ended
+    (with ``sessions`` or ``focus`` all, else victims), ``progress``: true stops.
 
     Returns a Result. Raises CaptureError, SettingsError, OutputError before the first packet.
     """
@@ -92,24 +95,29 @@ def replay(
     begin = time.perf_counter_ns()
     opener = opener_of(source, reader, chunk_size, merge)
     settings = _by_the_clock(settings, source, opener)
-    timed = Timing.parse(timing)
-    selection = Selection(filter)
+    timed, selection = Timing.parse(timing), Selection(filter)
     turns = Turns(opener, loop, limit)
     interruption = interruption or Interruption()
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
     with closing(opened), Sinks(write, verdicts, sessions, addresses) as sinks:
         engine = Engine(settings, policies=policies, group=group,
-                        log=bool(sessions) or focus is not None or "victims")
+                        log=bool(sessions) or focus is not None or lru or "victims")
         run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
-                   Pace() if pace else None, flows, ended, progress)
+                   Pace() if pace else None, flows, ended, progress,
+                   Recency(settings, engine.policies) if lru else None)
         run.finish()
         result = run.result(time.perf_counter_ns() - begin)
+    return _kept(result, state)
+
+
+def _kept(result: Result, state: str | None) -> Result:
+    """The result, with its state in a file; one that cannot be written is named in ``lost``."""
     if state:
         try:
             result.save_state(state)
         except FwcoreError as error:
-            result = result.with_lost(state, str(error))
+            return result.with_lost(state, str(error))
     return result
 
 
@@ -160,6 +168,7 @@ class _Run:
     flows: Flows | None
     ended: Ended | None
     progress: Progress | None
+    recency: Recency | None = None
     packets: int = 0
     first_ns: int | None = None
     last_ns: int = 0
@@ -171,6 +180,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.aftermath = Aftermath()
+        self.trail = Trail()
         self.hits = Hits(self.engine.policies, vlan_zone=self.engine.settings.zone == "vlan")
 
     def finish(self) -> None:
@@ -266,9 +276,10 @@ class _Run:
         shown = None if self.focus is None else self.focus.take(judged)
         self.aftermath.take(self.engine, first, judged, shown)
         self.short_frames += short_frames(judged)
+        self.trail.add(outcome)
         self._take_hits(judged, shown)
         self.sinks.take(judged, shown)
-        self._take_ended()
+        self._take_ended(judged)
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)
 
@@ -281,9 +292,14 @@ class _Run:
             chunk, verdict, reply = chunk.select(shown), verdict[shown], reply[shown]
         self.hits.add(chunk, verdict, reply, judged.shift)
 
-    def _take_ended(self) -> None:
-        """What ended since the last time, to all who count it."""
-        for rows in self.engine.collect_ended():
+    def _take_ended(self, judged: Judged | None = None) -> None:
+        """What ended since the last time, to all who count it; None: after the last packet."""
+        blocks = self.engine.collect_ended()
+        if self.recency is not None and judged is not None:
+            self.recency.take(judged, blocks)
+        elif self.recency is not None:
+            self.recency.end(blocks, self.engine.sessions())
+        for rows in blocks:
             if self.ended is not None:
                 self.ended(rows)
             about = rows if self.focus is None else self.focus.end(rows)
@@ -322,7 +338,7 @@ class _Run:
             "inputs": self.turns.judged_inputs(
                 self.selection.frames_of(self.packets)),
             "duration_ns": self.last_ns - self.first_ns if self.first_ns is not None else 0,
-            "interrupted": bool(self.interrupted_by),
+            "interrupted": bool(self.interrupted_by), "trail": self.trail.row(),
             "speed": {
                 "wall_s": wall_ns / NS, "packets_per_s": self.packets / seconds,
                 "ns_per_packet": self.process_ns / max(1, self.packets),
@@ -330,6 +346,8 @@ class _Run:
                 "load_s": (wall_ns - self.process_ns) / NS},
             "pace": self.pace.figures() if self.pace else {"late_packets": 0, "max_late_ns": 0},
         }
+        if self.recency is not None:
+            body["lru"], body["laws"]["recency"] = self.recency.row(), self.recency.holds
         if self.short_frames:
             body["short_frames"] = self.short_frames
         if self.interrupted_by:

@@ -112,7 +112,12 @@ def _which(result: Result) -> str:
         return ""
     established = units.count(row["established"]) if row["established"] else "none"
     active = units.count(row["active"]) if row["active"] else "none"
-    return f" ({established} established, {active} active in its last second)"
+    text = f"{established} established, {active} active in its last second"
+    lru = result.data.get("lru", {})
+    if lru.get("sessions"):
+        number = units.count(lru["active"]) if lru["active"] else "none"
+        text += f"; of {units.count(lru['sessions'])} least-recently-used ones {number}"
+    return f" ({text})"
 
 
 def _whom(result: Result) -> str:

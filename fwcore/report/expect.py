@@ -1,16 +1,20 @@
 """What differs between a result and the one that was expected: first the setting, then the figure,
-then where in the capture."""
+then the packet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
+from fwcore._fastpath import Reason, Verdict
+from fwcore.replay import trail
 from fwcore.result import Result
 
 # What a machine, a version or a file name changes, and what stands for all of it.
-APART = ("schema", "fwcore", "inputs", "settings", "speed", "pace", "timeline", "outcome", "laws",
-         "table", "lost", "interrupted", "interrupted_by")
+APART = ("schema", "fwcore", "inputs", "settings", "speed", "pace", "timeline", "trail", "outcome",
+         "laws", "table", "lost", "interrupted", "interrupted_by")
 
 
 def differences(result: Result, expected: Result) -> list[str]:
@@ -55,19 +59,37 @@ def _counter(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
 
 
 def _packet(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
-    """Between which packets verdicts or reasons part: samples of the timeline stand for them."""
-    lines = [each.get("timeline") or {} for each in (here, there)]
-    packets = [line.get("packet", []) for line in lines]
-    before = 0
-    for at, (packet, other) in enumerate(zip(*packets, strict=False)):
-        if packet != other:
-            break
-        for group in ("verdicts", "reasons"):
-            names = {**lines[0][group], **lines[1][group]}
-            for name in names:
-                counts = [line[group].get(name, [0] * len(line["packet"]))[at] for line in lines]
-                if counts[0] != counts[1]:
-                    return (f"the first packet that differs is of {before + 1} to {packet}:"
-                            f" {group}.{name} {counts[0]}, expected {counts[1]}")
-        before = packet
-    return ""
+    """The first packet whose verdict or reason differs, or the stretch that it lies in."""
+    rows = [each.get("trail") for each in (here, there)]
+    if not rows[0] or not rows[1]:
+        return ""
+    mine, other = trail.unpacked(rows[0]), trail.unpacked(rows[1])
+    kept = " of those that the filter kept" if "filter" in here else ""
+    if mine is None or other is None:
+        return _stretch(rows[0], rows[1], kept)
+    count = min(len(mine), len(other))
+    differs = np.flatnonzero((mine[:count] != other[:count]).any(axis=1))
+    if len(differs):
+        at = int(differs[0])
+        return (f"the first packet that differs is {at + 1}{kept}: {_outcome(mine[at])}, expected"
+                f" {_outcome(other[at])} ({len(differs)} of {count} differ)")
+    return "" if len(mine) == len(other) else (
+        f"packets 1 to {count}{kept} are the same; there are {len(mine)}, expected {len(other)}")
+
+
+def _outcome(both: Any) -> str:
+    """'drop conserve_block'; numbers where a crafted file names none that there is."""
+    verdict, reason = (int(each) for each in both)
+    try:
+        return f"{Verdict(verdict).name.lower()} {Reason(reason).name.lower()}"
+    except ValueError:
+        return f"verdict {verdict} reason {reason}"
+
+
+def _stretch(here: Mapping[str, Any], there: Mapping[str, Any], kept: str) -> str:
+    """Between which packets it lies, where one of the results is too long to keep every packet."""
+    stride = max(here["stride"], there["stride"])
+    pairs = list(zip(trail.stretches(here, stride), trail.stretches(there, stride), strict=False))
+    at = next((at for at, (mine, other) in enumerate(pairs) if mine != other), len(pairs))
+    until = f"to {(at + 1) * stride}" if at < len(pairs) else "on"
+    return f"the first packet that differs is of {at * stride + 1} {until}{kept}"

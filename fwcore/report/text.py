@@ -328,7 +328,19 @@ def _taken(result: Result, style: Style) -> Iterator[str]:
     idle = [f"{name.replace('_', ' ')} {units.count(number)}"
             for name, number in row["idle"].items() if number]
     yield from section("taken", [*wrap(figures, style), *wrap(
-        [f"idle {idle[0]}", *idle[1:]] if idle else [], style)], style)
+        [f"idle {idle[0]}", *idle[1:]] if idle else [], style), *_instead(result, style)], style)
+
+
+def _instead(result: Result, style: Style) -> list[str]:
+    """What least-recently-used would have taken, where a replay was asked."""
+    row = result.data.get("lru")
+    if not row or not row["sessions"]:
+        return []
+    idle = [f"{name.replace('_', ' ')} {units.count(number)}"
+            for name, number in row["idle"].items() if number]
+    return wrap([f"least-recently-used: {units.count(row['active'])} active in the last second",
+                 f"{units.count(row['same'])} of {units.count(row['sessions'])} the same",
+                 f"idle {idle[0]}", *idle[1:]], style)
 
 
 def _exposure(result: Result, style: Style) -> Iterator[str]:

@@ -1,0 +1,173 @@
+"""``--lru``: what least-recently-used would have taken, where a full table or a page took sessions.
+
+Memory tension takes the oldest session of every bucket, old by its beginning: also one that had a
+packet a moment ago. Beside the engine this ledger keeps when each session was last seen, in order.
+Whenever sessions are evicted or taken by tension, it takes the same number off the front of the
+order as it stood before that moment, and says how long those had been idle; then the real ones go.
+
+    moment      a packet number and a time: what was taken there counts as one choice
+    candidates  all that live, but for the session whose packet is judged, and local TCP
+
+It is a ledger beside the engine and not a second run: the sessions are those that the firewall had,
+after all it really took before. Memory: an entry a live session; time: a step a packet.
+
+Law (``recency``): for every session the time at which it was last seen is the engine's own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fwcore import policy_layout, policy_lookup
+from fwcore._columns import Fragment, Kind
+from fwcore._fastpath import EndCause, Reason, Verdict
+from fwcore.errors import SettingsError
+from fwcore.hits import IDLE_S, MORE
+from fwcore.policy import Policy
+from fwcore.replay.judged import Judged
+from fwcore.settings import Settings
+from fwcore.units import SECOND_NS
+from fwcore.words import TCP
+
+CHOSEN = (EndCause.EVICTED, EndCause.TENSION)
+# A packet with one of these belongs to a flow, and leaves its session as it is or makes none.
+FIRST_FRAGMENTS = 1 << 16    # newest ones, more than a fragment table keeps
+FRAGMENT_OF = ("source", "destination", "fragment_id", "fragment_protocol", "zone")
+ASIDE = (Reason.RELATED, Reason.TCP_INVALID, Reason.FRAGMENT_ORPHAN, Reason.ICMP_ORPHAN)
+
+
+class Recency:
+    """The ledger of one run. Raises SettingsError where it could not be exact."""
+
+    def __init__(self, settings: Settings, policies: Sequence[Policy]) -> None:
+        if settings.tracker == "linux":
+            raise SettingsError("lru: under tracker linux a packet may be ignored without a word,"
+                                " so that nobody outside knows when a session was last seen")
+        if settings.max_step_s:
+            raise SettingsError("lru: with max_step_s a session is seen at a time that is no"
+                                " packet's; leave one of them out")
+        self._seen: OrderedDict[int, int] = OrderedDict()     # flow -> ns, longest ago first
+        self._local: set[int] = set()                         # flows that tension leaves alone
+        self._policies = (policy_layout.compile_policies(policies)
+                          if any(each.action == "local" for each in policies) else None)
+        self._fragments: OrderedDict[bytes, int] = OrderedDict()   # datagram -> flow
+        self._vlan_zone = settings.zone == "vlan"
+        self._at = 0                                          # packets gone through
+        self._now_ns = 0
+        self.holds = True
+        self.sessions = self.same = 0
+        self.idle = dict.fromkeys((*IDLE_S, MORE), 0)
+        self._bounds = [seconds * SECOND_NS for seconds in IDLE_S.values()]
+
+    def take(self, judged: Judged, ended: Sequence[NDArray[Any]]) -> None:
+        """A chunk of n, judged just now, and all that ended since the last one, in order."""
+        if self._policies is not None:
+            self._note_local(judged)
+        rows = _moments(ended)
+        place = 0
+        aside = np.isin(judged.outcome[:, 1], ASIDE)
+        makes_none = ((judged.outcome[:, 0] == Verdict.DROP)
+                      | (judged.outcome[:, 1] == Reason.FRAGMENT))
+        times = np.maximum(np.maximum.accumulate(judged.chunk.time_ns), self._now_ns)
+        for flow, now_ns, left, none in zip(
+                self._flows(judged).tolist(), times.tolist(), aside.tolist(),
+                makes_none.tolist(),
+                strict=True):
+            self._at += 1
+            while place < len(rows) and rows[place][0] <= self._at:
+                self._moment(rows[place], flow, now_ns)
+                place += 1
+            if not left and flow and (flow in self._seen or not none):   # seen, or made by this
+                self._seen[flow] = now_ns
+                self._seen.move_to_end(flow)
+        self._now_ns = int(times[-1]) if len(times) else self._now_ns
+        for moment in rows[place:]:
+            self._moment(moment, 0, self._now_ns)
+
+    def end(self, ended: Sequence[NDArray[Any]], standing: NDArray[Any]) -> None:
+        """What ended after the last packet, and the sessions that stand (SESSION_DTYPE[n])."""
+        for moment in _moments(ended):
+            self._moment(moment, 0, self._now_ns)
+        self.holds &= self._seen == dict(zip(
+            standing["flow"].tolist(), standing["last_seen_ns"].tolist(), strict=True))
+
+    def _moment(self, moment: tuple[Any, ...], flow: int, now_ns: int) -> None:
+        """What ended at one packet and time: first what the order would have given instead."""
+        _packet, ended_ns, rows = moment
+        taken = {each for each, _, _, cause in rows if cause in CHOSEN}
+        for each, seen_ns, created_now, cause in rows:
+            if cause in CHOSEN and taken:       # what ended before them is gone
+                pinned = flow if ended_ns == now_ns and flow not in taken else 0
+                self._choose(taken, ended_ns, pinned)
+                taken = set()
+            known = self._seen.pop(each, None)
+            own = created_now or (cause == EndCause.KILLED and each == flow)
+            self.holds &= own or known == seen_ns
+
+    def _choose(self, taken: set[int], now_ns: int, pinned: int) -> None:
+        """The same number of sessions, longest idle first."""
+        free = (each for each in self._seen.items()
+                if each[0] != pinned and each[0] not in self._local)
+        for flow, seen_ns in islice(free, len(taken)):
+            self.sessions += 1
+            self.same += flow in taken
+            place = int(np.searchsorted(self._bounds, now_ns - seen_ns, side="right"))
+            self.idle[(*IDLE_S, MORE)[place]] += 1
+
+    def _flows(self, judged: Judged) -> NDArray[np.uint64]:
+        """The flow of each packet, uint64[n]; later fragments have that of their first."""
+        rows = judged.rows
+        first, later = rows["fragment"] == Fragment.FIRST, rows["kind"] == Kind.LATER
+        if not (first | later).any():
+            return judged.flow
+        flows = judged.flow.copy()
+        for at in np.flatnonzero(first | later).tolist():
+            datagram = b"".join(rows[at][name].tobytes() for name in FRAGMENT_OF)
+            if first[at]:
+                self._fragments[datagram] = int(flows[at])
+                self._fragments.move_to_end(datagram)
+                if len(self._fragments) > FIRST_FRAGMENTS:
+                    self._fragments.popitem(last=False)
+            elif judged.outcome[at, 1] == Reason.FRAGMENT:
+                flows[at] = self._fragments.get(datagram, 0)
+        return flows
+
+    def _note_local(self, judged: Judged) -> None:
+        """TCP to the firewall itself, which tension never takes."""
+        rows = judged.rows
+        key = rows["key"]
+        if self._vlan_zone:
+            key = key.copy()
+            key[:, 0] |= rows["zone"].astype(np.uint64) << np.uint64(32)
+        ends = policy_lookup.ends_of(key, rows["swapped"] ^ judged.reply)
+        assert self._policies is not None
+        at = policy_lookup.find(self._policies, ends)
+        actions = [each.action == "local" for each in self._policies.policies]
+        local = (at >= 0) & np.array([*actions, False])[at] & (ends["protocol"] == TCP)
+        self._local.update(judged.flow[local].tolist())
+
+    def row(self) -> dict[str, Any]:
+        """{sessions, same (really taken too), active (idle < 1 s), idle: {...}}."""
+        return {"sessions": self.sessions, "same": self.same, "active": self.idle["below_1s"],
+                "idle": dict(self.idle)}
+
+
+def _moments(blocks: Iterable[NDArray[Any]]) -> list[tuple[Any, ...]]:
+    """[(packet, time, [(flow, last seen, whether made by that packet, cause)])], in order."""
+    found: list[tuple[Any, ...]] = []
+    for rows in blocks:
+        made_now = rows["created_packet"] == rows["ended_packet"]
+        columns = [rows[name].tolist() for name in (
+            "ended_packet", "ended_ns", "flow", "last_seen_ns", "cause")]
+        for packet, ended_ns, flow, seen_ns, cause, now in zip(
+                *columns, made_now.tolist(), strict=True):
+            if not found or found[-1][:2] != (packet, ended_ns):
+                found.append((packet, ended_ns, []))
+            found[-1][2].append((flow, seen_ns, now, cause))
+    return found

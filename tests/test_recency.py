@@ -1,0 +1,105 @@
+"""--lru: what least-recently-used would have taken, against an engine asked at every packet."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from frames import ethernet, ip, tcp, udp
+from hypothesis import given, strategies as st
+
+from fwcore import Engine, cli
+from fwcore.capture import Chunk
+from fwcore.errors import SettingsError
+from fwcore.replay import replay
+from fwcore.replay.recency import CHOSEN
+from fwcore.settings import load
+
+S = 10**9
+PCAPS = sorted((Path(__file__).parent.parent / "pcaps").glob("*.pcap*"))
+LOCAL = [{"id": 1, "protocol": "tcp", "action": "local"}, {"id": 2, "action": "accept"}]
+
+
+def frame(port: int, by_tcp: bool = False) -> bytes:
+    inner = tcp(port, 80, "S") if by_tcp else udp(port, 53)
+    return ethernet(ip("10.0.0.1", "192.0.2.1", 6 if by_tcp else 17, inner))
+
+
+def chunk(packets) -> Chunk:
+    return Chunk.from_frames([frame(*rest) for _, *rest in packets], [at for at, *_ in packets])
+
+
+def by_asking(packets, settings):
+    """Before each packet the table's idle times are read, after it what was taken."""
+    idle: list[int] = []
+    with Engine(settings, log=True) as engine:
+        for at, *rest in packets:
+            engine.advance(at)
+            engine.collect_ended()
+            table, flow = engine.sessions(), np.zeros(1, np.uint64)
+            engine.process(Chunk.from_frames([frame(*rest)], [at]), flow)
+            ended = np.concatenate([*engine.collect_ended(), table[:0]])
+            taken = ended["flow"][np.isin(ended["cause"], CHOSEN)]
+            free = table[(table["flow"] != flow[0]) | np.isin(table["flow"], taken)]
+            if settings.policies:
+                free = free[free["protocol"] != 6]
+            seen = np.sort(free["last_seen_ns"])[:len(taken)]
+            idle += (at - seen).tolist()
+    return idle
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 3 * S), st.integers(1, 9), st.booleans()),
+                   min_size=1, max_size=60),
+    personality=st.sampled_from(["plain", "fortios-7", "cos-core"]), local=st.booleans(),
+    size=st.sampled_from([1, 7, 8192]))
+def test_it_is_what_the_table_says(steps, personality, local, size):
+    packets, now = [], S
+    for step, port, by_tcp in steps:
+        now += step
+        packets.append((now, port, by_tcp))
+    settings = load(personality, max_connections=4, buckets=2, udp_s=9,
+                    policies=LOCAL if local and personality == "fortios-7" else ())
+    parts = [chunk(packets[at:at + size]) for at in range(0, len(packets), size)]
+    result = replay(parts, settings, lru=True)
+    idle = by_asking(packets, settings)
+    row = result["lru"]
+    assert result["laws"]["recency"]
+    assert row["sessions"] == len(idle) and sum(row["idle"].values()) == len(idle)
+    assert row["active"] == sum(each < S for each in idle)
+    assert row["same"] <= row["sessions"] <= result["taken"]["sessions"]
+
+
+def test_the_oldest_may_be_the_busiest():
+    """Session 1 is the oldest of its bucket, and talks all the time; 2 has been silent."""
+    packets = [(S, 1), (2 * S, 2), (3 * S, 3), (20 * S, 1), (20 * S + 1, 4)]
+    settings = load("plain", max_connections=3, buckets=1)
+    result = replay(chunk(packets), settings, lru=True)
+    assert result["taken"]["active"] == 1 and result["victims"][0]["created_packet"] == 1
+    assert result["lru"] == {"sessions": 1, "same": 0, "active": 0, "idle": {
+        "below_1s": 0, "below_10s": 0, "below_60s": 1, "below_600s": 0, "from_600s": 0}}
+    assert "lru" not in replay(chunk(packets), settings).data
+
+
+@pytest.mark.parametrize("path", PCAPS, ids=lambda path: path.name)
+def test_the_law_holds_on_every_capture(path):
+    for personality in ("plain", "fortios-7"):
+        settings = load(personality, max_connections=8, buckets=3)
+        assert replay(path, settings, lru=True)["laws"]["recency"]
+
+
+def test_a_user_reads_it(tmp_path, capfd):
+    given = ["replay", str(PCAPS[-1]), "--lru", "--set", "max_connections=8"]
+    assert cli.main([*given, "--json", str(tmp_path / "r.json")]) == 0
+    said = capfd.readouterr().out
+    row = json.loads((tmp_path / "r.json").read_text())["lru"]
+    assert row["sessions"] > 0
+    assert f"of {row['sessions']} the same" in " ".join(said.split())
+    assert cli.main(["report", str(tmp_path / "r.json")]) == 0
+    assert capfd.readouterr().out == said
+
+
+@pytest.mark.parametrize("given", [{"personality": "linux-conntrack"}, {"max_step_s": 1}])
+def test_where_it_could_not_be_exact_it_is_refused(given):
+    with pytest.raises(SettingsError, match="lru"):
+        replay(chunk([(S, 1)]), load(given.pop("personality", "plain"), **given), lru=True)
