@@ -124,7 +124,7 @@ cdef object _checked(plan):
         "priority": (0, PRIORITIES - 1), "discard": (0, DISCARDS - 1), "ecn": (0, 1),
         "share": (0, SHARE_KINDS - 1), "need": (0, NEED_KINDS - 1), "shares": (1, 1 << 20),
         "quantum": (1, 1 << 40), "interval_ns": (1, (1 << 32) - 1), "target_ns": (0, 1 << 62),
-        "red_max": (0, 1 << 30), "limit_packets": (1, 1 << 30)})
+        "red_max": (0, 1 << 30), "limit_packets": (0, 1 << 30)})
     _within(plan.rows, "shaping", {
         "meters": (-1, meters - 1), "link": (-1, links - 1), "cls": (-1, 65535),
         "by_dscp": (-1, 65535)})
@@ -412,7 +412,7 @@ cdef class Shaper:
         cdef uint64_t total = 0
         for i in range(s.classes_count):
             if s.classes[i].leaf:
-                total += s.classes[i].row.limit_packets
+                total += s.classes[i].row.limit_packets or 1  # one passes through
         s.waiting_max = packets_max or total
         if s.waiting_max >= 1 << 31:
             raise DataError(f"queues: {s.waiting_max} packets are more than have numbers")

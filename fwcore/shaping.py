@@ -119,7 +119,8 @@ CLASS: Mapping[str, Key] = {
     "ceiling_burst": Key("depth", "bucket of the ceiling", "10ms", 1, _DEPTH[2]),
     "priority": Key("count", "0 goes first", 0, 0, PRIORITIES - 1),
     "quantum_bytes": Key("quantum", "what it sends in its turn", "auto", 256, 1 << 30),
-    "limit_packets": Key("count", "packets that may wait", 1000, 1, 1 << 20),
+    "limit_packets": Key("count", "packets that may wait; 0: no queue, what cannot leave as it"
+                         " comes is dropped", 1000, 0, 1 << 20),
     "limit_bytes": Key("count", "bytes that may wait; 0: no limit", 0, 0, BYTES_MAX),
     "discard": Key("choice", "which way to discard", "tail", choices=("tail", "red", "codel")),
     "red_min": Key("count", "red: waiting packets from which some are dropped", 83, 0, 1 << 20),
@@ -272,7 +273,7 @@ class Declared:
 # --- one value ------------------------------------------------------------------------------------
 
 
-class _Place:
+class Place:
     """A row and where it stands; what it refuses says so."""
 
     def __init__(self, row: Mapping[str, Any], kind: str, number: int) -> None:
@@ -294,10 +295,10 @@ class _Place:
         return self.error(name, f"{name} = {shown} {problem}; allowed: {key.allowed()}")
 
 
-class _Within(_Place):
+class _Within(Place):
     """A table within a row: it stands where the row's key does."""
 
-    def __init__(self, outer: _Place, key: str, row: Mapping[str, Any]) -> None:
+    def __init__(self, outer: Place, key: str, row: Mapping[str, Any]) -> None:
         super().__init__(row, outer.kind, 0)
         self.fallback = outer.where(key)
 
@@ -306,7 +307,7 @@ class _Within(_Place):
         return self.fallback
 
 
-def _whole(place: _Place, name: str, key: Key, value: Any) -> int:
+def _whole(place: Place, name: str, key: Key, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise place.refuse(name, key, value, "is not a whole number")
     if not key.low <= value <= key.high:
@@ -314,7 +315,7 @@ def _whole(place: _Place, name: str, key: Key, value: Any) -> int:
     return value
 
 
-def _rate(place: _Place, name: str, key: Key, value: Any, whole: int = 0) -> int:
+def _rate(place: Place, name: str, key: Key, value: Any, whole: int = 0) -> int:
     """Bit/s: a number, ``"10Mbit"``, ``"125kB"``, or of a link's rate ``"20%"``, floored."""
     if isinstance(value, str):
         share = _PERCENT.fullmatch(value) if key.kind == "share" else None
@@ -335,14 +336,14 @@ def _rate(place: _Place, name: str, key: Key, value: Any, whole: int = 0) -> int
     return _whole(place, name, key, value)
 
 
-def _time(place: _Place, name: str, key: Key, value: Any) -> int:
+def _time(place: Place, name: str, key: Key, value: Any) -> int:
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise place.refuse(name, key, value, "is no time")
     return _whole(place, name, key, int(Fraction(match[1]) * _TIMES[match[2]]))
 
 
-def _depth(place: _Place, name: str, key: Key, value: Any, rate: int, bits: int = 8,
+def _depth(place: Place, name: str, key: Key, value: Any, rate: int, bits: int = 8,
            unit_rate: int = 0) -> int:
     """Bytes (packets), or a time of the rate, floored; held to what 64 bits can count."""
     if isinstance(value, str):
@@ -362,7 +363,7 @@ def _depth(place: _Place, name: str, key: Key, value: Any, rate: int, bits: int 
     return number
 
 
-def _names(place: _Place, name: str, key: Key, value: Any) -> tuple[str, ...]:
+def _names(place: Place, name: str, key: Key, value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
         raise place.refuse(name, key, value, "is no list of names")
     if len(value) > key.high:
@@ -370,14 +371,14 @@ def _names(place: _Place, name: str, key: Key, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _ids(place: _Place, name: str, key: Key, value: Any) -> frozenset[int]:
+def _ids(place: Place, name: str, key: Key, value: Any) -> frozenset[int]:
     listed = value if isinstance(value, (list, tuple)) else [value]
     if not listed:
         raise place.refuse(name, key, value, "matches nothing; leave it out")
     return frozenset(_whole(place, name, key, each) for each in listed)
 
 
-def _value(place: _Place, name: str, key: Key, value: Any) -> Any:
+def read_value(place: Place, name: str, key: Key, value: Any) -> Any:
     """A value that needs nothing else to be understood."""
     if key.kind == "count":
         return _whole(place, name, key, value)
@@ -397,7 +398,7 @@ def _value(place: _Place, name: str, key: Key, value: Any) -> Any:
         place, name, key, value)
 
 
-def _keys(place: _Place, row: Mapping[str, Any], known: Mapping[str, Key],
+def _keys(place: Place, row: Mapping[str, Any], known: Mapping[str, Key],
           more: Sequence[str] = ()) -> None:
     """Every key is known, and those without a default are there."""
     allowed = (*known, *more)
@@ -407,13 +408,13 @@ def _keys(place: _Place, row: Mapping[str, Any], known: Mapping[str, Key],
                               f"{nearest(key, allowed)}; allowed: {', '.join(allowed)}")
 
 
-def _take(place: _Place, known: Mapping[str, Key], *names: str) -> dict[str, Any]:
+def _take(place: Place, known: Mapping[str, Key], *names: str) -> dict[str, Any]:
     """The values of some keys, given or as they are without."""
     found = {}
     for name in names:
         key = known[name]
         if name in place.row:
-            found[name] = _value(place, name, key, place.row[name])
+            found[name] = read_value(place, name, key, place.row[name])
         elif key.default is None and key.kind == "name":
             raise place.error(name, f"[[{place.kind}]] needs {name}")
         else:
@@ -424,7 +425,7 @@ def _take(place: _Place, known: Mapping[str, Key], *names: str) -> dict[str, Any
 # --- one row --------------------------------------------------------------------------------------
 
 
-def _rung(place: _Place, row: Any, bits: int, algorithm: str, first: int) -> RungRow:
+def _rung(place: Place, row: Any, bits: int, algorithm: str, first: int) -> RungRow:
     if not isinstance(row, Mapping):
         raise place.refuse("rungs", METER["rungs"], row, "is no table")
     place = _Within(place, "rungs", row)
@@ -443,7 +444,7 @@ def _rung(place: _Place, row: Any, bits: int, algorithm: str, first: int) -> Run
     return RungRow(rate, depth, marks["dscp"], marks["class"])
 
 
-def _meter(place: _Place) -> MeterRow:
+def _meter(place: Place) -> MeterRow:
     row = place.row
     _keys(place, row, METER)
     given = _take(place, METER, *(name for name in METER if name != "rungs"))
@@ -466,7 +467,7 @@ def _meter(place: _Place) -> MeterRow:
     return MeterRow(rungs=tuple(rungs), **given)
 
 
-def _link(place: _Place) -> LinkRow:
+def _link(place: Place) -> LinkRow:
     _keys(place, place.row, LINK)
     given = _take(place, LINK, *LINK)
     given["overhead"] = given.pop("overhead_bytes")
@@ -481,7 +482,7 @@ _ONLY = {  # key -> (key, value): without it the first one would do nothing
 _QUEUE = ("priority", "quantum_bytes", "limit_packets", "limit_bytes", "discard", "share")
 
 
-def _class(place: _Place, links: Mapping[str, LinkRow], parents: set[tuple[Any, Any]]) -> ClassRow:
+def _class(place: Place, links: Mapping[str, LinkRow], parents: set[tuple[Any, Any]]) -> ClassRow:
     row = place.row
     _keys(place, row, CLASS)
     if "id" not in row:
@@ -520,7 +521,7 @@ def _class(place: _Place, links: Mapping[str, LinkRow], parents: set[tuple[Any, 
     return ClassRow(guarantee=guarantee, ceiling=ceiling, quantum=auto, **bursts, **given)
 
 
-def _class_sense(place: _Place, given: Mapping[str, Any], inner: bool) -> None:
+def _class_sense(place: Place, given: Mapping[str, Any], inner: bool) -> None:
     """Keys that would do nothing, and what does not go together."""
     for name, (other, value) in _ONLY.items():
         if name in place.row and given[other] != value:
@@ -532,6 +533,9 @@ def _class_sense(place: _Place, given: Mapping[str, Any], inner: bool) -> None:
         for name in _QUEUE:
             if name in place.row:
                 raise place.error(name, f"{name}: a class with classes below it has no queue")
+    for name in ("limit_bytes", "discard", "share"):
+        if not given["limit_packets"] and given[name] not in (0, "tail", "none"):
+            raise place.error(name, f"{name} is of a queue, and limit_packets = 0 is none")
     if given["discard"] == "codel" and given["need"] == "packet":
         raise place.error("need", 'need = "packet" does not go with discard = "codel"')
     if given["discard"] == "red" and given["red_min"] >= given["red_max"]:
@@ -539,7 +543,7 @@ def _class_sense(place: _Place, given: Mapping[str, Any], inner: bool) -> None:
                           f" {given['red_min']}")
 
 
-def _by_dscp(place: _Place) -> dict[int, int]:
+def _by_dscp(place: Place) -> dict[int, int]:
     key, value = SHAPING["class_by_dscp"], place.row.get("class_by_dscp", {})
     found = {}
     if not isinstance(value, Mapping):
@@ -552,7 +556,7 @@ def _by_dscp(place: _Place) -> dict[int, int]:
     return found
 
 
-def _shaping(place: _Place, number: int) -> ShapingRow:
+def _shaping(place: Place, number: int) -> ShapingRow:
     row = place.row
     _keys(place, row, SHAPING, MATCH)
     names = [name for name in SHAPING if name not in ("id", "class_by_dscp", "policy", "dscp")]
@@ -570,7 +574,7 @@ def _shaping(place: _Place, number: int) -> ShapingRow:
 # --- rows against each other ----------------------------------------------------------------------
 
 
-def _unique(places: Sequence[_Place], key: str, names: Sequence[Any]) -> None:
+def _unique(places: Sequence[Place], key: str, names: Sequence[Any]) -> None:
     seen = set()
     for place, name in zip(places, names, strict=True):
         if name in seen:
@@ -578,7 +582,7 @@ def _unique(places: Sequence[_Place], key: str, names: Sequence[Any]) -> None:
         seen.add(name)
 
 
-def _chains(places: Sequence[_Place], links: Mapping[str, LinkRow]) -> None:
+def _chains(places: Sequence[Place], links: Mapping[str, LinkRow]) -> None:
     for place, row in zip(places, links.values(), strict=True):
         here, steps = row, 0
         while here.next:
@@ -592,7 +596,7 @@ def _chains(places: Sequence[_Place], links: Mapping[str, LinkRow]) -> None:
 
 
 def _trees(
-    places: Sequence[_Place], rows: Sequence[ClassRow], links: Mapping[str, LinkRow],
+    places: Sequence[Place], rows: Sequence[ClassRow], links: Mapping[str, LinkRow],
 ) -> None:
     """Parents are there, no circle, not too deep, and guarantees fit what is above them."""
     nodes = {(row.link, row.id): row for row in rows}
@@ -618,7 +622,7 @@ def _trees(
                               f" it has {most}")
 
 
-def _leaf(place: _Place, key: str, link: str, cls: int, leaves: Mapping[str, set[int]]) -> None:
+def _leaf(place: Place, key: str, link: str, cls: int, leaves: Mapping[str, set[int]]) -> None:
     """Whether a class is a leaf of a link."""
     if cls not in leaves[link]:
         near = ", ".join(map(str, sorted(leaves[link])[:20]))
@@ -626,7 +630,7 @@ def _leaf(place: _Place, key: str, link: str, cls: int, leaves: Mapping[str, set
 
 
 def _uses(
-    place: _Place, row: ShapingRow, meters: Mapping[str, MeterRow], links: Mapping[str, LinkRow],
+    place: Place, row: ShapingRow, meters: Mapping[str, MeterRow], links: Mapping[str, LinkRow],
     leaves: Mapping[str, set[int]],
 ) -> None:
     """What a [[shaping]] row names is there."""
@@ -686,10 +690,10 @@ def parse(
     classes: Sequence[Mapping[str, Any]] = (), rows: Sequence[Mapping[str, Any]] = (),
 ) -> Declared:
     """What rows of a settings file declare. Raises SettingsError with place and nearest name."""
-    metered = [_Place(row, "meter", n) for n, row in enumerate(meters, 1)]
-    linked = [_Place(row, "link", n) for n, row in enumerate(links, 1)]
-    classed = [_Place(row, "class", n) for n, row in enumerate(classes, 1)]
-    shaped = [_Place(row, "shaping", n) for n, row in enumerate(rows, 1)]
+    metered = [Place(row, "meter", n) for n, row in enumerate(meters, 1)]
+    linked = [Place(row, "link", n) for n, row in enumerate(links, 1)]
+    classed = [Place(row, "class", n) for n, row in enumerate(classes, 1)]
+    shaped = [Place(row, "shaping", n) for n, row in enumerate(rows, 1)]
     meter_rows = [_meter(place) for place in metered]
     _unique(metered, "name", [row.name for row in meter_rows])
     link_rows = [_link(place) for place in linked]

@@ -39,7 +39,8 @@ class Plan:
 
     def bytes(self, sessions: int, packets_max: int, keep: bool) -> int:
         """About what a shaper of it takes of this machine's memory."""
-        packets = packets_max or int(self.classes["limit_packets"].sum(dtype=np.uint64))
+        packets = packets_max or int(
+            np.maximum(self.classes["limit_packets"], 1).sum(dtype=np.uint64))
         keyed = self.meters["key"] != _shaper.KEYS.index("none")
         keys = int(self.meters["keys_max"][keyed].sum(dtype=np.uint64))
         shares = int(self.classes["shares"][self.classes["share"] != 0].sum(dtype=np.uint64))

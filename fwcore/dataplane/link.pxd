@@ -30,13 +30,14 @@ from fwcore.dataplane.shaping cimport (
     COUNT_FRAME, COUNT_PACKETS, DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL,
     DROP_NO_MEMORY, DROP_PUSHED_OUT, DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL,
     FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, METERS_MAX,
-    NO_MARK, OVER_CLASS, OVER_DROP, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER, SHAPE_NIL,
+    NO_MARK, NOT_LENT, OVER_CLASS, OVER_DROP, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER, SHAPE_NIL,
     SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHAPE_SECOND, SHARE_NONE,
     account_t, arrival_t, class_t, delay_bucket, departure_t, ends_t, fifo_t, line_end, link_t,
     list_t, meter_t, red_drops, shaped_t, shaper_t, shaping_row_t, share_t, sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
-    choice_t, leaf_of, link_due, rows_mend, tree_charge, tree_choose, tree_orders, tree_turn,
+    choice_t, leaf_of, leaf_order, link_due, rows_mend, tree_charge, tree_choose, tree_orders,
+    tree_turn,
 )
 
 cdef enum:
@@ -203,6 +204,8 @@ cdef inline int link_refuses(
         leaf.giants += 1
         return DROP_TAIL
     room = class_room(leaf, size)
+    if leaf.row.limit_packets == 0:  # no queue: at once or not at all
+        room = link.line == SHAPE_NIL and leaf_order(s, leaf, s.now_ns, size) != NOT_LENT
     if leaf.row.share == SHARE_NONE and not room:
         return DROP_TAIL
     if leaf.row.discard == DISCARD_RED and red_drops(

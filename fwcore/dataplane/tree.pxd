@@ -55,11 +55,10 @@ cdef inline int bucket_stops(
 # --- who may send ---------------------------------------------------------------------------------
 
 cdef inline int leaf_order(
-    const shaper_t *s, const class_t *leaf, int64_t now,
+    const shaper_t *s, const class_t *leaf, int64_t now, uint64_t size,
 ) noexcept nogil:
-    """LENT_BY_ITSELF, the depth of its lender, 0 the link; NOT_LENT: it may not send."""
+    """LENT_BY_ITSELF, the depth of its lender, 0 the link; NOT_LENT: it may not send so much."""
     cdef const class_t *c = leaf
-    cdef uint64_t size = class_head(s, leaf)
     while True:  # bounded by the depth of the tree
         if c.ceiling.price and bucket_stops(&c.ceiling, c.need, now, size):
             return NOT_LENT
@@ -90,7 +89,7 @@ cdef inline int tree_orders(shaper_t *s, link_t *link, int64_t now) noexcept nog
             bits &= bits - 1
             order = NOT_LENT
             if class_active(s, &s.classes[at], now):
-                order = leaf_order(s, &s.classes[at], now)
+                order = leaf_order(s, &s.classes[at], now, class_head(s, &s.classes[at]))
             s.orders[at] = <int8_t>order
             if order > best:
                 best = order

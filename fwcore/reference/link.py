@@ -130,6 +130,10 @@ class Link:
             self.mend_rows(self.lenders(now))
             self.begin(packet, leaf, now, start)
 
+    def free_for(self, leaf: Class, size: int, now: int) -> bool:
+        """Whether a packet that comes to a leaf without a queue may leave at once."""
+        return self.line is None and lender_of(leaf, now, size) is not None
+
     def dropper(self, leaf: Class, now: int) -> Callable[[Waiting], None]:
         """What CoDel calls for a packet that it drops."""
         def drop(packet: Waiting) -> None:

@@ -112,7 +112,10 @@ class Queues:
         if leaf.giant(packet.size):
             leaf.giants += 1
             return "tail"
-        if not leaf.shares and not leaf.room(packet.size):
+        if not leaf.row.limit_packets:
+            if not link.free_for(leaf, packet.size, self.now):
+                return "tail"
+        elif not leaf.shares and not leaf.room(packet.size):
             return "tail"
         if leaf.row.discard == "red" and red_drops(
             leaf.row, leaf.waiting, self.declared.seed, packet.arrival.number, link.number
@@ -238,10 +241,10 @@ def classes_of(declared: Declared, link: str) -> list[ClassRow]:
 
 
 def limit_of(declared: Declared, link: str) -> int:
-    """Packets that may wait in a link's leaves."""
+    """Packets that may wait in a link's leaves; one passes through a leaf without a queue."""
     rows = classes_of(declared, link)
     parents = {row.parent for row in rows}
-    return sum(row.limit_packets for row in rows if row.id not in parents)
+    return sum(max(1, row.limit_packets) for row in rows if row.id not in parents)
 
 
 def distance(row: LinkRow, links: dict[str, LinkRow]) -> int:

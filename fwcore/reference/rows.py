@@ -76,7 +76,7 @@ class ClassRow:
     ceiling_burst: int = 0
     priority: int = 0
     quantum: int = 1514
-    limit_packets: int = 1000
+    limit_packets: int = 1000  # 0: no queue; what cannot leave as it comes is dropped
     limit_bytes: int = 0
     discard: str = "tail"  # tail | red | codel
     red_min: int = 83  # packets [R: FortiOS]

@@ -205,9 +205,10 @@ def debt_of(bucket: Bucket) -> int:
     return min(DEBT_NS * bucket.fill, UNITS_MAX)
 
 
-def lender_of(leaf: Class, now: int) -> int | None:
-    """Who lets a waiting leaf send: OWN, the depth of its lender, 0 the link; None: nobody."""
-    size = leaf.head()
+def lender_of(leaf: Class, now: int, size: int | None = None) -> int | None:
+    """Who lets a leaf send its head, or a packet of a size: OWN, the depth of its lender, 0 the
+    link; None: nobody."""
+    size = leaf.head() if size is None else size
     for node in leaf.lineage():
         if node.red(now, size):
             return None
