@@ -7,6 +7,7 @@
 A `[[scenario]]` row:
 
     id, says, source        its name, the statement, where that comes from
+    wiring       a vendor's tables, as in a settings file: rows of the next kinds
     meter, link, class, shaping, seed, queue_accounting, queue_packets_max    as in a settings file
     pages        free pages that queues may take; what they hold more is refused
     flows        NAME  SOURCE:PORT > DESTINATION:PORT PROTOCOL [policy N]
@@ -39,6 +40,8 @@ from pathlib import Path
 from typing import Any
 
 from fwcore.reference import declared as reading, rows, shaping
+from fwcore.settings import wirings
+from fwcore.settings.document import Document, key_lines
 
 FOLDER = Path(__file__).parent / "scenarios"
 FILES = "90-shaping*.toml"
@@ -60,7 +63,7 @@ def declared(row: dict[str, Any]) -> rows.Declared:
 
 def shaping_row(row: dict[str, Any]) -> rows.ShapingRow:
     """A `[[shaping]]` for sessions that have no packet."""
-    given = dict(row)
+    given = {"id": 0, **row}
     for name in ("source", "destination"):
         if name in given:
             net = ip_network(given[name])
@@ -75,8 +78,9 @@ def shaping_row(row: dict[str, Any]) -> rows.ShapingRow:
 
 # --- scenarios ------------------------------------------------------------------------------------
 
-KEYS = {"id", "source", "says", "meter", "link", "class", "shaping", "seed", "queue_accounting",
-        "queue_packets_max", "pages", "flows", "packets", "order", "expect", "why"}
+KEYS = {"id", "source", "says", "wiring", "meter", "link", "class", "shaping", "seed",
+        "queue_accounting", "queue_packets_max", "pages", "flows", "packets", "order", "expect",
+        "why"}
 FLOW_LINE = re.compile(r"(\w+)\s+(\S+):(\d+)\s+>\s+(\S+):(\d+)\s+(\w+)(?:\s+policy\s+(\d+))?")
 PACKET_LINE = re.compile(
     r"(?P<first>\d+)(?:-(?P<last>\d+))?\s+(?P<time>[\d.]+)(?:\+(?P<step>[\d.]+))?\s+"
@@ -123,8 +127,16 @@ def read_all() -> list[Scenario]:
         for row in tomllib.loads(path.read_text())["scenario"]:
             unknown = row.keys() - KEYS
             assert not unknown, f"{path.name}: {row['id']}: {unknown}"
-            found.append(Scenario(path.stem, row))
+            found.append(Scenario(path.stem, row | wired(row.get("wiring", ""))))
     return found
+
+
+def wired(text: str) -> dict[str, Any]:
+    """The rows that a vendor's tables stand for."""
+    document = Document("wiring", tomllib.loads(text), key_lines(text))
+    rows = [row for vendor in document.data for row in wirings.rows_of(document, vendor)]
+    made = wirings.translate(rows, 1000)
+    return {kind: [dict(row) for row in each] for kind, each in made.items() if each}
 
 
 def ns(text: str) -> int:

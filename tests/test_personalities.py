@@ -48,6 +48,7 @@ CONTRACT = {
     "oversize_bytes": (10 * MB,) * 6,
     # fortios-5: 10 % would be 107374182, two pages more than the exit at 30 % leaves (semantics 8)
     "cache_limit_bytes": (214748364, 107368448, 214748364, 0, 0, 0),
+    "shaping_kilo": (1000, 1024, 1024, 1000, 1000, 1000),
     "config_freeze": (True, False, False, False, False, False),
 }
 

@@ -42,7 +42,7 @@ FLOORS = (
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
     ("shaping",),
-    ("settings.", "capacity", "policy_layout", "counters", "shaping_layout"),
+    ("settings.", "capacity", "policy_layout", "counters", "shaping_layout", "shaping_check"),
     ("policy_lookup", "engine_setup", "engine_control"),
     ("engine_sessions", "engine_state"),
     ("engine_memory",),

@@ -18,6 +18,7 @@ from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.reference.demand import Demanded, dropped, late, smallest_depth
 from fwcore.settings import Settings, Timeouts
+from fwcore.settings.declared import ROW_KINDS
 
 LEDGER = ("created_packet", "ended_packet", "cause", "age_ns", "idle_ns", "bytes", "policy")
 
@@ -32,8 +33,9 @@ def config_of(settings: Settings) -> reference.Config:
             given[field.name] = getattr(settings, field.name)
     given["base_bytes"] = settings.base_pages * 4096
     given["policies"] = [dict(row) for row in settings.policies]
-    for kind in ("pressure", "meters", "links", "classes", "shapings"):
-        given[kind] = [dict(row) for row in getattr(settings, kind)]
+    given["pressure"] = [dict(row) for row in settings.pressure]
+    for kind, rows in settings.shaping_rows.items():
+        given[ROW_KINDS[kind]] = [dict(row) for row in rows]
     return reference.Config(**given)
 
 

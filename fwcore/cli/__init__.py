@@ -28,6 +28,7 @@ from fwcore.cli import (
     plan as plan,
     replay as replay,
     report as report,
+    shape as shape,
     synth as synth,
     top as top,
 )

@@ -57,8 +57,8 @@ class Group(click.Group):
     """Commands in the order in which they are written; a near miss is answered with the name."""
 
     command_class = Command
-    ORDER = ("replay", "live", "ask", "compare", "explain", "report", "top", "demand", "synth",
-             "bench", "plan", "personality", "settings", "glossary", "completion")
+    ORDER = ("replay", "live", "ask", "compare", "explain", "report", "top", "demand", "shape",
+             "synth", "bench", "plan", "personality", "settings", "glossary", "completion")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.commands, key=lambda name: (

@@ -78,6 +78,7 @@ def settings_list(word: str | None, json_file: str | None) -> int:
     fwcore settings threshold
     """
     from fwcore import settings, shaping
+    from fwcore.settings import wirings
     from fwcore.words import spelled
 
     rows = [
@@ -88,6 +89,12 @@ def settings_list(word: str | None, json_file: str | None) -> int:
         {"name": f"{kind}.{name}", "help": key.help, "allowed": key.allowed(),
          "reason": f"a key of [[{kind}]]", "choices": {}, "default": None}
         for kind, keys in shaping.KINDS.items() for name, key in keys.items()
+    ] + [
+        {"name": f"{vendor}.{kind}.{name}".replace("_", "-"), "help": key.help,
+         "allowed": wirings.allowed(key), "choices": {}, "default": None,
+         "reason": f"a key of [[{vendor}.{kind.replace('_', '-')}]]"}
+        for vendor, words in wirings.vendors().items()
+        for kind, keys in words.kinds.items() for name, key in keys.items()
     ]
     rows = [row for row in rows
             if not word or spelled(word.lower()) in spelled(f"{row['name']} {row['help']}".lower())]

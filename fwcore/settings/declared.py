@@ -222,6 +222,8 @@ DECLARATIONS: tuple[Declaration, ...] = (
        " none, or pages of their bytes", choices=("none", "bytes")),
     _D("queue_packets_max", "count", "packets", "most packets that wait in all shaping queues; 0:"
        " the sum of their limits", 0, 1 << 24, reason="their memory is taken at start"),
+    _D("shaping_kilo", "count", "bit", "what a kbps of FortiOS' shapers is", 1000, 1024,
+       reason="1000 or, on older units, 1024 [R: captures]"),
     _D("config_freeze", "bool", "", "conserve mode refuses configuration changes"),
     _D("fragments_max", "count", "entries", "fragment table", 1, 1 << 20),
     _D("victims_max", "count", "rows", "victim ledger", 1, 1 << 24),
@@ -249,4 +251,5 @@ DECLARATIONS: tuple[Declaration, ...] = (
 BY_NAME: Mapping[str, Declaration] = {row.name: row for row in DECLARATIONS}
 TIMEOUTS = tuple(row.name for row in DECLARATIONS if row.table == "timeouts")
 ROW_KINDS = {"base_item": "base_items", "policy": "policies", "pressure": "pressure",
-             "meter": "meters", "link": "links", "class": "classes", "shaping": "shapings"}
+             "meter": "meters", "link": "links", "class": "classes", "shaping": "shapings",
+             "wiring": "wirings"}

@@ -5,7 +5,8 @@
     personalities/<name>.toml      only what this generation does otherwise
               |  posture           sets av_failopen and ips_fail_open
               |  settings file     key = value, [timeouts], [[base_item]], [[policy]], [[pressure]],
-              |                    [[meter]], [[link]], [[class]], [[shaping]]
+              |                    [[meter]], [[link]], [[class]], [[shaping]], and vendors' words
+              |                    for these
               |  --set key=value
               v  arguments
     Settings                       later layers win; where each value comes from is kept
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fwcore.errors import SettingsError
+from fwcore.settings import wirings
 from fwcore.settings.checks import cache_room_pages
 from fwcore.settings.declared import POSTURES, ROW_KINDS, TIMEOUTS
 from fwcore.settings.document import Document, Row, read_document
@@ -29,6 +31,7 @@ from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in,
 from fwcore.settings.resolved import Settings, Timeouts
 from fwcore.settings.rows import ROW_CHECKS, rows_of
 from fwcore.settings.values import Given, Share, declared, from_text, give, show
+from fwcore.settings.wirings import VENDORS
 from fwcore.units import GIB, MIB, PAGE_BYTES, ceil_div
 from fwcore.words import nearest, spelled
 
@@ -61,8 +64,10 @@ def _take_document(
         name = spelled(key)
         if name != key and name in document.data:
             raise SettingsError(f"{document.where(key)}: {key} is {name}, which is given too")
-        if name in ROW_KINDS:
-            rows[name] = document.rows(key)
+        if name in VENDORS:
+            rows["wiring"] += tuple(wirings.rows_of(document, key))
+        elif name in ROW_KINDS:
+            rows[name] += document.rows(key)
         elif name == "timeouts":
             _take_timeouts(document, kilo, given)
         else:
@@ -136,7 +141,7 @@ def load(
     says, else "plain". file: TOML, ``key = value``. assignments: "key=value" each. policy_file:
     TOML with [[policy]] rows, replaces those of ``file``. overrides: any setting or timeout by
     name, policies, pressure, base_items, meters, links, classes, shapings (sequences of dicts),
-    timeouts (dict).
+    wirings (rows of vendors, each with kind_of), timeouts (dict).
     Raises SettingsError with setting, place, allowed range and reason.
     """
     document = None if file is None else read_document(file)
@@ -248,7 +253,7 @@ def built(
         policies=checked["policy"],
         pressure=checked["pressure"],
         meters=checked["meter"], links=checked["link"], classes=checked["class"],
-        shapings=checked["shaping"],
+        shapings=checked["shaping"], wirings=checked["wiring"],
         kilo=chosen.kilo, given=given, origin=origin, marks=marks,
         reasons={name: layer[3] for name, layer in layers.items()},
     )

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from fwcore import shaping
-from fwcore.settings import checks
+from fwcore.settings import checks, wirings
 from fwcore.settings.declared import DECLARATIONS
 from fwcore.settings.document import Row
 from fwcore.settings.values import Bad, Given, coerce, refuse
@@ -109,6 +109,7 @@ class Settings:
     cache_limit_bytes: int
     queue_accounting: str
     queue_packets_max: int
+    shaping_kilo: int
     config_freeze: bool
     fragments_max: int
     victims_max: int
@@ -123,6 +124,7 @@ class Settings:
     links: tuple[Row, ...] = field(default=(), hash=False)
     classes: tuple[Row, ...] = field(default=(), hash=False)
     shapings: tuple[Row, ...] = field(default=(), hash=False)
+    wirings: tuple[Row, ...] = field(default=(), hash=False)
     kilo: int = field(default=1024, compare=False)
     given: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -152,7 +154,7 @@ class Settings:
         """The same with changes, validated again; what was not given is worked out anew.
 
         Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items,
-        meters, links, classes, shapings.
+        meters, links, classes, shapings, wirings.
         """
         from fwcore.settings import layers  # which make Settings
 
@@ -175,7 +177,16 @@ class Settings:
     @cached_property
     def shaping(self) -> shaping.Declared:
         """Meters, links, classes and who meets them; false where nothing is shaped."""
-        return shaping.parse(self.meters, self.links, self.classes, self.shapings)
+        rows = self.shaping_rows
+        return shaping.parse(rows["meter"], rows["link"], rows["class"], rows["shaping"])
+
+    @cached_property
+    def shaping_rows(self) -> Mapping[str, tuple[Row, ...]]:
+        """[[meter]], [[link]], [[class]], [[shaping]]: as written, then as vendors' words say."""
+        made = wirings.translate(self.wirings, self.shaping_kilo)
+        given = {"meter": self.meters, "link": self.links, "class": self.classes,
+                 "shaping": self.shapings}
+        return {kind: rows + made[kind] for kind, rows in given.items()}
 
     # Pages. Byte amounts are rounded up, thresholds down.
 

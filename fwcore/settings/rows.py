@@ -159,7 +159,7 @@ ROW_CHECKS: Mapping[str, Callable[[Row, int], Row]] = {
     "base_item": _check_base_item,
     "policy": _keep,
     "pressure": _check_pressure,
-    "meter": _keep, "link": _keep, "class": _keep, "shaping": _keep,
+    "meter": _keep, "link": _keep, "class": _keep, "shaping": _keep, "wiring": _keep,
 }
 
 
