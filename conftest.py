@@ -25,9 +25,12 @@ settings.load_profile(
 
 
 def pytest_configure():
-    """What runs in the background ignores SIGINT, and so would what the tests start."""
+    """What runs in the background ignores SIGINT, what runs under nohup SIGHUP, and so would what
+    the tests start and end."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items):

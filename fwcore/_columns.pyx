@@ -1,6 +1,7 @@
 """Frames as columns: what the parser makes of each frame of a chunk, for whoever only reads.
 
     chunk --parse_columns--> FRAME_DTYPE rows --NumPy--> filter, who was hit, explain
+    addresses, sessions --..._texts--> texts one behind the other --> files of rows
 
 One walk of parse_any a frame, the long way that the fast path's shortcut (parse_common) has to
 equal; ``parse`` goes either way with a single frame, so that tests can hold one against the other.
@@ -12,17 +13,24 @@ from enum import IntEnum
 
 import numpy as np
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS,
     HAS_SOURCE, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
     KIND_TRUNCATED, KIND_UNSUPPORTED, TRACKER_PLAIN, frame_row_t, fw_be16, fw_be32, fw_be64,
-    fw_prefetch, packet_t,
+    fw_prefetch, packet_t, session_row_t,
 )
 from fwcore.dataplane.parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
 from fwcore.errors import DataError, FrameError, refusing
+
+cdef extern from "dataplane/text.h" nogil:
+    enum:
+        TEXT_IPV6_BYTES, TEXT_KEY_BYTES, TEXT_PROTOCOL_BYTES
+    uint8_t *text_number(uint8_t *out, uint32_t number)
+    uint8_t *text_address(uint8_t *out, uint64_t high, uint64_t low, int family)
+    uint8_t *text_end(uint8_t *out, uint64_t high, uint64_t low, int family, uint16_t port)
 
 Kind = IntEnum("Kind", {
     "KEYED": KIND_KEYED, "QUOTE": KIND_QUOTE, "LATER": KIND_LATER, "NO_QUOTE": KIND_NO_QUOTE,
@@ -228,3 +236,93 @@ def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS
             "source": <object>p.source_hi << 64 | <object>p.source_lo,
             "destination": <object>p.destination_hi << 64 | <object>p.destination_lo,
             "fragment_id": p.fragment_id}
+
+
+# --- texts ----------------------------------------------------------------------------------------
+
+cdef struct names_t:
+    uint8_t text[256][TEXT_PROTOCOL_BYTES]
+    uint8_t size[256]
+
+
+cdef names_t PROTOCOLS
+
+
+cdef int names_fill(names_t *names) except -1:
+    """How a key spells each protocol."""
+    from fwcore.words import protocol_text
+    cdef const uint8_t[::1] view
+    for number in range(256):
+        text = protocol_text(number).encode()
+        if len(text) > TEXT_PROTOCOL_BYTES:
+            raise DataError(f"protocol {number}: {text} is longer than a key has room for")
+        view = text
+        memcpy(names.text[number], &view[0], view.shape[0])
+        names.size[number] = <uint8_t>view.shape[0]
+    return 0
+
+
+names_fill(&PROTOCOLS)
+
+
+cdef inline uint8_t *text_key(uint8_t *out, const session_row_t *row) noexcept nogil:
+    cdef int family = row.family
+    cdef uint64_t a_hi = 0, a_lo, b_hi = 0, b_lo
+    if family == 4:
+        a_lo, b_lo = fw_be32(row.initiator), fw_be32(row.responder)
+    else:
+        a_hi, a_lo = fw_be64(row.initiator), fw_be64(row.initiator + 8)
+        b_hi, b_lo = fw_be64(row.responder), fw_be64(row.responder + 8)
+    out = text_end(out, a_hi, a_lo, family, row.initiator_port)
+    out[0] = c"-"
+    out = text_end(out + 1, b_hi, b_lo, family, row.responder_port)
+    out[0] = c"/"
+    memcpy(out + 1, PROTOCOLS.text[row.protocol], PROTOCOLS.size[row.protocol])
+    out += 1 + PROTOCOLS.size[row.protocol]
+    if row.zone:
+        out[0] = c"@"
+        out = text_number(out + 1, row.zone)
+    return out
+
+
+@refusing(DataError)
+def key_texts(const session_row_t[:] rows not None):
+    """Keys of sessions (``SESSION_DTYPE[n]``) as ``fwcore explain --flow`` takes them: (bytes of
+    all, UTF-8, uint8[m]; where each begins, and the end, int64[n + 1]). DataError for rows of
+    another kind."""
+    cdef int64_t[::1] at
+    cdef uint8_t[::1] room
+    cdef uint64_t i, count = rows.shape[0]
+    cdef uint8_t *begin
+    cdef uint8_t *out
+    data, offset = np.empty(count * TEXT_KEY_BYTES + 1, np.uint8), np.zeros(count + 1, np.int64)
+    room, at = data, offset
+    begin = out = &room[0]
+    with nogil:
+        for i in range(count):
+            out = text_key(out, &rows[i])
+            at[i + 1] = out - begin
+    return data[:offset[count]], offset
+
+
+@refusing(DataError)
+def address_texts(const uint64_t[:] high not None, const uint64_t[:] low not None,
+                  const uint8_t[:] family not None):
+    """Addresses, uint64[n] twice and uint8[n], as text, "" where the family is 0; as
+    ``key_texts``. DataError where arrays are of another kind or differ in length."""
+    cdef int64_t[::1] at
+    cdef uint8_t[::1] room
+    cdef uint64_t i, count = family.shape[0]
+    cdef uint8_t *begin
+    cdef uint8_t *out
+    if not high.shape[0] == low.shape[0] == family.shape[0]:
+        raise DataError("addresses: the arrays differ in length")
+    data, offset = np.empty(count * TEXT_IPV6_BYTES + 1, np.uint8), np.zeros(count + 1, np.int64)
+    room, at = data, offset
+    begin = out = &room[0]
+    with nogil:
+        for i in range(count):
+            if family[i]:
+                out = text_address(out, high[i], low[i], family[i])
+            at[i + 1] = out - begin
+    return data[:offset[count]], offset

@@ -8,19 +8,77 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.escape import cell, encodable
 from fwcore.outfile import Output
 
 ENDINGS = (".csv", ".parquet")
-Columns = Mapping[str, Any]          # name -> array or list, all of one length
+Columns = Mapping[str, Any]          # name -> array, list, Words or Texts, all of one length
+GROUP_ROWS = 1 << 17                 # rows of a Parquet file that are written at a time
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of n words out of a few: ``codes`` integers[n], places in ``names``."""
+
+    codes: NDArray[Any]
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, chosen: Any) -> Words:
+        return Words(self.codes[chosen], self.names)
+
+    def tolist(self) -> list[str]:
+        """As texts."""
+        return [self.names[code] for code in self.codes.tolist()]
+
+    def arrow(self) -> Any:
+        """As strings of Arrow."""
+        import pyarrow as pa
+
+        codes = pa.array(self.codes.astype(np.int32, copy=False))
+        return pa.DictionaryArray.from_arrays(codes, [*self.names]).cast(pa.string())
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of n texts: ``data`` uint8[m], all of them in ASCII, one behind the other;
+    ``offset`` int64[n + 1], where each begins, and the end."""
+
+    data: NDArray[np.uint8]
+    offset: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def __getitem__(self, chosen: Any) -> list[str]:
+        return np.array(self.tolist(), dtype=object)[chosen].tolist()
+
+    def tolist(self) -> list[str]:
+        """As texts."""
+        whole = self.data.tobytes().decode()
+        ends = self.offset.tolist()
+        return [whole[begin:end] for begin, end in pairwise(ends)]
+
+    def arrow(self) -> Any:
+        """As strings of Arrow."""
+        import pyarrow as pa
+
+        whole = pa.LargeStringArray.from_buffers(
+            len(self), pa.py_buffer(self.offset), pa.py_buffer(self.data))
+        return whole.cast(pa.string())
 
 
 class RowFile:
@@ -33,6 +91,8 @@ class RowFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._parquet: Any = None
+        self._waiting: list[Any] = []
+        self._rows = 0
         self._begun = False
         self._is_parquet = Path(path).suffix.lower() == ".parquet"
         if self._is_parquet:
@@ -59,7 +119,7 @@ class RowFile:
         if not self._begun:
             self._begun = True
             writer.writerow(map(cell, columns))
-        lists = [each.tolist() if isinstance(each, np.ndarray) else each
+        lists = [each if isinstance(each, list | tuple) else each.tolist()
                  for each in columns.values()]
         lists = [[*map(cell, each)] if each and isinstance(each[0], str) else each
                  for each in lists]
@@ -72,19 +132,33 @@ class RowFile:
 
         made = {}
         for name, each in columns.items():
-            if isinstance(each, np.ndarray) and each.dtype.kind in "iufb":
+            if isinstance(each, Words | Texts):
+                made[name] = each.arrow()
+            elif isinstance(each, np.ndarray) and each.dtype.kind in "iufb":
                 made[name] = pa.array(each)
             else:
                 made[name] = pa.array([encodable(str(text)) for text in each], pa.string())
         table = pa.table(made)
         if self._parquet is None:
             self._parquet = parquet.ParquetWriter(self._output.file, table.schema)
-        self._parquet.write_table(table)
+        self._waiting.append(table)
+        self._rows += len(table)
+        if self._rows >= GROUP_ROWS:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        """What waits, as one group of rows: thousands of small ones cost more than their rows."""
+        import pyarrow as pa
+
+        if self._waiting:
+            tables, self._waiting, self._rows = self._waiting, [], 0
+            self._parquet.write_table(pa.concat_tables(tables))
 
     def close(self) -> None:
         """The table is whole."""
         try:
             if self._parquet is not None:
+                self._write_group()
                 self._parquet.close()
         except OSError as error:
             failure = self._output.failure(error)

@@ -16,16 +16,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore._fastpath import EndCause, Reason, Verdict
+from fwcore._columns import address_texts, key_texts
+from fwcore._fastpath import EndCause, Reason, TcpState, Verdict
 from fwcore.capture import Chunk, PcapWriter
-from fwcore.counters import address_text, key_text, state_name
+from fwcore.counters import state_name
 from fwcore.errors import FwcoreError, PipeClosed
 from fwcore.replay.judged import Judged
-from fwcore.rows import RowFile
+from fwcore.rows import RowFile, Texts, Words
 from fwcore.words import CLASSES
 
-VERDICTS = np.array([member.name.lower() for member in Verdict])
-REASONS = np.array([member.name.lower() for member in Reason])
+VERDICTS = tuple(member.name.lower() for member in Verdict)
+REASONS = tuple(member.name.lower() for member in Reason)
+STATES = tuple(state_name(state) for state in TcpState)
+CAUSES = (*(member.name.lower() for member in EndCause), "live")
+BLOCK_SESSIONS = 1 << 18       # sessions whose columns are made at a time
 
 
 class Sinks:
@@ -67,7 +71,9 @@ class Sinks:
     def take_sessions(self, blocks: Iterable[NDArray[Any]]) -> None:
         """Sessions (``SESSION_DTYPE``) that ended, or still stand at the end."""
         for rows in blocks:
-            self._each("sessions", RowFile.write, session_columns(rows))
+            for begin in range(0, max(1, len(rows)), BLOCK_SESSIONS):   # none: the columns
+                self._each("sessions", RowFile.write,
+                           session_columns(rows[begin:begin + BLOCK_SESSIONS]))
 
     def commit(self) -> None:
         """All files are whole."""
@@ -104,9 +110,10 @@ def verdict_columns(
     judged: Judged, shown: NDArray[np.bool_] | None = None, addresses: bool = False
 ) -> dict[str, Any]:
     """A row a packet; ``addresses``: with whom it is from and to."""
-    columns = {
+    columns: dict[str, Any] = {
         "packet": judged.number, "time_ns": judged.chunk.time_ns, "length": judged.chunk.length,
-        "verdict": VERDICTS[judged.outcome[:, 0]], "reason": REASONS[judged.outcome[:, 1]],
+        "verdict": Words(judged.outcome[:, 0], VERDICTS),
+        "reason": Words(judged.outcome[:, 1], REASONS),
         "flow": judged.flow,
     }
     if addresses:
@@ -118,24 +125,18 @@ def verdict_columns(
     return columns if shown is None else {name: each[shown] for name, each in columns.items()}
 
 
-def _address_texts(rows: NDArray[Any], side: str) -> NDArray[Any]:
-    """Addresses as text, each distinct one written once; "" where there is none."""
-    words = np.column_stack([rows["family"].astype(np.uint64), rows[side]])
-    known, place = np.unique(words, axis=0, return_inverse=True)
-    texts = [address_text(high << 64 | low, family) if family else ""
-             for family, high, low in known.tolist()]
-    found: NDArray[Any] = np.array(texts or [""], dtype=str)[place.reshape(-1)]
-    return found
+def _address_texts(rows: NDArray[Any], side: str) -> Texts:
+    """Addresses as text; "" where there is none."""
+    return Texts(*address_texts(rows[side][:, 0], rows[side][:, 1], rows["family"]))
 
 
 def session_columns(rows: NDArray[Any]) -> dict[str, Any]:
     """Sessions (``SESSION_DTYPE``) as columns for a file or a table; cause ``live`` while it is."""
-    causes = [EndCause(c).name.lower() if c != 255 else "live" for c in rows["cause"].tolist()]
     return {
-        "key": [key_text(row) for row in rows],
-        "state": [state_name(state) for state in rows["state"].tolist()],
-        "policy": rows["policy"], "inspection": [CLASSES[i] for i in rows["inspection"]],
-        "cause": causes, "created_packet": rows["created_packet"],
+        "key": Texts(*key_texts(rows)), "state": Words(rows["state"], STATES),
+        "policy": rows["policy"], "inspection": Words(rows["inspection"], CLASSES),
+        "cause": Words(np.minimum(rows["cause"], len(CAUSES) - 1), CAUSES),
+        "created_packet": rows["created_packet"],
         "ended_packet": rows["ended_packet"], "created_ns": rows["created_ns"],
         "last_seen_ns": rows["last_seen_ns"], "ended_ns": rows["ended_ns"],
         "packets_forward": rows["packets"][:, 0], "packets_reply": rows["packets"][:, 1],

@@ -92,7 +92,7 @@ class Trail:
     def row(self) -> dict[str, Any]:
         """{packets, stride, digests (hex, one after the other), packed (base64) or None}."""
         packed = None
-        if self._packer is not None:
+        if self._packer is not None and self._packets <= PACKETS_MOST:
             end = SAME.pack(MIXED, len(self._rest) // EACH) + self._rest
             if self._same[1]:
                 end = SAME.pack(*self._same) + end
@@ -119,6 +119,8 @@ def unpacked(row: Mapping[str, Any]) -> NDArray[np.uint8] | None:
     """Verdict and reason of each packet, uint8[n, 2]; None: not kept. Raises FwcoreError."""
     if row["packed"] is None:
         return None
+    if row["packets"] > PACKETS_MOST:
+        raise FwcoreError(f"trail.packed is damaged: of {row['packets']} packets none is kept")
     try:
         data = zlib.decompressobj().decompress(
             base64.b64decode(row["packed"], validate=True), 2 * EACH * PACKETS_MOST)

@@ -1,0 +1,87 @@
+"""Columns of texts, made in C, against Python's own spelling; tables in blocks."""
+
+from __future__ import annotations
+
+import csv
+from ipaddress import ip_address
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from fwcore._columns import address_texts, key_texts
+from fwcore._fastpath import SESSION_DTYPE
+from fwcore.counters import key_text
+from fwcore.errors import DataError
+from fwcore.rows import RowFile, Texts, Words
+
+words = st.lists(st.sampled_from([0, 0, 0, 1, 0xF, 0x10, 0xFF, 0x100, 0xFFF, 0x1000, 0xFFFF]),
+                 min_size=8, max_size=8)
+# IPv4 within IPv6 is spelt otherwise from Python 3.13 on.
+longs = words.map(lambda each: sum(word << 16 * at for at, word in enumerate(each))).filter(
+    lambda number: number >> 32 != 0xFFFF)
+shorts = st.integers(0, 2**32 - 1)
+ends = st.one_of(st.tuples(st.just(4), shorts, shorts), st.tuples(st.just(6), longs, longs))
+keys = st.lists(st.tuples(ends, st.integers(0, 65535), st.integers(0, 65535), st.integers(0, 255),
+                          st.integers(0, 4095)), max_size=5)
+
+
+@given(keys)
+def test_keys_are_spelt_as_one_by_one(found):
+    rows = np.zeros(len(found), SESSION_DTYPE)
+    for row, ((family, a, b), port_a, port_b, protocol, zone) in zip(rows, found, strict=True):
+        for name, address in (("initiator", a), ("responder", b)):
+            packed = address.to_bytes(4 if family == 4 else 16, "big").ljust(16, b"\0")
+            row[name] = np.frombuffer(packed, np.uint8)
+        row["initiator_port"], row["responder_port"], row["zone"] = port_a, port_b, zone
+        row["family"], row["protocol"] = family, protocol
+    texts = Texts(*key_texts(rows))
+    assert texts.tolist() == [key_text(row) for row in rows]
+    assert Texts(*key_texts(rows[::-1])).tolist() == texts.tolist()[::-1]
+
+
+@given(st.lists(ends, max_size=9))
+def test_addresses_are_spelt_as_python_does(found):
+    family = np.array([row[0] for row in found], np.uint8)
+    numbers = [row[1] for row in found]
+    high = np.array([number >> 64 for number in numbers], np.uint64)
+    low = np.array([number & 2**64 - 1 for number in numbers], np.uint64)
+    wanted = [str(ip_address(number.to_bytes(4 if row[0] == 4 else 16, "big")))
+              for row, number in zip(found, numbers, strict=True)]
+    assert Texts(*address_texts(high, low, family)).tolist() == wanted
+    nobody = Texts(*address_texts(high, low, np.zeros_like(family)))
+    assert nobody.tolist() == [""] * len(found)
+
+
+def test_arrays_of_another_kind_are_refused():
+    none = np.zeros(2, np.uint64)
+    for given_ in ((none, none, np.zeros(3, np.uint8)), (none, none, none),
+                   (none[:1], none, np.zeros(2, np.uint8)), ([1], [2], [4])):
+        with pytest.raises(DataError):
+            address_texts(*given_)
+    for rows in (none, np.zeros(2, [("key", "u1", 16)]), None):
+        with pytest.raises(DataError):
+            key_texts(rows)
+
+
+def blocks():
+    for first in (0, 3, 3, 40):
+        number = np.arange(first, first + 3, dtype=np.uint64)
+        text = Texts(*address_texts(number * 0, number, np.full(3, 4, np.uint8)))
+        yield {"number": number, "host": text, "word": Words(number % 2, ("even", "odd")),
+               "said": [f"it's, {n}" for n in number]}
+
+
+def test_a_table_is_the_same_in_both_formats_whatever_its_blocks(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for path in (tmp_path / "a.csv", tmp_path / "a.parquet"):
+        with RowFile(path) as file:
+            for block in blocks():
+                file.write(block)
+    with open(tmp_path / "a.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert parquet.ParquetFile(tmp_path / "a.parquet").num_row_groups == 1
+    assert [{name: str(value) for name, value in row.items()} for row in table.to_pylist()] == rows
+    assert rows[4] == {"number": "4", "host": "0.0.0.4", "word": "even", "said": "it's, 4"}
+    assert {str(each) for each in table.schema.types} == {"uint64", "string"}
