@@ -53,6 +53,14 @@ if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not 
 
 __version__ = "0.1.0"
 
+
+def get_include() -> str:
+    """The folder of ``fwcore.h``, for compilers: the firewall in C, or in Cython by
+    ``fwcore.fastpath``."""
+    return f"{__path__[0]}/include"
+
+
+
 __all__ = [
     "Engine", "Settings", "Timeouts", "load", "Chunk", "Fault", "Reader", "open_capture", "Result",
     "Event", "Transition", "Flow",
@@ -61,7 +69,7 @@ __all__ = [
     "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
     "FlowError", "FrameError", "LawBroken", "MissingExtra", "OutputError", "PipeClosed",
     "SettingsError", "StateError", "LiveError",
-    "__version__",
+    "__version__", "get_include",
 ]  # fmt: skip
 _ROOMS = {
     "fwcore._fastpath": "Verdict Reason EndCause Exposure GateAction Gauge Midstream ObjectAction"
@@ -97,7 +105,7 @@ def _refuse(name: str) -> NoReturn:
 
 EXTENSIONS = (
     "fwcore._pack", "fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._demand",
-    "fwcore._bare")
+    "fwcore._bare", "fwcore._rings", "fwcore._capi")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 if not TYPE_CHECKING:  # or a name that is not there would be Any

@@ -73,7 +73,7 @@ from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
 from fwcore.dataplane.verdict cimport ips_arm, ips_drain, verdict_packet
-from fwcore._pack cimport Packed, whole
+from fwcore._pack cimport Packed, frame_fault, frames_check, whole
 from fwcore.errors import DataError, EngineBusy, EngineClosed, FrameError
 
 cdef extern from "dataplane/signals.h" nogil:
@@ -504,24 +504,6 @@ cdef uint64_t loop(
     block_finish(fw, &chunk, done, position - done, recount)
     stop[0] = why
     return position
-
-
-cdef uint64_t chunk_check(const chunk_t *chunk, uint64_t count, uint64_t bytes) noexcept nogil:
-    """The first frame that reaches past the data or has no valid time; count: none."""
-    cdef uint64_t i, time_ns, latest = <uint64_t>1 << 62, bad = 0
-    if bytes < latest:  # then a top bit below tells, and the compiler takes several at once
-        for i in range(count):
-            bad |= chunk.offset[i] | chunk.offset[i] << 1
-            bad |= bytes - chunk.offset[i] - chunk.captured[i]
-            bad |= <uint64_t>chunk.time_ns[i] | (latest - <uint64_t>chunk.time_ns[i])
-        if not bad >> 63:
-            return count
-    for i in range(count):
-        time_ns = <uint64_t>chunk.time_ns[i]
-        if (chunk.offset[i] > bytes or bytes - chunk.offset[i] < chunk.captured[i]
-                or time_ns > latest):
-            return i
-    return count
 
 
 # --- memory -------------------------------------------------------------------------------------
@@ -1158,14 +1140,10 @@ cdef class FastPath:
         to.flow = NULL if flow is None else &self.flow[0]
         to.reply = NULL if reply is None else &self.reply[0]
         with nogil:
-            bad = chunk_check(to, count, to.size)
+            bad = frames_check(to.offset, to.captured, to.time_ns, count, to.size)
         if bad < count:
-            if 0 <= self.time_ns[bad] <= LATEST_NS:
-                raise FrameError(
-                    f"chunk: frame {bad} (offset {self.offset[bad]}, captured"
-                    f" {self.captured[bad]}) reaches past the {to.size} bytes of data")
-            raise FrameError(
-                f"chunk: frame {bad}: time_ns {self.time_ns[bad]} is outside 0..2**62 ns")
+            raise frame_fault(
+                bad, to.offset[bad], to.captured[bad], to.time_ns[bad], to.size)
         to.count = count
         return 0
 

@@ -26,3 +26,34 @@ cdef class Packed:
     cdef int set_lengths(self, object lengths) except -1
     cdef int set_links(self, object link) except -1
     cdef int grow(self, void **array, size_t bytes) except -1
+
+
+cdef class Borrowed(Packed):
+    cdef int lend(
+        self, const uint8_t *data, uint64_t size, const uint64_t *offset, const uint32_t *captured,
+        const uint32_t *length, const int64_t *time_ns, const uint16_t *link, uint64_t count,
+    ) except -1
+
+
+cdef inline uint64_t frames_check(
+    const uint64_t *offset, const uint32_t *captured, const int64_t *time_ns, uint64_t count,
+    uint64_t size,
+) noexcept nogil:
+    """The first frame that reaches past its data or has no valid time; count: none."""
+    cdef uint64_t i, at_ns, latest = <uint64_t>1 << 62, bad = 0
+    if size < latest:  # then a top bit below tells, and the compiler takes several at once
+        for i in range(count):
+            bad |= offset[i] | offset[i] << 1
+            bad |= size - offset[i] - captured[i]
+            bad |= <uint64_t>time_ns[i] | (latest - <uint64_t>time_ns[i])
+        if not bad >> 63:
+            return count
+    for i in range(count):
+        at_ns = <uint64_t>time_ns[i]
+        if offset[i] > size or size - offset[i] < captured[i] or at_ns > latest:
+            return i
+    return count
+
+
+cdef object frame_fault(
+    uint64_t place, uint64_t offset, uint32_t captured, int64_t time_ns, uint64_t size)

@@ -4,7 +4,8 @@
     times_ns ─► integers, or int64[n]                                      ──► Packed
 
 A ``Packed`` is made once and filled again and again: an engine has one for ``process_frames``, and
-``Chunk.from_frames`` takes NumPy arrays out of one. Law: what was filled is whole, or a FrameError
+``Chunk.from_frames`` takes NumPy arrays out of one. ``Borrowed`` has the frames of a caller in C,
+where they are. Law: what was filled is whole, or a FrameError
 named the frame, and it is empty.
 """
 
@@ -18,7 +19,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from fwcore.errors import EngineBusy, FrameError
+from fwcore.errors import DataError, EngineBusy, FrameError
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLong(object number) except? -1
@@ -28,6 +29,8 @@ cdef enum:
     NESTED = 8                     # iterables within iterables
     FRAME_BYTES = 0xFFFFFFFF       # what a frame's length holds
     LINK_MAX = 0xFFFF
+
+cdef uint64_t FRAMES_MAX = <uint64_t>1 << 40
 
 cdef int64_t LATEST_NS = <int64_t>1 << 62
 _PLENTY = "one of each per frame is asked for"
@@ -250,3 +253,48 @@ cdef class Packed:
         return (data, np.array(<uint64_t[:n]>self.offset), np.array(<uint32_t[:n]>self.captured),
                 np.array(<uint32_t[:n]>self.length), np.array(<int64_t[:n]>self.time_ns),
                 np.array(<uint16_t[:n]>self.link))
+
+
+cdef object frame_fault(
+    uint64_t place, uint64_t offset, uint32_t captured, int64_t time_ns, uint64_t size,
+):
+    """What is wrong with the frame that ``frames_check`` found, as FrameError."""
+    if 0 <= time_ns <= LATEST_NS:
+        return FrameError(f"chunk: frame {place} (offset {offset}, captured {captured}) reaches"
+                          f" past the {size} bytes of data")
+    return FrameError(f"chunk: frame {place}: time_ns {time_ns} is outside 0..2**62 ns")
+
+
+cdef class Borrowed(Packed):
+    """Frames that a caller in C has, and keeps where they are while they are judged."""
+
+    def __dealloc__(self):
+        self.data, self.offset, self.captured, self.length = NULL, NULL, NULL, NULL  # not ours
+        self.time_ns, self.link = NULL, NULL
+
+    def pack(self, frames, times_ns, lengths=None, link=1):
+        """Raises DataError: the memory is somebody else's."""
+        raise DataError("frames that were lent are not packed")
+
+    cdef int lend(
+        self, const uint8_t *data, uint64_t size, const uint64_t *offset, const uint32_t *captured,
+        const uint32_t *length, const int64_t *time_ns, const uint16_t *link, uint64_t count,
+    ) except -1:
+        """Once: takes them as they are. Raises FrameError, and is empty then."""
+        cdef uint64_t bad
+        if count > FRAMES_MAX:
+            raise FrameError(f"chunk: {count} frames are more than memory can hold")
+        if count == 0:
+            return 0
+        if (offset == NULL or captured == NULL or length == NULL or time_ns == NULL or link == NULL
+                or (data == NULL and size)):
+            raise FrameError("chunk: an array is NULL")
+        with nogil:
+            bad = frames_check(offset, captured, time_ns, count, size)
+        if bad < count:
+            raise frame_fault(bad, offset[bad], captured[bad], time_ns[bad], size)
+        self.data, self.size = <uint8_t *>data, size
+        self.offset, self.captured = <uint64_t *>offset, <uint32_t *>captured
+        self.length, self.time_ns = <uint32_t *>length, <int64_t *>time_ns
+        self.link, self.count = <uint16_t *>link, count
+        return 0

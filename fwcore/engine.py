@@ -190,7 +190,8 @@ class Engine(Hooks):
         self, chunk: Chunk, flow: NDArray[np.uint64] | None = None,
         reply: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        return self._run(chunk, len(getattr(chunk, "offset", ())), flow, reply)
+        count = len(chunk) if isinstance(chunk, Packed) else len(getattr(chunk, "offset", ()))
+        return self._run(chunk, count, flow, reply)
 
     def _run(
         self, chunk: Any, count: int, flow: NDArray[np.uint64] | None = None,

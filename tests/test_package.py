@@ -163,7 +163,9 @@ def test_the_sdist_has_what_a_build_and_the_tests_need(sdist):
         "tests/*.toml", "tools/*.py", "LICENSE", "README.md", "CHANGELOG.md", "Makefile",
     ) for path in ROOT.glob(pattern)}
     assert tree - names == set()
-    assert [name for name in names if name.endswith((".c", ".so", ".pyc"))] == []
+    assert [name for name in names if name.endswith((".so", ".pyc"))
+            or name.startswith("fwcore/") and name.endswith(".c")] == []
+    assert {"examples/c_loop.c", "examples/cython_loop.pyx", "fwcore/include/fwcore.h"} <= names
 
 
 @pytest.mark.slow
@@ -179,7 +181,9 @@ def test_the_wheel_runs_in_an_empty_environment(sdist, tmp_path):
         names = archive.namelist()
     assert {"fwcore/py.typed", "fwcore/personalities/plain.toml",
             *(f"fwcore/{name}.pyi" for name in COMPILED)} <= set(names)
-    assert [name for name in names if name.endswith((".c", ".h", ".pxd")) or "test" in name] == []
+    assert sorted(name for name in names if name.endswith((".c", ".h", ".pxd", ".pyx"))) == [
+        "fwcore/fastpath.pxd", "fwcore/include/fwcore.h"]
+    assert [name for name in names if "test" in name] == []
     run(*pip, "install", wheel, cwd=tmp_path)
     packets = run(python, "-c", TRY, ROOT / "pcaps" / "web.pcap", cwd=tmp_path)
     assert int(packets) > 0

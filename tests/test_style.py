@@ -48,6 +48,7 @@ FLOORS = (
     ("engine_memory",),
     ("engine_hooks",),
     ("engine",),
+    ("_capi", "fastpath"),
     ("vendor.",),
     ("hits",),
     ("replay.",),
@@ -92,7 +93,7 @@ OUTSIDE = {
     "click": {"cli", "cli."},
     "libc": {".pxd", ".pyx"},
     "typing_extensions": {"engine"},     # for who reads types only
-    "cpython": {"_fastpath", "_pack", "_rings"},
+    "cpython": {"_fastpath", "_pack", "_rings", "_capi"},
 }
 
 

@@ -1,0 +1,253 @@
+"""The functions of include/fwcore.h, behind a capsule: an engine for those who call from C.
+
+    C program, extension ──fwcore.h──► API ──► handle ──► Engine.process
+                                                 └─ frames that C lends: Borrowed
+
+Everything here takes Python's lock by itself and lets no exception out: what was raised becomes
+the text of ``fwcore_error``, one for each thread. A handle is a number that is never given twice,
+so that one which was freed is told from one that stands.
+"""
+
+import tomllib
+
+from cpython.pycapsule cimport PyCapsule_New
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from fwcore._pack cimport Borrowed
+from fwcore.engine import Engine
+from fwcore.errors import DataError, SettingsError
+from fwcore.words import MODES
+
+cdef extern from *:
+    """
+    enum { FW_TEXT_BYTES = 512 };
+    static _Thread_local char fw_text[FW_TEXT_BYTES] = "nothing has failed yet";
+    """
+    enum:
+        FW_TEXT_BYTES
+    char *fw_text
+
+cdef extern from "include/fwcore.h" nogil:
+    enum:
+        FWCORE_API_VERSION
+    const char *FWCORE_CAPSULE
+    ctypedef uint64_t fwcore_t
+    ctypedef struct fwcore_chunk:
+        const uint8_t *data
+        uint64_t size
+        const uint64_t *offset
+        const uint32_t *captured
+        const uint32_t *length
+        const int64_t *time_ns
+        const uint16_t *link
+        uint64_t count
+    ctypedef struct fwcore_api:
+        uint32_t version, bytes
+        fwcore_t (*make)(const char *settings, const char *lines)
+        fwcore_t (*of "of")(PyObject *engine)
+        int (*release)(fwcore_t fw)
+        int (*load)(fwcore_t fw, const fwcore_chunk *chunk)
+        int64_t (*run)(fwcore_t fw, uint16_t *outcome, uint64_t *flow, uint8_t *reply)
+        int (*advance)(fwcore_t fw, int64_t now_ns)
+        int (*counters)(fwcore_t fw, const char *const *names, int64_t *values, uint64_t count)
+        int (*mode)(fwcore_t fw)
+        const char *(*error)()
+
+
+cdef class _Handle:
+    """A firewall that C holds: its engine, whether it is ours to close, the frames lent."""
+
+    cdef object engine
+    cdef bint ours
+    cdef Borrowed frames
+
+    def __cinit__(self, engine, bint ours):
+        self.engine, self.ours = engine, ours
+        self.frames = Borrowed()
+
+
+cdef dict _handles = {}
+cdef uint64_t _newest = 0
+
+
+cdef _Handle _held(fwcore_t fw):
+    try:
+        return <_Handle>_handles[fw]
+    except KeyError:
+        raise DataError(f"{fw} is no firewall's handle: it was freed, or never was one") from None
+
+
+cdef fwcore_t _hold(engine, bint ours):
+    global _newest
+    _newest += 1
+    _handles[_newest] = _Handle(engine, ours)
+    return _newest
+
+
+cdef void _note(object error) noexcept:
+    """What was raised, as the text of this thread."""
+    cdef bytes text = (f"{error}" or type(error).__name__).encode("utf-8", "replace")
+    cdef size_t size
+    if not isinstance(error, Exception):    # Ctrl-C and its like say nothing of themselves
+        text = type(error).__name__.encode()
+    text = text[:FW_TEXT_BYTES - 1]
+    size = len(text)
+    memcpy(fw_text, <const char *>text, size)
+    fw_text[size] = 0
+
+
+cdef fwcore_t _make(const char *settings, const char *lines) noexcept with gil:
+    try:
+        given = None if settings == NULL else (<bytes>settings).decode()
+        text = "" if lines == NULL else (<bytes>lines).decode()
+        try:
+            changes = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"lines: {error}") from None
+        return _hold(Engine(given, **changes), True)
+    except BaseException as error:
+        _note(error)
+        return 0
+
+
+cdef fwcore_t _of(PyObject *engine) noexcept with gil:
+    try:
+        if engine == NULL or not isinstance(<object>engine, Engine):
+            raise DataError("fwcore_of: an Engine is asked for")
+        return _hold(<object>engine, False)
+    except BaseException as error:
+        _note(error)
+        return 0
+
+
+cdef int _release(fwcore_t fw) noexcept with gil:
+    cdef _Handle handle
+    try:
+        handle = _held(fw)
+        if handle.ours:
+            handle.engine.close()       # busy: it stays
+        del _handles[fw]
+        return 0
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+cdef int _load(fwcore_t fw, const fwcore_chunk *chunk) noexcept with gil:
+    cdef _Handle handle
+    try:
+        handle = _held(fw)
+        if chunk == NULL:
+            raise DataError("fwcore_load: no chunk")
+        handle.frames = Borrowed()
+        handle.frames.lend(chunk.data, chunk.size, chunk.offset, chunk.captured, chunk.length,
+                           chunk.time_ns, chunk.link, chunk.count)
+        return 0
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+cdef int64_t _run(
+    fwcore_t fw, uint16_t *outcome, uint64_t *flow, uint8_t *reply,
+) noexcept with gil:
+    cdef _Handle handle
+    cdef Borrowed frames
+    cdef size_t count
+    try:
+        handle = _held(fw)
+        frames, handle.frames = handle.frames, Borrowed()
+        count = frames.count
+        if count == 0:
+            return 0
+        if outcome == NULL:
+            handle.frames = frames
+            raise DataError("fwcore_run: outcome is NULL")
+        memset(outcome, 0, 2 * count)
+        try:
+            _give(handle.engine.process(
+                frames, None if flow == NULL else <uint64_t[:count]>flow,
+                None if reply == NULL else <uint8_t[:count]>reply), outcome)
+        except BaseException:
+            _give(handle.engine.judged, outcome)
+            raise
+        finally:
+            handle.engine.fastpath.unload()
+        return <int64_t>count
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+cdef int _give(judged, uint16_t *outcome) except -1:
+    """Outcomes uint8[n, 2] into the caller's array."""
+    cdef const uint8_t[:, ::1] rows = judged
+    if rows.shape[0]:
+        memcpy(outcome, &rows[0, 0], 2 * <size_t>rows.shape[0])
+    return 0
+
+
+cdef int _advance(fwcore_t fw, int64_t now_ns) noexcept with gil:
+    try:
+        _held(fw).engine.advance(now_ns)
+        return 0
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+cdef int _counters(
+    fwcore_t fw, const char *const *names, int64_t *values, uint64_t count,
+) noexcept with gil:
+    cdef uint64_t i
+    try:
+        figures = _held(fw).engine.counters()
+        if count and (names == NULL or values == NULL):
+            raise DataError("fwcore_counters: names or values are NULL")
+        found = []
+        for i in range(count):
+            if names[i] == NULL:
+                raise DataError(f"fwcore_counters: names[{i}] is NULL")
+            found.append(_figure(figures, (<bytes>names[i]).decode()))
+        for i in range(count):
+            values[i] = found[i]
+        return 0
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+def _figure(figures, name):
+    """The integer under a dotted name. Raises DataError."""
+    at = figures
+    for part in name.split("."):
+        if not isinstance(at, dict) or part not in at:
+            raise DataError(f"fwcore_counters: there is no counter {name!r}")
+        at = at[part]
+    if not isinstance(at, int):
+        raise DataError(f"fwcore_counters: {name} is no number; give one of what is in it")
+    return at
+
+
+cdef int _mode(fwcore_t fw) noexcept with gil:
+    try:
+        return MODES.index(_held(fw).engine.mode)
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+cdef const char *_error() noexcept nogil:
+    return fw_text
+
+
+cdef fwcore_api _api
+memset(&_api, 0, sizeof(fwcore_api))
+_api.version, _api.bytes = FWCORE_API_VERSION, sizeof(fwcore_api)
+_api.make, _api.of, _api.release = _make, _of, _release
+_api.load, _api.run, _api.advance = _load, _run, _advance
+_api.counters, _api.mode, _api.error = _counters, _mode, _error
+
+API = PyCapsule_New(&_api, FWCORE_CAPSULE, NULL)

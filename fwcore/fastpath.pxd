@@ -1,0 +1,37 @@
+# The firewall in a module of Cython: what fwcore.h has, which says what each does.
+#
+#     from fwcore.fastpath cimport fwcore_chunk, fwcore_import, fwcore_of, fwcore_run ...
+#     if fwcore_import(): raise ImportError(...)
+#
+# Compile with fwcore.get_include() among the include directories; nothing is linked.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "fwcore.h" nogil:
+    enum:
+        FWCORE_FORWARD, FWCORE_INSPECT, FWCORE_BYPASS, FWCORE_DROP
+    ctypedef uint64_t fwcore_t
+    ctypedef struct fwcore_chunk:
+        const uint8_t *data
+        uint64_t size
+        const uint64_t *offset
+        const uint32_t *captured
+        const uint32_t *length
+        const int64_t *time_ns
+        const uint16_t *link
+        uint64_t count
+    int FWCORE_VERDICT(int outcome)
+    int FWCORE_REASON(int outcome)
+    int fwcore_import()
+    const char *fwcore_error()
+    fwcore_t fwcore_new(const char *settings, const char *lines)
+    int fwcore_free(fwcore_t fw)
+    int fwcore_load(fwcore_t fw, const fwcore_chunk *chunk)
+    int64_t fwcore_run(fwcore_t fw, uint16_t *outcome, uint64_t *flow, uint8_t *reply)
+    int fwcore_advance(fwcore_t fw, int64_t now_ns)
+    int fwcore_counters(
+        fwcore_t fw, const char *const *names, int64_t *values, uint64_t count)
+    int fwcore_mode(fwcore_t fw)
+
+cdef extern from "fwcore.h":
+    fwcore_t fwcore_of(object engine)

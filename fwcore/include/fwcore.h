@@ -1,0 +1,134 @@
+/* fwcore.h: the firewall in a program of C, or in another extension of Python.
+ *
+ *     if (fwcore_import()) ...                            once a file, Python has been initialized
+ *     fwcore_t fw = fwcore_new("fortios-7", "max_connections = 100_000");
+ *     fwcore_load(fw, &chunk);                            n frames, which stay yours
+ *     fwcore_run(fw, outcome, NULL, NULL);                outcome[i]: FWCORE_VERDICT, FWCORE_REASON
+ *     fwcore_free(fw);
+ *
+ * The functions are those of the Python module, reached through a capsule: nothing is linked, and
+ * a header of another version is told from it. They may be called from any thread; a firewall has
+ * one caller at a time, several share nothing. While packets are judged Python's lock is let go of.
+ *
+ * Laws: a function that fails returns -1 (fwcore_new: 0), changes nothing, and fwcore_error() says
+ * why; a handle that was freed, or never was one, is refused and not followed; of the arrays only
+ * what the numbers beside them say is read or written, and a frame that reaches past its data is
+ * refused.
+ */
+#ifndef FWCORE_H
+#define FWCORE_H
+
+#include <Python.h>
+#include <stdint.h>
+
+#define FWCORE_API_VERSION 1        /* changes when something here does that was there before */
+#define FWCORE_CAPSULE "fwcore._capi.API"
+
+typedef uint64_t fwcore_t;          /* a firewall; 0 is none */
+
+/* Frames side by side: frame i is captured[i] bytes from data + offset[i]. */
+typedef struct {
+    const uint8_t *data;
+    uint64_t size;                  /* bytes of data */
+    const uint64_t *offset;
+    const uint32_t *captured;       /* bytes that are there */
+    const uint32_t *length;         /* bytes on the wire */
+    const int64_t *time_ns;         /* capture time, 0..2^62 */
+    const uint16_t *link;           /* LINKTYPE of each: 1 Ethernet, 101 IP */
+    uint64_t count;                 /* frames */
+} fwcore_chunk;
+
+#define FWCORE_VERDICT(outcome) ((outcome) & 0xFF)      /* 0 forward, 1 inspect, 2 bypass, 3 drop */
+#define FWCORE_REASON(outcome) ((outcome) >> 8)         /* as fwcore.Reason numbers them */
+enum { FWCORE_FORWARD, FWCORE_INSPECT, FWCORE_BYPASS, FWCORE_DROP };
+
+/* What fwcore_import fetches; later versions append. */
+typedef struct {
+    uint32_t version, bytes;
+    fwcore_t (*make)(const char *settings, const char *lines);
+    fwcore_t (*of)(PyObject *engine);
+    int (*release)(fwcore_t fw);
+    int (*load)(fwcore_t fw, const fwcore_chunk *chunk);
+    int64_t (*run)(fwcore_t fw, uint16_t *outcome, uint64_t *flow, uint8_t *reply);
+    int (*advance)(fwcore_t fw, int64_t now_ns);
+    int (*counters)(fwcore_t fw, const char *const *names, int64_t *values, uint64_t count);
+    int (*mode)(fwcore_t fw);
+    const char *(*error)(void);
+} fwcore_api;
+
+static const fwcore_api *fwcore_table;
+static const char *fwcore_missing = "fwcore_import has not been called";
+
+/* Python is there, and fwcore was imported. */
+static inline int fwcore_ready(void) { return fwcore_table && Py_IsInitialized(); }
+
+/* Fetches the functions; 0, or -1 when there is no fwcore, or one of another version. */
+static inline int fwcore_import(void) {
+    PyGILState_STATE state;
+    PyObject *module;
+    const fwcore_api *found = NULL;
+    fwcore_missing = "Python has not been initialized";
+    if (!Py_IsInitialized()) return -1;
+    state = PyGILState_Ensure();
+    module = PyImport_ImportModule("fwcore._capi");
+    if (module) found = (const fwcore_api *)PyCapsule_Import(FWCORE_CAPSULE, 0);
+    Py_XDECREF(module);
+    fwcore_missing = module ? "fwcore is of another version than fwcore.h"
+                            : "Python cannot import fwcore: try it there";
+    PyErr_Clear();
+    if (found && (found->version != FWCORE_API_VERSION || found->bytes < sizeof(fwcore_api)))
+        found = NULL;
+    fwcore_table = found;
+    PyGILState_Release(state);
+    return found ? 0 : -1;
+}
+
+/* Why the last call of this thread failed: text until the next call that fails. */
+static inline const char *fwcore_error(void) {
+    return fwcore_ready() ? fwcore_table->error() : fwcore_missing;
+}
+
+/* A firewall. settings: a personality, the path of a settings file (.toml), or NULL for plain;
+ * lines: of a settings file, "name = value" each, instead of what stands there; or NULL. */
+static inline fwcore_t fwcore_new(const char *settings, const char *lines) {
+    return fwcore_ready() ? fwcore_table->make(settings, lines) : 0;
+}
+
+/* The same of an Engine that Python has, which is kept until fwcore_free. */
+static inline fwcore_t fwcore_of(PyObject *engine) {
+    return fwcore_ready() ? fwcore_table->of(engine) : 0;
+}
+
+/* Gives a firewall's memory back; one that Python has stays as it is. */
+static inline int fwcore_free(fwcore_t fw) {
+    return fwcore_ready() ? fwcore_table->release(fw) : -1;
+}
+
+/* Takes frames to be judged next. Their memory is read by fwcore_run, and never afterwards. */
+static inline int fwcore_load(fwcore_t fw, const fwcore_chunk *chunk) {
+    return fwcore_ready() ? fwcore_table->load(fw, chunk) : -1;
+}
+
+/* Judges what was loaded; how many frames. outcome[count], written. flow[count] (a keyed hash of
+ * the session, 0: none) and reply[count] (1: sent by the responder) likewise, or NULL. When a
+ * signal's handler ends it (Ctrl-C), -1: what was judged stands in outcome, and the others are 0. */
+static inline int64_t fwcore_run(fwcore_t fw, uint16_t *outcome, uint64_t *flow, uint8_t *reply) {
+    return fwcore_ready() ? fwcore_table->run(fw, outcome, flow, reply) : -1;
+}
+
+/* Lets time pass without frames. */
+static inline int fwcore_advance(fwcore_t fw, int64_t now_ns) {
+    return fwcore_ready() ? fwcore_table->advance(fw, now_ns) : -1;
+}
+
+/* Counters by their names in a result ("packets", "sessions.live", "memory.now.used"), all as of
+ * the same moment: values[i] of names[i]. */
+static inline int fwcore_counters(fwcore_t fw, const char *const *names, int64_t *values,
+                                  uint64_t count) {
+    return fwcore_ready() ? fwcore_table->counters(fw, names, values, count) : -1;
+}
+
+/* Conserve mode: 0 off, 1 on, 2 extreme. */
+static inline int fwcore_mode(fwcore_t fw) { return fwcore_ready() ? fwcore_table->mode(fw) : -1; }
+
+#endif

@@ -1,0 +1,254 @@
+"""The C API: its functions from C and Cython, their examples built and run, and every misuse."""
+
+import ctypes
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fwcore
+from fwcore import Chunk, Engine, _capi
+
+ROOT = Path(__file__).parent.parent
+FRAME = bytes.fromhex("00" * 12 + "0800" "4500002e00000000401100000a000001cb007109"
+                      "00350035001a0000").ljust(60, b"\0")
+
+POINTER = ctypes.c_void_p
+
+
+class Lent(ctypes.Structure):
+    """fwcore_chunk."""
+
+    _fields_ = [("data", POINTER), ("size", ctypes.c_uint64), ("offset", POINTER),
+                ("captured", POINTER), ("length", POINTER), ("time_ns", POINTER),
+                ("link", POINTER), ("count", ctypes.c_uint64)]
+
+
+class Table(ctypes.Structure):
+    """fwcore_api."""
+
+    _fields_ = [
+        ("version", ctypes.c_uint32), ("bytes", ctypes.c_uint32),
+        ("new", ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_char_p, ctypes.c_char_p)),
+        ("of", ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.py_object)),
+        ("free", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64)),
+        ("load", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, POINTER)),
+        ("run", ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_uint64, POINTER, POINTER, POINTER)),
+        ("advance", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, ctypes.c_int64)),
+        ("counters", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, POINTER, POINTER,
+                                      ctypes.c_uint64)),
+        ("mode", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64)),
+        ("error", ctypes.CFUNCTYPE(ctypes.c_char_p))]
+
+
+@pytest.fixture(scope="module")
+def api():
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = POINTER, [ctypes.py_object, ctypes.c_char_p]
+    table = Table.from_address(pointer(_capi.API, b"fwcore._capi.API"))
+    assert (table.version, table.bytes) == (1, ctypes.sizeof(Table))
+    return table
+
+
+def lend(chunk, **changes):
+    """A chunk as C lends it; whoever has it keeps the arrays."""
+    given = Lent(*(changes.get(name, getattr(chunk, name).ctypes.data if name != "size" else
+                               len(chunk.data)) for name, _ in Lent._fields_[:-1]),
+                 changes.get("count", len(chunk)))
+    given.arrays = chunk
+    return given
+
+
+def chunk_of(count, at_ns=10**18):
+    frames = [FRAME[:29] + bytes([i % 7]) + FRAME[30:] for i in range(count)]
+    return Chunk.from_frames(frames, range(at_ns, at_ns + count))
+
+
+def run(api, fw, chunk, flow=None, reply=None):
+    outcome = np.full(len(chunk), 0xFFFF, np.uint16)
+    lent = lend(chunk)
+    assert api.load(fw, ctypes.byref(lent)) == 0, api.error()
+    found = api.run(fw, outcome.ctypes.data, None if flow is None else flow.ctypes.data,
+                    None if reply is None else reply.ctypes.data)
+    return found, outcome
+
+
+def test_it_judges_as_python_does(api):
+    chunk = chunk_of(500)
+    flow, reply = np.zeros(500, np.uint64), np.zeros(500, np.uint8)
+    with Engine("fortios-7", max_connections=100, seed=1) as mine, \
+            Engine("fortios-7", max_connections=100, seed=1) as other:
+        fw = api.of(mine)
+        flows = np.zeros(500, np.uint64)
+        want = other.process(chunk, flows)
+        found, outcome = run(api, fw, chunk, flow, reply)
+        assert found == 500
+        assert outcome.view(np.uint8).reshape(-1, 2).tolist() == want.tolist()
+        assert flow.tolist() == flows.tolist() and mine.outcome() == other.outcome()
+        assert api.advance(fw, 2 * 10**18) == 0 and len(mine) == 0
+        assert api.free(fw) == 0 and mine.fastpath.packet == 500     # it was Python's
+
+
+def test_a_firewall_of_its_own(api):
+    fw = api.new(b"fortios-7", b"ram_bytes = '512MiB'\nmax_connections = 1000")
+    assert fw, api.error()
+    assert run(api, fw, chunk_of(3))[0] == 3
+    names = (ctypes.c_char_p * 3)(b"packets", b"sessions.live", b"memory.total_pages")
+    values = (ctypes.c_int64 * 3)()
+    assert api.counters(fw, names, values, 3) == 0
+    assert list(values) == [3, 3, 131072]
+    assert api.mode(fw) == 0
+    assert api.free(fw) == 0
+
+
+def test_what_settings_cannot_be(api):
+    for settings, lines, text in (
+            (b"fortios-99", None, b"fortios-99"), (None, b"max_connections = 0", b"max_conn"),
+            (None, b"=", b"lines: "), (b"\xff", None, b"utf-8"), (b"none.toml", None, b"none.toml"),
+            (None, b"nothing_known = 1", b"nothing_known")):
+        assert api.new(settings, lines) == 0
+        assert text in api.error()
+    assert api.of(3) == 0 and b"an Engine is asked for" in api.error()
+
+
+def test_a_handle_that_is_none_is_refused(api):
+    fw = api.new(None, b"max_connections = 10")
+    assert api.free(fw) == 0
+    lent = lend(chunk_of(1))
+    for wrong in (0, fw, fw + 1, (1 << 64) - 1):
+        assert api.free(wrong) == api.load(wrong, ctypes.byref(lent)) == -1
+        assert api.run(wrong, None, None, None) == api.advance(wrong, 1) == api.mode(wrong) == -1
+        assert api.counters(wrong, None, None, 0) == -1
+        assert api.error().startswith(b"%d is no firewall's handle" % wrong)
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({"data": None}, b"NULL"), ({"offset": None}, b"NULL"), ({"time_ns": None}, b"NULL"),
+    ({"captured": None}, b"NULL"), ({"length": None}, b"NULL"), ({"link": None}, b"NULL"),
+    ({"size": 179}, b"frame 2 .* reaches past the 179 bytes"), ({"size": 0}, b"frame 0"),
+    ({"count": 1 << 62}, b"frames are more than"),
+])
+def test_frames_that_cannot_be_are_not_taken(api, changes, text):
+    with Engine(max_connections=10) as engine:
+        fw = api.of(engine)
+        assert api.load(fw, ctypes.byref(lend(chunk_of(3), **changes))) == -1
+        assert re.search(text, api.error()), api.error()
+        assert api.load(fw, None) == -1 and b"no chunk" in api.error()
+        assert api.run(fw, None, None, None) == 0       # nothing is loaded
+        api.free(fw)
+
+
+def test_times_that_cannot_be(api):
+    with Engine(max_connections=10) as engine:
+        fw = api.of(engine)
+        for at_ns in (-1, (1 << 62) + 1, -1 << 63):
+            chunk = chunk_of(2)
+            chunk.time_ns[1] = at_ns
+            assert api.load(fw, ctypes.byref(lend(chunk))) == -1
+            assert b"frame 1: time_ns %d" % at_ns in api.error()
+        assert api.load(fw, ctypes.byref(lend(chunk_of(1)))) == 0
+        assert api.run(fw, None, None, None) == -1 and b"outcome is NULL" in api.error()
+        assert api.run(fw, np.zeros(1, np.uint16).ctypes.data, None, None) == 1
+        assert api.run(fw, None, None, None) == 0       # each once
+        assert api.advance(fw, -1) == -1
+        api.free(fw)
+
+
+def test_counters_that_are_none(api):
+    with Engine(max_connections=10) as engine:
+        fw = api.of(engine)
+        values = (ctypes.c_int64 * 2)(7, 7)
+        for name, text in ((b"packet", b"there is no counter"), (b"sessions", b"is no number"),
+                           (b"packets.x", b"there is no counter"), (None, b"is NULL"),
+                           (b"\xff", b"utf-8")):
+            names = (ctypes.c_char_p * 2)(b"packets", name)
+            assert api.counters(fw, names, values, 2) == -1
+            assert text in api.error() and list(values) == [7, 7]
+        assert api.counters(fw, None, values, 1) == -1
+        api.free(fw)
+
+
+def test_a_firewall_in_use_or_closed_says_so(api):
+    """From a function that the engine calls, and after it was closed from Python."""
+    engine = Engine(max_connections=10)
+    fw, heard = api.of(engine), []
+    own = api.new(None, b"max_connections = 10")
+
+    def listen(batch):
+        outcome = np.zeros(1, np.uint16)
+        chunk = chunk_of(1)
+        lent = lend(chunk)
+        heard.append((api.load(fw, ctypes.byref(lent)),
+                      api.run(fw, outcome.ctypes.data, None, None), api.error()))
+
+    engine.on("new_session", listen)
+    assert run(api, fw, chunk_of(1))[0] == 1
+    assert heard[0][:2] == (0, -1) and b"by this thread" in heard[0][2]
+    engine.close()
+    assert run(api, fw, chunk_of(1))[0] == -1 and b"engine is closed" in api.error()
+    assert api.free(fw) == 0 == api.free(own)
+
+
+def test_what_fails_is_told_in_its_own_thread(api):
+    said = []
+
+    def other():
+        said.append(api.error())
+        api.free(12345)
+        said.append(api.error())
+
+    api.free(54321)
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert said[0] == b"nothing has failed yet" and b"12345" in said[1]
+    assert b"54321" in api.error()
+
+
+# --- the examples ---
+
+CC = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
+needs_compiler = pytest.mark.skipif(not shutil.which(CC), reason=f"no C compiler ({CC})")
+INCLUDES = [f"-I{fwcore.get_include()}", f"-I{sysconfig.get_path('include')}"]
+
+
+@needs_compiler
+def test_the_loop_in_c(tmp_path):
+    where = sysconfig.get_config_var("LIBDIR")
+    library = sysconfig.get_config_var("LDLIBRARY") or ""
+    if not library.endswith((".so", ".dylib")) or not (Path(where) / library).exists():
+        pytest.skip("Python's library is not shared")
+    name = library.removeprefix("lib").rsplit(".", 1)[0]
+    made = subprocess.run(
+        [CC, "-O1", "-Wall", "-Wextra", "-Werror", str(ROOT / "examples/c_loop.c"), *INCLUDES,
+         f"-L{where}", f"-Wl,-rpath,{where}", f"-l{name}", "-o", str(tmp_path / "c_loop")],
+        capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    paths = ":".join([str(ROOT), *(path for path in sys.path if "site-packages" in path)])
+    done = subprocess.run([str(tmp_path / "c_loop")], capture_output=True, text=True, timeout=60,
+                          env={"PYTHONPATH": paths, "PYTHONHOME": sys.base_prefix})
+    assert (done.stdout, done.stderr) == ("32768 packets, 0 dropped, 4096 sessions, mode 0\n", "")
+
+
+@needs_compiler
+def test_the_loop_in_cython(tmp_path):
+    source = ROOT / "examples" / "cython_loop.pyx"
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    for command in (
+            [sys.executable, "-m", "cython", "-3", "-I", str(ROOT), "-o", str(tmp_path / "made.c"),
+             str(source)],
+            [CC, "-O1", "-shared", "-fPIC", str(tmp_path / "made.c"), *INCLUDES,
+             "-o", str(tmp_path / f"cython_loop{suffix}")]):
+        made = subprocess.run(command, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr[-2000:]
+    done = subprocess.run(
+        [sys.executable, "-c", "import cython_loop; cython_loop.demo()"], capture_output=True,
+        text=True, timeout=60, cwd=ROOT, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert done.stderr == "" and done.stdout == "1000 frames, 900 dropped, 100 sessions\n"
