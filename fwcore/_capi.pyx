@@ -8,7 +8,9 @@ the text of ``fwcore_error``, one for each thread. A handle is a number that is 
 so that one which was freed is told from one that stands.
 """
 
-import tomllib
+import tomllib as _tomllib
+
+import numpy as np
 
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport PyObject
@@ -16,9 +18,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fwcore._pack cimport Borrowed
-from fwcore.engine import Engine
+from fwcore._shaper import DEPARTURE_DTYPE as _DEPARTURE_DTYPE
+from fwcore.engine import Engine as _Engine
 from fwcore.errors import DataError, SettingsError
-from fwcore.words import MODES
+from fwcore.words import MODES as _MODES
 
 cdef extern from *:
     """
@@ -43,6 +46,11 @@ cdef extern from "include/fwcore.h" nogil:
         const int64_t *time_ns
         const uint16_t *link
         uint64_t count
+    ctypedef struct fwcore_departure:
+        uint64_t packet
+        int64_t time_ns
+        uint16_t link, class_id
+        uint8_t fate, dscp
     ctypedef struct fwcore_api:
         uint32_t version, bytes
         fwcore_t (*make)(const char *settings, const char *lines)
@@ -53,19 +61,23 @@ cdef extern from "include/fwcore.h" nogil:
         int (*advance)(fwcore_t fw, int64_t now_ns)
         int (*counters)(fwcore_t fw, const char *const *names, int64_t *values, uint64_t count)
         int (*mode)(fwcore_t fw)
+        int64_t (*departures)(fwcore_t fw, fwcore_departure *rows, uint64_t room)
         const char *(*error)()
 
 
 cdef class _Handle:
-    """A firewall that C holds: its engine, whether it is ours to close, the frames lent."""
+    """A firewall that C holds: its engine, whether it is ours to close, the frames lent, the
+    departures that there was no room for yet."""
 
     cdef object engine
     cdef bint ours
     cdef Borrowed frames
+    cdef object left
 
     def __cinit__(self, engine, bint ours):
         self.engine, self.ours = engine, ours
         self.frames = Borrowed()
+        self.left = np.zeros(0, _DEPARTURE_DTYPE)
 
 
 cdef dict _handles = {}
@@ -103,10 +115,10 @@ cdef fwcore_t _make(const char *settings, const char *lines) noexcept with gil:
         given = None if settings == NULL else (<bytes>settings).decode()
         text = "" if lines == NULL else (<bytes>lines).decode()
         try:
-            changes = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            changes = _tomllib.loads(text)
+        except _tomllib.TOMLDecodeError as error:
             raise SettingsError(f"lines: {error}") from None
-        return _hold(Engine(given, **changes), True)
+        return _hold(_Engine(given, **changes), True)
     except BaseException as error:
         _note(error)
         return 0
@@ -114,7 +126,7 @@ cdef fwcore_t _make(const char *settings, const char *lines) noexcept with gil:
 
 cdef fwcore_t _of(PyObject *engine) noexcept with gil:
     try:
-        if engine == NULL or not isinstance(<object>engine, Engine):
+        if engine == NULL or not isinstance(<object>engine, _Engine):
             raise DataError("fwcore_of: an Engine is asked for")
         return _hold(<object>engine, False)
     except BaseException as error:
@@ -233,7 +245,27 @@ def _figure(figures, name):
 
 cdef int _mode(fwcore_t fw) noexcept with gil:
     try:
-        return MODES.index(_held(fw).engine.mode)
+        return _MODES.index(_held(fw).engine.mode)
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+cdef int64_t _departures(fwcore_t fw, fwcore_departure *rows, uint64_t room) noexcept with gil:
+    cdef _Handle handle
+    cdef uint64_t i, count
+    try:
+        handle = _held(fw)
+        if rows == NULL and room:
+            raise DataError("fwcore_departures: rows is NULL")
+        handle.left = np.concatenate([handle.left, handle.engine.departures()])
+        count = min(room, len(handle.left))
+        for i, row in enumerate(handle.left[:count].tolist()):
+            memset(&rows[i], 0, sizeof(fwcore_departure))
+            rows[i].packet, rows[i].time_ns, rows[i].link = row[0], row[1], row[2]
+            rows[i].class_id, rows[i].fate, rows[i].dscp = row[3], row[4], row[5]
+        handle.left = handle.left[count:]
+        return <int64_t>count
     except BaseException as error:
         _note(error)
         return -1
@@ -248,6 +280,7 @@ memset(&_api, 0, sizeof(fwcore_api))
 _api.version, _api.bytes = FWCORE_API_VERSION, sizeof(fwcore_api)
 _api.make, _api.of, _api.release = _make, _of, _release
 _api.load, _api.run, _api.advance = _load, _run, _advance
-_api.counters, _api.mode, _api.error = _counters, _mode, _error
+_api.counters, _api.mode, _api.departures = _counters, _mode, _departures
+_api.error = _error
 
 API = PyCapsule_New(&_api, FWCORE_CAPSULE, NULL)

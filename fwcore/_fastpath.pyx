@@ -46,7 +46,8 @@ from fwcore.dataplane.layout cimport (
     CLASS_COUNT, CLOCK_MEMORY_NS, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE,
     DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT,
     EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES,
-    GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NIL, OBJECT_BYTES_MAX,
+    GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NEWBORN_MAX, NIL,
+    OBJECT_BYTES_MAX,
     OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM,
     PAGE_BYTES,
     PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT,
@@ -165,6 +166,18 @@ cdef dict _state_dtypes():
 
 
 STATE_DTYPES = _state_dtypes()
+
+
+cdef object copied(const void *rows, size_t count, object dtype):
+    """What stands there, as an array of this dtype: a copy. A view of the structs themselves would
+    have NumPy work their dtype out each time."""
+    cdef size_t size = count * <size_t>dtype.itemsize
+    cdef uint8_t[::1] out
+    made = np.empty(size, np.uint8)
+    if size:
+        out = made
+        memcpy(&out[0], rows, size)
+    return made.view(dtype)
 
 # Figure of a saved FastPath -> lowest and highest number.
 cdef dict FIGURES = {
@@ -511,7 +524,7 @@ cdef uint64_t loop(
 cdef void fastpath_chain(fw_t *fw) noexcept nogil:
     """Everything free: chains of lines, records, hosts and fragments; the pages at start."""
     cdef uint64_t i
-    table_lay_out(fw)
+    table_lay_out(fw, fw.config.max_connections)
     for i in range(fw.config.fragments_max):
         fw.fragments[i].chain = <uint32_t>i + 1 if i + 1 < fw.config.fragments_max else NIL
     fw.fragment_free = 0
@@ -865,6 +878,7 @@ cdef class FastPath:
     cdef uint64_t[::1] flow
     cdef uint8_t[::1] reply
     cdef Packed packed          # or the frames that were packed
+    cdef public object rows     # outcomes uint8[n, 2] of what was loaded last, see Engine.judged
     cdef Use outer              # whose fast path it is: taken by `judge`
     cdef public bint watched    # every frame of `judge` goes through its keeper
     cdef uint64_t policies_known  # ids that a session's policy may be the index of
@@ -877,6 +891,7 @@ cdef class FastPath:
     cdef public int64_t breath  # work between two looks at Python's signals, see BREATH
     cdef uint32_t group
     cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
+    cdef uint32_t[::1] newborn  # records in order of birth, for who listens; None: nobody does
     cdef bint begun
     cdef readonly bint resuming  # the clock waits for the next packet, see resume
 
@@ -887,6 +902,7 @@ cdef class FastPath:
             raise DataError(f"group: {group} is not in 1..{GROUP_MAX}")
         self.use = Use()
         self.policies_known = 1
+        self.rows = np.zeros((0, 2), np.uint8)
         self.outer = Use() if outer is None else outer
         self.group = group
         self.breath = BREATH
@@ -1149,23 +1165,26 @@ cdef class FastPath:
 
     cdef int _hold_packed(self, Packed packed, outcome, flow, reply) except -1:
         """Frames that were packed: every place and time was looked at then."""
-        cdef chunk_t *to = &self.chunk
         self.outcome, self.flow, self.reply = outcome, flow, reply
         if (<size_t>self.outcome.shape[0] != packed.count
                 or (flow is not None and <size_t>self.flow.shape[0] != packed.count)
                 or (reply is not None and <size_t>self.reply.shape[0] != packed.count)):
             raise FrameError(f"outcome, flow, reply: the frames are {packed.count}")
+        self._lend_packed(packed, &self.outcome[0] if packed.count else NULL)
+        if packed.count:
+            self.chunk.flow = NULL if flow is None else &self.flow[0]
+            self.chunk.reply = NULL if reply is None else &self.reply[0]
+        return 0
+
+    cdef void _lend_packed(self, Packed packed, uint16_t *outcome) noexcept:
+        """=> nothing is loaded; outcome outlives it."""
+        cdef chunk_t *to = &self.chunk
         self.packed = packed
         packed.held += 1
-        if packed.count == 0:
-            return 0
         to.size, to.data = packed.size, packed.data
         to.offset, to.captured, to.length = packed.offset, packed.captured, packed.length
-        to.time_ns, to.link, to.outcome = packed.time_ns, packed.link, &self.outcome[0]
-        to.flow = NULL if flow is None else &self.flow[0]
-        to.reply = NULL if reply is None else &self.reply[0]
+        to.time_ns, to.link, to.outcome = packed.time_ns, packed.link, outcome
         to.count = packed.count
-        return 0
 
     def unload(self):
         """Lets go of what is loaded, judged or not."""
@@ -1225,6 +1244,43 @@ cdef class FastPath:
             return keeper.judge_slowly(found, frame, now_ns, length, link)
         finally:
             self.outer.give()
+
+    def judge_frames(self, keeper, Packed packed, frames, times_ns, lengths, link):
+        """Outcomes uint8[n, 2] of frames that ``packed`` takes up, in one go.
+
+        ``keeper``: who answers stops: ``keeper.frames_slowly()`` judges what was packed where there
+        is more to do than that, ``keeper.frames_on()`` goes on after a stop. Raises FrameError.
+        """
+        cdef uint8_t[:, ::1] out
+        self.outer.take()
+        try:
+            self.unload()
+            packed.pack(frames, times_ns, lengths, link)
+            if (not packed.count or not self.begun or self.stopped or self.resuming or self.watched
+                    or self.fw.config.log or self.shaper is not None):
+                return keeper.frames_slowly()
+            self.rows = rows = np.zeros((packed.count, 2), np.uint8)
+            out = rows
+            self.use.take()
+            try:
+                self._lend_packed(packed, <uint16_t *>&out[0, 0])
+                self.fw.breath = self.breath
+                self._turn()
+            finally:
+                self.use.give()
+            if self.stopped or self.position < packed.count:
+                keeper.frames_on()
+            return rows
+        finally:
+            self.outer.give()
+
+    cdef void _turn(self) noexcept:
+        """Judges what is loaded until its end or the first stop."""
+        cdef int stop = 0
+        with nogil:
+            self.position = loop(&self.fw, &self.parser, &self.chunk, self.position, self.group,
+                                 self.recount, &stop)
+        self.stopped = stop & ~(STOP_LOG | STOP_BREATH)
 
     def judge_on(self, frame, now_ns, length=None, link=1):
         """The same for the keeper; None: a stop came before it, answer it and call again."""
@@ -1530,6 +1586,8 @@ cdef class FastPath:
             standing = self._state_sessions()
             self._take_in(table)
             fw.live = fw.half_open = fw.proxy_sessions = 0
+            if self.fw.newborn != NULL:     # other records have other numbers now
+                self.newborn[:] = NIL
             self._link(standing)
             if self.shaper is not None:
                 self.shaper.resize(<uint32_t>fw.config.max_connections)
@@ -1627,22 +1685,23 @@ cdef class FastPath:
         cdef uint32_t entry = fw.fragment_oldest
         fragments = []
         while entry != NIL:  # bounded by fragments_max
-            fragments.append(np.array(<fragment_t[:1]>&fw.fragments[entry]))
+            fragments.append(copied(&fw.fragments[entry], 1, STATE_DTYPES["fragments"]))
             entry = fw.fragments[entry].newer
         tables = {
             "fragments": np.concatenate([np.zeros(0, STATE_DTYPES["fragments"]), *fragments]),
             "victims": self._ring(),
-            "samples": (np.array(<sample_t[:fw.samples_fill]>fw.samples) if fw.samples_fill
-                        else np.zeros(0, SAMPLE_DTYPE)),
-            "counters": np.array(<counters_t[:1]>&fw.counters),
-            "pages": np.array(<pages_t[:1]>&fw.pages), "gate": np.array(<gate_t[:1]>&fw.gate),
-            "leaks": np.array(<leak_t[:fw.config.leaks + 1]>fw.leaks)[:fw.config.leaks],
-            "digests": np.concatenate([np.array(<digest_t[:1]>&fw.packet_digest),
-                                       np.array(<digest_t[:1]>&fw.victim_digest)])}
+            "samples": copied(fw.samples, fw.samples_fill, SAMPLE_DTYPE),
+            "counters": copied(&fw.counters, 1, COUNTERS_DTYPE),
+            "pages": copied(&fw.pages, 1, STATE_DTYPES["pages"]),
+            "gate": copied(&fw.gate, 1, GATE_DTYPE),
+            "leaks": copied(fw.leaks, fw.config.leaks, LEAK_DTYPE),
+            "digests": np.concatenate([
+                copied(&fw.packet_digest, 1, STATE_DTYPES["digests"]),
+                copied(&fw.victim_digest, 1, STATE_DTYPES["digests"])])}
         for name, values in (
-                ("reborn", np.array(<uint64_t[:fw.reborn_mask + 1]>fw.reborn)),
-                ("graves", np.array(<uint64_t[:fw.graves_mask + 1]>fw.graves)),
-                ("recount", np.array(<uint64_t[:RECOUNTS]>self.recount))):
+                ("reborn", copied(fw.reborn, <size_t>fw.reborn_mask + 1, np.dtype(np.uint64))),
+                ("graves", copied(fw.graves, <size_t>fw.graves_mask + 1, np.dtype(np.uint64))),
+                ("recount", copied(self.recount, RECOUNTS, np.dtype(np.uint64)))):
             places = np.flatnonzero(values)
             tables[name + "_at"], tables[name] = places.astype(np.uint64), values[places]
         return {name: table.astype(STATE_DTYPES[name], copy=False)
@@ -1939,6 +1998,33 @@ cdef class FastPath:
                 rows_sessions(&self.fw, &numbers[0], numbers.shape[0], &out[0], &marks[0])
         return rows
 
+    def note_newborn(self, bint wanted):
+        """From now on the newest NEWBORN_MAX sessions are known by their birth, or no longer."""
+        with self.use:
+            self.newborn = np.full(NEWBORN_MAX, NIL, np.uint32) if wanted else None
+            self.fw.newborn = &self.newborn[0] if wanted else NULL
+
+    def newborn_rows(self, count):
+        """Of the ``count`` sessions made last (16 384 at most, see ``note_newborn``) those that
+        live, in order of creation: SESSION_DTYPE[n]."""
+        cdef uint64_t made = self.fw.counters.created, place, wanted, before = <uint64_t>-1
+        cdef uint32_t number
+        cdef const record_t *r
+        found = []
+        wanted = min(_index(count), NEWBORN_MAX, made)
+        with self.use:
+            if self.fw.newborn == NULL:
+                raise DataError("newborn_rows: note_newborn(True) comes first")
+            for place in range(wanted):  # newest first: a record used again is its last
+                number = self.fw.newborn[(made - 1 - place) % NEWBORN_MAX]
+                if number == NIL:
+                    continue
+                r = &self.fw.records[number]
+                if r.meta and r.created_packet < before:
+                    before = r.created_packet
+                    found.append(number)
+        return self.rows_of(np.array(found[::-1], np.uint32))
+
     def locate(self, which):
         """The record under a key (as ``find`` takes it), or of the session whose ``flow`` is the
         number given; None: no such session. Raises DataError."""
@@ -2077,28 +2163,20 @@ cdef class FastPath:
         cdef uint64_t kept = min(total, room)
         if kept == 0:
             return np.zeros(0, dtype=SESSION_DTYPE)
-        ring = np.array(<session_row_t[:kept]>self.fw.victims, dtype=SESSION_DTYPE)
+        ring = copied(self.fw.victims, kept, SESSION_DTYPE)
         return np.roll(ring, -<Py_ssize_t>(total % room) if total > room else 0)
 
     def collect_log(self):
         """Sessions that ended since the last call, in order (``log`` was configured)."""
-        cdef uint64_t fill
         with self.use:
-            fill = self.fw.log_fill
-            if fill == 0:
-                return np.zeros(0, dtype=SESSION_DTYPE)
-            rows = np.array(<session_row_t[:fill]>self.fw.log, dtype=SESSION_DTYPE)
+            rows = copied(self.fw.log, self.fw.log_fill, SESSION_DTYPE)
             self.fw.log_fill = 0
         return rows
 
     def samples(self):
         """The timeline: SAMPLE_DTYPE rows."""
-        cdef uint64_t fill
         with self.use:
-            fill = self.fw.samples_fill
-            if fill == 0:
-                return np.zeros(0, dtype=SAMPLE_DTYPE)
-            return np.array(<sample_t[:fill]>self.fw.samples, dtype=SAMPLE_DTYPE)
+            return copied(self.fw.samples, self.fw.samples_fill, SAMPLE_DTYPE)
 
     def digests(self):
         """BLAKE2b-128 of the packets' and of the victims' bytes, as of now: two times 16 bytes."""
@@ -2112,7 +2190,7 @@ cdef class FastPath:
     cdef object _counters(self):
         """The counters: a record of COUNTERS_DTYPE, a copy."""
         with self.use:
-            return np.array(<counters_t[:1]>&self.fw.counters, dtype=COUNTERS_DTYPE)[0]
+            return copied(&self.fw.counters, 1, COUNTERS_DTYPE)[0]
 
     def outcome_counts(self):
         """Packets by verdict and reason: uint64[4, 31]."""
@@ -2121,7 +2199,7 @@ cdef class FastPath:
     def outcome_recount(self):
         """The same from the outcomes that were handed out, counted apart: uint64[4, 31]."""
         with self.use:
-            recount = np.array(<uint64_t[:RECOUNTS]>self.recount).reshape(-1, 256)
+            recount = copied(self.recount, RECOUNTS, np.dtype(np.uint64)).reshape(-1, 256)
         return recount[:REASON_COUNT, :VERDICT_COUNT].T.copy()
 
     def decode_counts(self):

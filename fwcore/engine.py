@@ -109,7 +109,6 @@ class Engine(Hooks):
         self._policy_ids = np.array([each.id for each in parsed], np.uint32)
         self.seed = secrets.randbits(64) if settings.seed is None else settings.seed
         self._group = group
-        self._outcome = np.zeros(0, dtype=np.uint16)
         self._packed = Packed()
         self._keep = bool(departures)
         self._plan: Plan | None = None
@@ -183,8 +182,7 @@ class Engine(Hooks):
 
         That is all of it, unless an exception came through ``process``.
         """
-        done = self._outcome[: self.fastpath.position].copy()
-        return done.view(np.uint8).reshape(-1, 2)
+        return self.fastpath.rows[: self.fastpath.position].copy()
 
     def _process(
         self, chunk: Chunk, flow: NDArray[np.uint64] | None = None,
@@ -200,14 +198,23 @@ class Engine(Hooks):
         """Loads and runs a chunk, or what was packed."""
         if self._log or self.fastpath.stopped:
             self._answer()
-        outcome = np.zeros(count, dtype=np.uint16)
-        self.fastpath.load(chunk, outcome, flow, reply)
-        self._outcome = outcome
+        rows = np.zeros((count, 2), dtype=np.uint8)
+        self.fastpath.load(chunk, rows.reshape(-1).view(np.uint16), flow, reply)
+        self.fastpath.rows = rows
         try:
             if count and not self._begun:
                 self._begin(self.fastpath.first_ns)
             elif count and self.fastpath.resuming:
                 self._resume(self.fastpath.first_ns)
+        except BaseException as error:
+            self._cut_short(error)
+            raise
+        self._go_on()
+        return rows
+
+    def _go_on(self) -> None:
+        """Runs what is loaded to its end."""
+        try:
             while self.fastpath.run() or self._log or self._keep:
                 end = self._answer()
                 self._tell()
@@ -215,13 +222,16 @@ class Engine(Hooks):
                     break
             self._tell()
         except BaseException as error:
-            self._answer()
-            done = self.fastpath.position
-            error.add_note(
-                f"fwcore: {done} of the {count} packets of this chunk were judged; Engine.judged"
-                f" has their outcomes, chunk.slice({done}, {count}) is the rest")
+            self._cut_short(error)
             raise
-        return outcome.view(np.uint8).reshape(-1, 2)
+
+    def _cut_short(self, error: BaseException) -> None:
+        """What an exception says of the chunk that it came through."""
+        self._answer()
+        done, count = self.fastpath.position, len(self.fastpath.rows)
+        error.add_note(
+            f"fwcore: {done} of the {count} packets of this chunk were judged; Engine.judged"
+            f" has their outcomes, chunk.slice({done}, {count}) is the rest")
 
     @exclusive
     def begin(self, time_ns: int) -> None:
@@ -251,7 +261,6 @@ class Engine(Hooks):
             self._answer()
         self._answer()
 
-    @exclusive
     def process_frames(
         self,
         frames: Iterable[Any],
@@ -265,10 +274,23 @@ class Engine(Hooks):
         one pass. ``times_ns``: capture times, integers; ``lengths``: on the wire where frames are
         cut. Raises FrameError, and judges nothing, naming the frame.
         """
-        self.fastpath.unload()
-        self._outcome = np.zeros(0, dtype=np.uint16)
-        self._packed.pack(frames, times_ns, lengths, link)
+        return self.fastpath.judge_frames(self, self._packed, frames, times_ns, lengths, link)
+
+    def frames_slowly(self) -> NDArray[np.uint8]:
+        """What ``FastPath.judge_frames`` leaves to its keeper, who is within: the first frames,
+        those who listen, a log."""
         return self._run(self._packed, len(self._packed))
+
+    def frames_on(self) -> None:
+        """The same: a stop among frames, and what comes after it."""
+        try:
+            end = self._answer()
+            self._tell()
+        except BaseException as error:
+            self._cut_short(error)
+            raise
+        if not end:
+            self._go_on()
 
     def judge(
         self, frame: Buffer, now_ns: int, length: int | None = None, link: int = 1,

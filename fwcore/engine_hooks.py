@@ -55,15 +55,13 @@ class Hooks(Memory):
         super().__init__(*given)
         self._hooks: dict[str, list[Hook]] = {}
         self._told: dict[str, int] = {}
-        self._told_packets = 0      # judged when new sessions were told last
 
     @exclusive
     def on(self, kind: str, function: Hook) -> Callable[[], None]:
         """From now on, ``function(batch)`` is called with what happens; returns what ends that.
 
         ``kind``: transition, event, victim; ended (``Engine(log=True)``); new_session: those that
-        stand still when they are told. Finding new sessions goes through all that live. Raises
-        SettingsError.
+        stand still when they are told. Raises SettingsError.
         """
         if kind not in KINDS:
             raise SettingsError(
@@ -74,8 +72,6 @@ class Hooks(Memory):
             self._hooks[kind] = []
             self._listen(kind, deque(maxlen=NEWEST))
             self._told[kind] = self._happened(kind)
-            if kind == "new_session":
-                self._told_packets = self.fastpath.counters()["packets"]
         self._hooks[kind].append(function)
         self.fastpath.watched = True
         return lambda: self._off(kind, function)
@@ -98,6 +94,8 @@ class Hooks(Memory):
         log = self._log_of(kind)
         if log is not None:
             log.heard = heard
+        elif kind == "new_session":
+            self.fastpath.note_newborn(heard is not None)
 
     def _happened(self, kind: str) -> int:
         """How many of a kind there were in this run."""
@@ -137,7 +135,4 @@ class Hooks(Memory):
             return self.fastpath.victims()[-fresh:]
         if kind == "ended":
             return np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])[-fresh:]
-        numbers = self.fastpath.live_records()[-fresh:]
-        rows = self.fastpath.rows_of(numbers)
-        since, self._told_packets = self._told_packets, self.fastpath.counters()["packets"]
-        return rows[rows["created_packet"] > since]
+        return self.fastpath.newborn_rows(fresh)

@@ -20,6 +20,11 @@ cdef extern from "fwcore.h" nogil:
         const int64_t *time_ns
         const uint16_t *link
         uint64_t count
+    ctypedef struct fwcore_departure:
+        uint64_t packet
+        int64_t time_ns
+        uint16_t link, class_id
+        uint8_t fate, dscp
     int FWCORE_VERDICT(int outcome)
     int FWCORE_REASON(int outcome)
     int fwcore_import()
@@ -32,6 +37,7 @@ cdef extern from "fwcore.h" nogil:
     int fwcore_counters(
         fwcore_t fw, const char *const *names, int64_t *values, uint64_t count)
     int fwcore_mode(fwcore_t fw)
+    int64_t fwcore_departures(fwcore_t fw, fwcore_departure *rows, uint64_t room)
 
 cdef extern from "fwcore.h":
     fwcore_t fwcore_of(object engine)

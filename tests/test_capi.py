@@ -45,6 +45,8 @@ class Table(ctypes.Structure):
         ("counters", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, POINTER, POINTER,
                                       ctypes.c_uint64)),
         ("mode", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64)),
+        ("departures", ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_uint64, POINTER,
+                                        ctypes.c_uint64)),
         ("error", ctypes.CFUNCTYPE(ctypes.c_char_p))]
 
 
@@ -106,6 +108,38 @@ def test_a_firewall_of_its_own(api):
     assert list(values) == [3, 3, 131072]
     assert api.mode(fw) == 0
     assert api.free(fw) == 0
+
+
+class Departure(ctypes.Structure):
+    """fwcore_departure."""
+
+    _fields_ = [("packet", ctypes.c_uint64), ("time_ns", ctypes.c_int64),
+                ("link", ctypes.c_uint16), ("class_id", ctypes.c_uint16),
+                ("fate", ctypes.c_uint8), ("dscp", ctypes.c_uint8), ("pad", ctypes.c_uint8 * 2)]
+
+
+def test_departures_come_in_order_each_once(api):
+    lines = b"""
+        departures = true
+        links = [{name = "w", rate = "8Mbit"}]
+        shapings = [{id = 1, link = "w"}]
+    """
+    fw = api.new(None, lines)
+    assert fw, api.error()
+    assert run(api, fw, chunk_of(5))[0] == 5
+    assert api.advance(fw, 10**18 + 10**9) == 0
+    rows = (Departure * 3)()
+    assert api.departures(fw, None, 0) == 0
+    assert api.departures(fw, rows, 3) == 3
+    assert [row.packet for row in rows] == [1, 2, 3]
+    # 60 bytes at 8 Mbit/s are 60 us on the line.
+    assert [row.time_ns - 10**18 for row in rows] == [60_000, 120_000, 180_000]
+    assert api.departures(fw, rows, 3) == 2 and [row.packet for row in rows[:2]] == [4, 5]
+    assert api.departures(fw, rows, 3) == 0 == api.free(fw)
+    plain = api.new(None, None)
+    assert api.departures(plain, rows, 3) == 0
+    assert api.departures(plain, None, 1) == -1 and b"rows is NULL" in api.error()
+    assert api.free(plain) == 0
 
 
 def test_what_settings_cannot_be(api):

@@ -324,6 +324,44 @@ def test_frames_judged_singly_are_as_in_a_chunk(log, breath):
     laws_hold(one)
 
 
+@pytest.mark.parametrize("breath", [0, 1])
+def test_frames_judged_by_few_are_as_in_a_chunk(breath):
+    """Through stops by packet and by time, whatever the look at signals, and what `judged` says."""
+    settings = small(max_connections=16, pressure=[
+        {"at_s": 0.000001, "add_bytes": 50 * PAGE}, {"at_s": 1, "add_bytes": -20 * PAGE}])
+    frames = [dns(1 + i % 23, 5000 + i % 7) for i in range(60)]
+    times = [START + i * S // 20 for i in range(60)]
+    few, all_ = Engine(settings), Engine(settings)
+    few.fastpath.breath = breath or few.fastpath.breath
+    outcome = all_.process(Chunk.from_frames(frames, times)).tolist()
+    found = []
+    for at in range(0, 60, 7):
+        found += few.process_frames(frames[at:at + 7], times[at:at + 7]).tolist()
+        assert few.judged.tolist() == found[at:]
+    assert found == outcome and len(few.transitions) > 1
+    assert few.outcome() == all_.outcome()
+    assert few.process_frames([], []).shape == (0, 2) == few.judged.shape
+    laws_hold(few)
+
+
+def test_an_exception_at_a_stop_says_how_many_frames_were_judged():
+    settings = small(max_connections=16, pressure=[{"at_s": 1, "add_bytes": 50 * PAGE}])
+    with Engine(settings) as engine:
+        engine.process_frames([dns(1)], [START])
+
+        def failing():
+            raise KeyError("settled")
+
+        engine._answer, answer = failing, engine._answer
+        with pytest.raises(KeyError):
+            engine.process_frames([dns(2), dns(3)], [START + 1, START + 2 * S])
+        engine._answer = answer
+        assert engine.judged.tolist() == [[Verdict.FORWARD, Reason.NEW]]
+        assert engine.process_frames([dns(2)], [START + 3 * S])[:, 1].tolist() == [Reason.HIT]
+        assert engine.mode == "on"
+        laws_hold(engine)
+
+
 def test_a_frame_is_whatever_has_a_buffer():
     with Engine(max_connections=8) as engine:
         for at, kind in enumerate((bytes, bytearray, memoryview,
@@ -503,6 +541,25 @@ def test_a_batch_is_told_once_and_singly_only_to_who_asks_singly():
         assert len(engine) == 1
 
 
+def test_new_sessions_are_known_by_their_birth():
+    """Also where a record was used again within a batch, and after a table of another size."""
+    with Engine(max_connections=4, when_full="replace_oldest") as engine:
+        heard = told_by(engine, "new_session")
+        engine.process(chunk([dns(host) for host in range(1, 11)]))
+        # The table was full after 4, which is a stop; of the next 6 the first 2 live no longer.
+        assert [(len(rows), lost) for _, rows, lost in heard] == [(4, 0), (4, 2)]
+        assert [int(row["created_packet"]) for row in heard[1][1]] == [7, 8, 9, 10]
+        heard.clear()
+        engine.restart(keep=True, max_connections=3)
+        engine.process(chunk([dns(20)], START + S))
+        assert [int(row["created_packet"]) for _, rows, _ in heard for row in rows] == [11]
+        engine.clear()
+        engine.process(chunk([dns(21)], START + 2 * S))
+        assert [int(row["created_packet"]) for _, rows, _ in heard for row in rows] == [11, 12]
+        with pytest.raises(DataError, match="note_newborn"):
+            Engine(max_connections=4).fastpath.newborn_rows(1)
+
+
 def test_who_listens_may_stop_and_may_fail():
     def failing(batch):
         raise KeyError(len(batch))
@@ -559,7 +616,7 @@ def test_an_engine_has_the_result_of_a_replay():
     replayed = replay(iter(chunks), settings)     # a generator, as it comes
     replayed.data["exposure"].pop("after", None)  # what exposed sessions did later: a replay's own
     for key, value in replayed.data.items():
-        if key not in ("inputs", "speed", "settings"):
+        if key not in ("inputs", "speed", "settings", "trail"):     # a replay's own
             assert found.data[key] == value == again.data[key], key
     assert Result.from_json(found.to_json()).data["outcome"] == found.outcome
     assert "sessions created" in found._repr_html_()

@@ -34,7 +34,8 @@ def run(name, *arguments):
 def test_each_example_is_short_and_is_run():
     assert {path.stem for path in EXAMPLES} == set(SAYS)
     others = [*(ROOT / "examples").glob("*.c"), *(ROOT / "examples").glob("*.pyx")]
-    assert [path.name for path in (*EXAMPLES, *others) if len(path.read_text().splitlines()) > LINES] == []
+    assert [path.name for path in (*EXAMPLES, *others)
+            if len(path.read_text().splitlines()) > LINES] == []
 
 
 @pytest.mark.parametrize("name", ["frames", "batches", "threads", "event_loop", "processes"])

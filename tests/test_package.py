@@ -59,7 +59,7 @@ def test_what_readers_of_types_see_is_what_there_is():
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert seen == fwcore._HOME
-    assert {*seen, "__version__"} == set(fwcore.__all__)
+    assert {*seen, "__version__", "get_include"} == set(fwcore.__all__)
     errors_there = {name for name, value in vars(errors).items() if isinstance(value, type)}
     enums = {name for name, value in vars(compiled("_fastpath")).items()
              if isinstance(value, type) and issubclass(value, IntEnum)} - {"IntEnum"}
@@ -164,7 +164,7 @@ def test_the_sdist_has_what_a_build_and_the_tests_need(sdist):
     ) for path in ROOT.glob(pattern)}
     assert tree - names == set()
     assert [name for name in names if name.endswith((".so", ".pyc"))
-            or name.startswith("fwcore/") and name.endswith(".c")] == []
+            or (name.startswith("fwcore/") and name.endswith(".c"))] == []
     assert {"examples/c_loop.c", "examples/cython_loop.pyx", "fwcore/include/fwcore.h"} <= names
 
 

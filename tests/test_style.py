@@ -73,7 +73,7 @@ EXCEPTIONS = {
 # Who may import what is not ours. What is missing here is the standard library, for everybody.
 OUTSIDE = {
     "numpy": {
-        "_rings", "live.",
+        "_rings", "_capi", "live.",
         "policy_lookup",
         "_pack", "_fastpath", "_shaper", "_columns", "_demand", "policy_layout", "shaping_layout",
         "capture.", "result",

@@ -16,10 +16,10 @@ from fwcore.dataplane.layout cimport (
 from fwcore.dataplane.pages cimport pages_fit_sessions, pages_release_buffers
 
 
-cdef inline void table_lay_out(fw_t *fw) noexcept nogil:
+cdef inline void table_lay_out(fw_t *fw, uint64_t hosts) noexcept nogil:
     """Nothing in the index, in the order of creation, in the wheel; every record and host free.
 
-    => hosts are zeros: of a table just made they are, whatever hosts_high says of the one before.
+    => the first `hosts` hosts may have been used; the others stand as in a table just laid out.
     """
     cdef uint64_t i, connections = fw.config.max_connections
     cdef uint64_t lines = fw.config.buckets + (connections + 7) // 8
@@ -31,7 +31,9 @@ cdef inline void table_lay_out(fw_t *fw) noexcept nogil:
     fw.free_line = <uint32_t>fw.config.buckets
     for i in range(connections):
         fw.timers[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
-        fw.hosts[i].next = fw.timers[i].next
+    for i in range(hosts):
+        memset(&fw.hosts[i], 0, sizeof(host_t))
+        fw.hosts[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
     fw.free_record = fw.free_host = fw.hosts_high = 0
     fw.oldest = fw.newest = NIL
     for i in range(<uint64_t>fw.host_mask + 1):
@@ -47,8 +49,7 @@ cdef inline void table_clear(fw_t *fw) noexcept nogil:
     cdef uint64_t i
     for i in range(fw.config.max_connections):
         fw.records[i].meta = 0
-    memset(fw.hosts, 0, fw.hosts_high * sizeof(host_t))
-    table_lay_out(fw)
+    table_lay_out(fw, fw.hosts_high)
     fw.counters.ended[END_CLEARED] += fw.live
     pages_release_buffers(fw, fw.pages.owner[OWNER_SHM] - fw.pages.script_shm)
     fw.live = fw.half_open = fw.proxy_sessions = 0

@@ -100,6 +100,7 @@ enum {
     EXPIRE_BATCH = 32,           /* sessions of a tick, likewise */
     WAYS = 8,                    /* entries of one line of the index */
     WHEEL_LEVELS = 8, WHEEL_SLOTS = 64,  /* 2^48 ticks: more than there are, see SWEEP_MIN_NS */
+    NEWBORN_MAX = 16384,         /* sessions known by their birth, see session_begin */
     FORCED_MAX = 32,             /* fail_nth and fail_every rows of a pressure script */
     PAGE_BYTES = 4096,
     EARLY_DROP_BUCKETS = 8,      /* Linux: NF_CT_EVICTION_RANGE [R] */
@@ -536,6 +537,7 @@ typedef struct {
     uint64_t log_fill, log_room;
     uint32_t free_line, free_record, free_host, hosts_high;
     uint32_t oldest, newest;         /* order of creation */
+    uint32_t *newborn;               /* records by the number of the session; NULL: not wanted */
     uint32_t host_mask, fragment_mask, reborn_mask, graves_mask;
     uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
     uint32_t fragment_oldest, fragment_newest, fragment_free;

@@ -35,7 +35,7 @@ cdef extern from "dataplane/layout.h" nogil:
         L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER, L4_MALFORMED
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
-        FORCED_MAX
+        FORCED_MAX, NEWBORN_MAX
         PAGE_BYTES, EARLY_DROP_BUCKETS, POLICY_TABLES
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH
         DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
@@ -314,6 +314,7 @@ cdef extern from "dataplane/layout.h" nogil:
         session_row_t *log
         uint64_t log_fill, log_room
         uint32_t free_line, free_record, free_host, hosts_high, oldest, newest
+        uint32_t *newborn
         uint32_t host_mask, fragment_mask, reborn_mask, graves_mask, graves_blind
         uint32_t fragment_oldest, fragment_newest, fragment_free
         policies_t policies

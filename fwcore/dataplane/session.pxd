@@ -18,7 +18,7 @@ from fwcore.dataplane.hosts cimport host_enter, host_leave, host_slot
 from fwcore.dataplane.layout cimport (
     COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED,
     END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_GRACE,
-    NEVER, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE,
+    NEVER, NEWBORN_MAX, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE,
     PROTECTED_BIT, RECORD_MASK, SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL,
     SESSION_ONCE, SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
@@ -540,6 +540,8 @@ cdef inline uint32_t session_begin(
         else:
             fw.oldest = record
         fw.newest = record
+    if fw_unlikely(fw.newborn != NULL):
+        fw.newborn[fw.counters.created % NEWBORN_MAX] = record
     fw.live += 1
     fw.counters.created += 1
     if fw.live > fw.counters.peak:

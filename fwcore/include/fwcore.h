@@ -38,6 +38,17 @@ typedef struct {
     uint64_t count;                 /* frames */
 } fwcore_chunk;
 
+/* A packet that ended at a link (see [[link]]). */
+typedef struct {
+    uint64_t packet;                /* its number, from 1 */
+    int64_t time_ns;
+    uint16_t link;                  /* by the order of [[link]] rows */
+    uint16_t class_id;
+    uint8_t fate;                   /* 0 sent, else why not: fwcore._shaper.FATES */
+    uint8_t dscp;                   /* as it left; 255: as it came */
+    uint8_t pad[2];
+} fwcore_departure;
+
 #define FWCORE_VERDICT(outcome) ((outcome) & 0xFF)      /* 0 forward, 1 inspect, 2 bypass, 3 drop */
 #define FWCORE_REASON(outcome) ((outcome) >> 8)         /* as fwcore.Reason numbers them */
 enum { FWCORE_FORWARD, FWCORE_INSPECT, FWCORE_BYPASS, FWCORE_DROP };
@@ -53,6 +64,7 @@ typedef struct {
     int (*advance)(fwcore_t fw, int64_t now_ns);
     int (*counters)(fwcore_t fw, const char *const *names, int64_t *values, uint64_t count);
     int (*mode)(fwcore_t fw);
+    int64_t (*departures)(fwcore_t fw, fwcore_departure *rows, uint64_t room);
     const char *(*error)(void);
 } fwcore_api;
 
@@ -89,7 +101,8 @@ static inline const char *fwcore_error(void) {
 }
 
 /* A firewall. settings: a personality, the path of a settings file (.toml), or NULL for plain;
- * lines: of a settings file, "name = value" each, instead of what stands there; or NULL. */
+ * lines: what Engine takes by name, a "name = value" each (TOML): settings, policies, links, log,
+ * departures ...; or NULL. */
 static inline fwcore_t fwcore_new(const char *settings, const char *lines) {
     return fwcore_ready() ? fwcore_table->make(settings, lines) : 0;
 }
@@ -111,7 +124,7 @@ static inline int fwcore_load(fwcore_t fw, const fwcore_chunk *chunk) {
 
 /* Judges what was loaded; how many frames. outcome[count], written. flow[count] (a keyed hash of
  * the session, 0: none) and reply[count] (1: sent by the responder) likewise, or NULL. When a
- * signal's handler ends it (Ctrl-C), -1: what was judged stands in outcome, and the others are 0. */
+ * signal's handler ends it (Ctrl-C), -1: what was judged stands in outcome, the others are 0. */
 static inline int64_t fwcore_run(fwcore_t fw, uint16_t *outcome, uint64_t *flow, uint8_t *reply) {
     return fwcore_ready() ? fwcore_table->run(fw, outcome, flow, reply) : -1;
 }
@@ -126,6 +139,12 @@ static inline int fwcore_advance(fwcore_t fw, int64_t now_ns) {
 static inline int fwcore_counters(fwcore_t fw, const char *const *names, int64_t *values,
                                   uint64_t count) {
     return fwcore_ready() ? fwcore_table->counters(fw, names, values, count) : -1;
+}
+
+/* What left links or was dropped in them, in order, each once: the oldest `room` at most, written
+ * to rows; how many. Kept where the firewall was made with "departures = true". */
+static inline int64_t fwcore_departures(fwcore_t fw, fwcore_departure *rows, uint64_t room) {
+    return fwcore_ready() ? fwcore_table->departures(fw, rows, room) : -1;
 }
 
 /* Conserve mode: 0 off, 1 on, 2 extreme. */
