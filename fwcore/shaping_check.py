@@ -211,8 +211,8 @@ class Check:
             total = sum(row.rate for row in feeders)
             if link.rate and len(feeders) == 1 and not direct and alike and not capped and (
                     0 < total <= link.rate):
-                yield Finding(NEVER, where, f"link {link.name!r} never fills: what feeds it is no"
-                              " faster; its classes, priorities and limits do not act")
+                yield Finding(PERHAPS, where, f"link {link.name!r} holds hardly more than a frame:"
+                              " what feeds it is no faster; its priorities and limits rarely act")
 
     def class_findings(self) -> Iterator[Finding]:
         yield from self.idle_classes()
@@ -223,7 +223,8 @@ class Check:
             if leaf and (row.link, row.id) not in self.reached:
                 continue
             yield from self.bucket_findings(where, named, row, line)
-            if leaf and not line and not any(each.ceiling for each in self.lineage(row)):
+            if leaf and not line and not row.share_ceiling and not any(
+                    each.ceiling for each in self.lineage(row)):
                 yield Finding(NEVER, where, f"{named}: nothing waits here, for the link has no line"
                               " and no class on the way a ceiling; priority, limit and guarantee"
                               " do not act")
@@ -243,13 +244,13 @@ class Check:
 
     def bucket_findings(self, where: str, named: str, row: ClassRow, line: int,
                         ) -> Iterator[Finding]:
-        above = min((each.ceiling for each in self.lineage(row)
-                     if each is not row and each.ceiling), default=0)
-        if row.ceiling and line and row.ceiling >= line:
+        holds = row.need == "level" or row.ceiling_burst >= self.largest
+        if row.ceiling and line and row.ceiling >= line and holds:
             yield Finding(NEVER, where, f"{named}: its ceiling is not below the rate of the link;"
                           " the line is there first")
-        elif row.ceiling and above and row.ceiling > above:
-            yield Finding(NEVER, where, f"{named}: its ceiling is above that of a class above it")
+        elif row.ceiling and any(self.stops_first(each, row) for each in self.askers(row)):
+            yield Finding(NEVER, where, f"{named}: its ceiling is not below that of a class above"
+                          " it, and its bucket no smaller")
         for name, rate, depth in (("guarantee", row.guarantee, row.guarantee_burst),
                                   ("ceiling", row.ceiling, row.ceiling_burst)):
             if not rate:
@@ -258,22 +259,41 @@ class Check:
                 what = "never lets pass" if row.need == "packet" else "is less than"
                 yield Finding(PERHAPS, where, f"{named}: the bucket of its {name}, {depth} bytes,"
                               f" {what} a frame of {self.largest}")
-        share = row.share_ceiling
-        most = min(rate for rate in (row.ceiling, above, line, share) if rate) if share else 0
-        if share and share > most:
-            yield Finding(NEVER, where, f"{named}: share_ceiling is above what the class may have")
+        share, deep = row.share_ceiling, row.share_burst >= row.ceiling_burst
+        if share and row.need == "level" and (
+                0 < line <= share or (0 < row.ceiling <= share and deep)):
+            yield Finding(NEVER, where, f"{named}: share_ceiling is not below what the class may"
+                          " have")
+
+    def askers(self, row: ClassRow) -> Iterator[ClassRow]:
+        """Classes above that are asked whenever a class wants to send: up to the first that may
+        lend of its own. One with a guarantee does not always ask."""
+        if row.guarantee:
+            return
+        for each in self.lineage(row):
+            if each is not row:
+                yield each
+                if each.guarantee:
+                    return
+
+    @staticmethod
+    def stops_first(above: ClassRow, row: ClassRow) -> bool:
+        """Whether a ceiling above is empty whenever that of the class is."""
+        return (above.need == row.need == "level" and 0 < above.ceiling <= row.ceiling
+                and above.ceiling_burst <= row.ceiling_burst)
 
 
 def queue_findings(where: str, named: str, row: ClassRow) -> Iterator[Finding]:
     """What of a queue never acts."""
-    if row.discard == "red" and row.limit_packets <= row.red_min + 1:
+    most = row.limit_packets - (row.share == "none")    # waiting before one that comes
+    if row.discard == "red" and most <= row.red_min:
         yield Finding(NEVER, where, f"{named}: the queue is full (limit {row.limit_packets}) before"
                       f" RED begins above {row.red_min} packets")
-    elif row.discard == "red" and not row.red_probability and row.limit_packets <= row.red_max:
+    elif row.discard == "red" and not row.red_probability and most < row.red_max:
         yield Finding(NEVER, where, f"{named}: RED of 0 percent, and the limit is not above its"
                       " maximum: it never drops")
     if row.share != "none" and row.shares == 1:
-        yield Finding(NEVER, where, f"{named}: one sub-queue shares nothing out")
+        yield Finding(PERHAPS, where, f"{named}: one sub-queue shares nothing out")
 
 
 # --- which sessions -------------------------------------------------------------------------------

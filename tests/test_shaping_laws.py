@@ -121,10 +121,11 @@ def leaf(draw, row):
     discard = draw(st.sampled_from(("tail", "tail", "red", "codel")))
     need = "level" if discard == "codel" else draw(st.sampled_from(("level", "packet")))
     share = draw(st.sampled_from(("none", "none", "flow", "source")))
+    least = 0 if (share, discard) == ("none", "tail") else 1  # 0: no queue
     return replace(
         bucketed(draw, row), discard=discard, need=need, share=share,
         shares=draw(st.integers(1, 3)), priority=draw(st.integers(0, 2)),
-        quantum=draw(st.integers(1, 2000)), limit_packets=draw(st.integers(1, 12)),
+        quantum=draw(st.integers(1, 2000)), limit_packets=draw(st.integers(least, 12)),
         limit_bytes=draw(st.sampled_from((0, 0, 3000))), red_min=0, red_max=8,
         red_probability=50, target_ns=5 * MS, interval_ns=20 * MS,
         share_ceiling=draw(st.sampled_from((0, 0, 300_000))), share_burst=2000)

@@ -3,12 +3,20 @@ says. What the rows do to packets stands in tests/scenarios/90-shaping-wirings.t
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import random
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import shaping_kernel
+from examples import SHARE, SOME
+from hypothesis import given, settings, strategies as st
+from shaping_core import declared_of
+from test_shaping_laws import linked, run
 from twin import run_twin
 
 from fwcore.capture import open_capture
@@ -16,9 +24,13 @@ from fwcore.cli import main
 from fwcore.engine import Engine
 from fwcore.errors import SettingsError
 from fwcore.replay import replay
+from fwcore.report import shape as view
+from fwcore.report.text import Style
 from fwcore.settings import load, wirings
 from fwcore.settings.saved import from_plain, to_plain
-from fwcore.shaping_check import Check, meaning
+from fwcore.shaping import parse
+from fwcore.shaping_check import NEVER, Check, meaning
+from fwcore.shaping_layout import lay_out
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "shaping"
@@ -132,6 +144,7 @@ REFUSED = [
      'dstintf = "x"\nsrcintf = "w"\nclass-id = 2\ntraffic-shaper = "s"\n'
      'traffic-shaper-reverse = "s"\n', 2, "one for each"),
     # cOS
+    (PIPE.replace('"a"', '"' + 45 * "a" + '"'), 2, "45 characters"),
     (PIPE + "LimitKbpsTotl = 3\n", 3, 'did you mean "LimitKbpsTotal"'),
     (PIPE + "LimitKbpsTotal = 1_000_000_001\n", 3, "out of range"),
     (PIPE + "PrecedenceMin = 3\nPrecedenceMax = 2\n", 4, "below PrecedenceMin"),
@@ -296,13 +309,15 @@ FOUND = [
      "TCP or UDP sessions not below"),
     (METER.replace('"1s"}', '"1s", class = 1}') + USES, "never", 1, "no rule that names it has a"),
     (LINK + LINK.replace("w", "x") + ALL, "never", 4, "no rule leads to link 'x'"),
-    (LINK + 'next = "x"\n' + LINK.replace('"w"', '"x"') + ALL, "never", 5, "'x' never fills"),
+    (LINK + 'next = "x"\n' + LINK.replace('"w"', '"x"') + ALL, "perhaps", 5,
+     "'x' holds hardly more"),
     (LINK + '[[class]]\nlink = "w"\nid = 1\n[[class]]\nlink = "w"\nid = 2\n' + ALL, "never", 7,
      "no rule leads to class 2"),
     (LINK + '[[class]]\nlink = "w"\nid = 1\nceiling = "2Mbit"\n' + ALL, "never", 4,
      "ceiling is not below the rate of the link"),
     (LINK + '[[class]]\nlink = "w"\nid = 1\nceiling = "50%"\n[[class]]\nlink = "w"\nid = 2\n'
-     'parent = 1\nceiling = "60%"\n' + ALL, "never", 8, "above that of a class above it"),
+     'parent = 1\nceiling = "60%"\nceiling_burst = "10ms"\n' + ALL, "never", 8,
+     "not below that of a class above"),
     (LINK + '[[class]]\nlink = "w"\nid = 1\nceiling = "50%"\nceiling_burst = 1513\n'
      'need = "packet"\n' + ALL, "perhaps", 4, "1513 bytes, never lets pass a frame of 1514"),
     (LINK.replace('rate = "1Mbit"\n', "") + '[[class]]\nlink = "w"\nid = 1\npriority = 3\n' + ALL,
@@ -311,10 +326,10 @@ FOUND = [
      + ALL, "never", 4, "before RED begins"),
     (LINK + '[[class]]\nlink = "w"\nid = 1\ndiscard = "red"\nlimit_packets = 250\n' + ALL, "never",
      4, "RED of 0 percent"),
-    (LINK + '[[class]]\nlink = "w"\nid = 1\nshare = "flow"\nshares = 1\n' + ALL, "never", 4,
-     "one sub-queue"),
+    (LINK + '[[class]]\nlink = "w"\nid = 1\nshare = "flow"\nshares = 1\n' + ALL, "perhaps",
+     4, "one sub-queue"),
     (LINK + '[[class]]\nlink = "w"\nid = 1\nshare = "flow"\nshare_ceiling = "2Mbit"\n' + ALL,
-     "never", 4, "share_ceiling is above"),
+     "never", 4, "share_ceiling is not below"),
     (LINK + ALL + "ports = [80]\n", "perhaps", 4, "put a last rule without conditions"),
     (LINK + "[[shaping]]\nlink = \"w\"\n", "perhaps", 4, "rule 1: the initiator's packets alone"),
 ]
@@ -425,3 +440,122 @@ def test_check_is_narrow_whatever_the_names(tmp_path, capsys):
                     + "source = [" + ", ".join(f'"10.{n}.0.0/16"' for n in range(200)) + "]\n")
     assert main(["shape", "check", str(path)]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def without(row, text):
+    """A class row without what a finding says can never act."""
+    if "its ceiling" in text:
+        return dataclasses.replace(row, ceiling=0, ceiling_burst=0)
+    if "share_ceiling" in text:
+        return dataclasses.replace(row, share_ceiling=0)
+    if "RED" in text:
+        return dataclasses.replace(row, discard="tail")
+    assert "nothing waits" in text
+    return dataclasses.replace(
+        row, guarantee=0, priority=0, limit_packets=max(1, row.limit_packets))
+
+
+@settings(max_examples=SOME)
+@given(linked())
+def test_without_what_can_never_act_the_twin_does_the_same(drawn):
+    declared, packets = drawn
+    places = {"meter": (), "link": declared.links, "shaping": declared.rows,
+              "class": [wirings.Row({}, str(at)) for at in range(len(declared.classes))]}
+    check = Check(declared_of(declared), places, largest=1700)
+    shaper, told, _ = run(declared, packets)
+    came = {(link.row.name, leaf.row.id) for link in shaper.links.values()
+            for leaf in link.leaves() if leaf.arrived["packets"]}
+    assert came <= check.reached
+    for found in check.findings():
+        if found.kind != NEVER or "no rule leads" in found.text:
+            continue
+        classes = list(declared.classes)
+        classes[int(found.where)] = without(classes[int(found.where)], found.text)
+        other, again, _ = run(dataclasses.replace(declared, classes=tuple(classes)), packets)
+        assert again == told, found
+        assert other.departures == shaper.departures, found
+
+
+# --- the kernel's words ---------------------------------------------------------------------------
+
+
+def tables_of(lines):
+    """tc commands as tables."""
+    rows = []
+    for line in lines:
+        words = line.split()
+        kind = words[1]
+        row = {"kind_of": f"tc.{kind}", "dev": words[4]}
+        rest = words[5:]
+        while rest:
+            word = rest.pop(0)
+            if word in ("htb", "tbf", "pfifo"):
+                row |= {} if kind == "class" else {"kind": word}
+            elif word != "root":
+                row[word] = int(rest[0]) if rest[0].isdecimal() else rest[0]
+                rest.pop(0)
+        rows.append(wirings.Row(row, line))
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_commands_that_the_kernel_was_held_against_are_the_same_rows(seed):
+    """tests/shaping_kernel.py says each setting twice: as a command of tc, and as rows."""
+    draw = random.Random(seed)
+    for setting in (shaping_kernel.tbf(draw), shaping_kernel.htb(draw, deep=False),
+                    shaping_kernel.htb(draw, deep=True)):
+        made = wirings.translate(tables_of(setting.setup), 1000)
+        declared = parse(links=made["link"], classes=made["class"])
+        found = {row.id: row for row in declared.classes}
+        for wanted in setting.classes:
+            inner = any(row.parent == wanted.id for row in setting.classes)
+            names = ("parent", "guarantee", "ceiling", "guarantee_burst", "ceiling_burst", "need")
+            names += () if inner else ("priority", "limit_bytes")
+            names += () if inner or setting.name == "tbf" else ("quantum", "limit_packets")
+            for name in names:
+                assert getattr(found[wanted.id], name) == getattr(wanted, name), (setting, name)
+        assert declared.links[0].rate == 0 and len(found) == len(setting.classes)
+
+
+# --- whatever stands in a table -------------------------------------------------------------------
+
+WORDS = ("a", "b", "1:", "1:1", "1:10", "root", "10.0.0.0/8", "101110", "1mbit", "10ms", "enable",
+         "DSCP", "htb", "tbf", "prio", "fq_codel", "")
+ODD = st.one_of(
+    st.integers(-1, 3), st.sampled_from(WORDS), st.booleans(), st.none(), st.just(2**70),
+    st.floats(), st.lists(st.sampled_from((1, "a", "b")), max_size=2),
+    st.just({"a": 1}), st.text(max_size=3))
+
+
+@st.composite
+def any_table(draw):
+    """A table of some vendor: known keys, values that fit for the most part."""
+    vendor = draw(st.sampled_from(wirings.VENDORS))
+    kinds = wirings.vendors()[vendor].kinds
+    rows = []
+    for _ in range(draw(st.integers(1, 5))):
+        kind = draw(st.sampled_from(sorted(kinds)))
+        row = {"kind_of": f"{vendor}.{kind}"}
+        for name, key in kinds[kind].items():
+            if not draw(st.integers(0, 0 if key.default is None else 3)):
+                likely = {"choice": st.sampled_from(key.choices or ("",)),
+                          "count": st.integers(key.low, min(key.high, key.low + 9)),
+                          "name": st.sampled_from(("a", "a", "1:", "1:1")),
+                          "names": st.sampled_from((["a"], ["a", "b"])),
+                          "switch": st.just("enable")}.get(key.kind, st.sampled_from(WORDS))
+                row[name] = draw(st.one_of(likely, likely, likely, ODD))
+        rows.append(row)
+    return rows
+
+
+@settings(max_examples=SHARE)
+@given(any_table())
+def test_whatever_stands_in_a_table_is_rows_or_is_refused(rows):
+    with contextlib.suppress(SettingsError):
+        fits(load("plain", wirings=rows))
+
+
+def fits(loaded):
+    made = meaning(loaded.shaping, loaded.shaping_rows)
+    assert all(len(line) <= 80 for line in view.render_text(made, Style()).splitlines())
+    lay_out(loaded.shaping)

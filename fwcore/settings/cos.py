@@ -28,6 +28,7 @@ PRECEDENCES = 8
 KILO = 1000             # "3 Kbps means 3000 bits per second" [R]
 MAX = 10**9             # kbps: a line of 1 Tbit/s
 LEAST_DEPTH = 1600      # bytes
+NAME_MAX = 44           # characters, so that " UserLimitKbpsTotal" still makes a name of 64
 _LIMIT = Key("count", "0: none", 0, 0, MAX)
 _LEVEL = Key("count", "precedence", 0, 0, PRECEDENCES - 1)
 CHAINS = {"": "ForwardChain", "reply_": "ReturnChain"}
@@ -74,6 +75,8 @@ class Pipe:
         self.key = KEYS[table["Grouping"]]
         self.next = ""
         self.rule: Table | None = None
+        if len(self.name) > NAME_MAX:
+            raise table.error("Name", f"Name has {len(self.name)} characters; allowed: {NAME_MAX}")
         if self.low > self.high:
             raise table.error("PrecedenceMax", f"PrecedenceMax = {self.high} is below PrecedenceMin"
                               f" = {self.low}")

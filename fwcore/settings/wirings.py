@@ -73,8 +73,9 @@ class Table(Place):
         words = {"enable": True, "disable": False, "yes": True, "no": False}
         if isinstance(given, bool):
             return given
-        if given not in words:
-            raise self.error(name, f"{name} = {given!r} is unknown; allowed: enable, disable")
+        if not isinstance(given, str) or given not in words:
+            raise self.error(name, f"{name.replace('_', '-')} = {repr(given)[:60]} is unknown;"
+                             " allowed: enable, disable")
         return words[given]
 
     def within(self, name: str, number: int, low: int, high: int, unit: str) -> int:
