@@ -19,7 +19,7 @@ of free RAM as the floor, a restart "once a week would instead be e.g. once a mo
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -29,6 +29,7 @@ from fwcore.units import DAY_S, MB, PAGE_BYTES, ceil_div, pages_of
 
 Settings = Any  # a fwcore.settings.Settings: files of one floor do not import each other
 
+ROOMY_BYTES = 1 << 50  # the most RAM that settings take
 FLOOR_BYTES = 100 * MB  # [C] "at least 100 MB of free RAM is recommended"
 
 
@@ -83,6 +84,33 @@ class Plan(_Result):
     short_bytes: int  # what is missing when it does not fit
     floor_bytes: int
     above_floor: bool  # at least the recommended 100 MB stay free
+
+    def within(self, total_pages: int) -> "Plan":
+        """The same in so much RAM."""
+        free = (total_pages - self.used_pages) * PAGE_BYTES
+        return replace(
+            self, total_pages=total_pages, total_bytes=total_pages * PAGE_BYTES,
+            free_bytes=max(free, 0), short_bytes=max(-free, 0), above_floor=free - FLOOR_BYTES >= 0)
+
+
+def roomy(settings: Settings) -> Settings:
+    """The same appliance with all the RAM that a plan may need; what it holds stays the same."""
+    return settings.replace(
+        ram_bytes=ROOMY_BYTES, base_bytes=settings.base_bytes, model_bytes=settings.model_bytes,
+        cache_limit_bytes=settings.cache_limit_bytes, shm_limit_bytes=settings.shm_limit_bytes)
+
+
+def connections_for(settings: Settings, free_bytes: int) -> int:
+    """The largest max_connections, up to what is set, that leaves so much free; 0: none does."""
+    low, high = 0, settings.max_connections
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = plan(settings, middle)
+        if not found.short_bytes and found.free_bytes >= free_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def with_counts(

@@ -18,8 +18,9 @@ TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg", ".pdf")
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
     "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": (),
     "sessions": (), "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
-    "junit": (),
+    "junit": (), "flows": TABLES,
 }  # fmt: skip
+ROWS = ("verdicts", "sessions", "victims", "timeline", "flows")
 CAPTURES = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".dmp")
 STREAMS = ("json", "write", "output")     # may be "-"
 
@@ -47,7 +48,7 @@ def check_outputs(outputs: Mapping[str, str], inputs: Iterable[Named] = ()) -> N
             _check_extra(path, "the page", "bokeh", "report")
         elif name == "plot":
             _check_extra(path, "a picture", "matplotlib", "report")
-        elif ending == ".parquet" and name in ("verdicts", "sessions", "victims", "timeline"):
+        elif ending == ".parquet" and name in ROWS:
             _check_extra(path, "Parquet", "pyarrow", "parquet")
 
 

@@ -9,6 +9,7 @@ in cOS Core (the article's 512 000 x 412 B "= 210.9 MB").
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Final
 
 PAGE_BYTES: Final = 4096
@@ -18,6 +19,8 @@ MB: Final = 10**6                   # "MB" of cOS Core
 MIB_PAGES: Final = MIB // PAGE_BYTES
 SECOND_NS: Final = 10**9
 DAY_S: Final = 86_400
+# The space within a number, or between a number and its unit: no line breaks there.
+DIGITS: Final = re.compile(r"(?<=\d) (?=\d{3}\b|(?:[KMGT]iB|B|k|M|s|ms|us|m|h|%)(?!\w))")
 
 
 # --- from one unit to another --------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 
 from fwcore import capacity
 from fwcore.errors import SettingsError
+from fwcore.report import plan as plan_page, text
 from fwcore.settings import load
 
 MB = 10**6
@@ -249,3 +250,28 @@ def test_the_level_asked_for_stays_after_a_change():
     assert found.until == "memory"
     assert (found.days_between_restarts, found.days_between_restarts_after) == (500, 600)
     assert min(found.days_after.values()) == 480  # red, at 880 pages, would have come first
+
+
+def test_a_plan_that_does_not_fit_says_what_is_short():
+    made = plan_page.make(load("cos-core"), connections=5_000_000)
+    needed = 5_000_000 * 412 + load("cos-core").base_bytes
+    assert 0 <= made["plan"]["short_bytes"] - (needed - 2**30) < 3 * 4096
+    assert made["plan"]["free_bytes"] == 0 and made["plan"]["total_bytes"] == 2**30
+    assert "It does not fit: 1415.8 MB" in plan_page.render(made, text.Style())
+    with pytest.raises(SettingsError, match="out of range"):
+        plan_page.make(load("cos-core"), connections=0)
+
+
+@pytest.mark.parametrize("personality", ["cos-core", "fortios-7"])
+def test_how_low_for_so_much_free(personality):
+    settings = load(personality, max_connections=2_000_000 if personality == "fortios-7" else 500)
+    wanted = capacity.plan(settings, 300).free_bytes
+    most = plan_page.make(settings, free_bytes=wanted)["connections_for"]["connections"]
+    assert most >= 300 and capacity.plan(settings, most).free_bytes >= wanted
+    assert capacity.plan(settings, most + 1).free_bytes < wanted
+    assert capacity.connections_for(settings, 1 << 40) == 0
+
+
+def test_after_the_change_says_which():
+    made = plan_page.make(load("cos-core"), connections=128_000, restart_every=7)
+    assert "The change: max_connections 512 000" in plan_page.render(made, text.Style())

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fwcore import escape, rows
+from fwcore import cli, escape, preflight, rows
 from fwcore.capture import Chunk, open_capture
+from fwcore.cli.app import INPUTS
 from fwcore.errors import FwcoreError, OutputError, PipeClosed
 from fwcore.outfile import Output, check_apart
 from fwcore.replay import Timing, replay
@@ -467,3 +468,17 @@ def test_a_checkout_that_was_not_built_says_so(tmp_path):
     done = run("-m", "fwcore", "replay", WEB)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "this is a checkout. Build it" in done.stderr
+
+
+def test_every_output_of_every_command_is_checked_before_the_first_packet():
+    for name, command in cli.app.commands.items():
+        given = {param.name: param for param in command.params if param.name.endswith("_file")}
+        outputs = {each.removesuffix("_file") for each in given if each not in INPUTS}
+        assert outputs <= set(preflight.OUTPUTS), name
+
+
+def test_every_flow_goes_to_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", str(WEB), "--with", "plain", "--with", "fortios-7",
+                     "-q", "--flows", "flows.csv"]) == 0
+    assert len((tmp_path / "flows.csv").read_text().splitlines()) > 10

@@ -17,6 +17,8 @@ from fwcore.escape import visible_tree
 @click.option("--tunnels", type=int, metavar="N", help="Plan for this many IPsec tunnels.")
 @click.option("--leak", "leak_bytes_per_s", type=int, metavar="BYTES", help="A leak a second.")
 @click.option("--restart-every", type=int, metavar="DAYS", help="The leak, as restarts needed.")
+@click.option("--free", "free", metavar="AMOUNT",
+              help="Also: how many connections leave so much free, like 200MiB.")  # fmt: skip
 @options.JSON
 def plan(**given: Any) -> int:
     """Memory by owner, headroom, and what each lever saves.
@@ -25,11 +27,16 @@ def plan(**given: Any) -> int:
     fwcore plan --personality cos-core --connections 512000 --tunnels 200
     fwcore plan --personality fortios-7 --set ram_bytes=2GiB --leak 1000
     fwcore plan --personality cos-core --connections 128000 --restart-every 7
+    fwcore plan --personality cos-core --tunnels 500 --free 200MiB
     """
     from fwcore import terminal
     from fwcore.report import plan as page
+    from fwcore.settings.values import amount_bytes
 
     names = ("connections", "tunnels", "leak_bytes_per_s", "restart_every")
-    made = page.make(settings_of.settings(given), **{name: given[name] for name in names})
+    settings = settings_of.settings(given)
+    free = None if given["free"] is None else amount_bytes(
+        given["free"], settings.kilo, "--free")
+    made = page.make(settings, free_bytes=free, **{name: given[name] for name in names})
     return running.json_or_text(made, given["json_file"], lambda: page.render(
         visible_tree(made), terminal.style()))

@@ -13,6 +13,8 @@ from fwcore.report import facts
 from fwcore.result import Result
 
 TAKEN = ("evicted", "tension", "killed")
+HARM_WORDS = (("taken", "session", "taken"), ("dropped", "packet", "dropped"),
+              ("bypassed", "packet", "unscanned"))
 # Packets refused for want of memory or room; what a policy denies or a header forfeits is no harm.
 SCARCE = ("conserve_block", "extreme", "ips_block", "half_open_limit", "host_limit",
           "proxy_table_full", "table_full", "no_memory", "killed")  # fmt: skip
@@ -120,6 +122,18 @@ def _which(result: Result) -> str:
     return f" ({text})"
 
 
+def _stands_out(result: Result, figures: Mapping[str, int]) -> bool:
+    """Whether this is a hundredth of what was lost and passed unscanned: a flood spares nobody."""
+    verdicts = result.data["verdicts"]
+    whole = {"taken": taken(result), "dropped": verdicts["drop"], "bypassed": verdicts["bypass"]}
+    return any(figures.get(name, 0) * 100 >= number > 0 for name, number in whole.items())
+
+
+def _few(figures: Mapping[str, int]) -> str:
+    return ", ".join(f"{units.short(figures[key])} {noun}{'s' * (figures[key] != 1)} {what}"
+                     for key, noun, what in HARM_WORDS if figures.get(key))
+
+
 def _whom(result: Result) -> str:
     """The host and the policy that were hit most."""
     parts = []
@@ -129,8 +143,8 @@ def _whom(result: Result) -> str:
             continue
         name, *values = rows[0]
         figures = dict(zip(columns, values, strict=True))
-        said = [f"{units.short(figures[key])} {text}" for key, text in (
-            ("taken", "sessions taken"), ("dropped", "packets dropped"),
-            ("bypassed", "packets unscanned")) if figures.get(key)]
-        parts.append(f"{word} {name} ({', '.join(said)})")
+        if kind == "hosts" and not _stands_out(result, figures):
+            parts.append(f"no host more than others (at most {_few(figures)})")
+            continue
+        parts.append(f"{word} {name} ({_few(figures)})")
     return f"Hit most: {' and '.join(parts)}." if parts else ""

@@ -110,7 +110,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[
 
 def told(sentences: Iterable[str]) -> str:
     """The answer, in sentences."""
-    return "".join(f'<p class="told">{escaped(each)}</p>' for each in sentences if each)
+    held = (units.DIGITS.sub("&nbsp;", escaped(each)) for each in sentences if each)
+    return "".join(f'<p class="told">{each}</p>' for each in held)
 
 
 def section(title: str, *parts: str, identifier: str = "") -> str:

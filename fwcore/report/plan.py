@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fwcore import capacity, units
+from fwcore.errors import SettingsError
 from fwcore.report import text
 
 
@@ -16,10 +17,23 @@ def make(
     tunnels: int | None = None,
     leak_bytes_per_s: int | None = None,
     restart_every: int | None = None,
+    free_bytes: int | None = None,
 ) -> dict[str, Any]:
-    """Plain values: the plan for these counts; a leak's outlook now and after the change."""
-    planned = capacity.with_counts(settings, connections, tunnels)
+    """Plain values: the plan for these counts; a leak's outlook now and after the change.
+
+    ``free_bytes``: also how many connections leave so much free. What cannot be configured for
+    want of memory is planned all the same, with what is missing.
+    """
+    try:
+        planned = capacity.with_counts(settings, connections, tunnels)
+    except SettingsError as error:
+        return _misfit(settings, connections, tunnels, error)
     made = {
+        "change": {name: [before, after] for name, before, after in (
+            ("max_connections", settings.max_connections, planned.max_connections),
+            ("ipsec_max_tunnels", settings.tunnels, planned.tunnels)) if before != after},
+        "connections_for": None if free_bytes is None else {
+            "free_bytes": free_bytes, "connections": capacity.connections_for(planned, free_bytes)},
         "plan": capacity.plan(planned).as_dict(),
         "headroom": capacity.headroom(planned).as_dict(),
         "levers": [lever.as_dict() for lever in capacity.levers(planned)],
@@ -31,6 +45,21 @@ def make(
             settings, leak_bytes_per_s, restart_every_days=restart_every, after=after
         ).as_dict()
     return made
+
+
+def _misfit(
+    settings: Any, connections: int | None, tunnels: int | None, error: SettingsError
+) -> dict[str, Any]:
+    """The plan of a table that is larger than memory; ``error`` where that is not what is wrong."""
+    try:
+        roomy = capacity.with_counts(capacity.roomy(settings), connections, tunnels)
+    except SettingsError:
+        raise error from None
+    return {
+        "change": {}, "connections_for": None, "headroom": None, "outlook": None,
+        "plan": capacity.plan(roomy).within(settings.total_pages).as_dict(),
+        "levers": [lever.as_dict() for lever in capacity.levers(roomy)],
+    }
 
 
 def render(made: Mapping[str, Any], style: text.Style) -> str:
@@ -76,6 +105,8 @@ def _memory(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
 
 def _headroom(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     found = made["headroom"]
+    if not found:
+        return
     rows = [["until", "sessions", "bytes"]]
     order = sorted(found["sessions"].items(), key=lambda row: (row[1] is None, row[1]))
     for name, sessions in order:
@@ -85,6 +116,11 @@ def _headroom(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
             "" if room is None else units.size(room),
         ])  # fmt: skip
     yield from text.section("headroom", text.columns(rows, ["", "", ""], style), style)
+    wanted = made["connections_for"]
+    if wanted:
+        size, most = units.size(wanted["free_bytes"]), wanted["connections"]
+        yield f"{'':12}" + (f"{size} stay free with at most {units.count(most)} connections."
+                            if most else f"{size} do not stay free with any connection.")
 
 
 def _levers(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
@@ -118,3 +154,7 @@ def _outlook(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     if after:
         between += f" becomes one every {found['days_between_restarts_after']:.1f}"
     yield f"{'':12}{units.size(found['leak_bytes_per_day'])} a day: {between}"
+    changes = [f"{name} {units.count(before)} {style.arrow} {units.count(later)}"
+               for name, (before, later) in made["change"].items()]
+    if after:
+        yield f"{'':12}The change: {', '.join(changes)}."

@@ -170,8 +170,9 @@ def _fault(fault: object) -> str:
 
 
 def fold(text: str, width: int = WIDTH - INDENT) -> list[str]:
-    """`text` in lines of at most `width`, at least one."""
-    return textwrap.wrap(text, width) or [""]
+    """`text` in lines of at most `width`, at least one; a number stays on one."""
+    held = units.DIGITS.sub("\0", text)
+    return [line.replace("\0", " ") for line in textwrap.wrap(held, width)] or [""]
 
 
 def _verdicts(result: Result, style: Style) -> Iterator[str]:
