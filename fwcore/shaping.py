@@ -148,6 +148,8 @@ SHAPING: Mapping[str, Key] = {
                  65_535),
     "reply_class": Key("count", "the same of reply_link", None, 1, 65_535),
     "class_by_dscp": Key("map", "class by a packet's own DSCP; not listed: class", {}),
+    "reply_class_by_dscp": Key("map", "the same of replies; without it they go by class_by_dscp",
+                               None),
     "policy": Key("ids", "sessions of these policies", (), 0, 2**32 - 1),
     "dscp": Key("ids", "sessions whose first packet has one of these", (), 0, 63),
 }
@@ -238,9 +240,15 @@ class ShapingRow:
     cls: int | None = None
     reply_cls: int | None = None
     class_by_dscp: Mapping[int, int] = field(default_factory=dict)
+    reply_class_by_dscp: Mapping[int, int] | None = None
     policy: frozenset[int] = frozenset()
     dscp: frozenset[int] = frozenset()
     who: Policy = DEFAULT  # zone, addresses, protocol, ports
+
+    def by_dscp(self, way: str) -> Mapping[int, int]:
+        """Classes by a packet's own DSCP, of one way."""
+        own = self.reply_class_by_dscp
+        return own if way == "reply" and own is not None else self.class_by_dscp
 
 
 @dataclass(frozen=True)
@@ -543,23 +551,24 @@ def _class_sense(place: Place, given: Mapping[str, Any], inner: bool) -> None:
                           f" {given['red_min']}")
 
 
-def _by_dscp(place: Place) -> dict[int, int]:
-    key, value = SHAPING["class_by_dscp"], place.row.get("class_by_dscp", {})
+def _by_dscp(place: Place, name: str) -> dict[int, int]:
+    key, value = SHAPING[name], place.row.get(name, {})
     found = {}
     if not isinstance(value, Mapping):
-        raise place.refuse("class_by_dscp", key, value, "is no table")
+        raise place.refuse(name, key, value, "is no table")
     for mark, cls in value.items():
         text = str(mark)
         if not (text.isascii() and text.isdecimal() and len(text) <= 2 and int(text) < 64):
-            raise place.refuse("class_by_dscp", key, mark, "is no DSCP")
-        found[int(text)] = _whole(place, "class_by_dscp", SHAPING["class"], cls)
+            raise place.refuse(name, key, mark, "is no DSCP")
+        found[int(text)] = _whole(place, name, SHAPING["class"], cls)
     return found
 
 
 def _shaping(place: Place, number: int) -> ShapingRow:
     row = place.row
     _keys(place, row, SHAPING, MATCH)
-    names = [name for name in SHAPING if name not in ("id", "class_by_dscp", "policy", "dscp")]
+    names = [name for name, key in SHAPING.items() if key.kind in ("names", "name", "count")
+             and name != "id"]
     given = _take(place, SHAPING, *names)
     given["cls"], given["reply_cls"] = given.pop("class"), given.pop("reply_class")
     for name in ("policy", "dscp"):
@@ -567,8 +576,10 @@ def _shaping(place: Place, number: int) -> ShapingRow:
         if name in row:
             given[name] = _ids(place, name, SHAPING[name], row[name])
     ident = _whole(place, "id", SHAPING["id"], row.get("id", number))
-    return ShapingRow(ident, class_by_dscp=_by_dscp(place), who=who(row, place.fallback),
-                      **given)
+    if "reply_class_by_dscp" in row:
+        given["reply_class_by_dscp"] = _by_dscp(place, "reply_class_by_dscp")
+    return ShapingRow(ident, class_by_dscp=_by_dscp(place, "class_by_dscp"),
+                      who=who(row, place.fallback), **given)
 
 
 # --- rows against each other ----------------------------------------------------------------------
@@ -649,8 +660,10 @@ def _uses(
             continue
         if cls is not None:
             _leaf(place, f"{way}class", link, cls, leaves)
-        for wanted in row.class_by_dscp.values():
-            _leaf(place, "class_by_dscp", link, wanted, leaves)
+        own = "reply_class_by_dscp" if way and row.reply_class_by_dscp is not None else (
+            "class_by_dscp")
+        for wanted in row.by_dscp("reply" if way else "forward").values():
+            _leaf(place, own, link, wanted, leaves)
         for name in names:
             meter = meters[name]
             for given in (meter.over_class, *(rung.cls for rung in meter.rungs)):
@@ -658,6 +671,8 @@ def _uses(
                     _leaf(place, f"{way}meters", link, given, leaves)
     if row.class_by_dscp and not (row.link or row.reply_link):
         raise place.error("class_by_dscp", "class_by_dscp needs a link")
+    if row.reply_class_by_dscp is not None and not row.reply_link:
+        raise place.error("reply_class_by_dscp", "reply_class_by_dscp needs reply_link")
 
 
 def _warnings(meters: Sequence[MeterRow], classes: Sequence[ClassRow],

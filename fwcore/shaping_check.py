@@ -96,10 +96,10 @@ class Check:
         """(link, leaf) that a rule leads to, through chains too."""
         found: set[tuple[str, int]] = set()
         for row in self.living:
-            for _, names, link, cls in self.ways(row):
+            for way, names, link, cls in self.ways(row):
                 if not link:
                     continue
-                given = [cls, *row.class_by_dscp.values()]
+                given = [cls, *row.by_dscp(way).values()]
                 for meter in (self.meters[name] for name in names):
                     given += [meter.over_class, *(rung.cls for rung in meter.rungs)]
                 found |= {(link, self.leaf(link, each)) for each in given
@@ -396,7 +396,7 @@ def _rule(check: Check, row: ShapingRow, where: str) -> dict[str, Any]:
             "meters": list(names), "link": link or None,
             "class": check.leaf(link, cls) if link else None,
             "class_by_dscp": {str(mark): check.leaf(link, each) for mark, each in sorted(
-                row.class_by_dscp.items())} if link else {}}
+                row.by_dscp(way).items())} if link else {}}
     return {"id": row.id, "where": where, "sessions": told(row), **ways}
 
 

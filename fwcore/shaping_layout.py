@@ -108,7 +108,8 @@ def _rows(declared: Any, meters: Sequence[str], links: Sequence[str]) -> NDArray
             at["meters"][way] = numbers + [NONE] * (_shaper.WAY_METERS - len(numbers))
         at["link"] = [links.index(name) if name else NONE for name in (row.link, row.reply_link)]
         at["cls"] = [_number(row.cls), _number(row.reply_cls)]
-        at["by_dscp"] = [row.class_by_dscp.get(mark, NONE) for mark in range(64)]
+        at["by_dscp"] = [[row.by_dscp(way).get(mark, NONE) for mark in range(64)]
+                         for way in ("forward", "reply")]
     return made
 
 

@@ -81,6 +81,8 @@ def shaping(draw):
         if row["link"] and draw(st.booleans()):
             row["class"] = draw(st.integers(2, 3))
             row["class_by_dscp"] = {"46": 2, "0": 3}
+        if row["reply_link"] and draw(st.booleans()):
+            row["reply_class_by_dscp"] = draw(st.sampled_from(({}, {"46": 3}, {"0": 2, "46": 3})))
         rows.append(row)
     return {"meters": [draw(meter("m")), draw(meter("n"))], "links": links, "classes": classes,
             "shapings": rows}

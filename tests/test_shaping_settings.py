@@ -41,6 +41,12 @@ WRONG = [
     ('[[link]]\nname = "w"\n[[shaping]]\nlink = "w"\nsource = "10.0.0.1/8"', 5,
      "beyond its prefix"),
     ('[[link]]\nname = "w"\n[[shaping]]\nlink = "w"\nclass_by_dscp = {64 = 1}', 5, "is no DSCP"),
+    ('[[link]]\nname = "w"\n[[shaping]]\nlink = "w"\nreply_class_by_dscp = {3 = 1}', 5,
+     "needs reply_link"),
+    ('[[link]]\nname = "w"\n[[shaping]]\nreply_link = "w"\nreply_class_by_dscp = {3 = 9}', 5,
+     "reply_class_by_dscp: class 9 is no leaf"),
+    ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 1\nlimit_packets = 0\nshare = "flow"', 7,
+     "share is of a queue"),
     ('[[link]]\nname = "w"\n[[link]]\nname = "w"', 4, "given twice"),
 ]
 

@@ -546,7 +546,7 @@ cdef inline judged_t shaper_arrive(
         return judged
     if cls < 0:
         if metered:
-            cls = r.by_dscp[p.dscp]
+            cls = r.by_dscp[p.way][p.dscp]
         if cls < 0:
             cls = r.cls[p.way]
     link = &s.links[r.link[p.way]]

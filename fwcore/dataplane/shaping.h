@@ -81,7 +81,7 @@ typedef struct {
     int32_t meters[2][METERS_MAX];   /* by way: numbers; -1: none */
     int32_t link[2];                 /* -1: none */
     int32_t cls[2];                  /* id; -1: the lowest leaf */
-    int32_t by_dscp[64];             /* id; -1: not listed */
+    int32_t by_dscp[2][64];          /* by way: id; -1: not listed */
 } shaping_row_t;
 /* One way for a session to match a row; a row without conditions has one for each family. */
 typedef struct {

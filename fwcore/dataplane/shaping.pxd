@@ -51,7 +51,7 @@ cdef extern from "shaping.h" nogil:
         int32_t meters[2][4]
         int32_t link[2]
         int32_t cls[2]
-        int32_t by_dscp[64]
+        int32_t by_dscp[2][64]
     ctypedef struct match_row_t:
         uint64_t source[2]
         uint64_t source_mask[2]

@@ -99,7 +99,9 @@ def shaping_row(row: Mapping[str, Any], number: int) -> ShapingRow:
     for name in ("policy", "dscp"):
         value = given.get(name, ())
         given[name] = frozenset([value] if isinstance(value, int) else value)
-    given["class_by_dscp"] = {int(k): v for k, v in given.get("class_by_dscp", {}).items()}
+    for name in ("class_by_dscp", "reply_class_by_dscp"):
+        if name in given:
+            given[name] = {int(k): v for k, v in given[name].items()}
     return ShapingRow(**given, who=who)
 
 

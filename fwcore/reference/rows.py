@@ -104,6 +104,7 @@ class ShapingRow:
     cls: int | None = None
     reply_cls: int | None = None
     class_by_dscp: Mapping[int, int] = field(default_factory=dict)
+    reply_class_by_dscp: Mapping[int, int] | None = None  # None: as class_by_dscp
     source: tuple[int, int] | None = None  # lowest and highest address; None: any
     destination: tuple[int, int] | None = None
     protocol: int | None = None
@@ -124,6 +125,11 @@ class ShapingRow:
             and (self.who is None or session.first is None or policy_match(
                 self.who, session.first, session.initiator & ADDRESS,
                 session.responder & ADDRESS, session.port)))
+
+    def by_dscp(self, way: str) -> Mapping[int, int]:
+        """Classes by a packet's own DSCP."""
+        own = self.reply_class_by_dscp
+        return own if way == "reply" and own is not None else self.class_by_dscp
 
     def way(self, way: str) -> tuple[tuple[str, ...], str, int | None]:
         """Meters, link and class of one way."""

@@ -122,7 +122,7 @@ class Shaper(Queues):
         if link is None:
             return Judged("", dscp=dscp)
         if cls is None:
-            by_dscp = shaped.row.class_by_dscp if metered else {}
+            by_dscp = shaped.row.by_dscp(way) if metered else {}
             cls = by_dscp.get(arrival.dscp, default)
         leaf = link.leaf(cls)
         packet = self.waiting(arrival, link, leaf, shaped.session, way, dscp)

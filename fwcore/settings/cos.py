@@ -224,20 +224,17 @@ def rule_rows(rule: Table, pipes: Mapping[str, Pipe], made: Made) -> None:
             names, link, cls = way(rule, key, pipes_of, own)
             row |= {f"{prefix}meters": names, f"{prefix}link": link, f"{prefix}class": cls}
         if rule["Precedence"] == "DSCP" and not given:
-            row |= by_dscp(rule, chains)
+            row |= by_dscp(chains)
         made.add("shaping", rule, row, link="ForwardChain", reply_link="ReturnChain",
                  source="SourceNetwork", destination="DestinationNetwork",
                  class_by_dscp="Precedence")
 
 
-def by_dscp(rule: Table, chains: Mapping[str, Sequence[Pipe]]) -> dict[str, Any]:
+def by_dscp(chains: Mapping[str, Sequence[Pipe]]) -> dict[str, Any]:
     """Classes by the upper three bits of each packet's DSCP [D: the natural reading]."""
-    maps = [{mark: pipes[0].level(mark // 8) + 1 for mark in range(64)}
-            for pipes in chains.values() if pipes]
-    if len(maps) == 2 and maps[0] != maps[1]:
-        raise rule.error("Precedence", "with Precedence = DSCP both chains begin with pipes of the"
-                         " same PrecedenceMin and PrecedenceMax")
-    return {"class_by_dscp": maps[0]} if maps else {}
+    return {f"{prefix}class_by_dscp": {
+        mark: pipes[0].level(mark // 8) + 1 for mark in range(64)}
+        for prefix, pipes in chains.items() if pipes}
 
 
 def make(tables: Tables, made: Made, kilo: int) -> None:

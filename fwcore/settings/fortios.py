@@ -367,10 +367,6 @@ class Policies:
                 self.kinds[shaper["name"]].add(way.kind)
             both.append(way)
         forward, reply = both
-        if forward.link and reply.link and forward.by_dscp != reply.by_dscp:
-            raise policy.error("srcintf", "classes by DSCP are the same both ways: with ToS or DSCP"
-                               " priorities both interfaces have six queues, and both shapers one"
-                               " priority")
         if policy["class_id"] and not {forward.kind, reply.kind} & {"policing", "queuing"}:
             raise policy.error("class_id", "class-id is a class of a profile, and neither dstintf"
                                " nor srcintf has one")
@@ -414,7 +410,7 @@ class Policies:
         for prefix, way in zip(("", "reply_"), both, strict=True):
             if way.link:
                 row |= {f"{prefix}link": way.link, f"{prefix}class": way.cls}
-                row["class_by_dscp"] = way.by_dscp
+                row[f"{prefix}class_by_dscp"] = way.by_dscp
         self.made.add("shaping", table, row, id="id", meters="traffic_shaper",
                       reply_meters="traffic_shaper_reverse", link="dstintf", reply_link="srcintf",
                       source="srcaddr", destination="dstaddr", dscp="tos",

@@ -383,7 +383,6 @@ def filter_row(
 ) -> None:
     """A filter is a row."""
     row = conditions(table)
-    maps: list[dict[int, int]] = []
     for prefix in ("", "reply_"):
         found(table, f"{prefix}police", named)
         row[f"{prefix}meters"] = police.get(table[f"{prefix}police"], [])
@@ -391,12 +390,7 @@ def filter_row(
         if link:
             row[f"{prefix}link"] = link
             row |= {f"{prefix}class": cls} if cls is not None else {}
-            maps.append(devices[link].by_dscp if follows else {})
-    if any(each != maps[0] for each in maps):
-        raise table.error("reply_dev", "classes by DSCP are the same both ways: give the way whose"
-                          " device is not a prio a filter of its own, or both a flowid")
-    if maps and maps[0]:
-        row["class_by_dscp"] = maps[0]
+            row[f"{prefix}class_by_dscp"] = devices[link].by_dscp if follows else {}
     made.add("shaping", table, row, link="dev", reply_link="reply_dev", meters="police",
              reply_meters="reply_police", **{"class": "flowid", "reply_class": "reply_flowid"})
 
