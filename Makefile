@@ -11,6 +11,7 @@
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
 #   make kernel     linux-conntrack against the kernel here (root, nft)    PARTS="floods ..."
 #   make soak       a live run between namespaces for SECONDS (root): memory flat, nothing lost
+#   make crowd      30 000 connections through a table of 10 000, likewise
 #   make live-rate  the same beside a bare forwarder and a loop in Python; then the delay it adds
 #   make docs       the documentation's site
 #   make clean      back to a fresh checkout
@@ -36,7 +37,7 @@ FASTPATH := $(wildcard fwcore/*.pyx fwcore/dataplane/*)
 BUILD := $(VENV)/made pyproject.toml setup.py $(FASTPATH)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint simulate fuzz sanitize mutants kernel soak live-rate docs clean
+.PHONY: demo test bench lint simulate fuzz sanitize mutants kernel soak crowd live-rate docs clean
 
 demo: $(VENV)/demo
 	mkdir -p out
@@ -76,6 +77,9 @@ kernel: $(VENV)/test
 
 soak: $(VENV)/test
 	$(BIN)/python tools/live.py soak --seconds $(SECONDS)
+
+crowd: $(VENV)/test
+	$(BIN)/python tools/live.py crowd
 
 live-rate: $(VENV)/test
 	$(BIN)/python tools/live.py rate

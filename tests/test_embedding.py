@@ -119,6 +119,16 @@ def test_sessions_that_are_asked_for(engine, where, created):
     assert engine.sessions(where, limit=1)["created_packet"].tolist() == created[:1]
 
 
+@pytest.mark.parametrize("between", [0, 1, 15, 16, 100])
+def test_sessions_stand_in_order_of_creation_however_far_apart(between):
+    with Engine(max_connections=64, buckets=7, seed=3) as engine:
+        for host in (9, 3, 20, 1, 14):
+            engine.process(chunk([dns(host)] * (1 + between)))
+        assert engine.sessions()["created_packet"].tolist() == [
+            1 + i * (1 + between) for i in range(5)]
+        assert engine.sessions()["initiator"][:, 3].tolist() == [9, 3, 20, 1, 14]
+
+
 def test_the_oldest_so_many(engine):
     for limit in range(6):
         rows = engine.sessions(limit=limit)

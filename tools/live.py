@@ -3,6 +3,7 @@
     python tools/live.py rate  [--frames N] [--repeats N]     beside the bare forwarder, and Python
     python tools/live.py delay [--seconds N] [--low-latency]  of a ping-pong, p50 and p99
     python tools/live.py soak  [--seconds N]                  TCP and UDP for so long; flat memory
+    python tools/live.py crowd [--connections N]              three times what the table holds
 
 Each prints one JSON line. `rate`: frames are put into the rings first, then taken out, judged and
 sent; the processor's time of the thread that does it counts, the kernel's for sending included, so
@@ -38,6 +39,8 @@ from fwcore.live import Live
 RING = 64 << 20
 SETTINGS = {"max_connections": 100_000}
 WARM_S = 30                     # of a soak, until memory has to be flat
+TCP_REPAIR = 19                 # linux/tcp.h
+SECONDS_MAX = 600               # of a run that is ended before
 GROWTH = 0.05                   # of memory in a soak that is no leak yet
 
 
@@ -240,13 +243,64 @@ def _soak(wire: live_net.Wire, process: Any, seconds: float, out: Path) -> dict[
             "good": flat and all(result["laws"].values()) and process.returncode == 143}
 
 
+# --- more than the table holds --------------------------------------------------------------------
+
+
+def crowd(given: argparse.Namespace) -> dict[str, Any]:
+    """TCP connections that nobody ends, three times as many as the table holds: each is whole."""
+    sys.setswitchinterval(0.0005)       # both ends and the firewall are threads of this process
+    with live_net.Wire() as wire:
+        return _crowd(wire, given.connections)
+
+
+def vanish(end: socket.socket) -> None:
+    """Closes a TCP socket of which nothing more is heard: no FIN, no RST."""
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    end.close()
+
+
+def _crowd(wire: live_net.Wire, count: int) -> dict[str, Any]:
+    room = count // 3
+    with wire.inside("firewall"):
+        run = Live(["in0", "out0"], load("plain", max_connections=room), ring_bytes=RING,
+                   at_once=True)
+
+    def work() -> None:
+        with wire.inside("firewall"):
+            run.run(SECONDS_MAX)
+
+    listener, whole, begin = wire.listen(7101), 0, time.monotonic()
+    with live_net.beside(work):
+        try:
+            for i in range(count):
+                client = wire.socket("client", socket.AF_INET, socket.SOCK_STREAM)
+                client.bind(("", 10_000 + i))
+                client.connect((live_net.ENDS["server"], 7101))
+                client.send(b"x")
+                server, _ = listener.accept()
+                whole += server.recv(1) == b"x"
+                vanish(client)
+                vanish(server)
+        finally:
+            run.interruption.number = signal.SIGTERM
+            run.rings.wake()
+    result, accounted = run.result(), run.accounted()
+    run.close()
+    laws, peak = all(result.data["laws"].values()), result["sessions.peak"]
+    return {"connections": whole, "table": room, "peak": peak,
+            "evicted": result["sessions.ended.evicted"], "laws": laws,
+            "seconds": round(time.monotonic() - begin, 1),
+            "good": laws and accounted and whole == count and peak == room}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["rate", "delay", "soak"])
+    parser.add_argument("what", choices=["rate", "delay", "soak", "crowd"])
     parser.add_argument("--frames", type=int, default=50_000)
     parser.add_argument("--flows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--connections", type=int, default=30_000)
     parser.add_argument("--low-latency", action="store_true")
     given = parser.parse_args()
     why = live_net.missing()
@@ -255,7 +309,7 @@ def main() -> int:
         return 2
     if given.what == "delay":
         given.seconds = min(given.seconds, live_net.PATIENCE_S / 2)
-    found = {"rate": rate, "delay": delay, "soak": soak}[given.what](given)
+    found = {"rate": rate, "delay": delay, "soak": soak, "crowd": crowd}[given.what](given)
     print(json.dumps({"what": given.what} | found))
     return 0 if found.get("good", True) else 1
 
