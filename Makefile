@@ -6,6 +6,7 @@
 #   make bench      the benchmarks                   BENCHMARKS=benchmarks/...
 #   make lint       ruff, mypy, cython-lint
 #   make simulate   drawn settings, traffic and deeds, engine beside twin    SECONDS=600 SEED=...
+#   make chain      ten million packets through a chain of 8 links and 64 classes: memory flat
 #   make fuzz       readers, parser, engine, guided by coverage (needs clang)  SECONDS=600
 #   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
@@ -85,6 +86,11 @@ live-rate: $(VENV)/test
 	$(BIN)/python tools/live.py rate
 	$(BIN)/python tools/live.py delay
 	$(BIN)/python tools/live.py delay --low-latency
+
+.PHONY: chain
+chain: $(VENV)/test
+	FWCORE_SHAPED_PACKETS=10000000 $(BIN)/python -m pytest -q -p no:xdist \
+	    tests/test_shaping_chain.py
 
 docs: $(VENV)/docs
 	$(BIN)/mkdocs build --strict

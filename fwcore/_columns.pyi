@@ -28,6 +28,7 @@ PORTS: Final[int]
 SEEDS: Final[tuple[int, ...]]
 FRAME_DTYPE: Final[np.dtype[Any]]
 
+def mark_frames(chunk: Any, dscp: NDArray[np.uint8], none: int = 255) -> None: ...
 def parse_columns(
     chunk: Any, zone: bool = False, seeds: Sequence[int] = ..., shift: int = 0, cut: bool = False,
 ) -> NDArray[Any]: ...

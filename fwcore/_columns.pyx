@@ -61,6 +61,51 @@ cdef object _dtype():
 FRAME_DTYPE = _dtype()
 
 
+cdef inline void frame_mark(uint8_t *data, const frame_t *f, uint8_t dscp) noexcept nogil:
+    """Writes a mark into an IP header; IPv4's checksum is mended (RFC 1624)."""
+    cdef uint8_t *h = data + f.network
+    cdef uint32_t before, sum_
+    if f.family == 6:
+        h[0] = 0x60 | dscp >> 2
+        h[1] = (dscp & 3) << 6 | h[1] & 63
+        return
+    before = fw_be16(h)
+    h[1] = dscp << 2 | h[1] & 3
+    sum_ = (~fw_be16(h + 10) & 0xFFFF) + (~before & 0xFFFF) + fw_be16(h)
+    sum_ = (sum_ & 0xFFFF) + (sum_ >> 16)
+    sum_ = ~((sum_ & 0xFFFF) + (sum_ >> 16))
+    h[10], h[11] = <uint8_t>(sum_ >> 8), <uint8_t>sum_
+
+
+def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
+    """Writes marks into the outermost IP headers of frames, in their place.
+
+    ``dscp``: uint8[n], below 64; ``none`` leaves a frame as it is, and so does a frame without a
+    whole IP header. Raises FrameError where a frame reaches past the data, DataError for a mark
+    that is none.
+    """
+    cdef uint8_t[::1] data = chunk.data
+    cdef const uint64_t[::1] offset = chunk.offset
+    cdef const uint32_t[::1] captured = chunk.captured, length = chunk.length
+    cdef const uint16_t[::1] link = chunk.link
+    cdef parser_t parser
+    cdef uint64_t keys[6]
+    cdef frame_t f
+    cdef packet_t p
+    cdef Py_ssize_t i
+    parser_make(&parser, keys, SEEDS, False, 0, False)
+    for i in range(dscp.shape[0]):
+        if dscp[i] == none:
+            continue
+        if dscp[i] > 63:
+            raise DataError(f"mark {dscp[i]} is not in 0..63")
+        if offset[i] + captured[i] > <uint64_t>data.shape[0]:
+            raise FrameError(f"frame {i + 1} reaches past the data")
+        parse_any(&data[0] + offset[i], captured[i], length[i], link[i], &parser, &f, &p)
+        if p.decode & (DECODE_IPV4 | DECODE_IPV6):
+            frame_mark(&data[0] + offset[i], &f, dscp[i])
+
+
 cdef inline int has_ports(uint8_t protocol) noexcept nogil:
     return protocol == 6 or protocol == 17 or protocol == 132
 

@@ -412,7 +412,7 @@ cdef inline int packet_finish(
 ) noexcept nogil:
     """Pass three: one packet, whole. STOP_TIME: it is yet to be judged; any other: it was."""
     cdef int64_t time_ns = chunk.time_ns[i]
-    cdef uint32_t outcome, record = NIL
+    cdef uint32_t outcome
     cdef int late = time_ns < fw.clock.now_ns
     cdef int stop
     if fw_unlikely(late):
@@ -427,9 +427,9 @@ cdef inline int packet_finish(
     fw.clock.now_ns = time_ns
     if fw_unlikely(fw.shaper != NULL):
         packet_look(fw, parser, chunk, i)
-    outcome = verdict_packet(fw, p, chunk.length[i], &record)
+    outcome = verdict_packet(fw, p, chunk.length[i])
     if fw_unlikely(fw.shaper != NULL):
-        outcome = fw.egress.packet(fw, p, record, chunk.length[i], outcome)
+        outcome = fw.egress.packet(fw, p, fw.of_session, chunk.length[i], outcome)
     chunk.outcome[i] = <uint16_t>outcome
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1

@@ -32,4 +32,6 @@ cdef class Shaper:
     cdef int _put_back(self, Shaper old, link_t *link, uint32_t place) except -1
     cdef int _ask(self, asker_t *a, session) except -1
     cdef tuple _waiting(self, uint32_t number)
+    cdef bint _serial(self, uint32_t i)
+    cdef bint _bound(self, const meter_t *m)
     cdef bint _accounted(self, const link_t *link, uint32_t number, packets, size)

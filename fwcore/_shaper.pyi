@@ -18,12 +18,15 @@ DISCARD_NAMES: Final[tuple[str, ...]]
 SHARE_NAMES: Final[tuple[str, ...]]
 WAY_METERS: Final[int]
 UNMARKED: Final[int]
+NO_METER: Final[int]
+NO_LINK: Final[int]
 METER_DTYPE: Final[np.dtype[Any]]
 LINK_DTYPE: Final[np.dtype[Any]]
 CLASS_DTYPE: Final[np.dtype[Any]]
 SHAPING_DTYPE: Final[np.dtype[Any]]
 MATCH_DTYPE: Final[np.dtype[Any]]
 DEPARTURE_DTYPE: Final[np.dtype[Any]]
+ARRIVAL_DTYPE: Final[np.dtype[Any]]
 
 Session = tuple[int, int, int, int, int | None, int, int, int]
 
@@ -32,7 +35,7 @@ class Shaper:
     free: int
     def __init__(
         self, plan: Any, *, sessions: int = 1, seed: int = 0, packets_max: int = 0,
-        keep: bool = False, accounted: bool = False, free: int = 0,
+        keep: bool = False, watch: bool = False, accounted: bool = False, free: int = 0,
     ) -> None: ...
     def take_over(
         self, old: Shaper, meters: Sequence[int], links: Sequence[int], serve: bool = True,
@@ -53,9 +56,12 @@ class Shaper:
     def pages(self) -> int: ...
     @property
     def waiting(self) -> int: ...
+    def keep(self) -> None: ...
     def departures(self) -> NDArray[Any]: ...
+    def arrivals(self) -> NDArray[Any]: ...
     def digest(self) -> bytes: ...
     def counters(self) -> dict[str, Any]: ...
+    def open_loop(self) -> tuple[int, int, int]: ...
     def delay_ns(self, number: int, percents: Sequence[int] = (50, 95, 99)) -> list[int]: ...
     def laws(self) -> dict[str, bool]: ...
 

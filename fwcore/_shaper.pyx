@@ -29,13 +29,14 @@ from fwcore.dataplane.meter cimport (
 )
 from fwcore.dataplane.queue cimport fifo_begin, share_of
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_FREE, ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BITS, DELAY_BUCKETS,
+    ACCOUNT_FREE, ALGORITHMS, CHAIN_MAX, COUNT_KINDS, COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS,
     DISCARDS, DROP_COUNT, DROP_PUSHED_OUT, END_OF_TIME, FATE_PUSHED_OUT, KEY_KINDS, KEY_NONE,
-    METERS_MAX, NEED_KINDS, NEED_LEVEL, NEED_PACKET, NO_MARK, OVER_KINDS, PRIORITIES,
-    RFC2698, RUNGS_MAX, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND,
+    METERS_MAX, NEED_KINDS, NEED_LEVEL, NEED_PACKET, NO_MARK, NOWHERE, OVER_KINDS, PRIORITIES,
+    RFC2697, RFC2698, RUNGS_MAX, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND,
     SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX, account_t, arrival_t, bucket_debt_60s, bucket_holds,
     bucket_make, bucket_t, bucket_take_over, class_row_t, class_t, departure_t, ends_t,
-    level_turned, link_row_t, link_t, match_row_t, meter_row_t, meter_t, shaped_t, shaper_t,
+    level_turned, link_row_t, link_t, match_row_t, met_t, meter_row_t, meter_t, shaped_t,
+    shaper_t,
     shaping_row_t, share_t, wait_t,
 )
 from fwcore.dataplane.tree cimport class_of
@@ -52,9 +53,10 @@ ALGORITHM_NAMES = ("rfc2698", "rfc2697", "rfc4115")
 DISCARD_NAMES = ("tail", "red", "codel")
 SHARE_NAMES = ("none", "flow", "source", "destination")
 WAY_METERS = METERS_MAX
+NO_METER, NO_LINK = SHAPE_NIL, NOWHERE
 UNMARKED = NO_MARK
 cdef enum:
-    BURST_ROWS = 4096      # departures after which they want to be collected
+    BURST_ROWS = 4096      # rows of packets after which they want to be collected
 
 
 cdef object _dtypes():
@@ -64,12 +66,14 @@ cdef object _dtypes():
     cdef class_row_t cls
     cdef shaping_row_t row
     cdef match_row_t match
+    cdef met_t met
     return [np.asarray(part).dtype for part in (
         <meter_row_t[:1]>&meter, <link_row_t[:1]>&link, <class_row_t[:1]>&cls,
-        <shaping_row_t[:1]>&row, <match_row_t[:1]>&match)]
+        <shaping_row_t[:1]>&row, <match_row_t[:1]>&match,
+        <met_t[:1]>&met)]
 
 
-METER_DTYPE, LINK_DTYPE, CLASS_DTYPE, SHAPING_DTYPE, MATCH_DTYPE = _dtypes()
+METER_DTYPE, LINK_DTYPE, CLASS_DTYPE, SHAPING_DTYPE, MATCH_DTYPE, ARRIVAL_DTYPE = _dtypes()
 DEPARTURE_DTYPE = np.dtype([("packet", "<u8"), ("time_ns", "<i8"), ("link", "<u2"),
                             ("class", "<u2"), ("fate", "u1"), ("dscp", "u1")])
 
@@ -157,14 +161,15 @@ cdef class Shaper:
     ``plan``: has meters METER_DTYPE[n], links LINK_DTYPE[n], classes CLASS_DTYPE[n] (by link and
     id; each link has at least one), rows SHAPING_DTYPE[n], matches MATCH_DTYPE[n], policy_ids
     uint32[n]. ``sessions``: as many may be under rows at once. ``packets_max``: that may wait;
-    0: the sum of the leaves' limits. ``keep``: departures are kept for ``departures``.
+    0: the sum of the leaves' limits. ``keep``: departures are kept for ``departures``; ``watch``:
+    what each packet met for ``arrivals``.
     ``accounted``: queued bytes own pages. ``free``: of these, where there is no firewall.
 
     Raises DataError, and MemoryError.
     """
 
-    def __cinit__(self, plan, *, sessions=1, seed=0, packets_max=0, keep=False, accounted=False,
-                  free=0):
+    def __cinit__(self, plan, *, sessions=1, seed=0, packets_max=0, keep=False, watch=False,
+                  accounted=False, free=0):
         _checked(plan)
         self.parts, self.plan = [], plan
         self.busy = [{} for _ in range(len(plan.links))]
@@ -182,7 +187,10 @@ cdef class Shaper:
         self._links(plan, _distances(plan.links))
         self._classes(plan)
         self._maps()
-        self._waits(packets_max, keep, _distances(plan.links))
+        self._waits(packets_max, keep)
+        if watch:
+            self.core.met_room = BURST_ROWS + 2
+            self.core.met = <met_t *>self.room(self.core.met_room * sizeof(met_t))
         self.resize(sessions)
 
     cdef void *room(self, size_t bytes) except NULL:
@@ -406,7 +414,7 @@ cdef class Shaper:
             link.words = (link.leaves_count + 63) // 64
             words += link.words
 
-    def _waits(self, packets_max, keep, distances):
+    def _waits(self, packets_max, keep):
         cdef shaper_t *s = &self.core
         cdef uint32_t i
         cdef uint64_t total = 0
@@ -418,6 +426,13 @@ cdef class Shaper:
             raise DataError(f"queues: {s.waiting_max} packets are more than have numbers")
         self._arena(s.waiting_max)
         if keep:
+            self.keep()
+
+    def keep(self):
+        """From now on departures are kept."""
+        cdef shaper_t *s = &self.core
+        if not s.departures_room:
+            distances = _distances(self.plan.links)
             rows = BURST_ROWS + (s.waiting_max + s.links_count + 2) * (
                 max(distances, default=0) + 2)
             s.departures = <departure_t *>self.room(rows * sizeof(departure_t))
@@ -448,6 +463,7 @@ cdef class Shaper:
         cdef uint32_t i
         s.now_ns, s.order, s.departed = o.now_ns, o.order, o.departed
         s.unshaped[0], s.unshaped[1] = o.unshaped[0], o.unshaped[1]
+        s.came_bytes, s.tcp_bytes, s.sessions_hit = o.came_bytes, o.tcp_bytes, o.sessions_hit
         s.owner, s.request, s.give = o.owner, o.request, o.give
         if o.owner == &old.free:
             s.owner = &self.free
@@ -532,6 +548,7 @@ cdef class Shaper:
         memcpy(m.dropped, before.dropped, sizeof(m.dropped))
         memcpy(m.by_colour, before.by_colour, sizeof(m.by_colour))
         m.keys_forgotten, m.keys_shared = before.keys_forgotten, before.keys_shared
+        m.forgotten_before = m.keys_forgotten
         m.row.keys_max = m.room  # what is kept is kept, more than new ones may be
         for i in range(before.first, before.first + before.high):
             if o.accounts[i].state == ACCOUNT_FREE:
@@ -603,6 +620,8 @@ cdef class Shaper:
         link.queued, link.queued_bytes, link.pages = was.queued, was.queued_bytes, was.pages
         link.packets, link.bytes, link.line_bytes = was.packets, was.bytes, was.line_bytes
         link.peak[0], link.peak[1] = was.peak[0], was.peak[1]
+        link.first_ns, link.last_ns, link.last_rest, link.overlaps = (
+            was.first_ns, was.last_ns, was.last_rest, was.overlaps)
         self.busy[here] = old._busy(there)
         if was.line != SHAPE_NIL:
             self._take_line(old, link, was)
@@ -818,6 +837,15 @@ cdef class Shaper:
         self.core.departures_fill = 0
         return raw.copy().view(DEPARTURE_DTYPE)
 
+    def arrivals(self):
+        """ARRIVAL_DTYPE rows since the last call (``watch``): packets that came to meters or links,
+        in order."""
+        cdef uint64_t fill = self.core.met_fill
+        if fill == 0:
+            return np.zeros(0, dtype=ARRIVAL_DTYPE)
+        self.core.met_fill = 0
+        return np.array(<met_t[:fill]>self.core.met, dtype=ARRIVAL_DTYPE)
+
     def digest(self):
         """BLAKE2b-128 over all departures, as of now: 16 bytes."""
         cdef uint8_t out[16]
@@ -864,6 +892,10 @@ cdef class Shaper:
         return {"unshaped": _pair(s.unshaped), "pages": s.pages, "meters": meters,
                 "links": links, "classes": classes}
 
+    def open_loop(self):
+        """(bytes that came under a row, those of TCP, sessions that lost a packet at arrival)."""
+        return self.core.came_bytes, self.core.tcp_bytes, self.core.sessions_hit
+
     def delay_ns(self, uint32_t number, percents=(50, 95, 99)):
         """Upper ends of the histogram's buckets that hold these percentiles of a class's delays."""
         if number >= self.core.classes_count:
@@ -885,7 +917,7 @@ cdef class Shaper:
         cdef shaper_t *s = &self.core
         cdef link_t *link
         cdef uint32_t i
-        accounted = pages = busy = True
+        accounted = pages = busy = serial = bound = True
         total = 0
         for i in range(s.links_count):
             link = &s.links[i]
@@ -897,8 +929,32 @@ cdef class Shaper:
             pages = pages and link.pages == queue_pages(s, held) and link.queued_bytes == held
             total += link.pages
             busy = busy and sum(self._busy(i).values()) == link.line_bytes * 8 * SHAPE_SECOND
+            serial = serial and self._serial(i)
+        for i in range(s.meters_count):
+            bound = bound and self._bound(&s.meters[i])
         return {"shaped_accounted": accounted, "queue_pages": pages and total == s.pages,
-                "link_busy": busy}
+                "link_busy": busy, "link_serial": serial, "meter_bound": bound}
+
+    cdef bint _serial(self, uint32_t i):
+        """No transmission began before the last one ended; all fit between first and last."""
+        cdef link_t *link = &self.core.links[i]
+        busy = sum(parts // rate for rate, parts in self._busy(i).items())
+        return link.overlaps == 0 and busy <= max(0, link.last_ns + 1 - link.first_ns)
+
+    cdef bint _bound(self, const meter_t *m):
+        """What passed in a colour is at most depth + rate x time, for each bucket there was."""
+        buckets = m.used + m.shared_made + m.keys_forgotten - m.forgotten_before
+        time_ns = self.core.now_ns - m.since
+        bits = 1 if m.row.count == COUNT_PACKETS else 8
+        slack = m.heaviest if m.row.need == NEED_LEVEL else 0
+        passed = 0
+        for rung in range(m.row.rungs):
+            passed = m.charged[rung] + (passed if m.row.algorithm == RFC2698 else 0)
+            rate = m.row.rate[0 if m.row.algorithm == RFC2697 else rung]
+            over = passed - (m.row.depth[rung] + slack) * buckets
+            if over * bits * SHAPE_SECOND > rate * time_ns * buckets:
+                return False
+        return True
 
     cdef tuple _waiting(self, uint32_t number):
         """(packets, bytes) of a class, by going along its queues."""

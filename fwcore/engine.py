@@ -38,7 +38,7 @@ from fwcore._fastpath import (
     undivided,
 )
 from fwcore._pack import Packed
-from fwcore._shaper import DEPARTURE_DTYPE
+from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
 from fwcore.engine_control import told
 from fwcore.engine_hooks import Hooks
 from fwcore.engine_setup import (
@@ -77,7 +77,8 @@ class Engine(Hooks):
     that were evicted, taken by tension or killed; none is forgotten. A seed of None draws a
     random one: hash flooding needs the secret, and then two runs place sessions differently.
     ``group``: packets whose memory accesses overlap, 1 to 64; no outcome depends on it.
-    ``departures``: keep a row for each packet that a link releases or drops.
+    ``departures``: keep a row for each packet that a link releases or drops; ``arrivals``: one for
+    each that comes to meters or links.
 
     One user at a time: a call while another thread, or one of this thread, is within the engine
     raises EngineBusy, one after ``close`` EngineClosed. ``mode``, ``settings``, ``events`` and
@@ -94,6 +95,7 @@ class Engine(Hooks):
         log: bool | Literal["victims"] = False,
         group: int = 32,
         departures: bool = False,
+        arrivals: bool = False,
         **overrides: Any,
     ) -> None:
         settings = settings_of(settings, overrides)
@@ -110,7 +112,7 @@ class Engine(Hooks):
         self.seed = secrets.randbits(64) if settings.seed is None else settings.seed
         self._group = group
         self._packed = Packed()
-        self._keep = bool(departures)
+        self._keep, self._watch = bool(departures), bool(arrivals)
         self._plan: Plan | None = None
         self._build()
 
@@ -129,7 +131,9 @@ class Engine(Hooks):
     def _shape(self, settings: Settings) -> None:
         """Meters, links and classes of these settings; what waits goes on waiting."""
         fastpath, before = self.fastpath, self._plan
-        plan, shaper = shaper_of(settings, self.seed, fastpath.max_connections, self._keep)
+        plan, shaper = shaper_of(
+            settings, self.seed, fastpath.max_connections,
+            self._keep or self._heard is not None, self._watch)
         if before is not None and fastpath.shaper is not None:
             fastpath.let_leave()
             self._collect_left()
@@ -215,7 +219,7 @@ class Engine(Hooks):
     def _go_on(self) -> None:
         """Runs what is loaded to its end."""
         try:
-            while self.fastpath.run() or self._log or self._keep:
+            while self.fastpath.run() or self._gathers():
                 end = self._answer()
                 self._tell()
                 if end:
@@ -629,6 +633,26 @@ class Engine(Hooks):
 
     @exclusive
     @undivided
+    def arrivals(self) -> NDArray[Any]:
+        """What came to meters or links since the last call, in order: ``_shaper.ARRIVAL_DTYPE``.
+
+        packet u64, time_ns i64 of its arrival, departed u64: rows of departures before it; for each
+        meter of its row in order meter u32 (its number), colour u8 (rungs from 0) and level i64
+        (what it found in the last rung's bucket: bytes, or packets), NO_METER where there is none;
+        link u16 (NO_LINK: none), cls u16, waiting u32 (packets before it in its class), mark u8,
+        why u8 (``_shaper.WHYS``). Kept with ``arrivals=True`` only.
+        """
+        self._collect_left()
+        rows, self._came = self._came, []
+        return np.concatenate([np.zeros(0, ARRIVAL_DTYPE), *rows])
+
+    def shaping_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of meters and links, as rows of arrivals and departures number them."""
+        plan = self._plan
+        return ((), ()) if plan is None else (plan.meter_names, plan.link_names)
+
+    @exclusive
+    @undivided
     def drain(self, until_ns: int | None = None) -> None:
         """Lets leave what waits at links.
 
@@ -641,6 +665,7 @@ class Engine(Hooks):
         self._answer()
         self.fastpath.let_leave(drain=True)
         self._collect_left()
+        self._tell()
 
     def shaping(self) -> dict[str, Any]:
         """What meters, links and classes counted, by name; empty where nothing is shaped."""

@@ -74,8 +74,11 @@ class Control:
         self.idledrop_hosts: dict[tuple[int, int], int] = {}
         self.forced: str | None = None      # the mode that the operator holds, see ``force``
         self._ended: list[NDArray[np.void]] = []
-        self._keep = False              # departures
+        self._keep = self._watch = False    # departures; arrivals
         self._left: list[NDArray[np.void]] = []
+        self._came: list[NDArray[np.void]] = []
+        self._heard: list[NDArray[np.void]] | None = None   # departures that are yet to be told
+        self._left_before = 0               # departures that were seen
         self._ended_before = 0              # sessions that were taken out of it
         self._use = Use()
         self._begun = False
@@ -344,10 +347,27 @@ class Control:
             self._ended.append(rows)
 
     def _collect_left(self) -> None:
-        if self._keep and self.fastpath.shaper is not None:
-            rows = self.fastpath.shaper.departures()
-            if len(rows):
-                self._left.append(rows)
+        """What left links, and what came to them, as far as somebody keeps it."""
+        shaper = self.fastpath.shaper
+        if shaper is None:
+            return
+        if len(rows := shaper.departures()):
+            self._left_before += len(rows)
+            for kept in (self._left if self._keep else None, self._heard):
+                if kept is not None:
+                    kept.append(rows)
+        if self._watch and len(rows := shaper.arrivals()):
+            self._came.append(rows)
+
+    def _hear_departures(self, heard: bool) -> None:
+        """Departures are kept until they are told, or no longer."""
+        self._heard = [] if heard else None
+        if heard and self.fastpath.shaper is not None:
+            self.fastpath.shaper.keep()
+
+    def _gathers(self) -> bool:
+        """Whether rows have to be taken from the fast path while it runs."""
+        return bool(self._log or self._keep or self._watch or self._heard is not None)
 
     def _top_hosts(self, count: int) -> list[dict[str, Any]]:
         return [

@@ -17,19 +17,21 @@ from typing import Any
 import numpy as np
 
 from fwcore._fastpath import SESSION_DTYPE, exclusive
+from fwcore._shaper import DEPARTURE_DTYPE
 from fwcore.engine_memory import Memory
 from fwcore.errors import SettingsError
 from fwcore.events import EventLog
 from fwcore.words import nearest
 
-KINDS = ("transition", "event", "new_session", "ended", "victim")
+KINDS = ("transition", "event", "new_session", "ended", "victim", "departure")
 NEWEST = 10_000            # rows of a batch at most
 
 
 @dataclass(frozen=True, slots=True)
 class Batch(Sequence[Any]):
-    """What happened since the last batch: ``rows`` are Transitions, Events, or sessions (a
-    structured array as ``Engine.sessions`` gives); ``lost``: older ones that are not among them."""
+    """What happened since the last batch: ``rows`` are Transitions, Events, sessions or departures
+    (structured arrays as ``Engine.sessions`` and ``Engine.departures`` give); ``lost``: older ones
+    that are not among them."""
 
     kind: str
     rows: Any
@@ -60,8 +62,8 @@ class Hooks(Memory):
     def on(self, kind: str, function: Hook) -> Callable[[], None]:
         """From now on, ``function(batch)`` is called with what happens; returns what ends that.
 
-        ``kind``: transition, event, victim; ended (``Engine(log=True)``); new_session: those that
-        stand still when they are told. Raises SettingsError.
+        ``kind``: transition, event, victim, departure; ended (``Engine(log=True)``); new_session:
+        those that stand still when they are told. Raises SettingsError.
         """
         if kind not in KINDS:
             raise SettingsError(
@@ -96,12 +98,16 @@ class Hooks(Memory):
             log.heard = heard
         elif kind == "new_session":
             self.fastpath.note_newborn(heard is not None)
+        elif kind == "departure":
+            self._hear_departures(heard is not None)
 
     def _happened(self, kind: str) -> int:
         """How many of a kind there were in this run."""
         log = self._log_of(kind)
         if log is not None:
             return len(log) + log.forgotten
+        if kind == "departure":
+            return self._left_before
         if kind == "ended":
             self._collect()
             return self._ended_before + sum(map(len, self._ended))
@@ -131,6 +137,9 @@ class Hooks(Memory):
                 log.heard.clear()
             return heard
         fresh = min(fresh, NEWEST)
+        if kind == "departure":
+            heard, self._heard = self._heard or [], []
+            return np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *heard])[-fresh:]
         if kind == "victim":
             return self.fastpath.victims()[-fresh:]
         if kind == "ended":

@@ -134,7 +134,7 @@ def script_of(settings: Settings) -> tuple[list[tuple[int, int, int]], list[tupl
 
 
 def shaper_of(
-    settings: Settings, seed: int, sessions: int, keep: bool,
+    settings: Settings, seed: int, sessions: int, keep: bool, watch: bool,
 ) -> tuple[Plan, Shaper]:
     """Meters, links and classes as they begin, and how they are numbered."""
     plan = lay_out(settings.shaping)
@@ -142,7 +142,7 @@ def shaper_of(
     _check_memory(need, f"shaping of {sessions} sessions needs {need} bytes", "keys_max or limits")
     return plan, Shaper(
         plan, sessions=sessions, seed=seed, packets_max=settings.queue_packets_max, keep=keep,
-        accounted=settings.queue_accounting == "bytes")
+        watch=watch, accounted=settings.queue_accounting == "bytes")
 
 
 def check_room(config: dict[str, Any]) -> None:

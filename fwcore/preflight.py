@@ -18,9 +18,9 @@ TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg", ".pdf")
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
     "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": (),
     "sessions": (), "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
-    "junit": (), "flows": TABLES,
+    "junit": (), "flows": TABLES, "departures": (),
 }  # fmt: skip
-ROWS = ("verdicts", "sessions", "victims", "timeline", "flows")
+ROWS = ("verdicts", "departures", "sessions", "victims", "timeline", "flows")
 CAPTURES = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".dmp")
 STREAMS = ("json", "write", "output")     # may be "-"
 

@@ -23,7 +23,7 @@ from fwcore.escape import cell, encodable
 from fwcore.outfile import Output
 
 ENDINGS = (".csv", ".parquet")
-Columns = Mapping[str, Any]          # name -> array, list, Words or Texts, all of one length
+Columns = Mapping[str, Any]          # name -> array (masked: empty cells), list, Words or Texts
 GROUP_ROWS = 1 << 17                 # rows of a Parquet file that are written at a time
 
 
@@ -134,6 +134,8 @@ class RowFile:
         for name, each in columns.items():
             if isinstance(each, Words | Texts):
                 made[name] = each.arrow()
+            elif isinstance(each, np.ma.MaskedArray):
+                made[name] = pa.array(each.data, mask=np.ma.getmaskarray(each))
             elif isinstance(each, np.ndarray) and each.dtype.kind in "iufb":
                 made[name] = pa.array(each)
             else:

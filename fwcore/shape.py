@@ -156,6 +156,7 @@ def _counts(names: str, **more: Any) -> dict[str, Any]:
 
 COUNTS = rows(COUNT)
 HITS = _counts("dropped? bypassed? taken? sessions? packets? bytes?")
+PAIR = _counts("packets bytes")
 EXPOSED = _counts("sessions packets bytes")
 TIMELINE = dict.fromkeys(
     "packet mode live created ended tension evicted free exposed_packets base sessions shm "
@@ -166,7 +167,8 @@ COST = _counts("lost sessions_taken dropped_packets dropped_bytes uninspected"
 HARMED = {"flows": COUNT, "bytes": COUNT, "cost": named(COST)}
 COMPARE = {
     "flows": COUNT, "settings": rows(TEXT), "hosts_harmed": COUNT, "policies_harmed": COUNT,
-    "harm": rows({"name": TEXT, "flows": named(COUNT), "conserve_seconds": named(number), **_counts(
+    "harm": rows({"name": TEXT, "shaping?": TEXT, "flows": named(COUNT),
+                  "conserve_seconds": named(number), **_counts(
         "lost uninspected dropped_bytes uninspected_bytes sessions_taken transitions")}),
     "groups": rows({"outcomes": named(TEXT), **_counts("flows packets bytes"), "largest": rows(
         {"flow": TEXT, "policy_name": TEXT, **_counts("first_packet bytes")})}),
@@ -178,7 +180,10 @@ EXPLAIN = {
         **_counts("packet length used_pages freeable_pages total_pages"), "time_ns": TIME,
         **dict.fromkeys("direction flags mode gate verdict reason".split(), TEXT),
         **dict.fromkeys(("before", "state"), either(None, TEXT)),
-        **dict.fromkeys(("session", "was"), either(None, COUNT))}),
+        **dict.fromkeys(("session", "was"), either(None, COUNT)), "met?": {
+            "meters": rows({"name": TEXT, "colour": COUNT, "level": TIME}),
+            "dscp": either(None, COUNT), "link?": TEXT, "fate?": TEXT,
+            "wait_ns?": either(None, TIME), **_counts("class? waiting?")}}),
     "sessions": rows({"created_packet": COUNT, "packet": either(None, COUNT),
                       "time_ns": either(None, TIME), "cause": TEXT}),
 }
@@ -221,5 +226,15 @@ RESULT = {
     "trail?": {"packets": COUNT, "stride": COUNT, "digests": TEXT, "packed": either(None, TEXT)},
     "speed": {**dict.fromkeys("packets_per_s ns_per_packet wall_s longest_pause_ns".split(),
                               number), "load_s?": number},
+    "shaping?": {
+        "unshaped": PAIR, "drain_ns": COUNT,
+        "meters": rows({"name": TEXT, "key": TEXT, "passed": PAIR, "dropped": PAIR,
+                        "by_colour": COUNTS, **_counts("keys keys_forgotten keys_shared")}),
+        "links": rows({"name": TEXT, "queue_peak": PAIR,
+                       **_counts("rate packets bytes busy_ns pages")}),
+        "classes": rows({
+            "link": TEXT, "dropped": named(COUNT), "delay_ns": _counts("p50 p95 p99 max"),
+            **_counts("id packets bytes borrowed giants waiting")}),
+        "open_loop": {"tcp_share_of_bytes": number, "flows_hit": COUNT}},
     "pace?": {"late_packets?": COUNT, "max_late_ns?": COUNT},
 }

@@ -88,6 +88,9 @@ class Scripted:
     def moved_before(self, packet):
         return packet in self.moved
 
+    def met(self, packet):
+        return None
+
     def ends(self):
         return self.ended
 

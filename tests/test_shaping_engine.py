@@ -158,11 +158,8 @@ def do(pair, deed, *what):
             pair.process(chunk.slice(at, min(len(chunk), at + what[1])))
     elif deed == "advance":
         pair.advance(now + what[0])
-    elif deed == "drain":
-        pair.engine.drain()
-        pair.twin.drain()
-    elif deed == "clear":
-        pair.clear()
+    elif deed in ("drain", "clear"):
+        getattr(pair, deed)()
     else:
         try:
             if deed == "restart":

@@ -103,6 +103,11 @@ class Pair:
         self.engine = copy.deepcopy(self.engine)
         self.engine.fastpath.breath = breath
 
+    def drain(self) -> None:
+        """Lets leave what waits."""
+        self.engine.drain()
+        self.twin.drain()
+
     def clear(self) -> None:
         """Ends every session."""
         self.engine.clear()

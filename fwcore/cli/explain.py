@@ -91,4 +91,4 @@ def _frames(captures: Sequence[str], given: dict[str, Any]) -> Any:
 def _engine(settings: Any) -> Any:
     from fwcore.engine import Engine
 
-    return Engine(settings, log=True)
+    return Engine(settings, log=True, departures=True, arrivals=True)

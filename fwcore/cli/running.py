@@ -19,7 +19,7 @@ def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more
 
     files = {
         name: given[f"{name}_file"]
-        for name in ("write", "verdicts", "sessions", "state")
+        for name in ("write", "verdicts", "departures", "sessions", "state")
         if given.get(f"{name}_file")
     }
     with Interruption() as interruption, Progress(given.get("quiet", False)) as progress:

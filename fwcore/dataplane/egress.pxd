@@ -29,7 +29,7 @@ from fwcore.dataplane.shaping cimport (
 
 
 cdef enum:
-    BURST_ROWS = 4096      # departures after which they want to be collected
+    BURST_ROWS = 4096      # rows of packets after which they want to be collected
 
 
 # --- what the frame says --------------------------------------------------------------------------
@@ -81,9 +81,10 @@ cdef inline void egress_due(fw_t *fw) noexcept nogil:
 
 
 cdef inline int egress_brims(const fw_t *fw) noexcept nogil:
-    """Whether departures want to be collected."""
+    """Whether rows of packets want to be collected."""
     cdef const shaper_t *s = <const shaper_t *>fw.shaper
-    return s != NULL and s.departures_fill > BURST_ROWS
+    return s != NULL and (
+        s.departures_fill > BURST_ROWS or s.met_fill > BURST_ROWS)
 
 
 # --- sessions -------------------------------------------------------------------------------------
@@ -182,6 +183,9 @@ cdef inline uint32_t egress_packet(
         egress_ends(&fw.records[record], a.way, &a)
     judged = shaper_arrive(s, held, &a, outcome >> 8 != REASON_RELATED, record)
     egress_due(fw)
+    if held != NULL and held.row:
+        s.came_bytes += wire
+        s.tcp_bytes += wire if p.protocol == 6 else 0
     if fw_unlikely(egress_brims(fw)):
         fw.dirty = 1  # so that it is seen
     if judged.why == SHAPE_PASSED:
@@ -189,6 +193,7 @@ cdef inline uint32_t egress_packet(
             exposure_enter(fw, &fw.records[record], cause - 1, wire)
         return outcome
     if outcome >> 8 != REASON_RELATED:
+        s.sessions_hit += held.dropped[0] + held.dropped[1] == 0
         held.dropped[p.way] += 1
         held.dropped_bytes[p.way] += wire
     if judged.why == SHAPE_OVER_LIMIT:

@@ -518,6 +518,7 @@ typedef struct {
     uint64_t live, half_open, proxy_sessions;
     uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
     uint32_t shift;                  /* address shift of a looped replay */
+    uint32_t of_session;             /* record of the session that the last packet is of, or NIL */
     uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
     struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
     egress_t egress;                 /* ... how they come to it */

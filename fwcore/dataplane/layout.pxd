@@ -297,7 +297,7 @@ cdef extern from "dataplane/layout.h" nogil:
         int64_t breath, round_ns
         uint64_t round_due
         uint64_t packet, live, half_open, proxy_sessions
-        uint32_t dirty, shift, exposure
+        uint32_t dirty, shift, of_session, exposure
         void *shaper
         egress_t egress
         uint32_t ip_bytes, traffic_class

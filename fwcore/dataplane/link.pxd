@@ -20,7 +20,7 @@ from libc.string cimport memset
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.layout cimport PAGE_BYTES, fw_unlikely
 from fwcore.dataplane.meter cimport (
-    account_colour, account_debit, bytes_of, meter_things,
+    account_colour, bytes_of, meter_charge, meter_things,
 )
 from fwcore.dataplane.queue cimport (
     codel_take, fifo_put, fifo_take, fifo_take_last, share_of, shares_push_out, shares_put,
@@ -30,10 +30,11 @@ from fwcore.dataplane.shaping cimport (
     COUNT_FRAME, COUNT_PACKETS, DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL,
     DROP_NO_MEMORY, DROP_PUSHED_OUT, DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL,
     FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, METERS_MAX,
-    NO_MARK, NOT_LENT, OVER_CLASS, OVER_DROP, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER, SHAPE_NIL,
+    NO_MARK, NOT_LENT, NOWHERE, OVER_CLASS, OVER_DROP, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
+    SHAPE_NIL,
     SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHAPE_SECOND, SHARE_NONE,
     account_t, arrival_t, class_t, delay_bucket, departure_t, ends_t, fifo_t, line_end, link_t,
-    list_t, meter_t, red_drops, shaped_t, shaper_t, shaping_row_t, share_t, sum_add, wait_t,
+    list_t, met_t, meter_t, red_drops, shaped_t, shaper_t, shaping_row_t, share_t, sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
     choice_t, leaf_of, leaf_order, link_due, rows_mend, tree_charge, tree_choose, tree_orders,
@@ -284,6 +285,15 @@ cdef inline uint32_t class_take(
     return at
 
 
+cdef inline void line_watch(link_t *link) noexcept nogil:
+    """Notes a transmission that begins before the one before has ended: none does."""
+    if link.line_bytes == 0 and link.first_ns == 0:
+        link.first_ns = link.start_ns
+    if link.start_ns < link.last_ns or (
+            link.start_ns == link.last_ns and link.start_rest < link.last_rest):
+        link.overlaps += 1
+
+
 cdef inline void link_serve(
     shaper_t *s, link_t *link, int64_t now, int64_t start_ns, uint64_t rest,
 ) noexcept nogil:
@@ -311,6 +321,7 @@ cdef inline void link_serve(
             continue
         link.line, link.line_leaf, link.line_rate = at, choice.leaf, link.row.rate
         link.start_ns, link.start_rest = start_ns, rest
+        line_watch(link)
         link.end_ns = line_end(s.waits[at].size, link.row.rate, start_ns, rest, &link.end_rest)
     link.due_ns = link_due(s, link, now)
 
@@ -363,6 +374,7 @@ cdef inline void link_moment(shaper_t *s, link_t *link, int64_t now) noexcept no
             return
         link.line = SHAPE_NIL
         link.line_bytes += s.waits[at].size
+        link.last_ns, link.last_rest = link.end_ns, link.end_rest
         whole = <uint64_t>(link.end_ns - link.start_ns)
         if link.line_rate == link.row.rate:
             sum_add(&link.busy, whole, link.line_rate, link.end_rest, link.start_rest)
@@ -476,8 +488,29 @@ cdef inline uint64_t counted_size(const meter_t *m, const arrival_t *p) noexcept
     return bytes_of(p, count, m.row.overhead)
 
 
+cdef inline met_t *met_begin(shaper_t *s, const arrival_t *p) noexcept nogil:
+    """A row of what a packet meets, where that is kept; else NULL."""
+    cdef met_t *met
+    if s.met_fill >= s.met_room:
+        return NULL
+    met = &s.met[s.met_fill]
+    s.met_fill += 1
+    memset(met, 255, sizeof(met_t))
+    met.packet, met.time_ns, met.departed, met.waiting = p.packet, s.now_ns, s.departed, 0
+    return met
+
+
+cdef inline void met_meter(
+    met_t *met, const shaper_t *s, const meter_t *m, const account_t *a, int i, int colour,
+) noexcept nogil:
+    """Notes a meter that was asked, before it is paid."""
+    met.meter[i] = <uint32_t>(m - s.meters)
+    met.colour[i] = <uint8_t>colour
+    met.level[i] = a.level[m.row.rungs - 1] // <int64_t>m.rung[m.row.rungs - 1].price
+
+
 cdef inline int meters_judge(
-    shaper_t *s, const shaped_t *h, const shaping_row_t *r, arrival_t *p, int *cls,
+    shaper_t *s, const shaped_t *h, const shaping_row_t *r, arrival_t *p, int *cls, met_t *met,
 ) noexcept nogil:
     """Asks all meters of the packet's way, then debits; 0: it is dropped. Sets mark and class:
     each is that of the first meter that gives one."""
@@ -490,6 +523,8 @@ cdef inline int meters_judge(
         m = &s.meters[r.meters[p.way][i]]
         colour[i] = account_colour(
             m, &s.accounts[h.account[p.way][i]], s.now_ns, meter_things(m, p))
+        if met != NULL:
+            met_meter(met, s, m, &s.accounts[h.account[p.way][i]], i, colour[i])
         if colour[i] == m.row.rungs and m.row.over == OVER_DROP:
             m.dropped[0] += 1
             m.dropped[1] += counted_size(m, p)
@@ -512,19 +547,17 @@ cdef inline int meters_judge(
                 if h.account[p.way][k] == h.account[p.way][i]:
                     break
             else:
-                account_debit(m, &s.accounts[h.account[p.way][i]], meter_things(m, p), colour[i])
+                meter_charge(m, &s.accounts[h.account[p.way][i]], meter_things(m, p), colour[i],
+                             s.now_ns)
         if cls[0] < 0:
             cls[0] = wants
     return 1
 
 
-cdef inline judged_t shaper_arrive(
-    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned,
+cdef inline judged_t arrival_judge(
+    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned, met_t *met,
 ) noexcept nogil:
-    """Judges a packet that the firewall let pass. => all that is due before it has happened.
-
-    `metered` is 0 for ICMP errors, which meet their session's class but no meter.
-    """
+    """Meters, then the class of a link."""
     cdef judged_t judged
     cdef const shaping_row_t *r
     cdef link_t *link
@@ -538,7 +571,7 @@ cdef inline judged_t shaper_arrive(
         s.unshaped[1] += p.frame
         return judged
     r = &s.rows[h.row - 1]
-    if metered and not meters_judge(s, h, r, p, &cls):
+    if metered and not meters_judge(s, h, r, p, &cls, met):
         judged.why = SHAPE_OVER_LIMIT
         return judged
     judged.mark = p.mark
@@ -553,6 +586,24 @@ cdef inline judged_t shaper_arrive(
     leaf = &s.classes[leaf_of(s, link, cls)]
     judged.link = <int>link.number
     judged.cls = leaf.id
+    if met != NULL:
+        met.waiting = <uint32_t>leaf.waiting
     judged.why = link_enqueue(s, link, leaf, p, pinned)
     shaper_settle(s)
+    return judged
+
+
+cdef inline judged_t shaper_arrive(
+    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned,
+) noexcept nogil:
+    """Judges a packet that the firewall let pass. => all that is due before it has happened.
+
+    `metered` is 0 for ICMP errors, which meet their session's class but no meter.
+    """
+    cdef met_t *met = met_begin(s, p)
+    cdef judged_t judged = arrival_judge(s, h, p, metered, pinned, met)
+    if met != NULL:
+        met.why, met.mark = <uint8_t>judged.why, judged.mark
+        met.link = <uint16_t>judged.link if judged.link >= 0 else NOWHERE
+        met.cls = <uint16_t>judged.cls if judged.cls >= 0 else 0
     return judged

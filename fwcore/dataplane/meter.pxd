@@ -402,3 +402,15 @@ cdef inline void account_debit(
         a.level[rung] -= cost_of(m.rung[rung].price, things)
         if a.level[rung] < -UNITS_MAX:
             a.level[rung] = -UNITS_MAX
+
+
+cdef inline void meter_charge(
+    meter_t *m, account_t *a, uint64_t things, int colour, int64_t now,
+) noexcept nogil:
+    """The same, and it is noted beside the levels, for the law of the meter's bound."""
+    if m.heaviest == 0:
+        m.since = now
+    if things > m.heaviest:
+        m.heaviest = things
+    m.charged[colour] += things
+    account_debit(m, a, things, colour)

@@ -22,6 +22,7 @@ enum {
     NOT_LENT = -1,        /* order of a leaf that may not send */
     ORDERS = LENT_BY_ITSELF + 1,
     NO_MARK = 255,
+    NOWHERE = 65535,
     DELAY_BITS = 5,       /* a histogram's buckets to a doubling: 2^5 */
     DELAY_BUCKETS = (63 - DELAY_BITS + 1) << DELAY_BITS,
     WIRE_OVERHEAD = 24,   /* preamble, delimiter, check sequence, gap */
@@ -326,6 +327,11 @@ typedef struct {
     uint64_t passed[2], dropped[2];  /* packets, bytes */
     uint64_t by_colour[RUNGS_MAX + 1];
     uint64_t keys_forgotten, keys_shared;
+    /* for the law of its bound, since its rungs are what they are: */
+    uint64_t charged[RUNGS_MAX]; /* things that its buckets paid for, by colour */
+    uint64_t heaviest;           /* things of one packet, at most */
+    uint64_t forgotten_before;   /* of keys_forgotten */
+    int64_t since;               /* when the first of them came */
 } meter_t;
 
 typedef struct {
@@ -387,6 +393,8 @@ typedef struct {
     uint64_t peak[2];
     sum_t busy, busy_before;          /* time taken, in 1 / rate ns; before: of a former rate */
     uint64_t before_rate;
+    int64_t first_ns, last_ns;        /* when transmissions began, when the last one ended, ... */
+    uint64_t last_rest, overlaps;     /* ... and how many began before the one before had ended */
 } link_t;
 
 /* What a session met at its set-up. */
@@ -408,6 +416,21 @@ typedef struct {
 } departure_t;
 #pragma pack(pop)
 _Static_assert(sizeof(departure_t) == 22, "as the digest has it");
+
+/* What a packet met at its arrival, for who wants to be told. */
+typedef struct {
+    uint64_t packet;
+    int64_t time_ns;                  /* of its arrival; never before that of an earlier one */
+    uint64_t departed;                /* rows of departures before it came */
+    int64_t level[METERS_MAX];        /* things in the bucket of the last rung that it found */
+    uint32_t meter[METERS_MAX];       /* numbers, in the row's order; NIL: none */
+    uint32_t waiting;                 /* packets before it in its class */
+    uint16_t link, cls;               /* link: number; NOWHERE: none */
+    uint8_t colour[METERS_MAX];       /* rungs from 0; as many as there are rungs: beyond */
+    uint8_t why, mark;                /* SHAPE_*; NO_MARK: none */
+    uint8_t pad[2];
+} met_t;
+_Static_assert(sizeof(met_t) == 88, "no gaps");
 
 /* All of it. One to a firewall; times come in, it holds no clock. */
 typedef struct shaper {
@@ -437,8 +460,12 @@ typedef struct shaper {
     departure_t *departures;
     uint64_t departures_fill, departures_room;  /* room 0: not kept */
     uint64_t departed;
+    met_t *met;
+    uint64_t met_fill, met_room;      /* room 0: not kept */
     digest_t digest;
     uint64_t unshaped[2];             /* packets, bytes */
+    uint64_t came_bytes, tcp_bytes;   /* on the wire, of sessions under a row; those of TCP */
+    uint64_t sessions_hit;            /* that a meter or a full queue took a packet of */
     void *owner;                      /* who is asked for pages and gets them back */
     int (*request)(void *owner, uint64_t pages, uint32_t pinned);
     void (*give)(void *owner, uint64_t pages);

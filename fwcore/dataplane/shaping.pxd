@@ -7,7 +7,7 @@ from fwcore.dataplane.layout cimport digest_t
 cdef extern from "shaping.h" nogil:
     enum:
         RUNGS_MAX, METERS_MAX, CHAIN_MAX, TREE_DEPTH_MAX, PRIORITIES, LENT_BY_ITSELF, NOT_LENT
-        ORDERS, NO_MARK, DELAY_BITS, DELAY_BUCKETS, WIRE_OVERHEAD
+        ORDERS, NO_MARK, NOWHERE, DELAY_BITS, DELAY_BUCKETS, WIRE_OVERHEAD
         COUNT_IP, COUNT_FRAME, COUNT_WIRE, COUNT_PACKETS, COUNT_KINDS
         KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, KEY_DESTINATION, KEY_INITIATOR, KEY_KINDS
         NEED_PACKET, NEED_LEVEL, NEED_KINDS
@@ -106,6 +106,9 @@ cdef extern from "shaping.h" nogil:
         uint64_t dropped[2]
         uint64_t by_colour[9]
         uint64_t keys_forgotten, keys_shared
+        uint64_t charged[8]
+        uint64_t heaviest, forgotten_before
+        int64_t since
     ctypedef struct share_t:
         fifo_t fifo
         int64_t credit, level, time_ns, since
@@ -149,6 +152,8 @@ cdef extern from "shaping.h" nogil:
         uint64_t peak[2]
         sum_t busy, busy_before
         uint64_t before_rate
+        int64_t first_ns, last_ns
+        uint64_t last_rest, overlaps
     ctypedef struct shaped_t:
         uint32_t row
         uint32_t account[2][4]
@@ -160,6 +165,17 @@ cdef extern from "shaping.h" nogil:
         int64_t time_ns
         uint16_t link, cls
         uint8_t fate, dscp
+    ctypedef struct met_t:
+        uint64_t packet
+        int64_t time_ns
+        uint64_t departed
+        int64_t level[4]
+        uint32_t meter[4]
+        uint32_t waiting
+        uint16_t link, cls
+        uint8_t colour[4]
+        uint8_t why, mark
+        uint8_t pad[2]
     ctypedef struct shaper_t:
         int64_t now_ns, due_ns
         uint64_t seed, order, waiting, waiting_max, pages
@@ -185,8 +201,11 @@ cdef extern from "shaping.h" nogil:
         uint64_t *delays
         departure_t *departures
         uint64_t departures_fill, departures_room, departed
+        met_t *met
+        uint64_t met_fill, met_room
         digest_t digest
         uint64_t unshaped[2]
+        uint64_t came_bytes, tcp_bytes, sessions_hit
         void *owner
         int (*request)(void *owner, uint64_t pages, uint32_t pinned) noexcept nogil
         void (*give)(void *owner, uint64_t pages) noexcept nogil

@@ -606,11 +606,11 @@ cdef inline int session_way(const record_t *r, const packet_t *p) noexcept nogil
     return p.swapped ^ (r.flags & SESSION_FROM_B)
 
 
-cdef inline uint32_t verdict_later(
-    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
-) noexcept nogil:
+cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """A later fragment follows its first one, to its session or to its verdict."""
     cdef uint32_t entry = fragment_find(fw, p)
+    cdef uint32_t record
+    fw.of_session = NIL
     if entry != NIL:
         p.way = fw.fragments[entry].direction
         if not fw.fragments[entry].session:
@@ -619,11 +619,12 @@ cdef inline uint32_t verdict_later(
         p.swapped = fw.fragments[entry].swapped
         p.hash = key_hash(&p.key, fw.config.seeds)
         p.bucket = fw_bucket(p.hash, fw.config.buckets)
-        record[0] = session_find(fw, p)
-        if record[0] != NIL:
-            p.way = session_way(&fw.records[record[0]], p)
+        record = session_find(fw, p)
+        fw.of_session = record
+        if record != NIL:
+            p.way = session_way(&fw.records[record], p)
             return verdict_hit(
-                fw, record[0], p, wire, p.way, fw.records[record[0]].place, REASON_FRAGMENT)
+                fw, record, p, wire, p.way, fw.records[record].place, REASON_FRAGMENT)
     return outcome_of(fw.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
 
 
@@ -634,15 +635,14 @@ cdef inline uint32_t verdict_orphan(const fw_t *fw) noexcept nogil:
     return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
 
 
-cdef inline uint32_t verdict_quote(
-    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
-) noexcept nogil:
+cdef inline uint32_t verdict_quote(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """An ICMP error shares the outcome of the session it speaks of, and changes nothing in it."""
-    record[0] = session_find(fw, p)
-    if record[0] == NIL:
+    cdef uint32_t record = session_find(fw, p)
+    fw.of_session = record
+    if record == NIL:
         return verdict_orphan(fw)
-    p.way = session_way(&fw.records[record[0]], p)
-    return session_standing(fw, &fw.records[record[0]], wire, REASON_RELATED)
+    p.way = session_way(&fw.records[record], p)
+    return session_standing(fw, &fw.records[record], wire, REASON_RELATED)
 
 
 cdef inline uint32_t verdict_keyed(
@@ -680,38 +680,40 @@ cdef inline uint32_t verdict_alone(const fw_t *fw, const packet_t *p) noexcept n
     return verdict_orphan(fw)
 
 
-cdef inline uint32_t verdict_fragment(
-    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
-) noexcept nogil:
+cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """A first fragment: judged like any packet, then remembered for those that follow."""
-    cdef uint32_t made = NIL
+    cdef uint32_t record = NIL
     cdef uint32_t outcome
+    fw.of_session = NIL
     if p.kind == KIND_KEYED:
-        outcome = verdict_keyed(fw, p, wire, &made)
-        record[0] = made
+        outcome = verdict_keyed(fw, p, wire, &record)
+        fw.of_session = record
     elif p.kind == KIND_QUOTE:
-        outcome = verdict_quote(fw, p, wire, record)
+        outcome = verdict_quote(fw, p, wire)
     else:
         outcome = verdict_alone(fw, p)
         if p.kind == KIND_TRUNCATED:  # who sent what the capture cut is not known
             return outcome
-    fragment_store(fw, p, made != NIL and fw.records[made].meta != 0,
+    fragment_store(fw, p, record != NIL and fw.records[record].meta != 0,
                    outcome & 255, outcome >> 8)
     return outcome
 
 
-cdef inline uint32_t verdict_packet(
-    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
-) noexcept nogil:
-    """Verdict and reason of one packet (outcome_of); *record, NIL before, is that of its session,
-    even where it ended with it. => the clock stands at the packet's time."""
+cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
+    """Verdict and reason of one packet (outcome_of); fw.of_session is the record of its session, or
+    NIL, even where it ended with it. => the clock stands at the packet's time."""
+    cdef uint32_t record = NIL
+    cdef uint32_t outcome
     if fw_likely(not (p.kind | p.fragment)):  # KIND_KEYED is 0
-        return verdict_keyed(fw, p, wire, record)
+        outcome = verdict_keyed(fw, p, wire, &record)
+        fw.of_session = record
+        return outcome
     p.way = FORWARD_WAY  # who has no key has nobody to answer
     if p.kind == KIND_LATER:
-        return verdict_later(fw, p, wire, record)
+        return verdict_later(fw, p, wire)
     if p.fragment:
-        return verdict_fragment(fw, p, wire, record)
+        return verdict_fragment(fw, p, wire)
     if p.kind == KIND_QUOTE:
-        return verdict_quote(fw, p, wire, record)
+        return verdict_quote(fw, p, wire)
+    fw.of_session = NIL
     return verdict_alone(fw, p)

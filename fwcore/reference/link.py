@@ -71,6 +71,9 @@ class Link:
         self.line_bytes = 0  # of those that were on the line
         self.busy: dict[int, int] = {}  # by rate: time taken until now, in 1 / rate ns
         self.peak = {"packets": 0, "bytes": 0}
+        self.first_ns: int | None = None  # when the first transmission began
+        self.last_end = (0, 0)
+        self.overlaps = 0  # transmissions that began before the one before had ended
 
     def plant(self, rows: list[ClassRow], seed: int) -> None:
         """Make the tree."""
@@ -95,6 +98,12 @@ class Link:
         """How long the line has been taken, rounded down."""
         return sum(parts // rate for rate, parts in self.busy.items())
 
+    @property
+    def serial(self) -> bool:
+        """Whether one packet at a time was sent; all fit between the first and the last."""
+        span = self.last_end[0] + 1 - (self.first_ns or 0)
+        return not self.overlaps and self.busy_ns <= max(0, span)
+
     # -- moments --
 
     def due(self, now: int) -> int | None:
@@ -112,6 +121,7 @@ class Link:
                 return
             line, self.line = self.line, None
             self.line_bytes += line.packet.size
+            self.last_end = (line.whole, line.rest)
             self.busy[line.rate] = self.busy.get(line.rate, 0) + line.parts
             if line.rate == self.row.rate:  # a changed rate begins at a whole nanosecond
                 exact = (line.whole, line.rest)
@@ -146,6 +156,8 @@ class Link:
         if not self.row.rate:
             self.left(packet, leaf, now)
             return
+        self.first_ns = start[0] if self.first_ns is None else self.first_ns
+        self.overlaps += start < self.last_end
         whole, rest = divmod(start[1] + packet.size * 8 * SECOND, self.row.rate)
         self.line = Line(packet, leaf, self.row.rate, start, start[0] + whole, rest)
 

@@ -136,8 +136,16 @@ class Meter:
         self.passed = {"packets": 0, "bytes": 0}
         self.dropped = {"packets": 0, "bytes": 0}
         self.by_colour = [0] * (len(row.rungs) + 1)
+        self.watch()
         if row.key == "none":
             self.accounts[None] = Account(row)
+
+    def watch(self) -> None:
+        """Begins the count that the law of its bound compares with depth and rate."""
+        self.charged = [0] * len(self.row.rungs)  # things that buckets paid for, by colour
+        self.heaviest = 0
+        self.since = 0
+        self.forgotten_before = self.keys_forgotten
 
     # -- keys --
 
@@ -204,6 +212,29 @@ class Meter:
         count = "frame" if self.row.count == "packets" else self.row.count
         return arrival.bytes(count, self.row.overhead)
 
+    def charge(self, account: Account, now: int, things: int, colour: int) -> None:
+        """Pay for a packet of a colour that conforms."""
+        self.since = self.since if self.heaviest else now
+        self.heaviest = max(self.heaviest, things)
+        self.charged[colour] += things
+        account.debit(now, things, colour)
+
+    def bounded(self, now: int) -> bool:
+        """Whether no colour let more pass than depth + rate x time, for each bucket there was."""
+        row, passed = self.row, 0
+        buckets = len(self.accounts) + bool(self.shared)
+        buckets += self.keys_forgotten - self.forgotten_before
+        slack = self.heaviest if row.need == "level" else 0
+        bits = 1 if row.count == "packets" else 8
+        for number, rung in enumerate(row.rungs):
+            alone = row.algorithm != "rfc2698"
+            passed = self.charged[number] + (0 if alone else passed)
+            rate = row.rungs[0].rate if row.algorithm == "rfc2697" else rung.rate
+            over = passed - (rung.depth + slack) * buckets
+            if over * bits * SECOND > rate * (now - self.since) * buckets:
+                return False
+        return True
+
     def reconfigure(self, row: MeterRow, now: int) -> bool:
         """Go on as another row; False where it is another meter altogether."""
         old = self.row
@@ -218,4 +249,5 @@ class Meter:
             account.row, account.buckets = row, fresh.buckets
             for bucket, older in zip(account.buckets, before, strict=True):
                 bucket.take_over(older, now)
+        self.watch()
         return True

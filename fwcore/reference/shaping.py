@@ -156,7 +156,7 @@ class Shaper(Queues):
             marks.append(meter.row.rungs[colour].dscp)
             classes.append(meter.row.rungs[colour].cls)
             if id(account) not in done:
-                account.debit(self.now, meter.things(arrival), colour)
+                meter.charge(account, self.now, meter.things(arrival), colour)
             done.add(id(account))
         return True, first(marks), first(classes)
 
@@ -187,7 +187,8 @@ class Shaper(Queues):
         new.turns = {(parent, priority): at for (parent, priority), at in old.turns.items()
                      if not parent or parent in new.classes}
         for name in ("line", "rows", "queued", "queued_bytes", "pages", "packets",
-                     "bytes", "line_bytes", "busy", "peak", "former"):
+                     "bytes", "line_bytes", "busy", "peak", "former", "first_ns", "last_end",
+                     "overlaps"):
             setattr(new, name, getattr(old, name))
         packets = []
         for leaf in old.leaves():
@@ -263,6 +264,8 @@ class Shaper(Queues):
             and self.pages == sum(link.pages for link in links),
             "link_busy": all(sum(link.busy.values()) == link.line_bytes * 8 * SECOND
                              for link in links),
+            "link_serial": all(link.serial for link in links),
+            "meter_bound": all(meter.bounded(self.now) for meter in self.meters.values()),
         }
 
 

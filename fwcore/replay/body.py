@@ -9,6 +9,7 @@ from fwcore import __version__
 from fwcore.counters import address_text, counters, laws, timeline, victim_dict
 from fwcore.engine import Engine
 from fwcore.hits import Hits
+from fwcore.replay.shaped import shaping_section
 from fwcore.result import Result
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
         hits.take(victims)
         hits.forget(forgotten)
     body = counters(engine)
+    if "shaping" in body:
+        body["shaping"] = shaping_section(engine)
     memory = body["memory"]
     memory["thresholds"] = engine.thresholds
     raw = engine.fastpath.counters()

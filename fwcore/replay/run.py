@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from fwcore.replay.focus import Focus, FocusLedger
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
 from fwcore.replay.recency import Recency
+from fwcore.replay.releases import Releases
 from fwcore.replay.selection import Selection
 from fwcore.replay.sinks import Sinks
 from fwcore.replay.sources import check_loop, opener_of, paths_of
@@ -62,6 +63,7 @@ def replay(
     group: int = 32,
     write: str | None = None,
     verdicts: str | None = None,
+    departures: str | None = None,
     sessions: str | None = None,
     state: str | None = None,
     seed: int | None = None,
@@ -77,21 +79,18 @@ def replay(
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
     ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``: whom
     the result is about (``Focus``). ``merge``: captures by time, not in a row. ``lru``: what that
-    would have taken (``Recency``). ``write``: what was forwarded, as pcap. ``verdicts``: a row a
-    packet (with ``addresses``), ``sessions``: one a session; CSV, or Parquet by ending. ``state``:
-    all of it. ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with what ended
-    (with ``sessions`` or ``focus`` all, else victims), ``progress``: true stops.
+    would have taken (``Recency``). ``write``: what was forwarded, as pcap; with shaping as it left.
+    ``verdicts``: a row a packet (with ``addresses``), ``departures``: one for each link it ended
+    at, ``sessions``: one a session; CSV, or Parquet by ending. ``state``: all of it.
+    ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with what ended (with
+    ``sessions`` or ``focus`` all, else victims), ``progress``: true stops.
 
     Returns a Result. Raises CaptureError, SettingsError, OutputError before the first packet.
     """
     settings = _seeded(load() if settings is None else settings, seed)
-    if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
-        raise SettingsError("loop and chunk size are at least 1, limit at least 0")
-    check_loop(source, loop)
-    _check_written(write, settings)
-    files = {"write": write, "verdicts": verdicts, "sessions": sessions, "state": state}
-    check_apart([(name, path) for name, path in files.items() if path],
-                [("the capture", path) for path in paths_of(source)])
+    files = {"write": write, "verdicts": verdicts, "departures": departures, "sessions": sessions,
+             "state": state}
+    _check(source, loop, limit, chunk_size, files)
     begin = time.perf_counter_ns()
     opener = opener_of(source, reader, chunk_size, merge)
     settings = _by_the_clock(settings, source, opener)
@@ -100,14 +99,16 @@ def replay(
     interruption = interruption or Interruption()
     with interruption.waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
-    with closing(opened), Sinks(write, verdicts, sessions, addresses) as sinks:
-        engine = Engine(settings, policies=policies, group=group,
+    with closing(opened):
+        engine = Engine(settings, policies=policies, group=group, **_told(settings, files),
                         log=bool(sessions) or focus is not None or lru or "victims")
-        run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
-                   Pace() if pace else None, flows, ended, progress,
-                   Recency(settings, engine.policies) if lru else None)
-        run.finish()
-        result = run.result(time.perf_counter_ns() - begin)
+        with Sinks(write, verdicts, sessions, addresses, departures,
+                   _releases(engine, files)) as sinks:
+            run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
+                       Pace() if pace else None, flows, ended, progress,
+                       Recency(settings, engine.policies) if lru else None)
+            run.finish()
+            result = run.result(time.perf_counter_ns() - begin)
     return _kept(result, state)
 
 
@@ -119,6 +120,17 @@ def _kept(result: Result, state: str | None) -> Result:
         except FwcoreError as error:
             return result.with_lost(state, str(error))
     return result
+
+
+def _check(
+    source: Any, loop: int, limit: int | None, chunk_size: int, files: Mapping[str, str | None],
+) -> None:
+    """Raises SettingsError and what else is known before a capture is opened."""
+    if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
+        raise SettingsError("loop and chunk size are at least 1, limit at least 0")
+    check_loop(source, loop)
+    check_apart([(name, path) for name, path in files.items() if path],
+                [("the capture", path) for path in paths_of(source)])
 
 
 def _seeded(settings: Settings, seed: int | None) -> Settings:
@@ -145,12 +157,19 @@ def _about(focus: str | None, engine: Engine) -> FocusLedger | None:
         Focus(focus, engine.settings, engine.policies), engine.settings.victims_max)
 
 
-def _check_written(write: str | None, settings: Settings) -> None:
-    """Raises SettingsError where what leaves is not what came, and a capture is asked for."""
-    if write and settings.shaping.changes_frames:
-        raise SettingsError(
-            "--write: [[shaping]] rows hold packets back or mark them, and release times and marks"
-            " are not written into captures yet: leave --write out, or links and dscp")
+def _told(settings: Settings, files: Mapping[str, str | None]) -> dict[str, bool]:
+    """What the engine keeps of shaping for files."""
+    if not settings.shaping:
+        return {}
+    return {"departures": any(files[name] for name in ("write", "verdicts", "departures")),
+            "arrivals": any(files[name] for name in ("write", "verdicts"))}
+
+
+def _releases(engine: Engine, files: Mapping[str, str | None]) -> Releases | None:
+    """Who holds frames and rows until they leave; None where nothing does."""
+    if not any(_told(engine.settings, files).values()):
+        return None
+    return Releases(engine, frames=bool(files["write"]), rows=bool(files["verdicts"]))
 
 
 @dataclass
@@ -193,11 +212,12 @@ class _Run:
         self._to_the_end()
         if self.first_ns is not None:
             self.engine.fastpath.sample()     # the timeline reaches to the last packet
+        self.engine.drain()
+        self.sinks.drained(self.selection.numbers)
         self._take_ended()
         if "sessions" in self.sinks or self.focus is not None:
             live = self.engine.sessions()
             self._write_sessions(live if self.focus is None else self.focus.end(live))
-        self.engine.drain()
         self.sinks.commit()
 
     def _drive(self) -> None:
@@ -278,7 +298,7 @@ class _Run:
         self.short_frames += short_frames(judged)
         self.trail.add(outcome)
         self._take_hits(judged, shown)
-        self.sinks.take(judged, shown)
+        self.sinks.take(judged, shown, self.selection.numbers)
         self._take_ended(judged)
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)

@@ -1,8 +1,9 @@
 """Sinks: the files that are written while packets are judged.
 
-    write      what was forwarded, as pcap
-    verdicts   a row a packet
-    sessions   a row a session that ever lived
+    write       what was forwarded, as pcap; with shaping what left, when it left
+    verdicts    a row a packet
+    departures  a row for each link that a packet ended at
+    sessions    a row a session that ever lived
 
 Law: a file that cannot be written on - a full disk, frames that do not fit it - is given up and
 named in ``lost``; the run and the other files go on.
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 
 from fwcore._columns import address_texts, key_texts
 from fwcore._fastpath import EndCause, Reason, TcpState, Verdict
+from fwcore._shaper import DEPARTURE_DTYPE
 from fwcore.capture import Chunk, PcapWriter
 from fwcore.counters import state_name
 from fwcore.errors import FwcoreError, PipeClosed
 from fwcore.replay.judged import Judged
+from fwcore.replay.releases import Releases, departure_columns
 from fwcore.rows import RowFile, Texts, Words
 from fwcore.words import CLASSES
 
@@ -37,22 +40,21 @@ class Sinks:
 
     def __init__(
         self, write: str | None, verdicts: str | None, sessions: str | None,
-        addresses: bool = False,
+        addresses: bool = False, departures: str | None = None,
+        releases: Releases | None = None,
     ) -> None:
         self._addresses = addresses
+        self._releases = releases
         self.lost: list[dict[str, str]] = []
         self.pipe_closed = False
         self._files: dict[str, Any] = {}
         kinds = (("write", PcapWriter, write), ("verdicts", RowFile, verdicts),
-                 ("sessions", RowFile, sessions))
+                 ("departures", RowFile, departures), ("sessions", RowFile, sessions))
         try:
             for name, kind, path in kinds:
                 if path:
                     self._files[name] = kind(path)
-            if "verdicts" in self:      # columns have their names, also where no packet comes
-                none = np.zeros(0, np.uint64)
-                self.take(Judged(Chunk.from_frames([], []), np.zeros((0, 2), np.uint8), none,
-                                 none.astype(np.uint8), none))
+            self._heads()
         except BaseException:
             self._discard()
             raise
@@ -60,13 +62,54 @@ class Sinks:
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
-    def take(self, judged: Judged, shown: NDArray[np.bool_] | None = None) -> None:
-        """A judged chunk; ``shown`` bool[n]: which packets have a row, None: all."""
+    def _heads(self) -> None:
+        """Columns have their names, also where no packet comes."""
+        if "verdicts" in self:
+            columns = verdict_columns(_nothing(), None, self._addresses)
+            if self._releases is not None:
+                columns = self._releases.header(columns)
+            self._each("verdicts", RowFile.write, columns)
+        if "departures" in self:
+            self._each("departures", RowFile.write, departure_columns(
+                np.zeros(0, DEPARTURE_DTYPE), np.zeros(0, np.uint64), ()))
+
+    def take(
+        self, judged: Judged, shown: NDArray[np.bool_] | None = None,
+        numbers: Callable[[Any], NDArray[np.uint64]] = np.asarray,
+    ) -> None:
+        """A judged chunk; ``shown`` bool[n]: which packets have a row, None: all. ``numbers``
+        gives the run's packets their numbers in the capture."""
+        if self._releases is not None:
+            self._take_shaped(self._releases, judged, shown, numbers)
+            return
         if "write" in self:
             self._each("write", PcapWriter.write, judged.chunk,
                        judged.outcome[:, 0] != Verdict.DROP)
         if "verdicts" in self:
             self._each("verdicts", RowFile.write, verdict_columns(judged, shown, self._addresses))
+
+    def drained(self, numbers: Callable[[Any], NDArray[np.uint64]]) -> None:
+        """What waited at the end has left."""
+        if self._releases is not None:
+            self._take_shaped(self._releases, _nothing(), None, numbers)
+            self._releases.close()
+
+    def _take_shaped(
+        self, releases: Releases, judged: Judged, shown: NDArray[np.bool_] | None,
+        numbers: Callable[[Any], NDArray[np.uint64]],
+    ) -> None:
+        """The same where links hold packets; without packets: what left since."""
+        columns = {}
+        if "verdicts" in self and len(judged.chunk):
+            columns = verdict_columns(judged, None, self._addresses)
+        frames, rows, departures = releases.take(judged, (columns, shown))
+        if frames is not None:
+            self._each("write", PcapWriter.write, frames)
+        for each in rows:
+            self._each("verdicts", RowFile.write, each)
+        if "departures" in self and len(departures):
+            self._each("departures", RowFile.write, departure_columns(
+                departures, numbers(departures["packet"]), releases.links))
 
     def take_sessions(self, blocks: Iterable[NDArray[Any]]) -> None:
         """Sessions (``SESSION_DTYPE``) that ended, or still stand at the end."""
@@ -104,6 +147,13 @@ class Sinks:
 
     def __exit__(self, *exception: object) -> None:
         self._discard()
+
+
+def _nothing() -> Judged:
+    """A chunk without a packet."""
+    none = np.zeros(0, np.uint64)
+    return Judged(Chunk.from_frames([], []), np.zeros((0, 2), np.uint8), none,
+                  none.astype(np.uint8), none)
 
 
 def verdict_columns(

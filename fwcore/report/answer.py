@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fwcore import units
-from fwcore.report import facts
+from fwcore.report import facts, shaping
 from fwcore.result import Result
 
 TAKEN = ("evicted", "tension", "killed")
@@ -21,9 +21,14 @@ SCARCE = ("conserve_block", "extreme", "ips_block", "half_open_limit", "host_lim
 
 
 def sentences(result: Result) -> list[str]:
-    """Up to three: the mode, what passed unscanned or was lost, who was hit most."""
-    found = [_mode(result), _cost(result), _whom(result)]
+    """Up to four: the mode, what passed unscanned or was lost, who was hit most, shaping."""
+    found = [_mode(result), _cost(result), _whom(result), _shaping(result)]
     return [each for each in found if each]
+
+
+def _shaping(result: Result) -> str:
+    found = shaping.section(result)
+    return shaping.sentence(found) if found is not None else ""
 
 
 def taken(result: Result) -> int:
@@ -99,7 +104,10 @@ def _cost(result: Result) -> str:
     if lost:
         parts.append(f"{units.plural(lost, 'session')} taken{_which(result)}")
     if not parts:
-        return "Nothing was lost and nothing passed unscanned."
+        found = shaping.section(result)
+        return "Nothing was lost and nothing passed unscanned." if not (
+            found and shaping.lost(found)) else (
+            "Nothing was lost for want of memory or room, and nothing passed unscanned.")
     if not scarce and not lost:
         parts.append("none lost")
     text = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 and scarce + lost else

@@ -64,7 +64,7 @@ REASON_COLOURS = {
     "denied": "#8b5cf6", "conserve_block": "#d64545", "extreme": "#c026d3",
     "ips_block": "#3b82f6", "half_open_limit": "#b45309", "host_limit": "#c2410c",
     "proxy_table_full": "#db2777", "table_full": "#e11d48", "no_memory": "#7f1d1d",
-    "killed": "#111827",
+    "killed": "#111827", "over_limit": "#f43f5e", "queue_full": "#a21caf",
 }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from fwcore.errors import FwcoreError, LawBroken
 from fwcore.flow import Endpoint, Flow
 from fwcore.hits import TAKEN
 from fwcore.replay import Judged
+from fwcore.report import shaping
 from fwcore.result import Result
 from fwcore.rows import RowFile
 from fwcore.words import protocol_text
@@ -324,6 +325,8 @@ class Comparison:
                 "conserve_seconds": dict(result.data["conserve"]["seconds"]),
                 "peak_used_pages": int(result.data["memory"]["peak"]["used"]),
                 "outcome": result.data["outcome"],
+                **({"shaping": shaping.short(shaped)}
+                   if (shaped := shaping.section(result)) is not None else {}),
             })  # fmt: skip
         return rows
 

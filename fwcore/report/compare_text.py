@@ -99,6 +99,7 @@ def cost(row: Mapping[str, Any]) -> str:
         lost if row["lost"] else "no flow lost",
         unseen if row["uninspected_bytes"] else "none unscanned",
         f"conserve mode {units.seconds(spent)}" if spent else "conserve mode never on",
+        *([row["shaping"]] if "shaping" in row else []),
     ])
 
 

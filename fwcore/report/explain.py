@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fwcore import units
+from fwcore import _shaper, units
 from fwcore._columns import Fragment, Kind, parse_columns
 from fwcore.errors import FwcoreError
 from fwcore.flow import Endpoint, Flow
@@ -53,6 +53,9 @@ class Watch(Protocol):
 
     def moved_before(self, packet: int) -> bool:
         """Whether a mode changed at a moment that was due before this packet was judged."""
+
+    def met(self, packet: int) -> dict[str, Any] | None:
+        """What this packet, the last one, met of shaping; its fate comes later. None: nothing."""
 
     def ends(self) -> Iterable[Mapping[str, Any]]:
         """Every session of the flow that ended: {created_packet, packet, time_ns, cause}."""
@@ -98,7 +101,7 @@ def _one(watch: Watch, chunk: Any, seen: Seen, packet: int) -> dict[str, Any]:
     """One packet of the flow: the firewall as it met it, and what came of it."""
     before, met = watch.session(), watch.state()
     ((verdict, reason),) = watch.process(chunk)
-    after = watch.session()
+    after, shaped = watch.session(), watch.met(packet)
     if watch.moved_before(packet):  # the packet already saw what its time brought about
         met = watch.state()
     return {
@@ -106,7 +109,7 @@ def _one(watch: Watch, chunk: Any, seen: Seen, packet: int) -> dict[str, Any]:
         "flags": seen.flags, "length": seen.length,
         "before": before and before["state"], "state": after and after["state"],
         "session": after and after["created_packet"], "was": before and before["created_packet"],
-        **met, "verdict": verdict, "reason": reason,
+        **met, "verdict": verdict, "reason": reason, **({"met": shaped} if shaped else {}),
     }  # fmt: skip
 
 
@@ -259,6 +262,8 @@ class EngineWatch:
         self._ends = {_end_bytes(first), _end_bytes(second)}
         self._flow = flow
         self._ended: list[dict[str, Any]] = []
+        self._last = np.zeros(0, _shaper.ARRIVAL_DTYPE)
+        self._waits: dict[int, dict[str, Any]] = {}     # the flow's packets that are at links
 
     def process(self, chunk: Any) -> list[tuple[str, str]]:
         """Verdict and reason of each packet by name; keeps the flow's sessions that ended."""
@@ -267,6 +272,7 @@ class EngineWatch:
         outcome = self._engine.process(chunk)
         for rows in self._engine.collect_ended():
             self._keep(rows)
+        self._last = self._engine.arrivals()[-1:]
         if len(chunk) > 1:
             return []  # nobody asks about the packets in between
         return [(Verdict(int(a)).name, Reason(int(b)).name) for a, b in outcome]
@@ -322,6 +328,44 @@ class EngineWatch:
             row["packet"] == packet and row["cause"] != "packet" for row in found
         )
 
+    def met(self, packet: int) -> dict[str, Any] | None:
+        """Meters in their order with colour and level found, the class and who waited there."""
+        found = self._met(packet)
+        self._note(self._engine.departures())
+        return found
+
+    def _met(self, packet: int) -> dict[str, Any] | None:
+        if not len(self._last) or self._last["packet"][0] != packet:
+            return None
+        (row,), (meters, links) = self._last, self._engine.shaping_names()
+        found: dict[str, Any] = {
+            "meters": [
+                {"name": meters[number], "colour": int(colour), "level": int(level)}
+                for number, colour, level in zip(row["meter"], row["colour"], row["level"],
+                                                 strict=True)
+                if number != _shaper.NO_METER],
+            "dscp": None if row["mark"] == _shaper.UNMARKED else int(row["mark"])}
+        if row["link"] != _shaper.NO_LINK:
+            found |= {"link": links[row["link"]], "class": int(row["cls"]),
+                      "waiting": int(row["waiting"]), "fate": "", "wait_ns": None}
+            if not row["why"]:
+                self._waits[packet] = found | {"time_ns": int(row["time_ns"])}
+                found = self._waits[packet]
+        return found
+
+    def _note(self, departures: Any) -> None:
+        """What left: the fates of the flow's packets."""
+        for row in departures[departures["fate"] != _shaper.FATES.index("passed_on")]:
+            found = self._waits.pop(int(row["packet"]), None)
+            if found is not None:
+                found["fate"] = _shaper.FATES[row["fate"]]
+                found["wait_ns"] = int(row["time_ns"]) - found.pop("time_ns")
+
+    def drain(self) -> None:
+        """What waits at the end leaves in its time."""
+        self._engine.drain()
+        self._note(self._engine.departures())
+
     def ends(self) -> Iterable[Mapping[str, Any]]:
         """The flow's sessions that ended, in order."""
         return self._ended
@@ -360,7 +404,9 @@ def run(
 ) -> dict[str, Any]:
     """Follows a flow through an engine that has seen nothing yet."""
     matcher = Matcher(flow, vlan_zone=vlan_zone)
-    life = follow(EngineWatch(engine, flow), frames, flow, matcher, selection)
+    watch = EngineWatch(engine, flow)
+    life = follow(watch, frames, flow, matcher, selection)
+    watch.drain()
     return life | {"nearest": matcher.nearest()}
 
 
@@ -386,6 +432,9 @@ def show(life: Mapping[str, Any], style: text.Style | None = None) -> str:
     for row in life["rows"][:SHOWN]:
         lines += _changes(row, previous, style)
         lines.append(_line(row, life["start_ns"], style))
+        lines += [style.paint(f"{'':11} {line}", "dim")
+                  for line in text.fold(shaped_text(row["met"]), text.WIDTH - 12)
+                  ] if row.get("met") else []
         previous = row
     hidden = len(life["rows"]) - SHOWN
     if hidden > 0:
@@ -408,6 +457,21 @@ def _line(row: Mapping[str, Any], start_ns: int, style: text.Style) -> str:
         f"{units.count(row['packet']):>11} {units.since(row['time_ns'], start_ns):>11} "
         f"{arrow}  {row['flags']:<5} {state:<11} {used:>6} {verdict} {row['reason'].lower()}"
     )
+
+
+def shaped_text(met: Mapping[str, Any]) -> str:
+    """A packet's meters with their levels, its queue, its wait."""
+    parts = [f"meter {each['name']}: colour {each['colour']}, {units.count(each['level'])} left"
+             for each in met["meters"]]
+    if met.get("dscp") is not None:
+        parts.append(f"marked DSCP {met['dscp']}")
+    if "link" in met:
+        queue = (f"class {met['link']}:{met['class']} behind"
+                 f" {units.plural(met['waiting'], 'packet')}")
+        if met["fate"]:
+            queue += f", {met['fate'].replace('_', ' ')} after {units.nanoseconds(met['wait_ns'])}"
+        parts.append(queue)
+    return "; ".join(parts) or "no row of shaping matched"
 
 
 def _changes(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fwcore import units
-from fwcore.report import answer, charts, facts, page, searchable
+from fwcore.report import answer, charts, facts, page, searchable, shaping
 from fwcore.report.page import escaped, more, note, section, table
 from fwcore.report.text import banner
 from fwcore.result import Result
@@ -35,7 +35,8 @@ def render(result: Result) -> str:
         page.told([*answer.sentences(result), facts.short_frames(result)]), _tiles(result),
         _memory(divs), _chart("Sessions", divs, "sessions", "setups"),
         _chart("Verdicts and reasons", divs, "verdicts", "reasons"), _reasons(result),
-        _exposure(result, divs), _hit(result), _transitions(result), _events(result),
+        _exposure(result, divs), _shaping(result), _hit(result), _transitions(result),
+        _events(result),
         _victim_section(result, victims), _settings(result), _laws(result),
     ]  # fmt: skip
     names = ", ".join(Path(str(row["path"])).name for row in result.data.get("inputs", ()))
@@ -157,6 +158,20 @@ def _exposure(result: Result, divs: dict[str, str]) -> str:
         f'<div class="chart">{divs["exposure"]}</div>' if "exposure" in divs else "",
         table(("cause", "sessions", "packets", "bytes"), rows, (1, 2, 3)),
     )
+
+
+def _shaping(result: Result) -> str:
+    found = shaping.section(result)
+    if found is None:
+        return ""
+    tables = [
+        (shaping.LINK_HEAD, shaping.link_rows(found, result.data["duration_ns"])),
+        (shaping.CLASS_HEAD, shaping.class_rows(found)),
+        (shaping.METER_HEAD, shaping.meter_rows(found)),
+    ]
+    made = [table(head, rows[:MAX_ROWS], tuple(range(1, len(head)))) + more(MAX_ROWS, len(rows))
+            for head, rows in tables if rows]
+    return section("Shaping", note(shaping.open_loop(found)), *made)
 
 
 def _hit(result: Result) -> str:

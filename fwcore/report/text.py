@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fwcore import units
 from fwcore.escape import visible_tree
-from fwcore.report import answer, facts, graph
+from fwcore.report import answer, facts, graph, shaping
 from fwcore.result import Result
 from fwcore.words import OWNERS
 
@@ -20,6 +20,7 @@ WIDTH = 80
 INDENT = 12  # where a section's lines begin; its title stands before
 BAR = 24
 SHOWN_TRANSITIONS = 8
+SHOWN_CLASSES = 8
 
 ANSI = {
     "good": "32", "info": "36", "warn": "33", "bad": "31", "extreme": "35", "dim": "2",
@@ -66,7 +67,7 @@ def summary(result: Result, style: Style | None = None) -> str:
     result = Result(visible_tree(result.data))     # its texts may come from anywhere
     parts = [
         _head, _answer, _input, _verdicts, _reasons, _memory, _transitions, _sessions, _taken,
-        _victims, _exposure, _laws, _speed,
+        _victims, _exposure, _shaping, _laws, _speed,
     ]  # fmt: skip
     blocks = []
     for part in parts:
@@ -357,6 +358,28 @@ def _exposure(result: Result, style: Style) -> Iterator[str]:
         packets, sessions = units.count(row["packets"]), units.count(row["sessions"])
         rows.append([name, sessions, packets, units.size(row["bytes"])])
     yield from section("exposure", columns(rows, ["warn", "", "", ""], style), style)
+
+
+def _shaping(result: Result, style: Style) -> Iterator[str]:
+    found = shaping.section(result)
+    if found is None:
+        return
+    tones = ["", "", "bad", *[""] * 4]
+    blocks = [
+        [shaping.LINK_HEAD, *shaping.link_rows(found, result.data["duration_ns"])],
+        [shaping.CLASS_HEAD, *shaping.class_rows(found)],
+        [shaping.METER_HEAD, *shaping.meter_rows(found)],
+    ]
+    rows: list[str] = []
+    for head, *body in blocks:
+        if body:
+            rows += columns([head, *body[:SHOWN_CLASSES]], tones, style)
+        if len(body) > SHOWN_CLASSES:
+            rows.append(f"... {units.count(len(body) - SHOWN_CLASSES)} more, see --html or --json")
+    if found["unshaped"]["packets"]:
+        rows += fold(f"{units.plural(found['unshaped']['packets'], 'packet')} matched no row and"
+                     " met neither meter nor link")
+    yield from section("shaping", [*rows, *fold(shaping.open_loop(found))], style)
 
 
 def _laws(result: Result, style: Style) -> Iterator[str]:

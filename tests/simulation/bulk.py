@@ -97,7 +97,7 @@ def times(rng: Random, random: np.random.Generator, clock: draw.Clock) -> np.nda
 
 def operate(engine: Engine, rng: Random, clock: draw.Clock) -> None:
     """A deed between two chunks, as an operator does it; a refused one changes nothing."""
-    pick = rng.randrange(8)
+    pick = rng.randrange(9)
     try:
         if pick == 0:
             engine.configure(**draw.changes(rng))
@@ -107,6 +107,8 @@ def operate(engine: Engine, rng: Random, clock: draw.Clock) -> None:
             engine.clear()
         elif pick == 3:
             engine.advance(clock.next())
+        elif pick == 4:
+            engine.configure(**draw.shaping(rng))
     except (SettingsError, ConfigFrozen):
         pass
 

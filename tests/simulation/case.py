@@ -10,7 +10,7 @@ import numpy as np
 from twin import Pair
 
 from fwcore.capture import Chunk
-from fwcore.errors import ConfigFrozen, FwcoreError, SettingsError
+from fwcore.errors import ConfigFrozen, DataError, FwcoreError, SettingsError
 from fwcore.settings import load
 
 Packet = tuple[int, bytes, int, int]
@@ -18,7 +18,7 @@ Packet = tuple[int, bytes, int, int]
 Step = tuple[Any, ...]
 """("packets", chunk size, [Packet]) · ("configure", changes) · ("restart", changes) · ("clear",) ·
 ("advance", now_ns) · ("end", place ...) · ("take", owner, bytes) · ("give", owner, bytes) ·
-("force", mode) · ("save",)."""
+("force", mode) · ("save",) · ("drain",)."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ def do(pair: Pair, verb: str, *rest: Any) -> None:
     if verb == "packets":
         for piece in pieces(chunk_of(rest[1]), rest[0]):
             pair.process(piece)
-    elif verb in ("configure", "restart"):
+    elif verb in ("configure", "restart", "save"):
         try:
-            getattr(pair, verb)(**rest[0])
+            getattr(pair, verb)(**(rest[0] if rest else {}))
         except ConfigFrozen:
             modes = set(pair.twin.modes.values())
             assert modes != {"off"}, "the configuration is frozen while no mode is on"
-        except SettingsError:
+        except (SettingsError, DataError):
             pass  # the comparison shows that nothing was done
     else:
         getattr(pair, verb)(*rest)

@@ -18,6 +18,7 @@ from fwcore.capture import open_capture
 from fwcore.errors import SettingsError
 from fwcore.settings import DECLARATIONS, Timeouts, load, personalities
 from simulation.case import Case, Step
+from simulation.shaping import shaping
 
 PCAPS = Path(__file__).resolve().parent.parent.parent / "pcaps"
 PAGE = 4096
@@ -189,6 +190,9 @@ def settings(rng: Random) -> dict[str, Any]:
     while bold and not loads(chosen | bold):  # half of them may be allowed where all are not
         bold = dict(rng.sample(list(bold.items()), len(bold) // 2))
     chosen |= bold
+    if rng.randrange(3) == 0:
+        shaped = chosen | shaping(rng)
+        chosen = shaped if loads(shaped) else chosen
     return fitting(chosen) if loads(chosen) else {"personality": "plain", **table(rng)}
 
 
@@ -318,7 +322,7 @@ def by_hand(rng: Random) -> Step:
     if pick == 1:
         return ("force", rng.choice((None, None, "off", "on", "extreme")))
     if pick == 2:
-        return ("configure", {"policies": policies(rng)})
+        return ("configure", rng.choice(({"policies": policies(rng)}, shaping(rng))))
     owner, pages = rng.choice(("base", "shm")), rng.choice((0, 1, 3, 20, 1 << 38))
     return (rng.choice(("take", "give")), owner, 4096 * pages)
 
@@ -341,6 +345,8 @@ def step(rng: Random, clock: Clock, pool: list[tuple[bytes, int, int]]) -> Step:
         return ("clear",)
     if pick == 3:
         return ("advance", clock.next())
+    if pick == 4:
+        return ("drain",)
     count = rng.choice((1, 3, 10, 40, 100, 400))
     packets = [(clock.next(), *rng.choice(pool)) for _ in range(count)]
     return ("packets", rng.choice((1, 3, 1000)), packets)

@@ -1,0 +1,261 @@
+"""What leaves links in files: frames at their release, rows with their fate, departures; told."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from frames import ethernet, icmp_error, ip, tcp, udp
+from hypothesis import given, settings as hypothesis_settings, strategies as st
+
+from fwcore import _shaper, units
+from fwcore._columns import mark_frames
+from fwcore.capture import Chunk, open_capture
+from fwcore.engine import Engine
+from fwcore.errors import DataError
+from fwcore.flow import parse as flow_of
+from fwcore.replay import replay
+from fwcore.replay.releases import FATE, UNDECIDED, Spool, packed
+from fwcore.report import compare, compare_text, explain, html, text
+from fwcore.result import Result
+from fwcore.settings import load
+
+MS = 10**6
+START = 10**18
+HOSTS = ("10.0.0.1", "10.0.0.2")
+# A line of 1 Mbit/s: a frame of 1000 bytes takes 8 ms. Port 53 goes before the rest.
+LINES = {
+    "links": [{"name": "w", "rate": "1Mbit"}],
+    "classes": [{"link": "w", "id": 1, "priority": 1, "limit_packets": 3},
+                {"link": "w", "id": 2, "priority": 0}],
+    "meters": [{"name": "m", "rungs": [{"rate": "8Mbit", "depth": 2000, "dscp": 46},
+                                       {"rate": "8Mbit", "depth": 5000}]}],
+    "shapings": [{"id": 1, "ports": [53], "protocol": "udp", "meters": ["m"], "link": "w",
+                  "class": 2}, {"id": 2, "protocol": "udp", "link": "w", "class": 1}]}
+
+
+def frame(port, size=1000):
+    return ethernet(ip(*HOSTS, 17, udp(1000, port, size - 42)))
+
+
+def chunk():
+    """Eight packets: four of class 1, two of class 2, one that nothing shapes, one too many."""
+    ports = (80, 80, 53, 53, 80, 80, 80)
+    frames = [frame(port) for port in ports] + [ethernet(ip(*HOSTS, 6, tcp(1, 2, "S")))]
+    return Chunk.from_frames(frames, [START] * 7 + [START + 20 * MS])
+
+
+def run(cut, tmp_path, **files):
+    """A replay in pieces, with files by name."""
+    whole = chunk()
+    parts = [whole.slice(at, min(len(whole), at + cut)) for at in range(0, len(whole), cut)]
+    paths = {name: str(tmp_path / f"{cut}.{file}") for name, file in files.items()}
+    return replay(parts, load(seed=1, max_connections=64, **LINES), **paths), paths
+
+
+@pytest.mark.parametrize("cut", [1, 3, 8])
+def test_frames_are_written_when_they_leave_and_in_that_order(cut, tmp_path):
+    """On the line at 0: packet 1, then by priority 3 and 4, then 2, 5, 6; the seventh found three
+    waiting. Packet 8 passes at 20 ms between the releases of 16 and 24."""
+    _, paths = run(cut, tmp_path, write="w.pcap", departures="d.csv")
+    with open_capture(paths["write"]) as reader:
+        (left,) = list(reader)
+    assert (left.time_ns - START).tolist() == [
+        8 * MS, 16 * MS, 20 * MS, 24 * MS, 32 * MS, 40 * MS, 48 * MS]
+    ports = [int.from_bytes(left.frame(at)[36:38], "big") for at in range(len(left))]
+    assert ports == [80, 53, 2, 53, 80, 80, 80]
+    marks = [left.frame(at)[15] >> 2 for at in range(len(left))]
+    assert marks == [0, 46, 0, 46, 0, 0, 0]
+    with open(paths["departures"]) as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["packet"], row["class"], row["fate"], row["dscp"]) for row in rows] == [
+        ("1", "1", "sent", ""), ("3", "2", "sent", "46"), ("4", "2", "sent", "46"),
+        *((number, "1", "sent", "") for number in "256")]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 8])
+def test_rows_of_verdicts_have_their_fate(cut, tmp_path):
+    _, paths = run(cut, tmp_path, verdicts="v.csv")
+    with open(paths["verdicts"]) as file:
+        rows = list(csv.DictReader(file))
+    assert [row["packet"] for row in rows] == [*"12345678"]
+    assert [row["wait_ns"] and int(row["wait_ns"]) // MS for row in rows] == [
+        8, 32, 16, 24, 40, 48, "", 0]
+    assert [row["fate"] for row in rows] == ["sent"] * 6 + ["", ""]
+    assert [row["reason"] for row in rows][6] == "queue_full"
+    assert [row["class"] for row in rows] == ["1", "1", "2", "2", "1", "1", "1", ""]
+    assert [(row["meter"], row["colour"], row["dscp"]) for row in rows[2:5]] == [
+        ("m", "0", "46"), ("m", "0", "46"), ("", "", "")]
+    assert int(rows[7]["release_ns"]) == START + 20 * MS
+
+
+def test_rows_of_verdicts_as_parquet_have_empty_cells(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    _, paths = run(8, tmp_path, verdicts="v.parquet")
+    table = parquet.read_table(paths["verdicts"])
+    assert table["wait_ns"].null_count == 1
+    assert table["dscp"].to_pylist() == [None, None, 46, 46, None, None, None, None]
+
+
+def test_without_rows_of_shaping_files_are_what_they_were(tmp_path):
+    settings = load(seed=1, max_connections=64)
+    paths = {name: str(tmp_path / name) for name in ("write", "verdicts", "departures")}
+    replay([chunk()], settings, **paths)
+    with open_capture(paths["write"]) as reader:
+        (left,) = list(reader)
+    assert len(left) == 8
+    assert "release_ns" not in (tmp_path / "verdicts").read_text()
+    assert (tmp_path / "departures").read_text() == "packet,time_ns,link,class,fate,dscp\n"
+
+
+# --- told -----------------------------------------------------------------------------------------
+
+
+def test_the_result_says_what_links_and_meters_did(tmp_path):
+    result, _ = run(8, tmp_path)
+    found = result.data["shaping"]
+    (link,), (meter,) = found["links"], found["meters"]
+    assert (link["name"], link["packets"], link["busy_ns"]) == ("w", 6, 48 * MS)
+    assert (meter["name"], meter["passed"]["packets"], meter["by_colour"]) == ("m", 2, [2, 0, 0])
+    assert found["drain_ns"] == 28 * MS
+    assert found["classes"][0]["delay_ns"]["max"] == 48 * MS
+    assert 16 * MS <= found["classes"][1]["delay_ns"]["p50"] <= 17 * MS
+    assert found["open_loop"] == {"tcp_share_of_bytes": 0.0, "flows_hit": 1}
+    told = text.summary(result)
+    assert all(len(line) <= 80 for line in told.splitlines())
+    assert "w:1" in told and "Open loop" in told and "Shaping dropped 1 packet" in told
+    page = html.render(result)
+    assert "<h2>Shaping" in page and "w:2" in page
+    result.to_json(str(tmp_path / "r.json"))
+    again = Result.load(str(tmp_path / "r.json"))
+    assert text.summary(again) == told
+
+
+def test_two_settings_differ_by_what_they_police_and_delay(tmp_path):
+    policed = {**LINES, "shapings": [{"id": 1, "protocol": "udp", "meters": ["n"]}], "meters": [
+        {"name": "n", "rungs": [{"rate": "1Mbit", "depth": 3000}]}]}
+    made = compare.run([chunk()], {
+        "A": load(seed=1, max_connections=64, **policed),
+        "B": load(seed=1, max_connections=64, **LINES)}, replay)
+    told = " ".join(compare_text.show(made.to_dict()).split())
+    assert "4 packets policed" in told
+    assert "delayed by 48 ms at p99" in told
+
+
+def test_a_flows_life_has_its_meters_its_queue_and_its_wait():
+    engine = Engine(load(seed=1, max_connections=64, **LINES), log=True, departures=True,
+                    arrivals=True)
+    life = explain.run([chunk()], engine, flow_of("10.0.0.1:1000-10.0.0.2:53/udp"))
+    first, second = (row["met"] for row in life["rows"])
+    assert first["meters"] == [{"name": "m", "colour": 0, "level": 5000}]
+    assert second["meters"] == [{"name": "m", "colour": 0, "level": 5000 - 986}]
+    assert (first["class"], first["waiting"], first["wait_ns"]) == (2, 0, 16 * MS)
+    assert (second["waiting"], second["wait_ns"], second["fate"]) == (1, 24 * MS, "sent")
+    told = " ".join(explain.show(life).split())
+    left = units.count(5000 - 986).split()
+    assert f"m: colour 0, {' '.join(left)} left; marked DSCP 46; class w:2 behind 1 packet" in told
+    assert json.dumps(life)
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def checksum(header):
+    total = sum(int.from_bytes(header[at:at + 2], "big") for at in range(0, len(header), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@hypothesis_settings(max_examples=60)
+@given(st.integers(0, 63), st.integers(0, 255), st.integers(0, 65535))
+def test_a_mark_leaves_the_checksum_right(dscp, before, identifier):
+    packet = bytearray(ip(*HOSTS, 17, udp(1, 2, 8), identifier=identifier))
+    packet[1] = before
+    packet[10:12] = b"\0\0"
+    packet[10:12] = (0xFFFF - checksum(packet[:20])).to_bytes(2, "big")
+    six = bytearray(ip("2001:db8::1", "2001:db8::2", 17, udp(1, 2, 8)))
+    six[0], six[1] = 0x60 | before >> 4, (before & 15) << 4 | 5
+    made = Chunk.from_frames([ethernet(bytes(packet)), ethernet(bytes(six)), b"\0" * 60], [0] * 3)
+    mark_frames(made, np.full(3, dscp, np.uint8))
+    header = made.frame(0)[14:34]
+    assert checksum(header) == 0xFFFF
+    assert (header[1] >> 2, header[1] & 3) == (dscp, before & 3)
+    word = int.from_bytes(made.frame(1)[14:16], "big")
+    assert (word >> 12, word >> 6 & 63, word >> 4 & 3, word & 15) == (6, dscp, before & 3, 5)
+    assert made.frame(2) == b"\0" * 60
+
+
+def test_a_mark_of_more_than_six_bits_is_refused():
+    made = Chunk.from_frames([frame(53)], [0])
+    with pytest.raises(DataError, match="mark 64"):
+        mark_frames(made, np.full(1, 64, np.uint8))
+    mark_frames(made, np.full(1, 255, np.uint8))
+
+
+def test_chosen_frames_are_copied_side_by_side():
+    whole = chunk()
+    made = packed(whole, np.array([5, 0, 7]))
+    assert [made.frame(at) for at in range(3)] == [whole.frame(at) for at in (5, 0, 7)]
+    assert made.time_ns.tolist() == whole.time_ns[[5, 0, 7]].tolist()
+    assert len(packed(whole, np.zeros(0, np.int64))) == 0
+
+
+def test_rows_wait_until_all_of_a_chunk_have_their_fate():
+    spool, fates = Spool(), np.zeros(2, FATE)
+    fates["fate"] = UNDECIDED
+    sent = np.zeros(1, FATE)
+    for turn in range(2):     # the spool begins anew when it is empty
+        spool.put(1, "first", fates)
+        spool.put(3, "second", np.zeros(1, FATE))
+        spool.put(4, "third", fates)
+        assert list(spool.ready()) == []
+        for packet in (2, 5, 4):
+            sent["release_ns"] = packet + turn
+            spool.note(np.array([packet], np.uint64), sent)
+            assert list(spool.ready()) == []
+        sent["release_ns"] = 1
+        spool.note(np.array([1], np.uint64), sent)
+        found = [(name, rows["release_ns"].tolist()) for name, rows in spool.ready()]
+        assert found == [("first", [1, 2 + turn]), ("second", [0]), ("third", [4 + turn, 5 + turn])]
+    spool.close()
+
+
+def test_an_errors_frame_meets_no_meter_and_says_so():
+    quoted = ip(*HOSTS, 17, udp(1000, 53))
+    error = ethernet(ip(*HOSTS[::-1], 1, icmp_error(quoted, 3)))
+    engine = Engine(load(seed=1, max_connections=64, **LINES), departures=True, arrivals=True)
+    engine.process(Chunk.from_frames([frame(53), error], [START] * 2))
+    rows = engine.arrivals()
+    assert (rows["meter"][:, 0] == [0, _shaper.NO_METER]).all()
+    assert rows["link"].tolist() == [0, _shaper.NO_LINK]
+
+
+def test_who_listens_is_told_what_left():
+    heard = []
+    engine = Engine(load(seed=1, max_connections=64, **LINES))
+    end = engine.on("departure", lambda batch: heard.append((batch.rows["packet"].tolist(),
+                                                             batch.lost)))
+    engine.process(chunk())
+    engine.drain()
+    assert heard == [([1, 3], 0), ([4, 2, 5, 6], 0)]
+    assert len(engine.departures()) == 0      # they are kept for who asked for them
+    end()
+    engine.process(chunk())
+    engine.drain()
+    assert len(heard) == 2
+
+
+def test_a_link_that_comes_while_somebody_listens_is_heard():
+    heard = []
+    engine = Engine(load(seed=1, max_connections=64))
+    engine.on("departure", lambda batch: heard.extend(batch.rows["packet"].tolist()))
+    engine.process(chunk())
+    engine.configure(**LINES)
+    engine.process(chunk())
+    engine.drain()
+    assert heard == []     # the sessions were made under no row, and keep that
+    engine.clear()
+    engine.process(chunk())
+    engine.drain()
+    assert sorted(heard) == [17, 18, 19, 20, 21, 22]
