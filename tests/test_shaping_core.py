@@ -1,9 +1,8 @@
 """The fast path's shaper against the twin: every scenario, and random settings and traffic."""
 
-import os
-
 import pytest
 import shaping_scenario as notation
+from examples import SHARE
 from hypothesis import given, settings, strategies as st
 from shaping_core import Core
 from test_shaping_laws import GAPS, HOSTS, linked, metered
@@ -11,7 +10,6 @@ from test_shaping_laws import GAPS, HOSTS, linked, metered
 from fwcore.reference.rows import Arrival, Declared, MeterRow, RungRow, Session, ShapingRow
 from fwcore.reference.shaping import Shaper
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
 ALL = notation.read_all()
 WAYS = ("forward", "reply")
 
@@ -73,7 +71,7 @@ class Both:
         assert all(self.core.laws().values()), self.core.laws()
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=SHARE)
 @given(linked(), st.lists(st.one_of(
     st.tuples(st.just("configure"), linked()), st.tuples(st.just("clear"), st.none()),
     st.tuples(st.just("advance"), st.integers(0, 10**8))), max_size=3), st.integers(0, 40))
@@ -96,7 +94,7 @@ def test_trees_are_served_as_the_twin_serves_them(drawn, deeds, every):
     both.compare()
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=SHARE)
 @given(metered(), metered())
 def test_colours_are_the_twins(drawn, other):
     row, packets = drawn
@@ -136,7 +134,7 @@ def rules(meters, forward, reply):
         ShapingRow(8, reply, forward, source=(0, 2))))
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=SHARE)
 @given(KEYED, LIMITED, NAMES, NAMES, st.lists(DEEDS, min_size=5, max_size=60))
 def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, reply, deeds):
     both = Both(rules((keyed, limited), forward, reply))

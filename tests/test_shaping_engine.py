@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
+from examples import SHARE
 from frames import ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import Pair
@@ -16,7 +15,6 @@ from fwcore.engine import Engine
 from fwcore.errors import ConfigFrozen, DataError, SettingsError
 from fwcore.settings import load
 
-EXAMPLES = int(os.environ.get("FWCORE_EXAMPLES", "5000"))
 MS = 10**6
 START = 10**18
 PAGE = 4096
@@ -170,7 +168,7 @@ def do(pair, deed, *what):
             pass
 
 
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None,
+@hypothesis_settings(max_examples=SHARE, deadline=None,
                      suppress_health_check=list(HealthCheck))
 @given(shaping(), BESIDE, PACKETS, DEEDS, st.integers(1, 64))
 def test_the_engine_shapes_as_the_twin_does(rows, beside, first, deeds, group):
@@ -307,3 +305,16 @@ def test_a_plan_of_numbers_that_lead_nowhere_is_refused(name):
     getattr(plan, kind)[field] = value
     with pytest.raises(DataError):
         _shaper.Shaper(plan)
+
+
+def test_with_a_shaper_a_restart_does_not_set_the_clock_back():
+    """Meters and links know no time before their last one."""
+    rows = {"meters": [{"name": "m", "rungs": [{"rate": 8000, "depth": 100}]}],
+            "links": [{"name": "a", "rate": 80_000}],
+            "shapings": [{"id": 1, "link": "a", "meters": ["m"]}]}
+    pair = Pair(load("plain", config_freeze=False, seed=1, max_connections=16, **rows))
+    for at in (START, 10**9, 2 * 10**9, START + 10**9):
+        pair.process(Chunk.from_frames([ethernet(ip(HOSTS[0], HOSTS[3], 17, udp(1, 2, 30)))], [at]))
+        pair.restart()
+    pair.compare()
+    assert pair.engine.counters()["time_reversed"] == 2

@@ -23,7 +23,7 @@ class Clock(Script):
     def time_of(self, time_ns: int) -> int:
         """When a packet is judged: never earlier than now, and one step later at most."""
         resuming, self.resuming = self.resuming, False
-        if resuming and time_ns < self.now:
+        if resuming and time_ns < self.now and self.shaper is None:
             self.set_back(time_ns)
         step = nanoseconds(self.config.max_step_s)
         if step and not resuming and time_ns > self.now + step:
