@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from frames import ethernet, ip, tcp, udp
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from fwcore import Engine, cli
 from fwcore.capture import Chunk
@@ -53,6 +53,8 @@ def by_asking(packets, settings):
                    min_size=1, max_size=60),
     personality=st.sampled_from(["plain", "fortios-7", "cos-core"]), local=st.booleans(),
     size=st.sampled_from([1, 7, 8192]))
+@example([(0, 1, True), (0, 4, False), (1, 1, False), (0, 2, False), (S - 1, 3, False)],
+         "fortios-7", True, 1)      # TCP to the firewall itself is no candidate
 def test_it_is_what_the_table_says(steps, personality, local, size):
     packets, now = [], S
     for step, port, by_tcp in steps:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from fwcore import policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
-from fwcore._fastpath import EndCause, Reason, Verdict
+from fwcore._fastpath import EndCause, PolicyAction, Reason, Verdict
 from fwcore.errors import SettingsError
 from fwcore.hits import IDLE_S, MORE
 from fwcore.policy import Policy
@@ -55,7 +55,7 @@ class Recency:
         self._seen: OrderedDict[int, int] = OrderedDict()     # flow -> ns, longest ago first
         self._local: set[int] = set()                         # flows that tension leaves alone
         self._policies = (policy_layout.compile_policies(policies)
-                          if any(each.action == "local" for each in policies) else None)
+                          if any(each.action == PolicyAction.LOCAL for each in policies) else None)
         self._fragments: OrderedDict[bytes, int] = OrderedDict()   # datagram -> flow
         self._vlan_zone = settings.zone == "vlan"
         self._at = 0                                          # packets gone through
@@ -148,7 +148,7 @@ class Recency:
         ends = policy_lookup.ends_of(key, rows["swapped"] ^ judged.reply)
         assert self._policies is not None
         at = policy_lookup.find(self._policies, ends)
-        actions = [each.action == "local" for each in self._policies.policies]
+        actions = [each.action == PolicyAction.LOCAL for each in self._policies.policies]
         local = (at >= 0) & np.array([*actions, False])[at] & (ends["protocol"] == TCP)
         self._local.update(judged.flow[local].tolist())
 
