@@ -1095,7 +1095,8 @@ cdef class FastPath:
 
         Forward it goes as with any packet, however far (``max_step_ns`` does not hold this one).
         Back, what is to come stays as far off as it was; not while sessions live, whose times say
-        when they were seen, nor with a shaper, whose meters and links know their times. Raises DataError before ``begin``, and for a time outside 0..2**62.
+        when they were seen, nor with a shaper, whose meters and links know their times. Raises
+        DataError before ``begin``, and for a time outside 0..2**62.
         """
         cdef fw_t *fw = &self.fw
         time_ns = _index(time_ns)

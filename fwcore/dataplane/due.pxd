@@ -17,7 +17,8 @@ from fwcore.dataplane.clock cimport (
 from fwcore.dataplane.layout cimport (
     DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE,
     EXPIRE_BATCH, FW_ASSERT,
-    NEVER, NIL, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME, fw_prefetch, fw_t, record_t,
+    NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME, WHEEL_LEVELS,
+    WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t,
 )
 from fwcore.dataplane.pages cimport pages_past_watermark
 from fwcore.dataplane.script cimport (
@@ -42,6 +43,65 @@ cdef inline void expire_one(fw_t *fw, uint32_t record) noexcept nogil:
         clock_arm(fw, record, session_due_tick(fw, r))
 
 
+cdef inline uint32_t expire_merged(fw_t *fw, uint32_t a, uint32_t b) noexcept nogil:
+    """Two lists in order of creation as one, by `next`; the first of it. => one is not empty"""
+    cdef uint32_t first = NIL, last = NIL, record
+    while a != NIL or b != NIL:  # bounded by the sessions of the slot
+        if b == NIL or (a != NIL and fw.records[a].created_packet
+                        <= fw.records[b].created_packet):
+            record = a
+            a = fw.timers[a].next
+        else:
+            record = b
+            b = fw.timers[b].next
+        if last == NIL:
+            first = record
+        else:
+            fw.timers[last].next = record
+        last = record
+    fw.timers[last].next = NIL
+    return first
+
+
+cdef inline void expire_in_order(fw_t *fw, uint32_t slot, uint64_t tick) noexcept nogil:
+    """Puts all that this tick may end into one slot, in order of creation: which key of a meter is
+    longest without a session depends on who ends first. A merge sort, list i of 2^i sessions."""
+    cdef fw_clock_t *clock = &fw.clock
+    cdef uint32_t lists[32]
+    cdef uint32_t record, next_, other
+    cdef int i, level
+    for i in range(32):
+        lists[i] = NIL
+    for level in range(<int>(slot // WHEEL_SLOTS), WHEEL_LEVELS):
+        if tick & ((<uint64_t>1 << (6 * level)) - 1):
+            break  # slots of this level and above begin at another tick
+        other = level * WHEEL_SLOTS + (<uint32_t>(tick >> (6 * level)) & (WHEEL_SLOTS - 1))
+        record = clock.head[other]
+        clock.head[other] = NIL
+        clock.map[level] &= ~(<uint64_t>1 << (other % WHEEL_SLOTS))
+        while record != NIL:
+            next_ = fw.timers[record].next
+            fw.timers[record].next = NIL
+            i = 0
+            while lists[i] != NIL:
+                record = expire_merged(fw, lists[i], record)
+                lists[i] = NIL
+                i += 1
+            lists[i] = record
+            record = next_
+    record = NIL
+    for i in range(32):
+        if lists[i] != NIL:
+            record = expire_merged(fw, lists[i], record)
+    clock.head[slot] = record
+    clock.map[slot // WHEEL_SLOTS] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
+    other = PROTECTED_BIT | slot
+    while record != NIL:
+        fw.timers[record].prev = other
+        other = record
+        record = fw.timers[record].next
+
+
 cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
     """Empties the slot of this tick, a batch at a time, so that the cache misses overlap.
 
@@ -49,6 +109,8 @@ cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
     """
     cdef uint32_t batch[EXPIRE_BATCH]
     cdef uint32_t slot = clock_go_to(fw, tick), record, count, i
+    if fw.shaper != NULL and fw.clock.head[slot] != NIL:
+        expire_in_order(fw, slot, tick)
     while fw.clock.head[slot] != NIL:  # bounded by the sessions of the slot
         record = fw.clock.head[slot]
         count = 0
