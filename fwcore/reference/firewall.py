@@ -298,6 +298,7 @@ class Firewall(Egress):
         for session in list(self.sessions.values())[:most]:
             self.end(session, "cleared")
         if self.shaper:
+            self.shaper.advance(self.now)
             self.shaper.clear()
         self.after_operator()
 
