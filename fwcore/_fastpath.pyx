@@ -1091,7 +1091,8 @@ cdef class FastPath:
             due_update(fw)
 
     def resume(self, time_ns):
-        """After a restart: the time of the packet that comes next, which the clock takes.
+        """After a restart: the time of the packet that comes next, which the clock takes; whether
+        it was set back.
 
         Forward it goes as with any packet, however far (``max_step_ns`` does not hold this one).
         Back, what is to come stays as far off as it was; not while sessions live, whose times say
@@ -1099,16 +1100,19 @@ cdef class FastPath:
         DataError before ``begin``, and for a time outside 0..2**62.
         """
         cdef fw_t *fw = &self.fw
+        cdef bint back
         time_ns = _index(time_ns)
         if not 0 <= time_ns <= LATEST_NS:
             raise DataError(f"resume: {time_ns} is not in 0..2**62 ns")
         with self.use:
             if not self.begun:
                 raise DataError("resume: call begin first")
-            if time_ns < fw.clock.now_ns and fw.live == 0 and fw.shaper == NULL:
+            back = time_ns < fw.clock.now_ns and fw.live == 0 and fw.shaper == NULL
+            if back:
                 due_set_back(fw, time_ns)
             clock_trust(fw, time_ns)
             self.resuming = False
+        return back
 
     def load(self, chunk, outcome, flow=None, reply=None):
         """Makes a chunk ready to run; its arrays are held until it is unloaded.

@@ -117,9 +117,9 @@ class Control:
     @undivided
     def _resume(self, time_ns: int) -> None:
         """After a restart the clock takes the next packet's time, also an earlier one."""
-        if self.fastpath.live == 0:
-            self._move_times(self.fastpath.now_ns, time_ns)
-        self.fastpath.resume(time_ns)
+        now_ns = self.fastpath.now_ns
+        if self.fastpath.resume(time_ns):
+            self._move_times(now_ns, time_ns)
 
     @undivided
     def _answer(self) -> bool:
@@ -227,9 +227,7 @@ class Control:
         self._mode = self.mode
 
     def _move_times(self, now_ns: int, to_ns: int) -> None:
-        """The clock is about to be set back, if it is: what is noted stays as long ago."""
-        if to_ns >= now_ns:
-            return
+        """The clock was set back: what is noted stays as long ago."""
         self._note_mode(now_ns)
         self._mode_since = to_ns
         if self._full_since is not None:

@@ -318,3 +318,16 @@ def test_with_a_shaper_a_restart_does_not_set_the_clock_back():
         pair.restart()
     pair.compare()
     assert pair.engine.counters()["time_reversed"] == 2
+
+
+def test_a_clock_that_was_not_set_back_leaves_what_is_noted_of_modes():
+    rows = {"links": [{"name": "a", "rate": 80_000}], "shapings": [{"id": 1, "link": "a"}]}
+    pair = Pair(load("fortios-7", config_freeze=False, seed=1, max_connections=16, **rows))
+    for at in (START, 10**9):
+        pair.process(Chunk.from_frames([ethernet(ip(HOSTS[0], HOSTS[3], 17, udp(1, 2, 30)))], [at]))
+        pair.force("extreme")
+        pair.force(None)
+        pair.restart()
+    pair.compare()
+    assert pair.engine.counters()["flaps"] == 1
+    assert pair.engine.mode_times_ns() == {"off": 0, "on": 0, "extreme": 0}
