@@ -45,8 +45,8 @@ from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
     CLASS_COUNT, CLOCK_MEMORY_NS, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE,
     DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT,
-    EXPOSURE_NAMES, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES,
-    GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NEWBORN_MAX, NIL,
+    EXPOSURE_NAMES, FLAG_CLASS, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES, GAUGE_COUNT,
+    GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NEWBORN_MAX, NIL,
     OBJECT_BYTES_MAX,
     OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM,
     PAGE_BYTES,
@@ -2261,9 +2261,11 @@ cdef class FastPath:
 # --- single stages, for tests and for those who build on them ------------------------------------
 
 def tcp_tables():
-    """The TCP tables as they are indexed: {"first": [tracker][way][class], "step":
-    [place][way][class], "places": (name, state's name) each}; 128 and more are no places."""
+    """The TCP tables as they are indexed: {"classes": [tracker][flags] -> class, "first":
+    [tracker][way][class], "step": [place][way][class], "places": (name, state's name) each}; 128
+    and more are no places."""
     return {
+        "classes": [[FLAG_CLASS[t][flags] for flags in range(64)] for t in range(TRACKER_COUNT)],
         "first": [[[TCP_FIRST[t][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]
                   for t in range(TRACKER_COUNT)],
         "step": [[[TCP_STEP[p][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]

@@ -216,6 +216,7 @@ LRU: Final = _under(
     Entry("sessions", "as many as were evicted or taken by tension, chosen by least-recently-used"
           " at the same moments; fewer where it found no more"),
     Entry("same", "of these, those that were taken in fact"),
+    Entry("established", "of these, TCP in ESTABLISHED: connections that were in use"),
     Entry("active", "of these, with a packet in the second before"),
     Entry("idle", "how many had been idle how long"),
 )

@@ -215,7 +215,7 @@ RESULT = {
             "time_ns": TIME, "cause": TEXT, "machine": TEXT, "from": mode, "to": mode})},
     "exposure": {**EXPOSED, "by_cause": named(EXPOSED), "after?": EXPOSED},
     "taken?": _counts("sessions established active bytes", idle=named(COUNT)),
-    "lru?": _counts("sessions same active", idle=named(COUNT)),
+    "lru?": _counts("sessions same established active", idle=named(COUNT)),
     "victims?": rows({
         **_counts("packet created_packet bytes policy"), "age_ns": TIME, "idle_ns": TIME,
         **dict.fromkeys("key cause state inspection".split(), TEXT)}),

@@ -32,7 +32,7 @@ COUNTERS = [
     *(f"exposure.after.{name}" for name in ("sessions", "packets", "bytes")),
     *(f"top.{name}" for name in ("forgotten_packets", "forgotten_sessions")),
     *(f"taken.{name}" for name in ("sessions", "established", "active", "bytes", "idle")),
-    *(f"lru.{name}" for name in ("sessions", "same", "active", "idle")),
+    *(f"lru.{name}" for name in ("sessions", "same", "established", "active", "idle")),
     "idledrop.hosts",
     *(f"table.{name}" for name in (
         "max_connections", "buckets", "bytes", "bytes_per_connection", "max_depth")),

@@ -3,7 +3,8 @@
 Memory tension takes the oldest session of every bucket, old by its beginning: also one that had a
 packet a moment ago. Beside the engine this ledger keeps when each session was last seen, in order.
 Whenever sessions are evicted or taken by tension, it takes the same number off the front of the
-order as it stood before that moment, and says how long those had been idle; then the real ones go.
+order as it stood before that moment, and says how long those had been idle, and how many of them
+were TCP in ESTABLISHED (``Places``); then the real ones go.
 
     moment      a packet number and a time: what was taken there counts as one choice
     candidates  all that live, but for the session whose packet is judged, and local TCP
@@ -11,7 +12,7 @@ order as it stood before that moment, and says how long those had been idle; the
 It is a ledger beside the engine and not a second run: the sessions are those that the firewall had,
 after all it really took before. Memory: an entry a live session; time: a step a packet.
 
-Law (``recency``): for every session the time at which it was last seen is the engine's own.
+Law (``recency``): for every session its TCP state, and when it was last seen, are the engine's own.
 """
 
 from __future__ import annotations
@@ -26,42 +27,45 @@ from numpy.typing import NDArray
 
 from fwcore import policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
-from fwcore._fastpath import EndCause, PolicyAction, Reason, Verdict
+from fwcore._fastpath import EndCause, PolicyAction, Reason, TcpState, Verdict
 from fwcore.errors import SettingsError
 from fwcore.hits import IDLE_S, MORE
 from fwcore.policy import Policy
 from fwcore.replay.judged import Judged
+from fwcore.replay.places import Places
 from fwcore.settings import Settings
 from fwcore.units import SECOND_NS
 from fwcore.words import TCP
 
 CHOSEN = (EndCause.EVICTED, EndCause.TENSION)
-# A packet with one of these belongs to a flow, and leaves its session as it is or makes none.
 FIRST_FRAGMENTS = 1 << 16    # newest ones, more than a fragment table keeps
 FRAGMENT_OF = ("source", "destination", "fragment_id", "fragment_protocol", "zone")
+# A packet with one of these belongs to a flow, and leaves its session as it is or makes none.
 ASIDE = (Reason.RELATED, Reason.TCP_INVALID, Reason.FRAGMENT_ORPHAN, Reason.ICMP_ORPHAN)
+AT_EGRESS = (Reason.OVER_LIMIT, Reason.QUEUE_FULL)      # dropped after its session took it
 
 
 class Recency:
     """The ledger of one run. Raises SettingsError where it could not be exact."""
 
     def __init__(self, settings: Settings, policies: Sequence[Policy]) -> None:
-        if settings.tracker == "linux":
-            raise SettingsError("lru: under tracker linux a packet may be ignored without a word,"
-                                " so that nobody outside knows when a session was last seen")
-        if settings.max_step_s:
-            raise SettingsError("lru: with max_step_s a session is seen at a time that is no"
-                                " packet's; leave one of them out")
+        if settings.queue_accounting == "bytes" and settings.links:
+            raise SettingsError('lru: with queue_accounting = "bytes" a packet that is dropped for'
+                                ' want of a page has made its session or not, and nobody outside'
+                                ' knows; use "packets"')
         self._seen: OrderedDict[int, int] = OrderedDict()     # flow -> ns, longest ago first
+        self._places = Places(settings.tracker)
         self._local: set[int] = set()                         # flows that tension leaves alone
         self._policies = (policy_layout.compile_policies(policies)
                           if any(each.action == PolicyAction.LOCAL for each in policies) else None)
         self._fragments: OrderedDict[bytes, int] = OrderedDict()   # datagram -> flow
         self._vlan_zone = settings.zone == "vlan"
         self._at = 0                                          # packets gone through
-        self._now_ns = 0
+        self._now_ns: int | None = None                       # None: no packet yet
+        self._step_ns = settings.max_step_ns
+        self._gone = 0                                        # flow that its own packet ended
         self.holds = True
-        self.sessions = self.same = 0
+        self.sessions = self.same = self.established = 0
         self.idle = dict.fromkeys((*IDLE_S, MORE), 0)
         self._bounds = [seconds * SECOND_NS for seconds in IDLE_S.values()]
 
@@ -72,43 +76,70 @@ class Recency:
         rows = _moments(ended)
         place = 0
         aside = np.isin(judged.outcome[:, 1], ASIDE)
-        makes_none = ((judged.outcome[:, 0] == Verdict.DROP)
-                      | (judged.outcome[:, 1] == Reason.FRAGMENT))
-        times = np.maximum(np.maximum.accumulate(judged.chunk.time_ns), self._now_ns)
-        for flow, now_ns, left, none in zip(
-                self._flows(judged).tolist(), times.tolist(), aside.tolist(),
-                makes_none.tolist(),
-                strict=True):
+        verdicts, reasons = judged.outcome.T
+        makes_none = (((verdicts == Verdict.DROP) & ~np.isin(reasons, AT_EGRESS))
+                      | (reasons == Reason.FRAGMENT))
+        columns = (self._flows(judged), self._times(judged), aside, makes_none, judged.reply,
+                   self._places.classes(judged))
+        for flow, now_ns, left, none, way, class_ in zip(
+                *(column.tolist() for column in columns), strict=True):
             self._at += 1
+            self._gone = 0
             while place < len(rows) and rows[place][0] <= self._at:
                 self._moment(rows[place], flow, now_ns)
                 place += 1
-            if not left and flow and (flow in self._seen or not none):   # seen, or made by this
+            if left or not flow or flow == self._gone or (none and flow not in self._seen):
+                continue
+            if self._places.step(flow, way, class_):
                 self._seen[flow] = now_ns
                 self._seen.move_to_end(flow)
-        self._now_ns = int(times[-1]) if len(times) else self._now_ns
         for moment in rows[place:]:
-            self._moment(moment, 0, self._now_ns)
+            self._moment(moment, 0, self._now_ns or 0)
 
     def end(self, ended: Sequence[NDArray[Any]], standing: NDArray[Any]) -> None:
         """What ended after the last packet, and the sessions that stand (SESSION_DTYPE[n])."""
         for moment in _moments(ended):
-            self._moment(moment, 0, self._now_ns)
-        self.holds &= self._seen == dict(zip(
-            standing["flow"].tolist(), standing["last_seen_ns"].tolist(), strict=True))
+            self._moment(moment, 0, self._now_ns or 0)
+        known = {flow: (seen_ns, self._places.state(flow)) for flow, seen_ns in self._seen.items()}
+        rows = zip(*(standing[name].tolist() for name in ("flow", "last_seen_ns", "state")),
+                   strict=True)
+        self.holds &= known == {flow: (seen_ns, state) for flow, seen_ns, state in rows}
+
+    def _times(self, judged: Judged) -> NDArray[np.int64]:
+        """When each packet was judged, int64[n]: the clock goes back for none, and with
+        ``max_step_s`` a step on at most."""
+        times = judged.chunk.time_ns
+        if not len(times):
+            return times
+        if self._now_ns is None:
+            self._now_ns = int(times[0])
+        if self._step_ns:
+            found, now_ns = [], self._now_ns
+            for time_ns in times.tolist():
+                now_ns = min(max(now_ns, time_ns), now_ns + self._step_ns)
+                found.append(now_ns)
+            times = np.array(found, np.int64)
+        else:
+            times = np.maximum(np.maximum.accumulate(times), self._now_ns)
+        self._now_ns = int(times[-1])
+        return times
 
     def _moment(self, moment: tuple[Any, ...], flow: int, now_ns: int) -> None:
         """What ended at one packet and time: first what the order would have given instead."""
         _packet, ended_ns, rows = moment
-        taken = {each for each, _, _, cause in rows if cause in CHOSEN}
-        for each, seen_ns, created_now, cause in rows:
+        taken = {each for each, *_, cause in rows if cause in CHOSEN}
+        for each, seen_ns, state, created_now, cause in rows:
             if cause in CHOSEN and taken:       # what ended before them is gone
                 pinned = flow if ended_ns == now_ns and flow not in taken else 0
                 self._choose(taken, ended_ns, pinned)
                 taken = set()
-            known = self._seen.pop(each, None)
-            own = created_now or (cause == EndCause.KILLED and each == flow)
-            self.holds &= own or known == seen_ns
+            known = self._seen.pop(each, None), self._places.state(each)
+            self._places.forget(each)
+            if each == flow and (cause == EndCause.KILLED       # the packet that it has just seen
+                                 or (cause == EndCause.CLOSED and seen_ns == ended_ns)):
+                self._gone = flow
+            elif not created_now:
+                self.holds &= known == (seen_ns, state)
 
     def _choose(self, taken: set[int], now_ns: int, pinned: int) -> None:
         """The same number of sessions, longest idle first."""
@@ -117,6 +148,7 @@ class Recency:
         for flow, seen_ns in islice(free, len(taken)):
             self.sessions += 1
             self.same += flow in taken
+            self.established += self._places.state(flow) == TcpState.ESTABLISHED
             place = int(np.searchsorted(self._bounds, now_ns - seen_ns, side="right"))
             self.idle[(*IDLE_S, MORE)[place]] += 1
 
@@ -153,21 +185,21 @@ class Recency:
         self._local.update(judged.flow[local].tolist())
 
     def row(self) -> dict[str, Any]:
-        """{sessions, same (really taken too), active (idle < 1 s), idle: {...}}."""
-        return {"sessions": self.sessions, "same": self.same, "active": self.idle["below_1s"],
-                "idle": dict(self.idle)}
+        """{sessions, same (really taken too), established, active (idle < 1 s), idle: {...}}."""
+        return {"sessions": self.sessions, "same": self.same, "established": self.established,
+                "active": self.idle["below_1s"], "idle": dict(self.idle)}
 
 
 def _moments(blocks: Iterable[NDArray[Any]]) -> list[tuple[Any, ...]]:
-    """[(packet, time, [(flow, last seen, whether made by that packet, cause)])], in order."""
+    """[(packet, time, [(flow, last seen, state, made by that packet, cause)])], in order."""
     found: list[tuple[Any, ...]] = []
     for rows in blocks:
         made_now = rows["created_packet"] == rows["ended_packet"]
         columns = [rows[name].tolist() for name in (
-            "ended_packet", "ended_ns", "flow", "last_seen_ns", "cause")]
-        for packet, ended_ns, flow, seen_ns, cause, now in zip(
+            "ended_packet", "ended_ns", "flow", "last_seen_ns", "state", "cause")]
+        for packet, ended_ns, flow, seen_ns, state, cause, now in zip(
                 *columns, made_now.tolist(), strict=True):
             if not found or found[-1][:2] != (packet, ended_ns):
                 found.append((packet, ended_ns, []))
-            found[-1][2].append((flow, seen_ns, now, cause))
+            found[-1][2].append((flow, seen_ns, state, now, cause))
     return found

@@ -120,14 +120,17 @@ def _which(result: Result) -> str:
     row = result.data.get("taken")
     if not row:
         return ""
-    established = units.count(row["established"]) if row["established"] else "none"
-    active = units.count(row["active"]) if row["active"] else "none"
-    text = f"{established} established, {active} active in its last second"
+    text = f"{_or_none(row['established'])} established, {_or_none(row['active'])} active in its" \
+           " last second"
     lru = result.data.get("lru", {})
     if lru.get("sessions"):
-        number = units.count(lru["active"]) if lru["active"] else "none"
-        text += f"; of {units.count(lru['sessions'])} least-recently-used ones {number}"
+        text += (f"; of {units.count(lru['sessions'])} least-recently-used ones"
+                 f" {_or_none(lru['established'])} and {_or_none(lru['active'])}")
     return f" ({text})"
+
+
+def _or_none(number: int) -> str:
+    return units.count(number) if number else "none"
 
 
 def _stands_out(result: Result, figures: Mapping[str, int]) -> bool:

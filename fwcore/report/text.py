@@ -340,7 +340,8 @@ def _instead(result: Result, style: Style) -> list[str]:
         return []
     idle = [f"{name.replace('_', ' ')} {units.count(number)}"
             for name, number in row["idle"].items() if number]
-    return wrap([f"least-recently-used: {units.count(row['active'])} active in the last second",
+    return wrap([f"least-recently-used: {units.count(row['established'])} established",
+                 f"{units.count(row['active'])} active in the last second",
                  f"{units.count(row['same'])} of {units.count(row['sessions'])} the same",
                  f"idle {idle[0]}", *idle[1:]], style)
 
