@@ -401,6 +401,19 @@ def test_top_hosts(engine):
                                    {"host": "10.0.0.2", "sessions": 1}]
 
 
+def test_a_full_table_is_full_until_a_tenth_of_it_is_free():
+    """Of 20 places one that comes free is not enough: one session more, and it is full again."""
+    pair = Pair(load("plain", max_connections=20, udp_s=30))
+    pair.process(Chunk.from_frames(
+        [dns(host) for host in range(1, 21)], [START + i * S for i in range(20)]))
+    for at_s, live, kinds in (
+            (30, 19, ["table_full"]), (31, 18, ["table_full", "table_full_ended"])):
+        pair.advance(START + at_s * S)
+        assert len(pair.engine) == live
+        assert [event.kind for event in pair.engine.events] == kinds
+    pair.compare()
+
+
 def test_a_mode_that_comes_and_goes_a_hundred_times():
     """60 of 100 pages; every three seconds there are 30 more (red is 88), for one second.
 
