@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 COMMON = {"deadline": None, "derandomize": True, "print_blob": True,
           "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("quick", max_examples=20, **COMMON)
-settings.register_profile("ci", max_examples=200, **COMMON)
+settings.register_profile("ci", max_examples=100, **COMMON)
 # What a mutant makes red need not be made small.
 settings.register_profile("mutants", max_examples=30, report_multiple_bugs=False,
                           phases=(Phase.explicit, Phase.generate), **COMMON)

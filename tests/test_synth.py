@@ -2,6 +2,7 @@
 
 import collections
 import io
+import struct
 import sys
 
 import numpy as np
@@ -133,13 +134,16 @@ def test_wrong_parameters_are_explained(name, given, words):
 
 
 def key_of(frame):
-    """The connection of a frame: both ends, in order, and whether it goes backwards."""
-    packet = Ether(frame)
-    ip = packet[IP] if IP in packet else packet[IPv6]
-    l4 = packet[TCP] if TCP in packet else packet[UDP]
-    ends = (ip.src, l4.sport), (ip.dst, l4.dport)
-    reply = ip.src.startswith(("198.", "2001:"))
-    return (*(ends[::-1] if reply else ends), type(l4).__name__), reply, packet, l4
+    """The connection of a frame: both ends, the initiator's first, and its protocol; and whether
+    the frame goes backwards. By offsets: Scapy takes a second for two thousand."""
+    if frame[12:14] == b"\x08\x00":
+        protocol, source, destination, at = frame[23], frame[26:30], frame[30:34], 34
+    else:
+        protocol, source, destination, at = frame[20], frame[22:38], frame[38:54], 54
+    source_port, destination_port = struct.unpack_from("!2H", frame, at)
+    ends = (source, source_port), (destination, destination_port)
+    reply = source.startswith((b"\xc6", b"\x20\x01"))  # 198.0.0.0/8, 2001::/16
+    return (*(ends[::-1] if reply else ends), {6: "TCP", 17: "UDP"}[protocol]), reply
 
 
 SCRIPTED = [n for n, kind in synth.WORKLOADS.items() if issubclass(kind, Scripted)]
@@ -149,9 +153,10 @@ SCRIPTED = [n for n, kind in synth.WORKLOADS.items() if issubclass(kind, Scripte
 def test_sessions_run_from_handshake_to_close_in_order(name):
     """Every TCP session begins with a SYN, its numbers add up, both sides close it."""
     sessions = collections.defaultdict(list)
-    for frame in frames_of(small(name, 6000, sessions=100)):
-        key, reply, _, l4 = key_of(frame)
-        sessions[key].append((reply, l4))
+    for frame in frames_of(small(name, 3000, sessions=50)):
+        key, reply = key_of(frame)
+        packet = Ether(frame)
+        sessions[key].append((reply, packet[TCP] if TCP in packet else packet[UDP]))
     closed = 0
     for key, packets in sessions.items():
         if key[2] == "UDP":
@@ -268,10 +273,9 @@ def test_mix_has_the_shares_it_promises():
     sessions = {}
     packets = collections.Counter()
     for frame in frames_of(small("mix", 15_000, sessions=1000)):
-        key, _, packet, _ = key_of(frame)
+        key, _ = key_of(frame)
         sessions[key] = policy_of(key)
         packets[key[2]] += 1
-        assert packet.type == (0x86DD if ":" in key[0][0] else 0x0800)
     total = len(sessions)
     assert total > 1000
     shares = collections.Counter(sessions.values())
@@ -283,7 +287,7 @@ def test_mix_has_the_shares_it_promises():
     assert abs(parts["none"] / total - 0.50) < 0.01
     assert abs(parts["flow"] / total - 0.25) < 0.01
     assert abs(parts["proxy"] / total - 0.25) < 0.01
-    assert abs(sum(":" in k[0][0] for k in sessions) / total - 0.20) < 0.01
+    assert abs(sum(len(k[0][0]) == 16 for k in sessions) / total - 0.20) < 0.01
     assert abs(sum(k[2] == "TCP" for k in sessions) / total - 0.75) < 0.01
     assert abs(packets["TCP"] / packets.total() - 0.75) < 0.02
     udp = {3, 6}
