@@ -42,7 +42,6 @@ def capture_scan_pcapng(
     time_ns: NDArray[np.int64],
     link: NDArray[np.uint16],
 ) -> tuple[int, int, int, int]: ...
-def capture_populate(data: NDArray[np.uint8], begin: int, end: int) -> int: ...
 def capture_pack(
     data: NDArray[np.uint8],
     offset: NDArray[np.uint64],

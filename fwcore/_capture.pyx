@@ -6,22 +6,14 @@ the arrays, then one ``with nogil``.
 
 from enum import IntEnum
 
-from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from posix.unistd cimport _SC_PAGESIZE, sysconf
 
 from fwcore.dataplane.scan cimport (
     INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_LENGTH, SCAN_LONG,
     SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap, scan_pcap_t,
     scan_pcapng, scan_pcapng_t,
 )
-
-
 from fwcore.errors import DataError, refusing
-
-cdef extern from "<sys/mman.h>" nogil:
-    int madvise(void *address, size_t size, int advice)
-
 
 ScanStatus = IntEnum("ScanStatus", {
     "ROOM": SCAN_ROOM, "END": SCAN_END, "CUT": SCAN_CUT, "LONG": SCAN_LONG,
@@ -111,28 +103,6 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
     with nogil:
         status = scan_pcapng(&data[0], begin, end, &section, &frames, &position)
     return frames.count, position, status, section.last_ns
-
-
-@refusing(DataError)
-def capture_populate(const uint8_t[::1] data, uint64_t begin, uint64_t end):
-    """Map ``data[begin:end]`` of a mapped file now, without the GIL, and not at each first touch.
-
-    Widened to whole pages. Returns 0, or the errno of madvise: a system before Linux 5.14 does not
-    know MADV_POPULATE_READ, and nothing is lost then. Raises DataError.
-    """
-    cdef uint64_t page, first, last
-    cdef int code = 0
-    _check_span(data.shape[0], begin, end)
-    if begin == end:
-        return 0
-    page = <uint64_t>sysconf(_SC_PAGESIZE)
-    with nogil:
-        first = <uint64_t>&data[0] + begin
-        last = <uint64_t>&data[0] + end
-        first -= first % page
-        if madvise(<void *>first, last - first, 22):     # MADV_POPULATE_READ
-            code = errno
-    return code
 
 
 @refusing(DataError)

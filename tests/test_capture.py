@@ -6,15 +6,12 @@ import os
 import random
 import struct
 import sys
-import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fwcore._capture import capture_populate
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures, stream
 from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution
@@ -427,36 +424,6 @@ def test_large_stream_is_carried_over(capture):
         assert [row[0] for row in rows(reader)] == frames
         assert reader.fault is None
         assert reader.position_bytes == os.path.getsize(reader.path)
-
-
-@pytest.mark.parametrize("ahead", [True, False])
-def test_mapping_ahead_changes_nothing(capture, monkeypatch, ahead):
-    frames = [bytes([i % 256]) * (i * 37 % 1500) for i in range(2_000)]
-    path = capture(pcap(frames))
-    monkeypatch.setattr("fwcore.capture.stream.MAPS_AHEAD", ahead)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
-    monkeypatch.setattr("fwcore.capture.stream.WINDOW_BYTES", 1 << 16)
-    monkeypatch.setattr("fwcore.capture.stream.WINDOWS_AHEAD", 1)
-    monkeypatch.setattr("fwcore.capture.stream.IDLE_S", 0.01)
-    reader = open_capture(path, chunk_size=50)
-    first = []
-    for chunk in reader:
-        first += [chunk.frame(i) for i in range(len(chunk))]
-        if len(first) in (300, 1500):
-            time.sleep(0.05)                                       # the thread has ended by then
-    assert first == frames
-    assert [row[0] for row in rows(reader)] == frames
-    next(iter(reader))
-    reader.close()
-    left = [thread for thread in threading.enumerate() if thread.name == "capture-ahead"]
-    assert left == []
-
-
-def test_populate_checks_its_span():
-    data = np.zeros(100, np.uint8)
-    assert capture_populate(data, 5, 5) == 0
-    with pytest.raises(ValueError, match="not within"):
-        capture_populate(data, 0, 101)
 
 
 # --- where captures come from ---

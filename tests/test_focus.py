@@ -148,6 +148,12 @@ def test_what_is_no_focus_is_refused(settings, bad):
         replay(CONSERVE, settings, focus=bad)
 
 
+def test_who_was_not_there_has_nothing(settings, whole):
+    result = replay(CONSERVE, settings, focus="host 203.0.113.250")
+    assert result["packets"] == result["sessions"]["created"] == result["exposure"]["sessions"] == 0
+    assert result["whole"]["packets"] == whole[0]["packets"]
+
+
 def test_on_the_command_line(capfd):
     argv = ["replay", str(CONSERVE), "--settings", str(PCAPS / "conserve.toml")]
     assert cli.main([*argv, "--focus", "policy 6"]) == 0

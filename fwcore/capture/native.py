@@ -63,6 +63,7 @@ class NativeReader(ABC):
         self._position = 0
         self._begun = False
         self.size_bytes = 0 if source.compression or path == "-" else len(source.data)
+        self.file_bytes = source.file_bytes
         self._begin(source)
 
     @abstractmethod
@@ -110,7 +111,6 @@ class NativeReader(ABC):
         """The next frames, None at the end or a fault."""
         while self.fault is None:
             data = source.data
-            source.passed(self._position)
             left = len(data) - self._position
             room = Room(min(self.chunk_size, max(left // 16, 1), ROOM_GROWTH))
             count, status = self._scan(data, room)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Self
 
+from fwcore.capture.ahead import AheadReader, cores, helps
 from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Fault, Reader
 from fwcore.capture.detect import open_native
 from fwcore.capture.filter import Filter, FilteredReader
@@ -121,13 +122,17 @@ def open_captures(
     chunk_size: int = CHUNK_SIZE,
     filter: str | Filter | None = None,  # noqa: A002 - the option's name
     merge: bool = False,
+    threads: int | None = 1,
 ) -> ChainReader:
     """Open captures to be read in a row; errors as of ``open_capture``, before any is read.
 
     Files are closed again until it is their turn, so that there may be thousands. ``merge``: they
-    are read side by side instead, in the order of their times (``MergedReader``).
+    are read side by side instead, in the order of their times (``MergedReader``). ``threads``, with
+    the caller's (None: two, where there are two cores): large files are read ahead in the others
+    (``AheadReader``), one at a time unless they are merged. What is read does not depend on it.
     """
     chosen = Filter(filter) if isinstance(filter, str) else filter
+    others = (min(2, cores()) if threads is None else threads) - 1
     parts: list[Reader] = []
     names = [str(path) for path in paths]
     if names.count("-") > 1:
@@ -136,6 +141,8 @@ def open_captures(
         part = open_capture(name, reader=reader, chunk_size=chunk_size, filter=chosen)
         if name != "-" and len(names) > 1 and not merge:
             part.close()
+        if helps(part) and (others if not merge else len(parts) < others):
+            part = AheadReader(part)
         parts.append(part)
     if merge and len(parts) > 1:
         from fwcore.capture.merge import MergedReader

@@ -16,31 +16,18 @@ import os
 import select
 import stat
 import sys
-import threading
 import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from fwcore._capture import capture_populate
 from fwcore.capture.chunk import Array
 from fwcore.errors import CaptureError, MissingExtra
 
 BLOCK_BYTES = 1 << 20
 """Decompressed bytes to gather before a reader sees them, where more come without waiting: some
 thousand frames, and few enough to stay in the cache."""
-
-WINDOW_BYTES = 4 << 20
-"""Bytes of a mapped file that are mapped at a time."""
-
-WINDOWS_AHEAD = 16
-"""Windows mapped beyond the reader: 64 MiB, some 20 ms at full speed."""
-
-IDLE_S = 2.0
-"""Seconds after which the thread that maps ahead ends; a reader that goes on starts another."""
-
-MAPS_AHEAD = sys.platform == "linux"
 
 READ_BYTES = 256 << 10
 """Compressed bytes per system call."""
@@ -68,12 +55,11 @@ class Source(Protocol):
     data: Array
     base: int
     compression: str
+    file_bytes: int
+    """On the disk; 0 of what is no file, where who reads may have to wait."""
 
     def more(self, keep: int) -> bool:
         """Forget ``data[:keep]`` and add what comes next; False, and no change, at the end."""
-
-    def passed(self, position: int) -> None:
-        """The reader is at ``position`` of ``data``."""
 
     @property
     def problem(self) -> str:
@@ -95,19 +81,13 @@ class MappedSource:
     base = 0
     compression = ""
     problem = ""
-    _ahead: _Ahead | None = None
 
     def __init__(self, file: BinaryIO) -> None:
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_SEQUENTIAL"):
             self._map.madvise(mmap.MADV_SEQUENTIAL)
         self.data: Array = np.frombuffer(self._map, np.uint8)
-        if len(self.data) > WINDOW_BYTES and MAPS_AHEAD and len(os.sched_getaffinity(0)) > 1:
-            self._ahead = _Ahead(self.data)
-
-    def passed(self, position: int) -> None:
-        if self._ahead is not None:
-            self._ahead.passed(position)
+        self.file_bytes = len(self.data)
 
     def more(self, keep: int) -> bool:
         return False
@@ -119,73 +99,17 @@ class MappedSource:
         """The file is closed already; the map goes with the last chunk."""
 
     def close(self) -> None:
-        if self._ahead is not None:
-            self._ahead.stop()
-            self._ahead = None
         self.data = np.empty(0, np.uint8)
-
-
-class _Ahead:
-    """Maps the pages of a file ahead of who reads it, in a thread on another core.
-
-    To touch the pages of a warm mapped file for the first time costs 235 ns each, 150 of them for
-    the memory itself; to map them in advance 210, and then to touch them 150 (64-byte steps, one
-    core, November 2026). So this is worth its while only where it costs the reader nothing: there
-    is none of it on a single core. At most WINDOWS_AHEAD windows are mapped beyond the reader, so
-    that a file larger than memory does not push out what it is about to read. It changes no byte
-    and no order.
-    """
-
-    def __init__(self, data: Array) -> None:
-        self._data = data
-        self._done = 0                # mapped up to here; the thread's own
-        self._reader = 0              # where the reader was when it said so
-        self._again = 0               # and from where on that is news
-        self._stopped = False
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Semaphore(0)
-
-    def passed(self, position: int) -> None:
-        """The reader is at ``position``: see that what follows is mapped."""
-        if position < self._again or self._done >= len(self._data):
-            return
-        self._reader, self._again = position, position + WINDOW_BYTES
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="capture-ahead", daemon=True)
-            self._thread.start()
-        else:
-            self._wake.release()
-
-    def _run(self) -> None:
-        while not self._stopped and self._done < len(self._data):
-            self._done = max(self._done, self._reader)    # what it has overtaken it has touched
-            end = self._done + WINDOW_BYTES
-            if end <= self._reader + WINDOWS_AHEAD * WINDOW_BYTES:
-                self._populate(end)
-            elif not self._wake.acquire(timeout=IDLE_S):
-                return                      # paced, or forgotten: do not hold the file
-
-    def _populate(self, end: int) -> None:
-        end = min(end, len(self._data))
-        if self._done < end and not capture_populate(self._data, self._done, end):
-            self._done = end
-        elif self._done < end:
-            self._done = len(self._data)       # the system cannot: pages come as they are touched
-
-    def stop(self) -> None:
-        """End the thread; at once, but for the window it is at."""
-        self._stopped = True
-        self._wake.release()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
 
 
 class StreamSource:
     """A stream in blocks; ``fill`` hands out its next bytes."""
 
-    def __init__(self, file: BinaryIO, first: bytes, *, close: bool) -> None:
+    def __init__(
+        self, file: BinaryIO, first: bytes, *, close: bool, file_bytes: int = 0,
+    ) -> None:
         self._file, self._close, self._first = file, close, first
+        self.file_bytes = file_bytes
         self._read_bytes = 0
         self.data: Array = np.empty(0, np.uint8)
         self._room: Array = np.empty(0, np.uint8)
@@ -249,9 +173,6 @@ class StreamSource:
             end = len(kept) + len(part)
         self._room[self._end : end] = np.frombuffer(part, np.uint8)
         self._end = end
-
-    def passed(self, position: int) -> None:
-        pass
 
     def compressed_bytes(self) -> int:
         return self._read_bytes
@@ -401,7 +322,7 @@ def open_source(path: str) -> Source:
         if not first:
             raise CaptureError(f"{path}: is empty (0 bytes): was the capture ever written?")
         if first.startswith((GZIP_MAGIC, ZSTD_MAGIC)):
-            return StreamSource(file, first, close=True)
+            return StreamSource(file, first, close=True, file_bytes=kind.st_size)
         source = MappedSource(file)
         file.close()
         return source

@@ -84,7 +84,7 @@ def _reader(captures: Sequence[str], given: dict[str, Any]) -> Any:
     from fwcore.capture import open_captures
 
     return open_captures(list(captures), reader=given["reader"], chunk_size=given["chunk_size"],
-                         merge=given["merge"])
+                         merge=given["merge"], threads=given["threads"])
 
 
 def _timed(turns: Any, given: dict[str, Any]) -> Iterator[Any]:

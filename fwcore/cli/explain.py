@@ -80,7 +80,8 @@ def _frames(captures: Sequence[str], given: dict[str, Any]) -> Any:
 
     def readers() -> Any:
         return open_captures(list(captures), reader=given["reader"],
-                             chunk_size=given["chunk_size"], merge=given["merge"])
+                             chunk_size=given["chunk_size"], merge=given["merge"],
+                             threads=given["threads"])
 
     if given["loop"] > 1:
         raise FwcoreError("explain follows one turn of a capture: --loop has no meaning here")

@@ -28,7 +28,7 @@ def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more
             loop=given["loop"], limit=given["limit"], reader=given["reader"],
             filter=given["filter_"], focus=given.get("focus"),
             addresses=given.get("addresses", False), chunk_size=given["chunk_size"],
-            merge=given.get("merge", False), lru=given.get("lru", False),
+            threads=given["threads"], merge=given.get("merge", False), lru=given.get("lru", False),
             progress=progress, interruption=interruption, **files, **more,
         )  # fmt: skip
 

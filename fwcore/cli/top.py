@@ -39,9 +39,9 @@ def top(captures: tuple[str, ...], by: tuple[str, ...], **given: Any) -> int:
         raise FwcoreError("top needs the traffic as it was: --loop has no meaning here")
     settings = settings_of.settings(given)
     selection, timing = Selection(given["filter_"]), Timing.parse(given["timing"])
-    turns = Turns(lambda: open_captures(list(captures), reader=given["reader"],
-                                        chunk_size=given["chunk_size"],
-                                        merge=given["merge"]), 1, given["limit"])
+    turns = Turns(lambda: open_captures(
+        list(captures), reader=given["reader"], chunk_size=given["chunk_size"],
+        merge=given["merge"], threads=given["threads"]), 1, given["limit"])
     with Interruption() as interruption, interruption.waiting():
         made = module.make(
             (selection.take(timing.retime(chunk)) for _, chunk in turns),

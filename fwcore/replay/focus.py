@@ -284,7 +284,7 @@ def _lives(rows: Any) -> tuple[NDArray[Any], ...]:
     """Numbers of the packets that made and ended each session, cause of its end, exposure."""
     if rows is None:
         none = np.zeros(0, dtype=np.uint64)
-        return none, none, none, none
+        return none, none, np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.uint8)
     return rows["created_packet"], rows["ended_packet"], rows["cause"], rows["exposed"]
 
 

@@ -60,6 +60,7 @@ def replay(
     merge: bool = False,
     lru: bool = False,
     chunk_size: int = CHUNK_SIZE,
+    threads: int | None = None,
     group: int = 32,
     write: str | None = None,
     verdicts: str | None = None,
@@ -79,9 +80,11 @@ def replay(
     (``Timing``); ``pace`` waits for it. ``loop``: turns, each later and with other addresses.
     ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``: whom
     the result is about (``Focus``). ``merge``: captures by time, not in a row. ``lru``: what that
-    would have taken (``Recency``). ``write``: what was forwarded, as pcap; with shaping as it left.
-    ``verdicts``: a row a packet (with ``addresses``), ``departures``: one for each link it ended
-    at, ``sessions``: one a session; CSV, or Parquet by ending. ``state``: all of it.
+    would have taken (``Recency``). ``threads``: one judges, the others read ahead of it (None: two
+    where there are two cores); no outcome depends on it. ``write``: what was forwarded, as pcap;
+    with shaping as it left. ``verdicts``: a row a packet (with ``addresses``), ``departures``: one
+    for each link it ended at, ``sessions``: one a session; CSV, or Parquet by ending. ``state``:
+    all of it.
     ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with what ended (with
     ``sessions`` or ``focus`` all, else victims), ``progress``: true stops.
 
@@ -90,9 +93,9 @@ def replay(
     settings = _seeded(load() if settings is None else settings, seed)
     files = {"write": write, "verdicts": verdicts, "departures": departures, "sessions": sessions,
              "state": state}
-    _check(source, loop, limit, chunk_size, files)
+    _check(source, loop, limit, chunk_size, threads, files)
     begin = time.perf_counter_ns()
-    opener = opener_of(source, reader, chunk_size, merge)
+    opener = opener_of(source, reader, chunk_size, merge, threads)
     settings = _by_the_clock(settings, source, opener)
     timed, selection = Timing.parse(timing), Selection(filter)
     turns = Turns(opener, loop, limit)
@@ -123,11 +126,14 @@ def _kept(result: Result, state: str | None) -> Result:
 
 
 def _check(
-    source: Any, loop: int, limit: int | None, chunk_size: int, files: Mapping[str, str | None],
+    source: Any, loop: int, limit: int | None, chunk_size: int, threads: int | None,
+    files: Mapping[str, str | None],
 ) -> None:
     """Raises SettingsError and what else is known before a capture is opened."""
     if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
         raise SettingsError("loop and chunk size are at least 1, limit at least 0")
+    if threads is not None and threads < 1:
+        raise SettingsError(f"threads {threads}: at least 1, the one that judges")
     check_loop(source, loop)
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])

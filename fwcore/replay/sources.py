@@ -28,9 +28,10 @@ def check_loop(source: Any, loop: int) -> None:
 
 
 def opener_of(
-    source: Any, reader: str, chunk_size: int, merge: bool = False
+    source: Any, reader: str, chunk_size: int, merge: bool = False,
+    threads: int | None = None,
 ) -> Callable[[], Any]:
-    """What opens the source for a turn."""
+    """What opens the source for a turn; ``threads`` None: as many as help."""
     if isinstance(source, str | os.PathLike):
         source = [source]
     elif hasattr(source, "open"):
@@ -44,7 +45,8 @@ def opener_of(
     if items and all(isinstance(item, Chunk) for item in items):
         return lambda: _Loaded(items)
     paths = [str(item) for item in items]
-    return lambda: open_captures(paths, reader=reader, chunk_size=chunk_size, merge=merge)
+    return lambda: open_captures(
+        paths, reader=reader, chunk_size=chunk_size, merge=merge, threads=threads)
 
 
 class _Loaded:

@@ -1,0 +1,282 @@
+"""Reading ahead in a thread: outcomes, faults, figures and stops are those of one thread."""
+
+import gzip
+import json
+import os
+import signal
+import struct
+import threading
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fwcore import cli
+from fwcore.capture import ahead, open_captures
+from fwcore.capture.ahead import AHEAD, AheadReader
+from fwcore.capture.stream import zstd_module
+from fwcore.errors import SettingsError
+from fwcore.interruption import Interruption
+from fwcore.replay import replay
+from fwcore.settings import load
+
+PCAPS = Path(__file__).parent.parent / "pcaps"
+SHAPING = Path(__file__).parent.parent / "docs" / "shaping"
+RUNS = tomllib.loads((PCAPS / "expected.toml").read_text())["run"]
+WEB, CONSERVE = PCAPS / "web.pcap", PCAPS / "conserve.pcap"
+
+
+@pytest.fixture(autouse=True)
+def every_file_is_large(monkeypatch):
+    monkeypatch.setattr(ahead, "WORTH_BYTES", 1)
+    yield
+    assert not running()
+
+
+def running():
+    return [each for each in threading.enumerate() if each.name == "capture-ahead"]
+
+
+def settings_of(run, tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text((PCAPS / run["settings_file"]).read_text() if "settings_file" in run
+                    else run["settings"])
+    return load(file=file)
+
+
+def both(source, settings=None, chunk_size=64, **given):
+    """The results of one thread and of two, without how long they took; they are the same."""
+    found = []
+    for threads in (1, 2):
+        result = replay(source, settings, threads=threads, chunk_size=chunk_size, **given)
+        body = dict(result.data)
+        del body["speed"]
+        found.append(body)
+    assert found[0] == found[1]
+    return found[1]
+
+
+# --- the same to the digest -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["file"])
+def test_outcomes_do_not_depend_on_threads(run, tmp_path):
+    result = replay(PCAPS / run["file"], settings_of(run, tmp_path), threads=2, chunk_size=64)
+    assert result["outcome"] == run["outcome"]     # which is that of one thread: test_pcaps.py
+
+
+@pytest.mark.parametrize("name", ["rows.toml", "tc-htb.toml"])
+def test_nor_with_links(name):
+    body = both(CONSERVE, load(file=SHAPING / name))
+    assert body["shaping"]["links"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: zstd_module().compress(data)],
+                         ids=["gz", "zst"])
+def test_nor_where_a_file_is_compressed(tmp_path, pack):
+    path = tmp_path / "a.pcap.packed"
+    path.write_bytes(pack(CONSERVE.read_bytes()))
+    settings = load(file=PCAPS / "conserve.toml")
+    assert both(path, settings)["outcome"] == both(CONSERVE, settings)["outcome"]
+
+
+@pytest.mark.parametrize("given", [
+    {"filter": "tcp port 80 or udp"}, {"loop": 3}, {"limit": 100}, {"timing": "pps:1000"},
+    {"focus": "host 10.0.0.5"}])
+def test_nor_what_is_asked(given):
+    both(WEB, **given)
+
+
+def test_nor_where_captures_are_merged(tmp_path):
+    paths = [str(WEB), str(CONSERVE), str(PCAPS / "one-shot.pcap")]
+    results = [replay(paths, merge=True, threads=threads, chunk_size=64) for threads in (1, 2, 4)]
+    assert len({result["outcome"] for result in results}) == 1
+    assert results[0]["inputs"] == results[1]["inputs"] == results[2]["inputs"]
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def damaged(tmp_path):
+    """web.pcap with a record in its middle that claims to be longer than any packet; its number."""
+    data, at, before = bytearray(WEB.read_bytes()), 24, 0
+    while at < len(data) // 2:
+        at += 16 + struct.unpack_from("<I", data, at + 8)[0]
+        before += 1
+    struct.pack_into("<I", data, at + 8, 0xFFFFFFF)
+    path = tmp_path / "damaged.pcap"
+    path.write_bytes(data)
+    return path, before
+
+
+def test_a_fault_in_mid_file_comes_after_all_that_is_before_it(tmp_path):
+    path, before = damaged(tmp_path)
+    body = both(path, chunk_size=7)
+    assert body["packets"] == body["inputs"][0]["fault"]["packet"] == before
+
+
+def test_a_fault_beyond_the_limit_was_not_met(tmp_path):
+    path, before = damaged(tmp_path)
+    body = both(path, chunk_size=7, limit=before - 10)
+    assert body["inputs"][0]["fault"] is None
+    assert body["inputs"][0]["packets"] == before - 10
+
+
+def test_an_error_of_the_reader_comes_in_its_turn():
+    class Failing:
+        path = reader = format = "failing"
+        packets = size_bytes = position_bytes = 0
+        fault = None
+
+        def __iter__(self):
+            with open_captures([str(WEB)], chunk_size=50) as reader:
+                yield from list(reader)[:2]
+            raise MemoryError("no more")
+
+        def close(self):
+            pass
+
+    with AheadReader(Failing()) as reader:
+        chunks = iter(reader)
+        assert [len(next(chunks)) for _ in range(2)] == [50, 50]
+        with pytest.raises(MemoryError, match="no more"):
+            next(chunks)
+
+
+# --- figures, ends and stops ----------------------------------------------------------------------
+
+
+def test_figures_are_those_of_the_chunk_that_was_taken():
+    with open_captures([str(WEB)], chunk_size=10, threads=2) as reader:
+        seen = 0
+        for chunk in reader:
+            seen += len(chunk)
+            assert reader.packets == seen
+            assert reader.position_bytes <= WEB.stat().st_size
+        assert reader.position_bytes == reader.size_bytes == WEB.stat().st_size
+
+
+def test_it_is_never_further_ahead_than_its_turns():
+    with open_captures([str(WEB)], chunk_size=10, threads=2) as reader:
+        chunks = iter(reader)
+        next(chunks)
+        inner = reader.parts[0].inner
+        end = time.monotonic() + 10
+        while inner.packets < 10 * (AHEAD + 1) and time.monotonic() < end:
+            os.sched_yield()
+        assert inner.packets == 10 * (AHEAD + 1)
+        assert [row.packets for row in reader.parts] == [10]
+        chunks.close()
+
+
+def test_a_capture_is_read_again_as_often_as_wanted():
+    with open_captures([str(WEB)], chunk_size=10, threads=2) as reader:
+        part = reader.parts[0]
+        assert isinstance(part, AheadReader)
+        next(iter(part))
+        counts = [sum(map(len, part)) for _ in range(3)]
+    assert counts == [241] * 3
+
+
+def test_stopped_by_who_looks_on():
+    seen = []
+
+    def stop(packets, done, total):
+        seen.append((packets, done, total))
+        return len(seen) == 2
+
+    results = []
+    for threads in (1, 2):
+        seen.clear()
+        results.append(replay(WEB, threads=threads, chunk_size=50, progress=stop))
+        results[-1].data["speed"] = list(seen)
+    assert results[0].data == results[1].data
+    assert results[1]["interrupted"] and results[1]["packets"] == 100
+    assert [row["packets"] for row in results[1]["inputs"]] == [100]
+
+
+def test_an_interrupt_ends_both(monkeypatch):
+    """The signal comes while chunks wait: those judged count, the others are nobody's."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    seen = []
+
+    def strike(packets, done, total):
+        seen.append(packets)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        with Interruption() as interruption:
+            result = replay(WEB, threads=2, chunk_size=20, progress=strike,
+                            interruption=interruption)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result["interrupted_by"] == "SIGINT" and result.exit_code == 130
+    assert result["packets"] == seen[-1] == 60
+    assert result["outcome"] == replay(WEB, limit=60)["outcome"]
+    assert not running()
+
+
+def test_an_interrupt_ends_the_wait_for_a_chunk():
+    """Nothing comes from this reader: who waits for it hears the signal, and so does the thread."""
+    free = threading.Event()
+
+    class Silent:
+        path = reader = format = "silent"
+        packets = size_bytes = position_bytes = 0
+        fault = None
+
+        def __iter__(self):
+            waiting.set()
+            free.wait(10)
+            return iter(())
+
+        def close(self):
+            pass
+
+    waiting = threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda *_: (free.set(), 1 / 0))
+    main = threading.main_thread().ident
+    threading.Thread(target=lambda: (
+        waiting.wait(10), signal.pthread_kill(main, signal.SIGUSR1)), daemon=True).start()
+    try:
+        with pytest.raises(ZeroDivisionError), AheadReader(Silent()) as reader:
+            list(reader)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+# --- when -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cores", "many"), [({0}, False), ({0, 1}, True)])
+def test_as_many_as_help(monkeypatch, cores, many):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores, raising=False)
+    with open_captures([str(WEB)], threads=None) as reader:
+        assert isinstance(reader.parts[0], AheadReader) == many
+
+
+def test_small_files_and_pipes_are_read_in_turn(monkeypatch, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=lambda: fifo.write_bytes(WEB.read_bytes()))
+    writer.start()
+    with open_captures([str(fifo)], threads=2) as reader:
+        assert not isinstance(reader.parts[0], AheadReader)
+        assert sum(map(len, reader)) == 241
+    writer.join()
+    monkeypatch.setattr(ahead, "WORTH_BYTES", 1 << 20)
+    with open_captures([str(WEB)], threads=2) as reader:
+        assert not isinstance(reader.parts[0], AheadReader)
+
+
+def test_the_option(capsys):
+    found = []
+    for threads in ("1", "2"):
+        assert cli.main(["replay", str(WEB), "--quiet", "--json", "-", "--threads", threads]) == 0
+        found.append(json.loads(capsys.readouterr().out)["outcome"])
+    assert found[0] == found[1]
+    assert cli.main(["replay", str(WEB), "--threads", "0"]) == 2
+    with pytest.raises(SettingsError, match="threads 0"):
+        replay(WEB, threads=0)
