@@ -1,8 +1,8 @@
 """Types of the compiled module; a test holds the enums here against the module's own."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from typing_extensions import Buffer
 
 from fwcore._pack import Packed
 from fwcore._shaper import Shaper
+from fwcore._use import Use
 
 class Verdict(IntEnum):
     FORWARD = 0
@@ -145,17 +146,6 @@ COUNTERS_DTYPE: Final[np.dtype[Any]]
 STATE_DTYPES: Final[dict[str, np.dtype[Any]]]
 COLUMNS: Final[tuple[tuple[str, type], ...]]
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-class Use:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *exception: object) -> None: ...
-    @property
-    def closed(self) -> bool: ...
-    def close(self) -> bool: ...
-
-def exclusive(method: _F) -> _F: ...
-def undivided(function: _F) -> _F: ...
 def record(dtype: np.dtype[Any], values: Mapping[str, Any]) -> NDArray[Any]: ...
 def memory_plan(config: Mapping[str, Any]) -> dict[str, int]: ...
 

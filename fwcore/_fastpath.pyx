@@ -16,16 +16,13 @@ A FastPath has one user at a time (EngineBusy); several share nothing.
 """
 
 from enum import IntEnum
-from functools import wraps as _wraps
 from operator import index as _index
-from threading import get_ident as _get_ident, main_thread as _main_thread
 
 import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -56,7 +53,7 @@ from fwcore.dataplane.layout cimport (
     TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES, WAY_COUNT,
     WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
     audit_t, block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new,
-    fw_bucket, fw_ctz32, fw_exchange, fw_key_t, fw_past, fw_poison, fw_prefetch, fw_t, fw_timer_t,
+    fw_bucket, fw_ctz32, fw_key_t, fw_past, fw_poison, fw_prefetch, fw_t, fw_timer_t,
     fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t, pages_t, policies_t,
     record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
@@ -75,11 +72,8 @@ from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
 from fwcore.dataplane.verdict cimport ips_arm, ips_drain, verdict_packet
 from fwcore._pack cimport Packed, frame_fault, frames_check, whole
-from fwcore.errors import DataError, EngineBusy, EngineClosed, FrameError
-
-cdef extern from "dataplane/signals.h" nogil:
-    void fw_signals_hold()
-    void fw_signals_release()
+from fwcore._use cimport Use
+from fwcore.errors import DataError, FrameError
 
 
 cdef object _enum(str name, const char *const *names, int count):
@@ -216,84 +210,6 @@ def record(dtype, values):
                 raise DataError(f"{name}: {number} does not fit {cells.dtype}")
             cells[i] = number
     return made
-
-
-# --- one user at a time -------------------------------------------------------------------------
-
-cdef class Use:
-    """Who is within: nobody, somebody, or nobody ever again.
-
-    ``with use:`` raises EngineBusy while another thread, or this one further out, is within one,
-    and EngineClosed after ``close``. Costs nanoseconds: one exchange in memory.
-    """
-
-    cdef int state      # 0 free, 1 in use, 2 closed
-    cdef unsigned long who
-
-    cdef int take(self) except -1:
-        cdef int before = fw_exchange(&self.state, 0, 1)
-        if fw_unlikely(before):
-            self._refuse(before)
-        self.who = PyThread_get_thread_ident()
-        return 0
-
-    cdef void give(self) noexcept:
-        fw_exchange(&self.state, 1, 0)
-
-    cdef int _refuse(self, int state) except -1:
-        if state == 2:
-            raise EngineClosed("engine is closed: make a new one")
-        if self.who == PyThread_get_thread_ident():
-            raise EngineBusy(
-                "engine is in use by this thread: what it calls back may not call it; do it"
-                " when the call has returned")
-        raise EngineBusy(
-            "engine is in use by another thread: an engine has one user at a time; use a lock,"
-            " or an engine for each thread")
-
-    def __enter__(self):
-        self.take()
-
-    def __exit__(self, *exception):
-        self.give()
-
-    @property
-    def closed(self):
-        return self.state == 2
-
-    def close(self):
-        """Ends it; true the first time. Raises EngineBusy while somebody is within."""
-        cdef int before = fw_exchange(&self.state, 0, 2)
-        if before == 1:
-            self._refuse(before)
-        return before == 0
-
-
-def exclusive(method):
-    """A method of an object with a ``Use`` as ``_use``: nobody else is within meanwhile."""
-    @_wraps(method)
-    def alone(self, *args, **kwargs):
-        cdef Use use = self._use
-        use.take()
-        try:
-            return method(self, *args, **kwargs)
-        finally:
-            use.give()
-    return alone
-
-
-def undivided(function):
-    """A function that no signal's handler cuts in two: signals wait until it is done."""
-    @_wraps(function)
-    def whole(*args, **kwargs):
-        if _get_ident() != _main_thread().ident:
-            return function(*args, **kwargs)
-        fw_signals_hold()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            fw_signals_release()
-    return whole
 
 
 # --- the loop -----------------------------------------------------------------------------------
@@ -895,6 +811,7 @@ cdef class FastPath:
     cdef uint32_t[::1] newborn  # records in order of birth, for who listens; None: nobody does
     cdef bint begun
     cdef readonly bint resuming  # the clock waits for the next packet, see resume
+    cdef object __weakref__
 
     def __cinit__(self, config, steps=(), leaks=(), group=32, Use outer=None):
         cdef _Table table = _Table(config)
@@ -937,7 +854,9 @@ cdef class FastPath:
             self._unload()
             self.arena = None
             self.fw.shaper = NULL
-            self.shaper = None
+            if self.shaper is not None:     # who holds it has this one's use, which is closed
+                self.shaper.disown()
+                self.shaper = None
 
     def set_soft(self, config):
         """Settings that may change while running; timeouts arm every session anew.
@@ -1388,24 +1307,39 @@ cdef class FastPath:
     def set_shaper(self, Shaper shaper not None):
         """From now on packets meet this shaper; it has taken over from the one before.
 
-        Raises DataError where it has not as many sessions as the table.
+        Raises DataError where it has not as many sessions as the table, where it is another fast
+        path's, and where it has not taken over from the one there is.
         """
+        cdef Use own = shaper.use
+        if own is self.use:
+            with own:
+                self._set_shaper(shaper)
+            return
+        if shaper.keeper is not None:
+            raise DataError("shaper: it is another fast path's")
+        with self.use, own:
+            if self.shaper is not None:
+                raise DataError("shaper: it has not taken over from the one there is")
+            self._set_shaper(shaper)
+
+    cdef int _set_shaper(self, Shaper shaper) except -1:
         cdef fw_t *fw = &self.fw
-        with self.use:
-            if shaper.sessions < fw.config.max_connections:
-                raise DataError(f"shaper: of {shaper.sessions} sessions, and the table has"
-                                f" {fw.config.max_connections}")
-            shaper.core.owner = fw
-            shaper.core.request = egress_request
-            shaper.core.give = egress_give
-            shaper.core.now_ns = max(shaper.core.now_ns, fw.clock.now_ns)
-            self.shaper = shaper
-            fw.shaper = &shaper.core
-            fw.egress = egress_calls()
-            shaper.serve()
-            egress_due(fw)
-            if self.begun:
-                due_update(fw)
+        if shaper.sessions < fw.config.max_connections:
+            raise DataError(f"shaper: of {shaper.sessions} sessions, and the table has"
+                            f" {fw.config.max_connections}")
+        shaper.own(self, self.use)
+        shaper.core.owner = fw
+        shaper.core.request = egress_request
+        shaper.core.give = egress_give
+        shaper.core.now_ns = max(shaper.core.now_ns, fw.clock.now_ns)
+        self.shaper = shaper
+        fw.shaper = &shaper.core
+        fw.egress = egress_calls()
+        shaper.serve()
+        egress_due(fw)
+        if self.begun:
+            due_update(fw)
+        return 0
 
     def let_leave(self, drain=False, clear=False):
         """What is due at links up to now leaves; ``drain``: all that waits, in its time, the
@@ -1590,13 +1524,13 @@ cdef class FastPath:
         with self.use:
             self._check_rebuild(table, base + buffers, keep)
             standing = self._state_sessions()
+            if self.shaper is not None:     # before, for it may find no memory
+                self.shaper.resize(<uint32_t>table.config.max_connections)
             self._take_in(table)
             fw.live = fw.half_open = fw.proxy_sessions = 0
             if self.fw.newborn != NULL:     # other records have other numbers now
                 self.newborn[:] = NIL
             self._link(standing)
-            if self.shaper is not None:
-                self.shaper.resize(<uint32_t>fw.config.max_connections)
             memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
             if fw.counters.victims:
                 fw.graves_blind = 1  # who they were went with the old table

@@ -1,12 +1,15 @@
 # The class that owns a shaper's memory, for the fast path.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from fwcore._use cimport Use
 from fwcore.dataplane.meter cimport asker_t
 from fwcore.dataplane.shaping cimport class_t, link_t, meter_t, shaper_t
 
 cdef class Shaper:
     cdef shaper_t core
+    cdef Use use             # its own, or that of the fast path whose it is
+    cdef object keeper       # weak reference to the fast path; None: nobody's
     cdef list parts          # arrays behind the pointers
     cdef object plan
     cdef list busy           # by link: {rate: time taken in 1 / rate ns}, of former settings
@@ -16,6 +19,20 @@ cdef class Shaper:
     cdef void *room(self, size_t bytes) except NULL
     cdef int resize(self, uint32_t sessions) except -1
     cdef int serve(self) except -1
+    cdef int own(self, object fastpath, Use use) except -1
+    cdef int close(self, str why) except -1
+    cdef void disown(self) noexcept
+    cdef int _rows(self, plan) except -1
+    cdef int _meters(self, plan, rooms=*) except -1
+    cdef int _links(self, plan, distances) except -1
+    cdef int _classes(self, plan) except -1
+    cdef int _maps(self) except -1
+    cdef int _waits(self, packets_max, keep) except -1
+    cdef int _take_over(self, Shaper old, list meters, list links, bint serve) except -1
+    cdef list _take_meters(self, Shaper old, meters)
+    cdef int _take_sessions(self, Shaper old, kept, meters, links) except -1
+    cdef dict _busy(self, uint32_t i)
+    cdef int _advance(self, int64_t until_ns) except -1
     cdef int _parent(self, uint32_t i) except -1
     cdef int _class(self, uint32_t i) except -1
     cdef int _bucket(self, class_t *c, int which, uint64_t rate, uint64_t depth) except -1

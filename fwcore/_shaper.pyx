@@ -9,8 +9,13 @@
 The fast path drives its core between packets; alone it is driven by hand, for tests and for those
 who shape without a firewall. Times come in; they do not go back.
 
-Laws: all memory is taken in the constructor; nothing that Python hands over is believed.
+Laws: all memory is taken in the constructor; nothing that Python hands over is believed. A shaper
+has one user at a time; that of a fast path has the fast path's, and ends with it.
 """
+
+from functools import wraps as _wraps
+from operator import index as _index
+from weakref import ref as _weak
 
 import numpy as np
 
@@ -40,7 +45,8 @@ from fwcore.dataplane.shaping cimport (
     shaping_row_t, share_t, wait_t,
 )
 from fwcore.dataplane.tree cimport class_of
-from fwcore.errors import DataError
+from fwcore._use cimport Use
+from fwcore.errors import DataError, EngineClosed
 
 FATES = ("sent", "passed_on", "queue_full", "codel", "pushed_out", "cleared", "no_memory")
 DROPS = ("tail", "red", "codel", "pushed_out", "no_memory")
@@ -155,6 +161,49 @@ cdef object _distances(links):
     return found
 
 
+def _exclusive(method):
+    """A method of a Shaper: nobody else is within meanwhile, and what it points into stays."""
+    @_wraps(method)
+    def alone(Shaper self not None, *args, **kwargs):
+        cdef Use use = self.use
+        held = None if self.keeper is None else self.keeper()
+        if held is None and self.keeper is not None:
+            raise EngineClosed("shaper: its engine is gone: make a new one")
+        use.take()
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            use.give()
+    return alone
+
+
+def _take_over(Shaper old, Shaper new, meters, links, serve):
+    """What ``take_over`` does, with both to itself."""
+    meters = _numbers("meters", meters, new.core.meters_count, old.core.meters_count)
+    links = _numbers("links", links, new.core.links_count, old.core.links_count)
+    try:
+        new._take_over(old, meters, links, serve)
+    except BaseException:
+        new.close("shaper: it could not take over: make a new one")
+        raise
+    new.keeper, new.use = old.keeper, old.use if old.keeper is not None else new.use
+    old.close("shaper: another took over from it")
+
+
+_go_on = _exclusive(_take_over)
+
+
+cdef list _numbers(str what, given, size_t count, size_t there):
+    """For each of ``count`` its number among those ``there``, or -1; DataError."""
+    found = [_index(number) for number in given]
+    kept = [number for number in found if number != -1]
+    if len(found) != count or len(set(kept)) != len(kept) or not all(
+            0 <= number < there for number in kept):
+        raise DataError(f"take_over: {what}: {count} numbers are asked for, each one of the"
+                        f" {there} there were and none twice, or -1")
+    return found
+
+
 cdef class Shaper:
     """Meters, links and classes of a plan, and what waits.
 
@@ -165,21 +214,22 @@ cdef class Shaper:
     what each packet met for ``arrivals``.
     ``accounted``: queued bytes own pages. ``free``: of these, where there is no firewall.
 
-    Raises DataError, and MemoryError.
+    Raises DataError, and MemoryError; every method EngineBusy while another is at work, within
+    the fast path too, and EngineClosed when that is closed. What is a property may be read at any
+    time.
     """
 
     def __cinit__(self, plan, *, sessions=1, seed=0, packets_max=0, keep=False, watch=False,
                   accounted=False, free=0):
         _checked(plan)
+        self.use = Use()
         self.parts, self.plan = [], plan
         self.busy = [{} for _ in range(len(plan.links))]
         memset(&self.core, 0, sizeof(shaper_t))
         self.core.seed = seed
         self.core.accounted = accounted
         self.free = free
-        self.core.owner = &self.free
-        self.core.request = _own_request
-        self.core.give = _own_give
+        self.disown()
         self.core.due_ns = SHAPE_NEVER
         digest_begin(&self.core.digest)
         self._rows(plan)
@@ -192,6 +242,30 @@ cdef class Shaper:
             self.core.met_room = BURST_ROWS + 2
             self.core.met = <met_t *>self.room(self.core.met_room * sizeof(met_t))
         self.resize(sessions)
+
+    # --- whose it is ---
+
+    cdef int own(self, object fastpath, Use use) except -1:
+        """From now on this is a fast path's: its one user. => both uses are taken."""
+        if self.keeper is None and self.core.pages:
+            raise DataError("shaper: packets wait in it, whose pages are not this firewall's")
+        self.keeper, self.use = _weak(fastpath), use
+        return 0
+
+    cdef int close(self, str why) except -1:
+        """Every method raises EngineClosed from now on."""
+        self.disown()
+        self.use, self.keeper = Use(), None
+        self.use.close(why)
+        return 0
+
+    cdef void disown(self) noexcept:
+        """Its pages are its own."""
+        self.core.owner = &self.free
+        self.core.request = _own_request
+        self.core.give = _own_give
+
+    # --- memory ---
 
     cdef void *room(self, size_t bytes) except NULL:
         """Memory of zeros that begins on a cache line, touched."""
@@ -209,7 +283,7 @@ cdef class Shaper:
 
     # --- building ---
 
-    def _rows(self, plan):
+    cdef int _rows(self, plan) except -1:
         cdef shaper_t *s = &self.core
         cdef const shaping_row_t[::1] rows
         cdef const match_row_t[::1] matches
@@ -227,8 +301,9 @@ cdef class Shaper:
         if len(plan.policy_ids):
             ids = plan.policy_ids
             memcpy(s.policy_ids, &ids[0], ids.shape[0] * sizeof(uint32_t))
+        return 0
 
-    def _meters(self, plan, rooms=None):
+    cdef int _meters(self, plan, rooms=None) except -1:
         """``rooms``: accounts of each meter, where more are held than keys_max."""
         cdef shaper_t *s = &self.core
         cdef const meter_row_t[::1] rows
@@ -266,8 +341,9 @@ cdef class Shaper:
         for i in range(s.meters_count):
             if s.meters[i].row.key == KEY_NONE:
                 meter_take(s, &s.meters[i], &none, 0)
+        return 0
 
-    def _links(self, plan, distances):
+    cdef int _links(self, plan, distances) except -1:
         cdef shaper_t *s = &self.core
         cdef const link_row_t[::1] rows
         cdef link_t *link
@@ -287,8 +363,9 @@ cdef class Shaper:
             memset(link.turn, 255, sizeof(link.turn))
         for i, at in enumerate(sorted(range(s.links_count), key=lambda n: (distances[n], n))):
             s.by_distance[i] = at
+        return 0
 
-    def _classes(self, plan):
+    cdef int _classes(self, plan) except -1:
         """The trees; behind all classes one for each link that stands for what went away."""
         cdef shaper_t *s = &self.core
         cdef const class_row_t[::1] rows
@@ -326,6 +403,7 @@ cdef class Shaper:
             self._parent(i)
         for i in range(s.classes_count):
             self._class(i)
+        return 0
 
     cdef int _parent(self, uint32_t i) except -1:
         cdef shaper_t *s = &self.core
@@ -394,7 +472,7 @@ cdef class Shaper:
                 most[0] = bucket_holds(&b, c.need)
         return 0
 
-    def _maps(self):
+    cdef int _maps(self) except -1:
         cdef shaper_t *s = &self.core
         cdef link_t *link
         cdef uint32_t i, j, leaves = 0, words = 0
@@ -413,8 +491,9 @@ cdef class Shaper:
             link.lowest = s.leaves[link.leaves]
             link.words = (link.leaves_count + 63) // 64
             words += link.words
+        return 0
 
-    def _waits(self, packets_max, keep):
+    cdef int _waits(self, packets_max, keep) except -1:
         cdef shaper_t *s = &self.core
         cdef uint32_t i
         cdef uint64_t total = 0
@@ -427,7 +506,9 @@ cdef class Shaper:
         self._arena(s.waiting_max)
         if keep:
             self.keep()
+        return 0
 
+    @_exclusive
     def keep(self):
         """From now on departures are kept."""
         cdef shaper_t *s = &self.core
@@ -451,13 +532,21 @@ cdef class Shaper:
 
     # --- other settings while running ---
 
+    @_exclusive
     def take_over(self, Shaper old not None, meters, links, serve=True):
-        """Goes on where ``old`` stands, which is of no use any more.
+        """Goes on where ``old`` stands, which is closed then.
 
         ``meters``, ``links``: for each of this one's the number it had there, -1: it is new. The
         sessions of ``old`` keep their rows; what no longer fits leaves. ``serve``: now, not when a
-        fast path takes it. => nothing was done yet.
+        fast path takes it. Raises DataError where this one did something already or the numbers
+        cannot be; after any other error this one is closed, too.
         """
+        if self.keeper is not None or self is old or self.core.order or self.core.now_ns:
+            raise DataError("take_over: it is for a shaper that did nothing yet")
+        _go_on(old, self, meters, links, serve)
+
+    cdef int _take_over(self, Shaper old, list meters, list links, bint serve) except -1:
+        """=> nothing was done yet, and both uses are taken."""
         cdef shaper_t *s = &self.core
         cdef shaper_t *o = &old.core
         cdef uint32_t i
@@ -486,6 +575,7 @@ cdef class Shaper:
                 self._take_link(old, i, <uint32_t>links[i])
         if serve:
             self.serve()
+        return 0
 
     cdef int serve(self) except -1:
         """What may leave now leaves, and when the next one may is known."""
@@ -496,7 +586,7 @@ cdef class Shaper:
         shaper_settle(s)
         return 0
 
-    def _take_meters(self, Shaper old, meters):
+    cdef list _take_meters(self, Shaper old, meters):
         """Levels and counters of the meters that go on; a list of those."""
         cdef shaper_t *s = &self.core
         cdef shaper_t *o = &old.core
@@ -568,7 +658,7 @@ cdef class Shaper:
             self._take_account(old, m, before, before.first + before.room, at)
         return 0
 
-    def _take_sessions(self, Shaper old, kept, meters, links):
+    cdef int _take_sessions(self, Shaper old, kept, meters, links) except -1:
         """Rows that sessions are under go on behind the new ones, and sessions under them."""
         cdef shaper_t *s = &self.core
         cdef shaper_t *o = &old.core
@@ -606,6 +696,7 @@ cdef class Shaper:
                     else:
                         h.account[way][k] = <uint32_t>o.accounts[h.account[way][k]].pad
         s.rows, s.rows_count = rows, s.rows_count + len(used)
+        return 0
 
     cdef int _take_link(self, Shaper old, uint32_t here, uint32_t there) except -1:
         """Line, levels, turns and queues under new rows."""
@@ -742,6 +833,7 @@ cdef class Shaper:
         a.has_ports, a.port = port is not None, port or 0
         return 0
 
+    @_exclusive
     def begin(self, uint32_t handle, session):
         """A session is made, if the limits of its row let it in; whether they did.
 
@@ -759,6 +851,7 @@ cdef class Shaper:
         shaping_begin(&self.core, handle, row, &a, self.core.now_ns)
         return True
 
+    @_exclusive
     def end(self, uint32_t handle):
         """A session ends. => it began."""
         if handle >= self.sessions:
@@ -766,6 +859,7 @@ cdef class Shaper:
         shaping_end(&self.core, handle)
         self.core.shaped[handle].row = 0
 
+    @_exclusive
     def arrive(self, uint64_t packet, int64_t time_ns, uint32_t frame, uint32_t ip, handle,
                session, flow, *, uint8_t dscp=0, bint ect=False, int way=0, bint metered=True):
         """A packet that was let pass: (why it was dropped or "", link, class, mark).
@@ -782,7 +876,7 @@ cdef class Shaper:
             held = &self.core.shaped[<uint32_t>handle]
         if not 0 <= dscp < 64 or way not in (0, 1):
             raise DataError(f"arrive: dscp {dscp}, way {way}")
-        self.advance(time_ns)
+        self._advance(time_ns)
         self._ask(&a, session)
         p.packet, p.flow, p.frame, p.ip = packet, flow, frame, ip
         p.family, p.dscp, p.ect, p.way = a.family, dscp, ect, way
@@ -795,18 +889,25 @@ cdef class Shaper:
 
     # --- time ---
 
+    @_exclusive
     def advance(self, int64_t until_ns):
         """What is due up to a time happens."""
+        self._advance(until_ns)
+
+    cdef int _advance(self, int64_t until_ns) except -1:
         if not 0 <= until_ns <= END_OF_TIME:
             raise DataError(f"advance: {until_ns} is not in 0..2**62 ns")
         with nogil:
             shaper_advance(&self.core, until_ns)
+        return 0
 
+    @_exclusive
     def drain(self):
         """Lets leave what waits; what would leave after 2**62 ns is cleared."""
         with nogil:
             shaper_drain(&self.core)
 
+    @_exclusive
     def clear(self):
         """What waits is cleared."""
         with nogil:
@@ -828,6 +929,7 @@ cdef class Shaper:
 
     # --- looking in ---
 
+    @_exclusive
     def departures(self):
         """DEPARTURE_DTYPE rows since the last call (``keep``), in order."""
         cdef uint64_t fill = self.core.departures_fill
@@ -837,6 +939,7 @@ cdef class Shaper:
         self.core.departures_fill = 0
         return raw.copy().view(DEPARTURE_DTYPE)
 
+    @_exclusive
     def arrivals(self):
         """ARRIVAL_DTYPE rows since the last call (``watch``): packets that came to meters or links,
         in order."""
@@ -846,13 +949,14 @@ cdef class Shaper:
         self.core.met_fill = 0
         return np.array(<met_t[:fill]>self.core.met, dtype=ARRIVAL_DTYPE)
 
+    @_exclusive
     def digest(self):
         """BLAKE2b-128 over all departures, as of now: 16 bytes."""
         cdef uint8_t out[16]
         digest_end(&self.core.digest, out)
         return bytes(out[:16])
 
-    def _busy(self, uint32_t i):
+    cdef dict _busy(self, uint32_t i):
         """How long a line was taken, by rate, in 1 / rate ns."""
         cdef link_t *link = &self.core.links[i]
         found = dict(self.busy[i])
@@ -862,6 +966,7 @@ cdef class Shaper:
                 found[rate] = found.get(rate, 0) + (int(high) << 64 | int(low))
         return found
 
+    @_exclusive
     def counters(self):
         """By number: meters, links, classes; and what met no row."""
         cdef shaper_t *s = &self.core
@@ -892,10 +997,12 @@ cdef class Shaper:
         return {"unshaped": _pair(s.unshaped), "pages": s.pages, "meters": meters,
                 "links": links, "classes": classes}
 
+    @_exclusive
     def open_loop(self):
         """(bytes that came under a row, those of TCP, sessions that lost a packet at arrival)."""
         return self.core.came_bytes, self.core.tcp_bytes, self.core.sessions_hit
 
+    @_exclusive
     def delay_ns(self, uint32_t number, percents=(50, 95, 99)):
         """Upper ends of the histogram's buckets that hold these percentiles of a class's delays."""
         if number >= self.core.classes_count:
@@ -912,6 +1019,7 @@ cdef class Shaper:
                          if sums[last] else 0)
         return found
 
+    @_exclusive
     def laws(self):
         """What holds at every moment, each from two sources."""
         cdef shaper_t *s = &self.core

@@ -27,18 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import __version__, counters, engine_state as state, policy
-from fwcore._fastpath import (
-    CONFIG_DTYPE,
-    SESSION_DTYPE,
-    FastPath,
-    Reason,
-    Verdict,
-    exclusive,
-    record,
-    undivided,
-)
+from fwcore._fastpath import CONFIG_DTYPE, SESSION_DTYPE, FastPath, Reason, Verdict, record
 from fwcore._pack import Packed
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
+from fwcore._use import exclusive, undivided
 from fwcore.engine_control import told
 from fwcore.engine_hooks import Hooks
 from fwcore.engine_setup import (

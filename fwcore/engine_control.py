@@ -26,10 +26,9 @@ from fwcore._fastpath import (
     FastPath,
     Gauge,
     Reason,
-    Use,
     record,
-    undivided,
 )
+from fwcore._use import Use, undivided
 from fwcore.events import Event, EventLog, Transition
 from fwcore.settings import Settings
 from fwcore.units import SECOND_NS

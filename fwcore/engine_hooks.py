@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from fwcore._fastpath import SESSION_DTYPE, exclusive
+from fwcore._fastpath import SESSION_DTYPE
 from fwcore._shaper import DEPARTURE_DTYPE
+from fwcore._use import exclusive
 from fwcore.engine_memory import Memory
 from fwcore.errors import SettingsError
 from fwcore.events import EventLog

@@ -6,7 +6,7 @@ are the same (semantics 6): what there is not is owed, and asked for again at ea
 
 from __future__ import annotations
 
-from fwcore._fastpath import exclusive, undivided
+from fwcore._use import exclusive, undivided
 from fwcore.engine_control import told
 from fwcore.engine_sessions import Sessions
 from fwcore.errors import SettingsError

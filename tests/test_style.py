@@ -36,7 +36,8 @@ FLOORS = (
     ("dataplane.script", "dataplane.timeline"),
     ("dataplane.due",),
     ("dataplane",),
-    ("_pack", "_shaper"),
+    ("_pack", "_use"),
+    ("_shaper",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand", "_rings"),
     ("escape", "interruption", "outfile", "shape", "flow", "tally"),
     ("rows",),
@@ -93,7 +94,7 @@ OUTSIDE = {
     "click": {"cli", "cli."},
     "libc": {".pxd", ".pyx"},
     "typing_extensions": {"engine"},     # for who reads types only
-    "cpython": {"_fastpath", "_pack", "_rings", "_capi"},
+    "cpython": {"_fastpath", "_use", "_pack", "_rings", "_capi"},
 }
 
 

@@ -1,5 +1,6 @@
 """One user at a time: threads, callbacks and signals come between calls or are told to wait."""
 
+import gc
 import signal
 import threading
 import time
@@ -8,12 +9,16 @@ import numpy as np
 import pytest
 from frames import ethernet, ip, udp
 
-from fwcore._fastpath import Use, exclusive, undivided
+from fwcore._fastpath import CONFIG_DTYPE, FastPath, record
+from fwcore._shaper import Shaper
+from fwcore._use import Use, exclusive, undivided
 from fwcore.capture import Chunk
 from fwcore.capture.synth import make
 from fwcore.engine import Engine
-from fwcore.errors import EngineBusy, EngineClosed
+from fwcore.engine_setup import config_of
+from fwcore.errors import DataError, EngineBusy, EngineClosed
 from fwcore.settings import load
+from fwcore.shaping_layout import lay_out
 
 S = 10**9
 START = 1_000 * S
@@ -119,6 +124,109 @@ def test_a_fastpath_guards_itself():
         while not fast.at_end:
             fast.run()
         assert engine.counters()["packets"] == 2_000_001
+
+
+# --- the shaper, which a fast path has within it ---
+
+WIRE = {"queue_accounting": "bytes", "links": [{"name": "w", "rate": 10**6}],
+        "shapings": [{"id": 1, "link": "w"}]}
+
+
+@pytest.fixture
+def plan():
+    return lay_out(load("plain", **WIRE).shaping)
+
+
+def test_the_shaper_of_a_running_engine_is_in_use():
+    """Before, another thread worked on what the loop held: a damaged heap."""
+    settings = load("plain", max_connections=8, seed=1, **WIRE)
+    count = 300_000
+    chunk = Chunk.from_frames([dns(1)] * count, [START + i * 1000 for i in range(count)])
+    outcome = np.zeros(count, np.uint16)
+    with Engine(settings) as engine:
+        engine.process_frames([dns(1)], [START])
+        fast, refused = engine.fastpath, 0
+        fast.load(chunk, outcome)
+        thread = threading.Thread(target=fast.run)
+        thread.start()
+        while thread.is_alive():
+            try:
+                fast.shaper.advance(START)
+                fast.shaper.counters()
+            except EngineBusy:
+                refused += 1
+        assert refused
+        while not fast.at_end:
+            fast.run()
+        engine.check_laws()
+
+
+CALLS = (
+    lambda s: s.begin(0, (1, 2, 4, 6, None, 0, 0, 0)), lambda s: s.end(0),
+    lambda s: s.arrive(1, START, 60, 40, None, (1, 2, 4, 6, None, 0, 0, 0), 1),
+    lambda s: s.advance(START), lambda s: s.drain(), lambda s: s.clear(), lambda s: s.keep(),
+    lambda s: s.departures(), lambda s: s.arrivals(), lambda s: s.digest(),
+    lambda s: s.counters(), lambda s: s.open_loop(), lambda s: s.delay_ns(0), lambda s: s.laws(),
+)
+
+
+def test_a_shaper_ends_with_its_engine(plan):
+    """Before, it went on with pages of an engine whose memory had been given back."""
+    with Engine(load("plain", max_connections=8, seed=1, **WIRE)) as engine:
+        engine.process_frames([dns(1)] * 9, [START] * 9)
+        closed = engine.fastpath.shaper
+    engine = Engine(load("plain", max_connections=8, seed=1, **WIRE))
+    engine.process_frames([dns(1)] * 9, [START] * 9)
+    orphan = engine.fastpath.shaper
+    del engine
+    gc.collect()
+    for shaper in (closed, orphan):
+        for call in CALLS:
+            with pytest.raises(EngineClosed):
+                call(shaper)
+        with pytest.raises(EngineClosed):
+            Shaper(plan, sessions=8).take_over(shaper, [], [0])
+        assert shaper.now_ns >= START
+
+
+def test_a_shaper_has_one_owner(plan):
+    """Before, the first engine's pages went to the second, or to nobody."""
+    settings = load("plain", max_connections=8, seed=1, **WIRE)
+    with Engine(settings) as one, Engine(settings) as other:
+        for shaper, why in ((one.fastpath.shaper, "another fast path's"),
+                            (Shaper(plan, sessions=8), "not taken over"),
+                            (Shaper(plan), "of 1 sessions")):
+            fast = other.fastpath
+            if why.startswith("of"):
+                fast = FastPath(record(CONFIG_DTYPE, config_of(settings, 1, False)))
+            with pytest.raises(DataError, match=why):
+                fast.set_shaper(shaper)
+        one.fastpath.set_shaper(one.fastpath.shaper)    # which it has
+    used = Shaper(plan, sessions=8, accounted=True, free=9)
+    for number in range(2):
+        used.begin(number, (1, 2, 4, 17, None, 0, 0, 0))
+        used.arrive(1, START, 60, 40, number, (1, 2, 4, 17, None, 0, 0, 0), 1)
+    with pytest.raises(DataError, match="packets wait in it"):
+        FastPath(record(CONFIG_DTYPE, config_of(settings, 1, False))).set_shaper(used)
+
+
+@pytest.mark.parametrize("meters, links", [
+    ([], [1]), ([], [-2]), ([], []), ([], [0, 0]), ([0], [0]), ([], [1 << 40]), ([], [0.0])])
+def test_a_shaper_takes_over_what_there_was(plan, meters, links):
+    """Before, a number that leads nowhere was gone after."""
+    old, new = Shaper(plan, sessions=8), Shaper(plan, sessions=8)
+    with pytest.raises((DataError, TypeError)):
+        new.take_over(old, meters, links)
+    for one in (old, new):      # and nothing changed
+        with pytest.raises(DataError):
+            one.take_over(one, [], [0])
+    new.take_over(old, [], [0])
+    with pytest.raises(EngineClosed, match="another took over"):
+        old.laws()
+    assert all(new.laws().values())
+    new.advance(START)
+    with pytest.raises(DataError, match="did nothing yet"):
+        new.take_over(Shaper(plan, sessions=8), [], [0])
 
 
 # --- callbacks ---
