@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore._use cimport Use
 from fwcore.dataplane.meter cimport asker_t
-from fwcore.dataplane.shaping cimport class_t, link_t, meter_t, shaper_t
+from fwcore.dataplane.shaping cimport class_t, heap_t, link_t, meter_t, shaper_t, turn_t
 
 cdef class Shaper:
     cdef shaper_t core
@@ -35,6 +35,12 @@ cdef class Shaper:
     cdef int _advance(self, int64_t until_ns) except -1
     cdef int _parent(self, uint32_t i) except -1
     cdef int _class(self, uint32_t i) except -1
+    cdef int _children(self) except -1
+    cdef int _heap(self, heap_t *h, uint32_t count) except -1
+    cdef int _rows_of(self, link_t *link) except -1
+    cdef int _shares_of(self, class_t *c) except -1
+    cdef int _take_turns(self, turn_t *turns, const turn_t *was, uint32_t first,
+                         uint32_t count) except -1
     cdef int _bucket(self, class_t *c, int which, uint64_t rate, uint64_t depth) except -1
     cdef int _lineage(self, const class_t *c, uint64_t *most) except -1
     cdef int _arena(self, uint64_t packets) except -1

@@ -22,11 +22,13 @@ import numpy as np
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
+from fwcore.dataplane.bits cimport bits_add
+from fwcore.dataplane.colour cimport leaf_turn
 from fwcore.dataplane.digest cimport digest_begin, digest_end
 from fwcore.dataplane.link cimport (
     class_over, class_push_out, class_put, judged_t, link_cleared, link_clear, link_depart,
     link_drop, link_serve, queue_pages, shaper_advance, shaper_arrive, shaper_clear, shaper_drain,
-    shaper_settle, wait_give, wait_new,
+    wait_give, wait_new,
 )
 from fwcore.dataplane.meter cimport (
     account_settle, asker_t, idle_append, key_t, meter_take, shaping_admits,
@@ -36,15 +38,17 @@ from fwcore.dataplane.queue cimport fifo_begin, share_of
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_FREE, ALGORITHMS, CHAIN_MAX, COUNT_KINDS, COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS,
     DISCARDS, DROP_COUNT, DROP_PUSHED_OUT, END_OF_TIME, FATE_PUSHED_OUT, KEY_KINDS, KEY_NONE,
-    METERS_MAX, NEED_KINDS, NEED_LEVEL, NEED_PACKET, NO_MARK, NOWHERE, OVER_KINDS, PRIORITIES,
+    METERS_MAX, NEED_KINDS, NEED_LEVEL, NEED_PACKET, NO_MARK, NOWHERE, ORDERS, OVER_KINDS,
+    PRIORITIES,
     RFC2697, RFC2698, RUNGS_MAX, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND,
-    SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX, account_t, arrival_t, bucket_debt_60s, bucket_holds,
+    SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX,
+    account_t, arrival_t, bucket_debt_60s, bucket_holds,
     bucket_make, bucket_t, bucket_take_over, class_row_t, class_t, departure_t, ends_t,
-    level_turned, link_row_t, link_t, match_row_t, met_t, meter_row_t, meter_t, shaped_t,
+    heap_t, level_turned, link_row_t, link_t, match_row_t, met_t, meter_row_t, meter_t, shaped_t,
     shaper_t,
-    shaping_row_t, share_t, wait_t,
+    shaping_row_t, share_t, span_make, turn_t, wait_t,
 )
-from fwcore.dataplane.tree cimport class_of
+from fwcore.dataplane.tree cimport child_from, class_from, class_of
 from fwcore._use cimport Use
 from fwcore.errors import DataError, EngineClosed
 
@@ -363,6 +367,9 @@ cdef class Shaper:
             memset(link.turn, 255, sizeof(link.turn))
         for i, at in enumerate(sorted(range(s.links_count), key=lambda n: (distances[n], n))):
             s.by_distance[i] = at
+            s.links[<uint32_t>at].rank = i
+        s.now_due = <uint32_t *>self.room((s.links_count + 1) * sizeof(uint32_t))
+        self._heap(&s.due, s.links_count)
         return 0
 
     cdef int _classes(self, plan) except -1:
@@ -403,6 +410,12 @@ cdef class Shaper:
             self._parent(i)
         for i in range(s.classes_count):
             self._class(i)
+        self._children()
+        for i in range(s.links_count):
+            self._rows_of(&s.links[i])
+        for i in range(s.classes_count):
+            if s.classes[i].row.share != SHARE_NONE:
+                self._shares_of(&s.classes[i])
         return 0
 
     cdef int _parent(self, uint32_t i) except -1:
@@ -448,6 +461,92 @@ cdef class Shaper:
             own = bucket_holds(&c.share_bucket, c.row.need)
             most = min(most, own)
         c.most = most
+        return 0
+
+    cdef int _heap(self, heap_t *h, uint32_t count) except -1:
+        """Room for a heap of numbers below a count."""
+        h.key = <int64_t *>self.room((<size_t>count + 1) * sizeof(int64_t))
+        h.at = <uint32_t *>self.room((<size_t>count + 1) * sizeof(uint32_t))
+        h.item = <uint32_t *>self.room((<size_t>count + 1) * sizeof(uint32_t))
+        return 0
+
+    cdef int _children(self) except -1:
+        """Classes by parent, ascending ids, and the sets of those that feed it."""
+        cdef shaper_t *s = &self.core
+        cdef class_t *c
+        cdef link_t *link
+        cdef uint32_t i, fill = 0
+        s.children = <uint32_t *>self.room((<size_t>s.classes_count + 1) * sizeof(uint32_t))
+        for i in range(s.classes_count):
+            c = &s.classes[i]
+            if c.parent < 0:
+                s.links[c.link].children_count += 1
+            else:
+                s.classes[c.parent].children_count += 1
+        for i in range(s.links_count):
+            link = &s.links[i]
+            link.children = fill
+            fill += link.children_count
+            span_make(&link.feed_span, link.children_count)
+            link.feed = <uint64_t *>self.room(
+                <size_t>PRIORITIES * link.feed_span.total * sizeof(uint64_t))
+            link.children_count = 0
+        for i in range(s.classes_count):
+            c = &s.classes[i]
+            if not c.leaf:
+                c.children = fill
+                fill += c.children_count
+                span_make(&c.span, c.children_count)
+                c.feed = <uint64_t *>self.room(
+                    <size_t>PRIORITIES * c.span.total * sizeof(uint64_t))
+                c.children_count = 0
+        for i in range(s.classes_count):
+            c = &s.classes[i]
+            if c.parent < 0:
+                link = &s.links[c.link]
+                c.child = link.children_count
+                s.children[link.children + c.child] = i
+                link.children_count += 1
+            else:
+                c.child = s.classes[c.parent].children_count
+                s.children[s.classes[c.parent].children + c.child] = i
+                s.classes[c.parent].children_count += 1
+        return 0
+
+    cdef int _rows_of(self, link_t *link) except -1:
+        """Sets of who may send, and times of those who may not."""
+        cdef shaper_t *s = &self.core
+        cdef class_t *c
+        cdef uint32_t i
+        span_make(&link.span, link.classes_count)
+        link.rows = <uint64_t *>self.room(
+            <size_t>ORDERS * PRIORITIES * link.span.total * sizeof(uint64_t))
+        self._heap(&link.turns, link.classes_count)
+        link.exact = s.accounted
+        for i in range(link.classes, link.classes + link.classes_count):
+            c = &s.classes[i]
+            c.shuts = c.guarantee.price != 0 or c.ceiling.price != 0
+            link.walks |= not c.leaf and c.shuts and c.need == NEED_PACKET
+            link.exact |= c.share_bucket.price != 0
+        link.exact |= link.walks
+        return 0
+
+    cdef int _shares_of(self, class_t *c) except -1:
+        """Which sub-queue is the fattest, which are free, which wake when."""
+        cdef uint32_t count = c.row.shares, i
+        self._heap(&c.fat, count)
+        if c.share_bucket.price:
+            self._heap(&c.wakes, count)
+            self._heap(&c.fills, count)
+        if c.row.share == SHARE_FLOW:
+            return 0
+        span_make(&c.spare_span, count)
+        c.spare = <uint64_t *>self.room(c.spare_span.total * sizeof(uint64_t))
+        for i in range(count):
+            bits_add(c.spare, &c.spare_span, i)
+        c.share_mask = (1 << (int(count) - 1).bit_length()) - 1
+        c.share_heads = <uint32_t *>self.room((<size_t>c.share_mask + 1) * sizeof(uint32_t))
+        memset(c.share_heads, 255, (<size_t>c.share_mask + 1) * sizeof(uint32_t))
         return 0
 
     cdef int _bucket(self, class_t *c, int which, uint64_t rate, uint64_t depth) except -1:
@@ -583,7 +682,6 @@ cdef class Shaper:
         cdef uint32_t i
         for i in range(s.links_count):
             link_serve(s, &s.links[s.by_distance[i]], s.now_ns, s.now_ns, 0)
-        shaper_settle(s)
         return 0
 
     cdef list _take_meters(self, Shaper old, meters):
@@ -707,7 +805,9 @@ cdef class Shaper:
         cdef uint32_t i, at
         memcpy(link.row_at, was.row_at, sizeof(link.row_at))
         memcpy(link.row_set, was.row_set, sizeof(link.row_set))
-        memcpy(link.turn, was.turn, sizeof(link.turn))
+        for i in range(ORDERS * PRIORITIES):
+            (&link.row_at[0][0])[i].place = class_from(s, link, (&link.row_at[0][0])[i].id)
+        self._take_turns(link.turn, was.turn, link.children, link.children_count)
         link.queued, link.queued_bytes, link.pages = was.queued, was.queued_bytes, was.pages
         link.packets, link.bytes, link.line_bytes = was.packets, was.bytes, was.line_bytes
         link.peak[0], link.peak[1] = was.peak[0], was.peak[1]
@@ -730,6 +830,16 @@ cdef class Shaper:
             while class_over(&s.classes[at]):
                 link_drop(s, link, &s.classes[at], class_push_out(s, &s.classes[at], s.now_ns),
                           DROP_PUSHED_OUT, s.now_ns)
+            leaf_turn(s, link, &s.classes[at], s.now_ns)
+        return 0
+
+    cdef int _take_turns(self, turn_t *turns, const turn_t *was, uint32_t first,
+                         uint32_t count) except -1:
+        """Whose turn it is, by the same ids among other children."""
+        cdef int i
+        for i in range(PRIORITIES):
+            turns[i].id = was[i].id
+            turns[i].place = child_from(&self.core, first, count, was[i].id)
         return 0
 
     cdef int _take_line(self, Shaper old, link_t *link, link_t *was) except -1:
@@ -785,7 +895,7 @@ cdef class Shaper:
         if c.ceiling.price and was.ceiling.price:
             bucket_take_over(&c.ceiling, &was.ceiling, s.now_ns)
         memcpy(c.deficit, was.deficit, sizeof(c.deficit))
-        memcpy(c.turn, was.turn, sizeof(c.turn))
+        self._take_turns(c.turn, was.turn, c.children, c.children_count)
         memcpy(c.arrived, was.arrived, sizeof(c.arrived))
         memcpy(c.sent, was.sent, sizeof(c.sent))
         memcpy(c.cleared, was.cleared, sizeof(c.cleared))

@@ -7,7 +7,16 @@ from hypothesis import given, settings, strategies as st
 from shaping_core import Core
 from test_shaping_laws import GAPS, HOSTS, linked, metered
 
-from fwcore.reference.rows import Arrival, Declared, MeterRow, RungRow, Session, ShapingRow
+from fwcore.reference.rows import (
+    Arrival,
+    ClassRow,
+    Declared,
+    LinkRow,
+    MeterRow,
+    RungRow,
+    Session,
+    ShapingRow,
+)
 from fwcore.reference.shaping import Shaper
 
 ALL = notation.read_all()
@@ -24,10 +33,10 @@ def test_the_core_does_what_the_scenario_says(row):
 class Both:
     """The core and the twin side by side; whatever is done is done to both and compared."""
 
-    def __init__(self, declared, pages=10**9):
+    def __init__(self, declared, pages=10**9, sessions=64):
         self.account = notation.Pages(pages)
         self.twin = Shaper(declared, self.account.request, self.account.give)
-        self.core = Core(declared, pages)
+        self.core = Core(declared, pages, sessions)
         self.time = 0
         self.number = 0
         self.open = {}
@@ -149,4 +158,47 @@ def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, r
         elif deed == "packet" and name in both.open:
             gap, size, way, metered_too = rest
             both.packet(gap, size, name, way, metered_too)
+    both.compare()
+
+
+# --- more than one word of each set ---------------------------------------------------------------
+
+MANY_LEAVES, ADDRESSES = 70, 80
+
+
+@st.composite
+def wide(draw):
+    """A tree of more classes than a word has bits, a class of more sub-queues, and packets."""
+    rate = st.sampled_from((0, 20_000, 200_000, 3_000_000))
+    inner = [ClassRow("w", n + 1, parent, guarantee=draw(rate), ceiling=draw(rate),
+                      guarantee_burst=2000, ceiling_burst=3000,
+                      need=draw(st.sampled_from(("level", "level", "level", "packet"))))
+             for n, parent in ((0, 0), (1, 1), (2, 0))]
+    plain = [ClassRow("w", 10 + n, n % 4, guarantee=draw(rate) if n < 8 else 30_000 * (n % 3),
+                      guarantee_burst=1500, ceiling=200_000 * (n % 2), ceiling_burst=1000,
+                      priority=n % 3, quantum=300 + n, limit_packets=4) for n in range(MANY_LEAVES)]
+    shared = ClassRow("w", 900, share="source", shares=draw(st.integers(1, 80)), limit_packets=30,
+                      share_ceiling=draw(st.sampled_from((0, 100_000))), share_burst=900)
+    hosts = MANY_LEAVES + ADDRESSES
+    rows = tuple(ShapingRow(n, link="w", cls=10 + n if n < MANY_LEAVES else 900, source=(n, n))
+                 for n in range(hosts))
+    packets = draw(st.lists(st.tuples(
+        st.sampled_from((0, 0, 0, 100_000, 3 * 10**6)), st.integers(1, 900),
+        st.integers(0, hosts - 1)), min_size=60, max_size=120))
+    link = LinkRow("w", draw(st.sampled_from((0, 2 * 10**6))))
+    return Declared(links=(link,), classes=(*inner, *plain, shared), rows=rows), packets, hosts
+
+
+@settings(max_examples=max(3, SHARE // 10))
+@given(wide())
+def test_hundreds_of_classes_and_sub_queues_are_served_as_the_twins(drawn):
+    declared, packets, hosts = drawn
+    both = Both(declared, sessions=hosts)
+    for n in range(hosts):
+        both.begin(n, Session(initiator=n, hash=n << 56))
+    for number, (gap, size, host) in enumerate(packets):
+        both.packet(gap, size, host)
+        if number == 60:
+            both.advance(10**8)
+    both.both("drain")
     both.compare()

@@ -25,10 +25,12 @@ TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on
 FLOORS = (
     ("dataplane.layout", "words", "units", "errors"),
     ("dataplane.shaping",),
+    ("dataplane.bits", "dataplane.heap"),
     tuple(f"dataplane.{name}" for name in (
         "parse", "table", "clock", "pages", "hosts", "fragment", "gate", "digest", "scan",
         "meter", "queue")),
-    ("dataplane.session", "dataplane.tree"),
+    ("dataplane.session", "dataplane.colour"),
+    ("dataplane.tree",),
     ("dataplane.link",),
     ("dataplane.egress",),
     ("dataplane.verdict", "dataplane.rows", "dataplane.audit", "dataplane.clear",

@@ -17,14 +17,16 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from fwcore.dataplane.colour cimport leaf_order, leaf_turn
 from fwcore.dataplane.digest cimport digest_add
+from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
 from fwcore.dataplane.layout cimport PAGE_BYTES, fw_unlikely
 from fwcore.dataplane.meter cimport (
     account_colour, bytes_of, meter_charge, meter_things,
 )
 from fwcore.dataplane.queue cimport (
-    codel_take, fifo_put, fifo_take, fifo_take_last, share_of, shares_push_out, shares_put,
-    shares_take,
+    codel_take, fifo_put, fifo_take, fifo_take_last, share_emptied, share_of, shares_push_out,
+    shares_put, shares_take,
 )
 from fwcore.dataplane.shaping cimport (
     COUNT_FRAME, COUNT_PACKETS, DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL,
@@ -37,8 +39,7 @@ from fwcore.dataplane.shaping cimport (
     list_t, met_t, meter_t, red_drops, shaped_t, shaper_t, shaping_row_t, share_t, sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
-    choice_t, leaf_of, leaf_order, link_due, rows_mend, tree_charge, tree_choose, tree_orders,
-    tree_turn,
+    choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_turn,
 )
 
 cdef enum:
@@ -61,16 +62,16 @@ cdef inline void wait_give(shaper_t *s, uint32_t at) noexcept nogil:
 
 cdef inline void map_set(shaper_t *s, const class_t *c) noexcept nogil:
     """Notes whether something waits in a leaf."""
-    cdef link_t *link = &s.links[c.link]
+    cdef uint64_t *word = &s.maps[s.links[c.link].map + c.leaf_bit // 64]
     cdef uint64_t bit = <uint64_t>1 << (c.leaf_bit & 63)
     if c.waiting:
-        s.maps[link.map + c.leaf_bit // 64] |= bit
+        word[0] |= bit
     else:
-        s.maps[link.map + c.leaf_bit // 64] &= ~bit
+        word[0] &= ~bit
 
 
 cdef inline void class_put(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
-    """A packet at the tail of a leaf."""
+    """A packet at the tail of a leaf, whose turn (leaf_turn) is the caller's to look at."""
     if c.row.share == SHARE_NONE:
         fifo_put(s, &c.fifo, at)
     else:
@@ -78,7 +79,8 @@ cdef inline void class_put(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
     c.waiting += 1
     c.waiting_bytes += s.waits[at].size
     s.waiting += 1
-    map_set(s, c)
+    if c.waiting == 1:
+        map_set(s, c)
 
 
 cdef inline void class_gone(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
@@ -86,7 +88,8 @@ cdef inline void class_gone(shaper_t *s, class_t *c, uint32_t at) noexcept nogil
     c.waiting -= 1
     c.waiting_bytes -= s.waits[at].size
     s.waiting -= 1
-    map_set(s, c)
+    if c.waiting == 0:
+        map_set(s, c)
 
 
 cdef inline int class_room(const class_t *c, uint64_t size) noexcept nogil:
@@ -225,7 +228,7 @@ cdef inline int link_enqueue(
     cdef uint64_t size = bytes_of(p, link.row.count, link.row.overhead)
     cdef uint32_t share = 0, at
     cdef wait_t *w
-    cdef int why
+    cdef int why, before
     s.order += 1
     if leaf.row.share != SHARE_NONE:
         share = share_of(s, leaf, p, s.now_ns)
@@ -247,6 +250,7 @@ cdef inline int link_enqueue(
     w.cls, w.mark, w.ect, w.way, w.family = leaf.id, p.mark, p.ect, p.way, p.family
     if s.ends != NULL:
         s.ends[at] = p.ends
+    before = leaf.fifo.count if leaf.row.share == SHARE_NONE else leaf.listed
     class_put(s, leaf, at)
     link.queued += 1
     link.queued_bytes += size
@@ -256,6 +260,9 @@ cdef inline int link_enqueue(
         link.peak[1] = link.queued_bytes
     while leaf.row.share != SHARE_NONE and class_over(leaf):  # bounded by what waits
         link_drop(s, link, leaf, class_push_out(s, leaf, s.now_ns), DROP_PUSHED_OUT, s.now_ns)
+        before = 0
+    if before == 0:  # else it would send what it would have sent
+        leaf_turn(s, link, leaf, s.now_ns)
     link_serve(s, link, s.now_ns, s.now_ns, 0)
     return SHAPE_PASSED
 
@@ -311,11 +318,10 @@ cdef inline void link_serve(
         leaf = &s.classes[choice.leaf]
         at = class_take(s, link, leaf, now)
         if at == SHAPE_NIL:
+            leaf_turn(s, link, leaf, now)
             continue
         tree_turn(s, link, leaf, &choice, s.waits[at].size)
-        tree_charge(s, leaf, now, s.waits[at].size, choice.order)
-        tree_orders(s, link, now)
-        rows_mend(s, link)
+        tree_charge(s, link, leaf, now, s.waits[at].size, choice.order)
         if link.row.rate == 0:
             link_left(s, link, leaf, at, now)
             continue
@@ -323,7 +329,17 @@ cdef inline void link_serve(
         link.start_ns, link.start_rest = start_ns, rest
         line_watch(link)
         link.end_ns = line_end(s.waits[at].size, link.row.rate, start_ns, rest, &link.end_rest)
-    link.due_ns = link_due(s, link, now)
+    link_wait(s, link, link_due(s, link, now))
+
+
+cdef inline void link_wait(shaper_t *s, link_t *link, int64_t due_ns) noexcept nogil:
+    """The next moment of a link; => that of all stands first."""
+    link.due_ns = due_ns
+    if due_ns == SHAPE_NEVER:
+        heap_drop(&s.due, link.rank)
+    else:
+        heap_set(&s.due, link.rank, due_ns)
+    s.due_ns = heap_first(&s.due)
 
 
 cdef inline void link_left(
@@ -371,6 +387,7 @@ cdef inline void link_moment(shaper_t *s, link_t *link, int64_t now) noexcept no
     cdef uint64_t rest = 0, whole
     if at != SHAPE_NIL:
         if link.end_ns + (link.end_rest != 0) > now:
+            link_wait(s, link, link_due(s, link, now))
             return
         link.line = SHAPE_NIL
         link.line_bytes += s.waits[at].size
@@ -386,25 +403,31 @@ cdef inline void link_moment(shaper_t *s, link_t *link, int64_t now) noexcept no
     link_serve(s, link, now, start_ns, rest)
 
 
-cdef inline void shaper_settle(shaper_t *s) noexcept nogil:
-    """=> due_ns is the earliest of all links."""
-    cdef uint32_t i
-    s.due_ns = SHAPE_NEVER
-    for i in range(s.links_count):
-        if s.links[i].due_ns < s.due_ns:
-            s.due_ns = s.links[i].due_ns
+cdef inline int link_idle(shaper_t *s, link_t *link, int64_t now) noexcept nogil:
+    """Whether what is due is but a colour that lets nothing go: then nothing has happened."""
+    if link.exact or link.line != SHAPE_NIL:
+        return 0
+    tree_look(s, link, now)
+    if link.lent:
+        return 0
+    link_wait(s, link, link_due(s, link, now))
+    return 1
 
 
 cdef inline void shaper_moment(shaper_t *s, int64_t now) noexcept nogil:
-    """All that is due at one nanosecond: links downstream first."""
-    cdef uint32_t i
+    """All that is due at one nanosecond: links downstream first, each once."""
+    cdef uint32_t i, count = 0
     cdef link_t *link
-    s.now_ns = now
-    for i in range(s.links_count):
-        link = &s.links[s.by_distance[i]]
-        if link.due_ns <= now:
+    while heap_first(&s.due) <= now:
+        s.now_due[count] = s.due.item[0]
+        heap_drop(&s.due, s.now_due[count])
+        count += 1
+    for i in range(count):
+        link = &s.links[s.by_distance[s.now_due[i]]]
+        if not link_idle(s, link, now):
+            s.now_ns = now
             link_moment(s, link, now)
-    shaper_settle(s)
+    s.due_ns = heap_first(&s.due)
 
 
 cdef inline void shaper_advance(shaper_t *s, int64_t until) noexcept nogil:
@@ -456,7 +479,11 @@ cdef inline void link_clear(shaper_t *s, link_t *link) noexcept nogil:
             share = &s.shares[c.shares_first + number]
             if share.place == PLACE_PARKED:
                 share.place = PLACE_OUT
-    link.due_ns = SHAPE_NEVER
+                heap_drop(&c.wakes, number)
+            if share.made:
+                share_emptied(s, c, number)
+        leaf_turn(s, link, c, s.now_ns)
+    link_wait(s, link, SHAPE_NEVER)
 
 
 cdef inline void shaper_clear(shaper_t *s) noexcept nogil:
@@ -464,7 +491,6 @@ cdef inline void shaper_clear(shaper_t *s) noexcept nogil:
     cdef uint32_t i
     for i in range(s.links_count):
         link_clear(s, &s.links[i])
-    shaper_settle(s)
 
 
 cdef inline void shaper_drain(shaper_t *s) noexcept nogil:
@@ -589,7 +615,6 @@ cdef inline judged_t arrival_judge(
     if met != NULL:
         met.waiting = <uint32_t>leaf.waiting
     judged.why = link_enqueue(s, link, leaf, p, pinned)
-    shaper_settle(s)
     return judged
 
 

@@ -4,14 +4,20 @@
 #                                           ^
 #     parked (its own bucket does not conform) --- the first ns it conforms
 #
+# Overview: parked sub-queues stand in a heap by when they conform. The fattest is found by a heap
+# of bounds, which a put raises and only a push-out lowers: most packets do not touch it. An
+# address finds its sub-queue by its hash; those that are free stand in a set, and those that hold
+# nothing and wait for their bucket in a heap.
+#
 # Laws: a sub-queue stands in one place; `listed` counts those in the lists that hold packets.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport fw_likely, fw_unlikely
+from fwcore.dataplane.bits cimport bits_add, bits_drop, bits_has, bits_next
+from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
 from fwcore.dataplane.shaping cimport (
     DISCARD_CODEL, NEED_PACKET, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
-    SHAPE_NIL, SHARE_DESTINATION, SHARE_FLOW, arrival_t, bucket_at, bucket_charge, bucket_ready,
+    SHAPE_NIL, SHARE_DESTINATION, SHARE_FLOW, arrival_t, bucket_charge, bucket_ready,
     bucket_t, bucket_want, class_t, codel_t, fifo_t, list_t, shape_isqrt, shape_scale,
     shape_splitmix, share_t, shaper_t, wait_t,
 )
@@ -169,19 +175,6 @@ cdef inline int64_t share_ready(
         &bucket, now, bucket_want(&bucket, c.row.need, s.waits[share.fifo.head].size))
 
 
-cdef inline int share_free(const class_t *c, const share_t *share, int64_t now) noexcept nogil:
-    """It holds nothing and its bucket misses nothing."""
-    cdef bucket_t bucket
-    if not share.made:
-        return 1
-    if share.fifo.count:
-        return 0
-    if c.share_bucket.price == 0:
-        return 1
-    bucket = share_bucket(c, share)
-    return bucket_at(&bucket, now) == bucket.depth
-
-
 cdef inline uint32_t share_get(shaper_t *s, class_t *c, uint32_t number) noexcept nogil:
     """Makes the sub-queue of this number when it is first used."""
     cdef share_t *share = share_at(s, c, number)
@@ -196,36 +189,85 @@ cdef inline uint32_t share_get(shaper_t *s, class_t *c, uint32_t number) noexcep
     return number
 
 
+cdef inline void share_emptied(shaper_t *s, class_t *c, uint32_t number) noexcept nogil:
+    """It holds nothing: it is free for another address once its bucket is full."""
+    cdef bucket_t bucket
+    cdef int64_t full
+    if c.share_heads == NULL:
+        return
+    if c.share_bucket.price:
+        bucket = share_bucket(c, share_at(s, c, number))
+        full = bucket_ready(&bucket, bucket.time_ns, bucket.depth)
+        if full > s.now_ns:
+            heap_set(&c.fills, number, full)
+            return
+    bits_add(c.spare, &c.spare_span, number)
+
+
+cdef inline void share_filled(class_t *c, uint32_t number) noexcept nogil:
+    """It holds something."""
+    if c.share_heads != NULL:
+        bits_drop(c.spare, &c.spare_span, number)
+        if c.share_bucket.price:
+            heap_drop(&c.fills, number)
+
+
+cdef inline uint32_t *share_slot(
+    const shaper_t *s, const class_t *c, const uint64_t *address,
+) noexcept nogil:
+    """The first sub-queue of an address's hash slot."""
+    return &c.share_heads[
+        <uint32_t>(address_hash(s, address) >> 32) & c.share_mask]
+
+
+cdef inline uint64_t address_hash(const shaper_t *s, const uint64_t *address) noexcept nogil:
+    return shape_splitmix(shape_splitmix(s.seed ^ address[0]) ^ address[1])
+
+
+cdef inline void share_disown(shaper_t *s, class_t *c, uint32_t number) noexcept nogil:
+    """It is no address's any more. Bounded by the sub-queues of its slot."""
+    cdef share_t *share = share_at(s, c, number)
+    cdef uint32_t *slot
+    if share.family == 0:
+        return
+    slot = share_slot(s, c, share.address)
+    while slot[0] != number:
+        slot = &share_at(s, c, slot[0]).chain
+    slot[0] = share.chain
+    share.family = 0
+
+
 cdef inline uint32_t share_of_address(
     shaper_t *s, class_t *c, const uint64_t *address, uint32_t family, int64_t now,
 ) noexcept nogil:
     """The sub-queue of an address: its own as long as it holds packets or its bucket is not full;
     where all are taken, that of its hash. Bounded by the shares."""
     cdef share_t *share
-    cdef uint32_t number, free = SHAPE_NIL
-    cdef uint64_t hash_
-    for number in range(c.shares_high):
+    cdef uint32_t *slot = share_slot(s, c, address)
+    cdef uint32_t number = slot[0]
+    while heap_first(&c.fills) <= now:
+        bits_add(c.spare, &c.spare_span, c.fills.item[0])
+        heap_drop(&c.fills, c.fills.item[0])
+    while number != SHAPE_NIL:
         share = share_at(s, c, number)
-        if not share.made:
-            continue
-        if share.family and share_free(c, share, now):
-            share.family = 0
         if share.family == family and share.address[0] == address[0] and (
                 share.address[1] == address[1]):
-            return number
-    for number in range(c.row.shares):
-        share = share_at(s, c, number)
-        if not share.made or (share.family == 0 and share_free(c, share, now)):
-            free = number
+            if not bits_has(c.spare, number):
+                return number
+            share_disown(s, c, number)
             break
-    if free != SHAPE_NIL:
-        share_get(s, c, free)
-        share = share_at(s, c, free)
-        share.family = family
-        share.address[0], share.address[1] = address[0], address[1]
-        return free
-    hash_ = shape_splitmix(shape_splitmix(s.seed ^ address[0]) ^ address[1])
-    return share_get(s, c, <uint32_t>shape_scale(hash_, c.row.shares))
+        number = share.chain
+    number = bits_next(c.spare, &c.spare_span, 0)
+    if number == SHAPE_NIL:
+        return share_get(s, c, <uint32_t>shape_scale(address_hash(s, address), c.row.shares))
+    share_get(s, c, number)
+    share_disown(s, c, number)
+    share = share_at(s, c, number)
+    share.family = family
+    share.address[0], share.address[1] = address[0], address[1]
+    share.chain = slot[0]
+    slot[0] = number
+    return number
 
 
 cdef inline uint32_t share_of(
@@ -264,33 +306,52 @@ cdef inline uint32_t share_pop(shaper_t *s, class_t *c, list_t *of) noexcept nog
 
 cdef inline void shares_put(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
     """A packet at the tail of its sub-queue; one in no list begins in the new one."""
-    cdef share_t *share = share_at(s, c, s.waits[at].share)
+    cdef uint32_t number = s.waits[at].share
+    cdef share_t *share = share_at(s, c, number)
     cdef int empty = share.fifo.count == 0
     fifo_put(s, &share.fifo, at)
+    if empty:
+        share_filled(c, number)
+    if c.fat.at[number] == 0 or -<int64_t>share.fifo.bytes < c.fat.key[number]:
+        heap_set(&c.fat, number, -<int64_t>share.fifo.bytes)
     if share.place == PLACE_OUT:
         share.credit = c.row.quantum
-        share_append(s, c, &c.fresh, s.waits[at].share, PLACE_NEW)
+        share_append(s, c, &c.fresh, number, PLACE_NEW)
         c.listed += 1
     elif share.place != PLACE_PARKED:
         c.listed += empty
 
 
+cdef inline uint32_t shares_fattest(shaper_t *s, class_t *c) noexcept nogil:
+    """The sub-queue with most bytes, ties the lowest number. => a packet waits.
+
+    Bounded: a bound that is put right was raised by a put before.
+    """
+    cdef uint32_t number
+    cdef int64_t key
+    while True:
+        number = c.fat.item[0]
+        key = -<int64_t>share_at(s, c, number).fifo.bytes
+        if c.fat.key[number] == key:
+            return number
+        heap_set(&c.fat, number, key)
+
+
 cdef inline uint32_t shares_push_out(shaper_t *s, class_t *c, int64_t now) noexcept nogil:
-    """The head of the sub-queue with most bytes, ties the lowest number. => a packet waits."""
-    cdef share_t *fattest = NULL
-    cdef share_t *share
-    cdef uint32_t number, at
-    for number in range(c.shares_high):
-        share = share_at(s, c, number)
-        if share.made and share.fifo.count and (
-                fattest == NULL or share.fifo.bytes > fattest.fifo.bytes):
-            fattest = share
-    at = fifo_take(s, &fattest.fifo)
+    """The head of the fattest sub-queue. => a packet waits."""
+    cdef uint32_t number = shares_fattest(s, c)
+    cdef share_t *fattest = share_at(s, c, number)
+    cdef uint32_t at = fifo_take(s, &fattest.fifo)
+    if fattest.fifo.count == 0:
+        share_emptied(s, c, number)
     if fattest.place == PLACE_PARKED:
         fattest.since = now
         if fattest.fifo.count == 0:
             fattest.place = PLACE_OUT
             c.parked -= 1
+            heap_drop(&c.wakes, number)
+        else:
+            heap_set(&c.wakes, number, share_wakes(s, c, fattest))
     elif fattest.fifo.count == 0:
         c.listed -= 1
     return at
@@ -305,39 +366,22 @@ cdef inline int64_t share_wakes(
 
 cdef inline void shares_unpark(shaper_t *s, class_t *c, int64_t now) noexcept nogil:
     """What conforms again goes to the end of the old list, by time and number."""
-    cdef share_t *share
-    cdef uint32_t number, first = 0
-    cdef int64_t time_ns, best
-    while c.parked:  # bounded by the parked ones: each turn takes one out
-        best = SHAPE_NEVER
-        for number in range(c.shares_high):
-            share = share_at(s, c, number)
-            if share.made and share.place == PLACE_PARKED:
-                time_ns = share_wakes(s, c, share)
-                if time_ns < best:
-                    best = time_ns
-                    first = number
-        if best > now:
-            return
-        share_append(s, c, &c.old, first, PLACE_OLD)
+    cdef uint32_t number
+    while heap_first(&c.wakes) <= now:  # bounded by the parked ones
+        number = c.wakes.item[0]
+        heap_drop(&c.wakes, number)
+        share_append(s, c, &c.old, number, PLACE_OLD)
         c.parked -= 1
         c.listed += 1
 
 
-cdef inline int64_t shares_wake(shaper_t *s, class_t *c, int64_t now) noexcept nogil:
+cdef inline int64_t shares_wake(const class_t *c, int64_t now) noexcept nogil:
     """When a list will hold a packet. => something waits."""
-    cdef share_t *share
-    cdef uint32_t number
-    cdef int64_t time_ns, best = SHAPE_NEVER
+    cdef int64_t first
     if c.listed:
         return now
-    for number in range(c.shares_high):
-        share = share_at(s, c, number)
-        if share.made and share.place == PLACE_PARKED:
-            time_ns = share_ready(s, c, share, now)
-            if time_ns < best:
-                best = time_ns
-    return best
+    first = heap_first(&c.wakes)
+    return first if first > now else now
 
 
 cdef inline uint32_t share_serve(
@@ -358,6 +402,8 @@ cdef inline uint32_t share_serve(
         bucket_charge(&bucket, now, s.waits[at].size)
         share.level = bucket.level
         share.time_ns = bucket.time_ns
+    if before and share.fifo.count == 0:
+        share_emptied(s, c, <uint32_t>(share - share_at(s, c, 0)))
     return at
 
 
@@ -378,9 +424,9 @@ cdef inline uint32_t shares_take(
         here = &c.fresh if fresh else &c.old
         share = share_at(s, c, here.head)
         if share.fifo.count and c.share_bucket.price and share_ready(s, c, share, now) > now:
-            share_pop(s, c, here)
             share.place = PLACE_PARKED
             share.since = now
+            heap_set(&c.wakes, share_pop(s, c, here), share_wakes(s, c, share))
             c.parked += 1
             c.listed -= 1
             continue

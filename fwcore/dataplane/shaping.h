@@ -35,6 +35,7 @@ enum { RFC2698, RFC2697, RFC4115, ALGORITHMS };
 enum { DISCARD_TAIL, DISCARD_RED, DISCARD_CODEL, DISCARDS };
 enum { SHARE_NONE, SHARE_FLOW, SHARE_SOURCE, SHARE_DESTINATION, SHARE_KINDS };
 enum { PLACE_OUT, PLACE_NEW, PLACE_OLD, PLACE_PARKED };
+enum { COLOUR_RED, COLOUR_YELLOW, COLOUR_GREEN };
 /* Why a packet ended at a link; part of the digest: append only. */
 enum { FATE_SENT, FATE_PASSED_ON, FATE_QUEUE_FULL, FATE_CODEL, FATE_PUSHED_OUT, FATE_CLEARED,
        FATE_NO_MEMORY, FATE_COUNT };
@@ -269,6 +270,41 @@ typedef struct {
     uint64_t count, last_count, dropping;
 } codel_t;
 
+/* --- who is next ------------------------------------------------------------------------------ */
+
+/* Numbers by a key of their own, the least first (heap.pxd). */
+typedef struct {
+    int64_t *key;                /* by number */
+    uint32_t *at;                /* by number: its place + 1; 0: not in it */
+    uint32_t *item;              /* by place */
+    uint32_t count, pad;
+} heap_t;
+
+/* Levels of a set of bits (bits.pxd): words of each, the first at 0; `total` together. */
+enum { SPAN_LEVELS = 4 };        /* 64^4 members */
+typedef struct {
+    uint32_t levels, total;
+    uint32_t first[SPAN_LEVELS], words[SPAN_LEVELS];
+} span_t;
+
+static inline void span_make(span_t *n, uint32_t members) {
+    memset(n, 0, sizeof(*n));
+    do {
+        members = (members + 63) / 64;
+        members += members == 0;
+        n->first[n->levels] = n->total;
+        n->words[n->levels] = members;
+        n->total += members;
+        n->levels++;
+    } while (members > 1);
+}
+
+/* One of several side by side: an id, and where it stands among them. */
+typedef struct {
+    int32_t id;                  /* -1: none */
+    uint32_t place;              /* the first one at or above the id */
+} turn_t;
+
 /* --- what stands while it runs ---------------------------------------------------------------- */
 
 /* Packets in order of their coming: numbers of wait_t. */
@@ -344,6 +380,7 @@ typedef struct {
     uint32_t family;             /* 0: no address */
     uint32_t next;               /* behind it in its list */
     uint32_t place, made;
+    uint32_t chain;              /* next of its address's hash slot */
 } share_t;
 
 typedef struct { uint32_t head, tail; } list_t;
@@ -363,10 +400,25 @@ typedef struct {
     uint64_t waiting, waiting_bytes, largest, most;  /* most: larger packets are giants */
     codel_t codel;
     int64_t deficit[ORDERS];
-    int64_t turn[PRIORITIES];    /* an id below this class; -1: none */
+    turn_t turn[PRIORITIES];     /* below this class */
+    uint32_t children, children_count;  /* into shaper_t.children */
+    uint32_t child;              /* place among its parent's children */
+    uint8_t colour;              /* COLOUR_*, where something is asked of it */
+    uint8_t asked;               /* bit a priority: something below it, or in it, would go */
+    uint8_t shuts;               /* 1: it has a bucket, so that its colour changes */
+    uint8_t pad2;
+    span_t span;                 /* of the sets of its children */
+    uint64_t *feed;              /* by priority: children that would borrow from it */
     bucket_t share_bucket;       /* what the buckets of shares are made of */
     list_t fresh, old;           /* shares in turn */
     uint32_t shares_first, shares_high, parked, listed; /* listed: non-empty ones in the lists */
+    heap_t wakes;                /* parked ones, by when they conform */
+    heap_t fat;                  /* by -(most bytes that each may hold): the fattest first */
+    heap_t fills;                /* empty ones with an address, by when their bucket is full */
+    span_t spare_span;
+    uint64_t *spare;             /* set of those that are free for an address */
+    uint32_t *share_heads;       /* slots of addresses; NULL: shares are not by address */
+    uint32_t share_mask, pad3;
     class_row_t row;
     uint64_t arrived[2], sent[2], cleared[2];        /* packets, bytes */
     uint64_t dropped[DROP_COUNT], dropped_bytes, giants, borrowed, delay_max;
@@ -375,6 +427,7 @@ typedef struct {
 typedef struct {
     link_row_t row;
     uint32_t number, distance;
+    uint32_t rank, pad4;              /* its place in by_distance */
     uint32_t classes, classes_count;  /* the first one, ascending ids */
     uint32_t leaves, leaves_count;    /* into shaper_t.leaves */
     uint32_t lowest;                  /* the leaf with the lowest id */
@@ -386,9 +439,19 @@ typedef struct {
     int64_t start_ns, end_ns;         /* whole parts */
     uint64_t start_rest, end_rest;
     int64_t due_ns;                   /* when something happens by itself */
-    int64_t row_at[ORDERS][PRIORITIES];  /* ids that stand first; -1: none */
+    turn_t row_at[ORDERS][PRIORITIES];   /* who stands first; id 0: the link */
     uint32_t row_set[ORDERS];            /* bit a priority: row_at is an id */
-    int64_t turn[PRIORITIES];            /* as class_t.turn, for the link itself */
+    turn_t turn[PRIORITIES];             /* as class_t.turn, for the link itself */
+    uint32_t children, children_count;   /* as class_t's */
+    uint32_t lent;                       /* bit an order: a row of it has members */
+    uint8_t row_any[ORDERS];             /* bit a priority: the row has members */
+    uint8_t walks;                       /* 1: a parent asks for the whole packet, so that colours
+                                            depend on whose packet it is: leaf by leaf */
+    uint8_t exact;                       /* 1: due_ns is exact; else no later than that */
+    span_t span, feed_span;              /* of sets of classes; of children */
+    uint64_t *rows;                      /* by order and priority: set of classes */
+    uint64_t *feed;                      /* as class_t's */
+    heap_t turns;                        /* classes by when their colour may change */
     uint64_t queued, queued_bytes, pages, packets, bytes, line_bytes;
     uint64_t peak[2];
     sum_t busy, busy_before;          /* time taken, in 1 / rate ns; before: of a former rate */
@@ -445,10 +508,13 @@ typedef struct shaper {
     uint32_t *account_heads;
     link_t *links;
     uint32_t *by_distance;            /* links, those that end a chain first */
+    heap_t due;                       /* places in by_distance, by due_ns */
+    uint32_t *now_due;                /* those of one moment */
+    uint32_t *children;               /* classes by parent, ascending ids */
     class_t *classes;
     uint32_t *leaves;                 /* classes, a link's side by side, ascending ids */
     uint64_t *maps;                   /* bit a leaf: something waits */
-    int8_t *orders;                   /* of each class, as last found */
+    int8_t *orders;                   /* of each class, where leaves are walked */
     share_t *shares;
     shaping_row_t *rows;
     match_row_t *matches;

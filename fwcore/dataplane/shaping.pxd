@@ -16,6 +16,7 @@ cdef extern from "shaping.h" nogil:
         DISCARD_TAIL, DISCARD_RED, DISCARD_CODEL, DISCARDS
         SHARE_NONE, SHARE_FLOW, SHARE_SOURCE, SHARE_DESTINATION, SHARE_KINDS
         PLACE_OUT, PLACE_NEW, PLACE_OLD, PLACE_PARKED
+        COLOUR_RED, COLOUR_YELLOW, COLOUR_GREEN
         FATE_SENT, FATE_PASSED_ON, FATE_QUEUE_FULL, FATE_CODEL, FATE_PUSHED_OUT, FATE_CLEARED
         FATE_NO_MEMORY, FATE_COUNT
         DROP_TAIL, DROP_RED, DROP_CODEL, DROP_PUSHED_OUT, DROP_NO_MEMORY, DROP_COUNT
@@ -67,6 +68,18 @@ cdef extern from "shaping.h" nogil:
     ctypedef struct bucket_t:
         int64_t level, time_ns, depth, debt
         uint64_t fill, price, unit, pad
+    ctypedef struct heap_t:
+        int64_t *key
+        uint32_t *at
+        uint32_t *item
+        uint32_t count, pad
+    ctypedef struct span_t:
+        uint32_t levels, total
+        uint32_t first[4]
+        uint32_t words[4]
+    ctypedef struct turn_t:
+        int32_t id
+        uint32_t place
     ctypedef struct sum_t:
         uint64_t low, high
     ctypedef struct codel_t:
@@ -114,7 +127,7 @@ cdef extern from "shaping.h" nogil:
         int64_t credit, level, time_ns, since
         codel_t codel
         uint64_t address[2]
-        uint32_t family, next, place, made
+        uint32_t family, next, place, made, chain
     ctypedef struct list_t:
         uint32_t head, tail
     ctypedef struct class_t:
@@ -127,10 +140,19 @@ cdef extern from "shaping.h" nogil:
         uint64_t waiting, waiting_bytes, largest, most
         codel_t codel
         int64_t deficit[10]
-        int64_t turn[8]
+        turn_t turn[8]
+        uint32_t children, children_count, child
+        uint8_t colour, asked, shuts, pad2
+        span_t span
+        uint64_t *feed
         bucket_t share_bucket
         list_t fresh, old
         uint32_t shares_first, shares_high, parked, listed
+        heap_t wakes, fat, fills
+        span_t spare_span
+        uint64_t *spare
+        uint32_t *share_heads
+        uint32_t share_mask, pad3
         class_row_t row
         uint64_t arrived[2]
         uint64_t sent[2]
@@ -139,15 +161,23 @@ cdef extern from "shaping.h" nogil:
         uint64_t dropped_bytes, giants, borrowed, delay_max
     ctypedef struct link_t:
         link_row_t row
-        uint32_t number, distance, classes, classes_count, leaves, leaves_count, lowest, words, map
+        uint32_t number, distance, rank, pad4
+        uint32_t classes, classes_count, leaves, leaves_count, lowest, words, map
         uint32_t line, line_leaf, pad
         uint64_t line_rate
         int64_t start_ns, end_ns
         uint64_t start_rest, end_rest
         int64_t due_ns
-        int64_t row_at[10][8]
+        turn_t row_at[10][8]
         uint32_t row_set[10]
-        int64_t turn[8]
+        turn_t turn[8]
+        uint32_t children, children_count, lent
+        uint8_t row_any[10]
+        uint8_t walks, exact
+        span_t span, feed_span
+        uint64_t *rows
+        uint64_t *feed
+        heap_t turns
         uint64_t queued, queued_bytes, pages, packets, bytes, line_bytes
         uint64_t peak[2]
         sum_t busy, busy_before
@@ -187,6 +217,9 @@ cdef extern from "shaping.h" nogil:
         uint32_t *account_heads
         link_t *links
         uint32_t *by_distance
+        heap_t due
+        uint32_t *now_due
+        uint32_t *children
         class_t *classes
         uint32_t *leaves
         uint64_t *maps
@@ -210,6 +243,7 @@ cdef extern from "shaping.h" nogil:
         int (*request)(void *owner, uint64_t pages, uint32_t pinned) noexcept nogil
         void (*give)(void *owner, uint64_t pages) noexcept nogil
 
+    void span_make(span_t *n, uint32_t members)
     int bucket_make(bucket_t *b, uint64_t rate, uint64_t depth, uint64_t bits, uint64_t unit_rate)
     void bucket_debt_60s(bucket_t *b)
     int64_t level_after(int64_t level, int64_t depth, uint64_t fill, uint64_t wait_ns)
