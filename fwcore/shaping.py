@@ -13,6 +13,7 @@ session that no row matches is not shaped; no row at all: nothing of this exists
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -621,12 +622,14 @@ def _trees(
             if steps > TREE_DEPTH_MAX:
                 raise place.error("parent", f"class {row.id}: a circle, or more than"
                                   f" {TREE_DEPTH_MAX} classes deep")
+    below = Counter[tuple[str, int]]()
+    for row in rows:
+        below[row.link, row.parent] += row.guarantee
     for place, row in zip(places, rows, strict=True):
         above = nodes.get((row.link, row.parent))
         most = links[row.link].rate if above is None else (
             above.guarantee or above.ceiling or links[row.link].rate)
-        total = sum(each.guarantee for each in rows
-                    if (each.link, each.parent) == (row.link, row.parent))
+        total = below[row.link, row.parent]
         if row.guarantee and most and total > most:
             named = f"class {row.parent}" if above else f"link {row.link!r}"
             raise place.error("guarantee", f"guarantees below {named} add up to {total} bit/s, and"

@@ -35,6 +35,7 @@ import numpy as np
 
 from fwcore._bare import bench_parse
 from fwcore._fastpath import Verdict, blake2b16
+from fwcore.bench.shaping import SHAPED, measure_shaping
 from fwcore.bench.traffic import (
     MixOpenings,
     OfficeOpenings,
@@ -512,6 +513,8 @@ def _cases() -> list[Case]:
              quick_packets=MILLION),
         Case("share", "%", "pages, gate, ledgers and digest of a packet of mix", measure_share,
              PACKETS, 65_536, "at most 25 %", compared=False),
+        *(Case(name, NS, f"{question}: more than without", partial(measure_shaping, rows=made),
+               PACKETS, hosts, aim, compared=False) for name, question, made, hosts, aim in SHAPED),
         Case("import", "ms", "python -c 'import fwcore'", partial(measure_start, replayed=False),
              0, 0, yardstick="an empty Python"),
         Case("start", "ms", "python -m fwcore replay, ten packets",

@@ -22,7 +22,7 @@ from fwcore.cli.app import app
               help="The same as JUnit XML, a case a benchmark.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
-@click.option("--quick", is_flag=True, help="Small sizes, one run each: some 12 s in all.")
+@click.option("--quick", is_flag=True, help="Small sizes, one run each: some 20 s in all.")
 @options.JSON
 def bench(**given: Any) -> int:
     """How fast the data plane is on this machine, one JSON line a benchmark.
@@ -30,8 +30,9 @@ def bench(**given: Any) -> int:
     Benchmarks: read, parse, hit-1000, hit-65536, hit-1000000, miss-1000, miss-65536, miss-1000000,
     everything-1000, everything-65536, everything-1000000, ipv6-1000, ipv6-1000000, mix-1000,
     mix-1000000, slow-1000, slow-1000000, slow-expiring, setup-8, setup-1000, evict-bucket,
-    evict-replace-oldest, evict-tension, tension-pass, transition, crossings, share, import,
-    start, bytes-per-connection, imix-file.
+    evict-replace-oldest, evict-tension, tension-pass, transition, crossings, share, police-1,
+    police-host-65536, tbf, priority-6, htb-8, htb-64, htb-1000, fq-1024, import, start,
+    bytes-per-connection, imix-file.
 
     \b
     fwcore bench --json baseline.jsonl
