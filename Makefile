@@ -14,6 +14,7 @@
 #   make soak       a live run between namespaces for SECONDS (root): memory flat, nothing lost
 #   make crowd      30 000 connections through a table of 10 000, likewise
 #   make live-rate  the same beside a bare forwarder and a loop in Python; then the delay it adds
+#   make job        the documented CI job, done in a fresh clone and environment
 #   make docs       the documentation's site
 #   make clean      back to a fresh checkout
 
@@ -91,6 +92,10 @@ live-rate: $(VENV)/test
 chain: $(VENV)/test
 	FWCORE_SHAPED_PACKETS=10000000 $(BIN)/python -m pytest -q -p no:xdist \
 	    tests/test_shaping_chain.py
+
+.PHONY: job
+job: $(VENV)/test
+	$(BIN)/python tools/job.py
 
 docs: $(VENV)/docs
 	$(BIN)/mkdocs build --strict

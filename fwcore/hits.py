@@ -34,6 +34,7 @@ from fwcore.units import SECOND_NS
 HIT_HOSTS = 100_000            # a host that lost packets both ways takes two
 KEY_A, KEY_B = [3, 1], [4, 2]  # words of a key: high and low half of an endpoint's address
 
+SUMS = ("taken", "bytes", "dropped", "bypassed", "dropped_bytes", "bypassed_bytes")
 HIT_VERDICTS = (Verdict.DROP, Verdict.BYPASS)
 TAKEN = (EndCause.EVICTED, EndCause.TENSION, EndCause.KILLED)
 
@@ -65,8 +66,8 @@ class Hits:
     def __init__(self, policies: Sequence[Policy] = (), *, vlan_zone: bool = False) -> None:
         self.ask(policies)
         self._vlan_zone = vlan_zone
-        self._policy_packets = Tally(1, 2, 1 << 32)    # (id,): dropped, bypassed
-        self._packets = Tally(4, 1, HIT_HOSTS)     # (high, low, family, verdict): packets
+        self._policy_packets = Tally(1, 4, 1 << 32)    # (id,): dropped, bypassed, their bytes
+        self._packets = Tally(4, 2, HIT_HOSTS)     # (high, low, family, verdict): packets, bytes
         self._nameless = 0                         # packets of no host
         self._taken = Tally(3, 2, HIT_HOSTS)       # (high, low, family): sessions, bytes
         self._policies = Tally(1, 2, 1 << 32)          # (id,): sessions, bytes
@@ -135,7 +136,7 @@ class Hits:
             rows, dropped = rows[known], dropped[known]
             address = initiators(rows, reply[part][known], dropped)
             self._packets.add((address[:, 0], address[:, 1], rows["family"], dropped),
-                              (np.ones(len(rows), np.uint64),))
+                              (np.ones(len(rows), np.uint64), rows["length"]))
 
     def _count_policies(
         self, rows: NDArray[Any], reply: NDArray[np.uint8], dropped: NDArray[np.bool_],
@@ -150,8 +151,9 @@ class Hits:
         at = policy_lookup.find(
             self._table, policy_lookup.ends_of(key, (rows["swapped"] ^ reply)[keyed]))
         taken = at >= 0
-        lost = dropped[keyed][taken]
-        self._policy_packets.add((self._table.policy_id[at[taken]],), (lost, ~lost))
+        lost, size = dropped[keyed][taken], rows["length"][keyed][taken]
+        self._policy_packets.add((self._table.policy_id[at[taken]],),
+                                 (lost, ~lost, size * lost, size * ~lost))
 
     def forgotten_packets(self) -> int:
         """Packets of hosts that are not kept, and of none."""
@@ -180,24 +182,25 @@ class Hits:
                 "forgotten_sessions": self._unlisted + self._taken.forgotten()[0]}
 
     def _by_host(self) -> Tally:
-        """(high, low, family): sessions taken, their bytes, packets dropped, bypassed."""
-        whole = Tally(3, 4, 2 * HIT_HOSTS)
+        """(high, low, family): sessions taken, their bytes, packets dropped, bypassed, and the
+        bytes of either."""
+        whole = Tally(3, len(SUMS), 2 * HIT_HOSTS)
         keys, sums = self._taken.table()
         none = np.zeros(len(keys), np.uint64)
-        whole.add(keys.T, (sums[:, 0], sums[:, 1], none, none))
+        whole.add(keys.T, (sums[:, 0], sums[:, 1], none, none, none, none))
         keys, sums = self._packets.table()
         none, lost = np.zeros(len(keys), np.uint64), keys[:, 3] != 0
-        whole.add(keys.T[:3], (none, none, sums[:, 0] * lost, sums[:, 0] * ~lost))
+        whole.add(keys.T[:3], (none, none, *(
+            sums[:, which] * verdict for which in (0, 1) for verdict in (lost, ~lost))))
         return whole
 
     def _policy_rows(self) -> list[dict[str, int]]:
-        """Packets dropped and bypassed, sessions taken and their bytes by policy, most first."""
+        """Packets dropped and bypassed with their bytes, sessions taken and theirs by policy, most
+        first."""
         whole: dict[int, dict[str, int]] = {}
-        for names, tally in ((("taken", "bytes"), self._policies),
-                             (("dropped", "bypassed"), self._policy_packets)):
+        for names, tally in ((SUMS[:2], self._policies), (SUMS[2:], self._policy_packets)):
             for (policy,), sums in tally.items():
-                row = whole.setdefault(policy, {
-                    "id": policy, "dropped": 0, "bypassed": 0, "taken": 0, "bytes": 0})
+                row = whole.setdefault(policy, {"id": policy, **dict.fromkeys(SUMS, 0)})
                 row.update(zip(names, sums, strict=True))
         return sorted(whole.values(), key=lambda row: (
             -row["taken"], -row["dropped"] - row["bypassed"], row["id"]))
@@ -216,8 +219,6 @@ def _most(keys: NDArray[np.uint64], amount: NDArray[np.uint64], count: int) -> l
 
 def _row(engine: Engine, host: tuple[int, ...], sums: list[int]) -> dict[str, Any]:
     high, low, family = host
-    taken, size, dropped, bypassed = sums
     address = high << 64 | low
-    return {"host": counters.address_text(address, family), "dropped": dropped,
-            "bypassed": bypassed, "taken": taken, "bytes": size,
+    return {"host": counters.address_text(address, family), **dict(zip(SUMS, sums, strict=True)),
             "sessions": engine.fastpath.sessions_of(address, family)}

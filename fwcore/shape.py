@@ -155,7 +155,8 @@ def _counts(names: str, **more: Any) -> dict[str, Any]:
 
 
 COUNTS = rows(COUNT)
-HITS = _counts("dropped? bypassed? taken? sessions? packets? bytes?")
+HITS = _counts("dropped? bypassed? taken? sessions? packets? bytes? dropped_bytes? "
+               "bypassed_bytes?")
 PAIR = _counts("packets bytes")
 EXPOSED = _counts("sessions packets bytes")
 TIMELINE = dict.fromkeys(

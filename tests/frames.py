@@ -7,8 +7,12 @@ made-up traffic is arrays, and a kernel wants checksums and sequence numbers.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from ipaddress import ip_address
 
+from fwcore.capture import Chunk
+
+START = 1_000 * 10**9       # of chunk, ns
 FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32}
 
 
@@ -92,3 +96,18 @@ def travelling(packet: bytes, way: str) -> tuple[bytes, int]:
     link, before = WAYS[way]
     kind = b"\x08\x00" if packet[:1] and packet[0] >> 4 == 4 else b"\x86\xdd"
     return before(kind) + packet, link
+
+
+def dns(host: int = 1, port: int = 5000) -> bytes:
+    """A question of host 10.0.x.x, x.x the number given."""
+    return ethernet(ip(f"10.0.{host >> 8}.{host & 255}", "192.0.2.53", 17, udp(port, 53, 20)))
+
+
+def web(host: int = 1, flags: str = "S", port: int = 4000) -> bytes:
+    """A segment of host 10.0.0.x to a server."""
+    return ethernet(ip(f"10.0.0.{host}", "192.0.2.1", 6, tcp(port, 80, flags)))
+
+
+def chunk(frames: Sequence[bytes], at_ns: int = START) -> Chunk:
+    """Frames a nanosecond apart."""
+    return Chunk.from_frames(frames, [at_ns + i for i in range(len(frames))])

@@ -57,8 +57,24 @@ def test_nothing_happened():
     result = replay(PCAPS / "web.pcap", load("fortios-7"))
     assert answer.sentences(result) == [
         "Conserve mode was never on: memory in use rose to 60.0 %.",
-        "Nothing was lost and nothing passed unscanned."]
+        "Nothing was lost for want of memory or room, and nothing passed unscanned."]
     assert not facts.eventful(result) and "\u2508" not in text.summary(result)
+
+
+def test_what_was_dropped_otherwise_is_no_secret():
+    """Conserve mode from the first packet on, policies that inspect nothing, midstream refused."""
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 6, tcp(port, 80, "A"))) for port in range(1, 4)]
+    settings = load("fortios-7", base_bytes="90%", midstream="drop",
+                    policies=[{"id": 7, "inspection": "none", "action": "accept"}])
+    result = replay(Chunk.from_frames(frames, range(3)), settings)
+    _, cost, whom, nothing = answer.sentences(result)
+    assert cost == ("Nothing was lost for want of memory or room, and nothing passed unscanned;"
+                    " 3 packets dropped otherwise (no_session 3).")
+    assert whom == "Hit most: host 10.0.0.1 (3 packets dropped) and policy 7 (3 packets dropped)."
+    assert nothing == answer.NOTHING_INSPECTED
+    assert "10.0.0.1  3 · 162 B" in text.summary(result)
+    met = replay(PCAPS / "conserve.pcap", load(None, PCAPS / "conserve.toml"))
+    assert answer.NOTHING_INSPECTED not in answer.sentences(met)
 
 
 def test_a_flood_took_no_connection_that_was_established():

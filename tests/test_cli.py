@@ -131,6 +131,30 @@ def test_wrong_usage_is_one_line(run, argv, said):
     assert err.startswith("fwcore: ") and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("argv", "said"), [
+    (("replay", "x", "--personality", "fortios7"), 'fwcore: unknown personality "fortios7"'),
+    (("personality", "show", "foo"), 'fwcore: unknown personality "foo"'),
+    (("plan", "--free", "xyz"), 'fwcore: --free = "xyz" is not a number of bytes'),
+    (("replay", "x", "--seed", "-1"), "--seed: seed = -1 is out of range"),
+    (("replay", "x", "--pressure", "fail_nth=1", "--pressure", "at_s=1"), "--pressure 2: "),
+    (("compare", "x", "--with", "foo", "--with", "plain"), 'fwcore: unknown personality "foo"'),
+    (("plan", "--connections", "-5"), "--connections: max_connections = -5"),
+    (("replay", "x", "--limit", "y"), "'y' is not a whole number"),
+    (("replay", "x", "--loop", str((1 << 24) + 1)), "1<=x<=16777216"),
+])
+def test_what_is_wrong_is_said_of_the_option(run, argv, said):
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+
+
+def test_no_line_about_a_command_is_cut_short(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for group in ((), ("personality",), ("shape",)):
+        _, out, _ = run(*group, "--help")
+        assert "..." not in out.partition("Commands:")[2]
+        assert max(map(len, out.splitlines())) <= 80
+
+
 def test_errors_carry_their_exit_code(run, played, monkeypatch):
     def fail(*_args, **_more):
         raise FwcoreError("setting x\nis wrong")

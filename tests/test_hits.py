@@ -84,6 +84,8 @@ def test_bypassed_replies_and_errors_count_for_the_initiator():
     assert set(hosts) == {"10.0.0.5"}
     assert hosts["10.0.0.5"]["bypassed"] == result["verdicts.bypass"]
     assert hosts["10.0.0.5"]["sessions"] == 1
+    bypassed = chunk.length[: len(frames)].sum() - hosts["10.0.0.5"]["dropped_bytes"]
+    assert hosts["10.0.0.5"]["bypassed_bytes"] == bypassed == result["exposure.bytes"]
 
 
 def test_a_victim_has_its_lost_packets_and_its_sessions_too():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import fake
+import numpy as np
 import pytest
 
 pytest.importorskip("bokeh", reason="the page needs bokeh: pip install 'fwcore[report]'")
@@ -219,6 +220,37 @@ def test_one_colour_for_one_reason():
 
     assert set(charts.REASON_COLOURS) == {reason.name.lower() for reason in Reason}
     assert len(set(charts.REASON_COLOURS.values())) == len(Reason)
+
+
+def light(colour: str) -> float:
+    """Relative luminance (WCAG 2.1)."""
+    parts = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4
+                        for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_colour_is_seen_in_both_themes():
+    from fwcore.report import charts
+
+    sheet = Path(charts.__file__).with_name("page.css").read_text()
+    papers = re.findall(r"--card: (#\w{6})", sheet)
+    assert len(papers) == 2
+    for name, colour in (charts.COLOURS | charts.REASON_COLOURS).items():
+        for paper in papers:
+            low, high = sorted((light(colour), light(paper)))
+            assert (high + 0.05) / (low + 0.05) > 2.2, (name, colour, paper)
+
+
+@pytest.mark.parametrize(("most", "form"), [(999_999, "0.[00]a"), (1e6, "0,0")])
+def test_a_million_is_not_written_m(most, form):
+    from bokeh.models import Range1d
+
+    from fwcore.report import charts
+
+    made = charts._lines("setups", [0, 1], {"created": np.array([0.0, most])}, ["created"],
+                         Range1d(0, 1), "sessions/s")
+    assert made.yaxis[0].formatter.format == form
 
 
 def test_what_vanishes_beside_base_has_a_panel_of_its_own(page):

@@ -10,14 +10,13 @@ from random import Random
 
 import numpy as np
 import pytest
-from frames import ethernet, ip, tcp, udp
+from frames import START, chunk, dns, ethernet, ip, tcp, udp, web
 from hypothesis import given, strategies as st
 from simulation import draw
 from simulation.case import Case, run
 from twin import Pair
 
 from fwcore import (
-    Chunk,
     Engine,
     EngineBusy,
     OutputError,
@@ -28,20 +27,7 @@ from fwcore import (
 )
 
 S = 10**9
-START = 1_000 * S
 PAGE = 4096
-
-
-def dns(host=1, port=5000):
-    return ethernet(ip(f"10.0.0.{host}", "192.0.2.53", 17, udp(port, 53, 20)))
-
-
-def web(host=1, flags="S", port=4000):
-    return ethernet(ip(f"10.0.0.{host}", "192.0.2.1", 6, tcp(port, 80, flags)))
-
-
-def chunk(frames, at_ns=START):
-    return Chunk.from_frames(frames, [at_ns + i for i in range(len(frames))])
 
 
 def settings():

@@ -41,6 +41,21 @@ __all__ = ["app", "main"]
 NAME, COMPLETION = "fwcore", "_FWCORE_COMPLETE"
 
 
+ARGUMENTS = {"seed ": "--seed: ", "max_connections ": "--connections: ",
+             "ipsec_max_tunnels ": "--tunnels: "}
+"""How what is wrong with an argument of `load` begins, and the option that it came from."""
+
+
+def _of_options(text: str) -> str:
+    """What is wrong with an argument, as who typed it knows it."""
+    if text.startswith("argument, pressure "):
+        return f"--pressure {text.removeprefix('argument, pressure ')}"
+    if not text.startswith("argument: "):
+        return text
+    text = text.removeprefix("argument: ")
+    return next((option for name, option in ARGUMENTS.items() if text.startswith(name)), "") + text
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code."""
     terminal.hold_streams()
@@ -49,13 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, PipeClosed):
         return _unread()
     except FwcoreError as error:
-        return fail(str(error), error.exit_code)
+        return fail(_of_options(str(error)), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         terminal.say(error.format_message() + "\n")
         return USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "fwcore"
-        return fail(f"{error.format_message()} (see {command} --help)", USAGE)
+        said = error.format_message().replace("not a valid integer range", "not a whole number")
+        said = said.replace("not a valid integer", "not a whole number")
+        return fail(f"{said} (see {command} --help)", USAGE)
     except click.ClickException as error:
         return fail(error.format_message(), USAGE)
     except Interrupted as signal:

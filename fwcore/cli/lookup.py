@@ -56,7 +56,7 @@ def personality_list(json_file: str | None) -> int:
     return running.json_or_text(rows, json_file, render)
 
 
-@personality.command("show")
+@personality.command("show", short_help="Every effective value of NAME, and where it comes from.")
 @click.argument("name", shell_complete=lambda *_: options.PERSONALITIES)
 @options.JSON
 def personality_show(name: str, json_file: str | None) -> int:
@@ -145,7 +145,7 @@ def _settings_table(data: dict[str, dict[str, Any]]) -> str:
     return "\n".join(told) + "\n"
 
 
-@app.command()
+@app.command(short_help="What a counter means, its reset, the vendor's name for it.")
 @click.argument("word", required=False)
 @options.JSON
 def glossary(word: str | None, json_file: str | None) -> int:

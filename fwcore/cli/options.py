@@ -10,6 +10,7 @@ import click
 # By their files alone: what reads them takes longer than --help may.
 PERSONALITIES = tuple(sorted(
     path.stem for path in (Path(__file__).parent.parent / "personalities").glob("*.toml")))
+TURNS = 1 << 24     # of a loop; later ones would have the addresses of earlier ones
 TIMINGS = "original | speed:X | pps:N | line-rate:10G"
 
 SETTINGS = (
@@ -43,7 +44,7 @@ CAPTURE = (
                  help="Several captures as one, in the order of their times."),
     click.option("--timing", default="original", show_default=True, metavar="HOW",
                  help=f"Rewrite capture time: {TIMINGS}."),
-    click.option("--loop", type=click.IntRange(1), default=1, metavar="N",
+    click.option("--loop", type=click.IntRange(1, TURNS), default=1, metavar="N",
                  help="Replay N times, each time with other addresses."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N packets."),
     click.option("--threads", type=click.IntRange(1), metavar="N",

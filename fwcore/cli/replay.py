@@ -17,7 +17,7 @@ def _settings(given: dict[str, Any]) -> Any:
     return made
 
 
-@app.command()
+@app.command(short_help="Captures through a firewall: what became of every packet.")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @options.several(options.SETTINGS)
 @options.several(options.CAPTURE)

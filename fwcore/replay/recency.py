@@ -52,7 +52,7 @@ class Recency:
         if settings.queue_accounting == "bytes" and settings.links:
             raise SettingsError('lru: with queue_accounting = "bytes" a packet that is dropped for'
                                 ' want of a page has made its session or not, and nobody outside'
-                                ' knows; use "packets"')
+                                ' knows; use "none"')
         self._seen: OrderedDict[int, int] = OrderedDict()     # flow -> ns, longest ago first
         self._places = Places(settings.tracker)
         self._local: set[int] = set()                         # flows that tension leaves alone

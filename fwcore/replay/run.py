@@ -36,6 +36,7 @@ from fwcore.result import Result
 from fwcore.settings import Settings, load
 from fwcore.settings.rows import at_clock
 
+TURNS = 1 << 24               # of a loop: each has addresses of its own
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 
 Flows = Callable[[Judged], None]
@@ -130,8 +131,9 @@ def _check(
     files: Mapping[str, str | None],
 ) -> None:
     """Raises SettingsError and what else is known before a capture is opened."""
-    if loop < 1 or (limit is not None and limit < 0) or chunk_size < 1:
-        raise SettingsError("loop and chunk size are at least 1, limit at least 0")
+    if not 1 <= loop <= TURNS or (limit is not None and limit < 0) or chunk_size < 1:
+        raise SettingsError(f"loop is from 1 to {TURNS} (then addresses come again), chunk size at"
+                            " least 1, limit at least 0")
     if threads is not None and threads < 1:
         raise SettingsError(f"threads {threads}: at least 1, the one that judges")
     check_loop(source, loop)

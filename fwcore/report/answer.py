@@ -18,12 +18,30 @@ HARM_WORDS = (("taken", "session", "taken"), ("dropped", "packet", "dropped"),
 # Packets refused for want of memory or room; what a policy denies or a header forfeits is no harm.
 SCARCE = ("conserve_block", "extreme", "ips_block", "half_open_limit", "host_limit",
           "proxy_table_full", "table_full", "no_memory", "killed")  # fmt: skip
+SHAPED = ("over_limit", "queue_full")
+DROPS = ("no_session", "denied", "malformed", "icmp_orphan")    # of the others, those that say so
+LINUX_DROPS = DROPS[:2]     # of the rest it forwards some
+
+
+# What only a policy that inspects can come to.
+INSPECTED = ("conserve_block", "ips_block", "proxy_table_full", "killed")
+NOTHING_INSPECTED = ("No packet met a policy that inspects: there was nothing that the mode could"
+                     " have left unscanned.")
 
 
 def sentences(result: Result) -> list[str]:
-    """Up to four: the mode, what passed unscanned or was lost, who was hit most, shaping."""
-    found = [_mode(result), _cost(result), _whom(result), _shaping(result)]
+    """Up to five: the mode, what passed unscanned or was lost, who was hit most, shaping, and
+    whether there was anything to inspect."""
+    found = [_mode(result), _cost(result), _whom(result), _shaping(result),
+             NOTHING_INSPECTED if inspects_nothing(result.data) else ""]
     return [each for each in found if each]
+
+
+def inspects_nothing(found: Mapping[str, Any]) -> bool:
+    """Whether a result had conserve mode, and no packet that an inspection was asked for."""
+    return bool("focus" not in found and found["packets"] and found["conserve"]["transitions"]
+                and not found["verdicts"]["inspect"] and not found["verdicts"]["bypass"]
+                and not any(found["reasons"].get(name) for name in INSPECTED))
 
 
 def _shaping(result: Result) -> str:
@@ -103,16 +121,29 @@ def _cost(result: Result) -> str:
         parts.append(f"{units.plural(scarce, 'packet')} refused for want of memory or room")
     if lost:
         parts.append(f"{units.plural(lost, 'session')} taken{_which(result)}")
+    others = _others(result)
     if not parts:
-        found = shaping.section(result)
-        return "Nothing was lost and nothing passed unscanned." if not (
-            found and shaping.lost(found)) else (
-            "Nothing was lost for want of memory or room, and nothing passed unscanned.")
+        return f"Nothing was lost for want of memory or room, and nothing passed unscanned{others}."
     if not scarce and not lost:
         parts.append("none lost")
     text = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 and scarce + lost else
                                     ", " if len(parts) > 1 else "") + parts[-1]
-    return f"{text}."
+    return f"{text}{others}."
+
+
+def _others(result: Result) -> str:
+    """What was dropped for reasons that are neither memory nor room nor shaping, the most of it by
+    name: '; 733 packets dropped otherwise (no_session 733)'."""
+    reasons = result.data["reasons"]
+    known = (*SCARCE, *SHAPED)
+    number = result.data["verdicts"]["drop"] - sum(reasons.get(name, 0) for name in known)
+    if number <= 0:
+        return ""
+    drops = LINUX_DROPS if facts.setting(result, "tracker") == "linux" else DROPS
+    named = [f"{name} {units.count(reasons[name])}" for name in sorted(
+        drops, key=lambda name: -reasons.get(name, 0)) if reasons.get(name)][:2]
+    return (f"; {units.plural(number, 'packet')} dropped otherwise"
+            + (f" ({', '.join(named)})" if named else ""))
 
 
 def _which(result: Result) -> str:
@@ -120,12 +151,13 @@ def _which(result: Result) -> str:
     row = result.data.get("taken")
     if not row:
         return ""
-    text = f"{_or_none(row['established'])} established, {_or_none(row['active'])} active in its" \
-           " last second"
+    whose = "its" if row["sessions"] == 1 else "their"
+    text = (f"{_or_none(row['established'])} established, {_or_none(row['active'])} active in"
+            f" {whose} last second")
     lru = result.data.get("lru", {})
     if lru.get("sessions"):
-        text += (f"; of {units.count(lru['sessions'])} least-recently-used ones"
-                 f" {_or_none(lru['established'])} and {_or_none(lru['active'])}")
+        text += (f"; least-recently-used would have taken {_or_none(lru['established'])} and"
+                 f" {_or_none(lru['active'])}")
     return f" ({text})"
 
 
@@ -154,6 +186,8 @@ def _whom(result: Result) -> str:
             continue
         name, *values = rows[0]
         figures = dict(zip(columns, values, strict=True))
+        if kind == "policies" and len(rows) == 1 and name == "0":
+            continue        # where there are no policies
         if kind == "hosts" and not _stands_out(result, figures):
             parts.append(f"no host more than others (at most {_few(figures)})")
             continue

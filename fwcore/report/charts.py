@@ -55,16 +55,16 @@ SERIES_COLOURS = (
 # One colour for one reason in every page: what passes is green and blue, what passes unscanned
 # amber to brown, what is lost red to violet.
 REASON_COLOURS = {
-    "new": "#22a06b", "hit": "#3b9a6d", "related": "#5fb48c", "fragment": "#7cc4a2",
+    "new": "#22a06b", "hit": "#3b9a6d", "related": "#5fb48c", "fragment": "#6bb894",
     "tcp_invalid": "#2f9fd0", "non_ip": "#64748b", "unsupported_link": "#7b8798",
     "truncated": "#8d99a8", "fragment_orphan": "#4f83cc", "bypass_conserve": "#e0a106",
-    "bypass_kernel": "#c98a00", "bypass_one_shot": "#d9b44a", "bypass_proxy_table": "#b7791f",
+    "bypass_kernel": "#c98a00", "bypass_one_shot": "#cb9f35", "bypass_proxy_table": "#b7791f",
     "bypass_ips": "#a16207", "bypass_oversize": "#c9a227", "bypass_no_memory": "#8a5a00",
-    "malformed": "#9f1239", "icmp_orphan": "#be5a7c", "no_session": "#e07a2f",
+    "malformed": "#be123c", "icmp_orphan": "#be5a7c", "no_session": "#e07a2f",
     "denied": "#8b5cf6", "conserve_block": "#d64545", "extreme": "#c026d3",
     "ips_block": "#3b82f6", "half_open_limit": "#b45309", "host_limit": "#c2410c",
-    "proxy_table_full": "#db2777", "table_full": "#e11d48", "no_memory": "#7f1d1d",
-    "killed": "#111827", "over_limit": "#f43f5e", "queue_full": "#a21caf",
+    "proxy_table_full": "#db2777", "table_full": "#e11d48", "no_memory": "#b91c1c",
+    "killed": "#ec4899", "over_limit": "#f43f5e", "queue_full": "#a21caf",
 }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _figure(name: str, x_range: Any, height: int, unit: str, **options: Any) -> 
     chart.toolbar.autohide = True
     chart.yaxis.axis_label = unit
     chart.axis.axis_label_text_font_style = "normal"
-    chart.yaxis.formatter = NumeralTickFormatter(format="0.[00]a")
+    _counted(chart, 0)
     chart.yaxis.ticker.desired_num_ticks = 5
     chart.axis.axis_label_text_font = chart.axis.major_label_text_font = FONT
     chart.xgrid.grid_line_color = None
@@ -145,6 +145,11 @@ def _figure(name: str, x_range: Any, height: int, unit: str, **options: Any) -> 
     else:
         chart.xaxis.formatter = BasicTickFormatter(use_scientific=False)
     return chart
+
+
+def _counted(chart: Any, most: float) -> None:
+    """How the axis writes its numbers: from a million on in full, for 'm' is no million."""
+    chart.yaxis.formatter = NumeralTickFormatter(format="0,0" if most >= 1e6 else "0.[00]a")
 
 
 def _legend(chart: Any, items: Sequence[tuple[str, list[Any]]]) -> None:
@@ -284,6 +289,7 @@ def _thresholds(chart: Any, result: Result) -> None:
 def _live(columns: Mapping[str, np.ndarray], x_range: Any, capacity: int) -> Any:
     """Sessions that stand; a line where the table is full, once half of it was used."""
     chart = _figure("sessions", x_range, 200, "sessions")
+    _counted(chart, float(columns["live"].max()))
     source = ColumnDataSource({"second": columns["second"], "live": columns["live"]})
     chart.varea("second", 0, "live", source=source, fill_color=COLOURS["sessions"], fill_alpha=0.25)
     edge = chart.line("second", "live", source=source, line_color=COLOURS["sessions"], line_width=2)
@@ -307,6 +313,7 @@ def _lines(
     chart = _figure(name, x_range, 220, unit)
     names = [series for series in names if series in rates and rates[series].any()]
     data = {series: rates[series].astype(np.float32) for series in names}
+    _counted(chart, max((float(each.max(initial=0)) for each in data.values()), default=0))
     source = ColumnDataSource({"second": ends, **data})
     items, rows = [], [("time", "@second{0.000} s")]
     for at, series in enumerate(names):
@@ -334,6 +341,7 @@ def _stack(
         top = top + rates.get(prefix + part, 0)
         data[f"{part}_top"] = top.astype(np.float32)
         data[part] = rates.get(prefix + part, np.zeros(len(ends))).astype(np.float32)
+    _counted(chart, float(top.max(initial=0)))
     source = ColumnDataSource(data)
     items = [
         (part, [chart.varea("second", f"{part}_low", f"{part}_top", source=source,
@@ -349,6 +357,7 @@ def _stack(
 
 def _exposure(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
     chart = _figure("exposure", x_range, 180, "packets, so far")
+    _counted(chart, float(columns["exposed_packets"].max()))
     source = ColumnDataSource({"second": columns["second"], "packets": columns["exposed_packets"]})
     colour = COLOURS["bypass"]
     chart.varea("second", 0, "packets", source=source, fill_color=colour, fill_alpha=0.30)

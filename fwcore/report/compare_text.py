@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fwcore import units
-from fwcore.report import text
+from fwcore.report import answer, text
 from fwcore.report.compare import OUTCOMES, sentence
 
 SHOWN = 8  # groups
@@ -84,7 +84,14 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
         told.append(f"{name} costs {units.plural(more, 'flow')} more than"
                     f" {names[settings.index(least['name'])]}"
                     f" ({signed_size(worst['dropped_bytes'] - least['dropped_bytes'])} dropped)"
-                    f"{_whom(made, worst['name'])}.")
+                    f"{_whom(made, worst['name'], least['name'])}.")
+    alike = (all(len({row[key] for row in harm}) == 1 for key in ("dropped_bytes",
+                                                                  "uninspected_bytes"))
+             and all(len(set(group["outcomes"].values())) == 1 for group in made["groups"]))
+    if alike:
+        told.append(f"Every flow fared alike under {'both' if len(harm) == 2 else 'all'}.")
+    if all(answer.inspects_nothing(each) for each in made["results"]):
+        told.append(answer.NOTHING_INSPECTED)
     return told
 
 
@@ -103,16 +110,19 @@ def cost(row: Mapping[str, Any]) -> str:
     ])
 
 
-def _whom(made: Made, name: str) -> str:
-    """Host and policy that a setting cost most: ', most of host 10.0.0.5 (7) and policy web'."""
+def _whom(made: Made, name: str, least: str) -> str:
+    """Policy and host that one setting cost most beyond another: '; most of policy web (46 flows
+    instead of 12, +202 KiB) and host 10.0.0.5 (3 flows instead of 1, +12.1 KiB)'."""
     parts = []
-    for title, key, word in (("hosts", "host", "host"), ("policies", "policy_name", "policy")):
-        hit = [row for row in made[title] if row["cost"][name]["lost"]]
-        if hit:
-            most = max(hit, key=lambda row: (row["cost"][name]["lost"],
-                                             row["cost"][name]["dropped_bytes"]))
-            number = units.count(most["cost"][name]["lost"])
-            parts.append(f"{word} {most[key]} ({number} lost)")
+    for title, key, word in (("policies", "policy_name", "policy"), ("hosts", "host", "host")):
+        more = [(row["cost"][name]["lost"] - row["cost"][least]["lost"],
+                 row["cost"][name]["dropped_bytes"] - row["cost"][least]["dropped_bytes"], row)
+                for row in made[title]]
+        lost, size, most = max(more, key=lambda each: each[:2], default=(0, 0, None))
+        if most is not None and lost > 0:
+            cost = most["cost"]
+            parts.append(f"{word} {most[key]} ({units.plural(cost[name]['lost'], 'flow')}"
+                         f" instead of {units.count(cost[least]['lost'])}, {signed_size(size)})")
     return f"; most of {' and '.join(parts)}" if parts else ""
 
 

@@ -22,7 +22,9 @@ MODE_TONES = {"off": "dim", "on": "warn", "extreme": "bad"}
 NORMAL_REASONS = ("new", "hit")
 FLAT = 50  # memory that moves by less than this part of RAM makes no picture
 HARMS = {"taken": "bad", "dropped": "bad", "bypassed": "warn"}
-HIT_COLUMNS = ("sessions", "packets", "bytes", *HARMS)
+AMOUNTS = {"taken": "bytes", "dropped": "dropped_bytes", "bypassed": "bypassed_bytes"}
+"""Which column has the bytes of each harm."""
+HIT_COLUMNS = ("sessions", "packets", *(name for pair in AMOUNTS.items() for name in pair))
 
 
 class Line(NamedTuple):
@@ -245,10 +247,26 @@ def hit(result: Result, kind: str) -> tuple[list[str], list[list[Any]]]:
     name = {"hosts": "host", "policies": "id"}[kind]
     found = result.data.get("top", {}).get(kind, [])
     harmed = [row for row in found if any(row.get(column) for column in HARMS)]
-    columns = [column for column in HIT_COLUMNS if any(column in row for row in harmed)]
+    columns = [column for column in HIT_COLUMNS if any(row.get(column) for row in harmed)]
     named = policy_text if kind == "policies" else lambda _result, host: host
     return columns, [[named(result, row[name]), *(row.get(column, 0) for column in columns)]
                      for row in harmed]
+
+
+def hit_cells(result: Result, kind: str) -> tuple[list[str], list[list[str]]]:
+    """The same as texts, for a table: a harm's bytes stand behind its number, in one cell."""
+    columns, found = hit(result, kind)
+    shown = [name for name in columns if name not in AMOUNTS.values()]
+    rows = []
+    for name, *values in found:
+        figures = dict(zip(columns, values, strict=True))
+        cells = []
+        for column in shown:
+            amount = figures.get(AMOUNTS.get(column, ""))
+            cells.append(units.count(figures[column])
+                         + (f" · {units.size(amount)}" if amount and figures[column] else ""))
+        rows.append([str(name), *cells])
+    return shown, rows
 
 
 def about(result: Result) -> str:

@@ -177,15 +177,11 @@ def _shaping(result: Result) -> str:
 def _hit(result: Result) -> str:
     made = []
     for kind, title in (("hosts", "Hosts hit"), ("policies", "Policies hit")):
-        names, found = facts.hit(result, kind)
-        rows = []
-        for name, *values in found:
-            cells: list[Any] = [name]
-            for column, value in zip(names, values, strict=True):
-                shown = units.size(value) if column == "bytes" else units.count(value)
-                tone = facts.HARMS.get(column, "") if value else "dim"
-                cells.append((shown, tone))
-            rows.append(cells)
+        names, found = facts.hit_cells(result, kind)
+        tones = [facts.HARMS.get(name, "") for name in names]
+        rows = [[name, *((cell, tone if cell != "0" else "dim")
+                         for cell, tone in zip(cells, tones, strict=True))]
+                for name, *cells in found]
         if rows:
             numbers = tuple(range(1, len(names) + 1))
             head = ("host" if kind == "hosts" else "policy", *names)

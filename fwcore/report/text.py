@@ -299,16 +299,11 @@ def _sessions(result: Result, style: Style) -> Iterator[str]:
 def _victims(result: Result, style: Style) -> Iterator[str]:
     gap = False
     for kind, title in (("hosts", "hosts hit"), ("policies", "policies")):
-        names, found = facts.hit(result, kind)
+        names, found = facts.hit_cells(result, kind)
         if not found:
             continue
-        rows = [["host" if kind == "hosts" else "policy", *names]]
-        for name, *values in found[:5]:
-            shown = (
-                units.size(value) if column == "bytes" else units.count(value)
-                for column, value in zip(names, values, strict=True)
-            )
-            rows.append([str(name)[:24], *shown])
+        rows = [["host" if kind == "hosts" else "policy", *names],
+                *([name[:24], *cells] for name, *cells in found[:5])]
         if gap:
             yield ""
         gap = True

@@ -160,7 +160,8 @@ def show(made: Mapping[str, Any], style: text.Style, kinds: Sequence[str] = KIND
             table.append([
                 row["name"][:23], units.size(row["bytes"]),
                 units.share(row["bytes"], made["bytes"]), units.short(row["bits_per_s"]),
-                units.short(row["peak_bits_per_s"]), units.short(row["packets_per_s"])])
+                units.short(row["peak_bits_per_s"]),
+                units.short(row["packets_per_s"]) if row["packets_per_s"] >= 0.5 else "<1"])
         written = text.columns(table, ["", "", "dim", "", "", ""], style)
         width = max(8, text.WIDTH - max(len(line) for line in text.columns(
             table, [""] * 6, text.Style())) - 4)
