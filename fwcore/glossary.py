@@ -271,6 +271,46 @@ TABLE: Final = _under(
     Entry("max_depth", "most sessions in one bucket", PEAK, "max_depth"),
 )
 
+SHAPING: Final = _under(
+    "shaping",
+    Entry("unshaped", "packets, and their bytes, that matched no row: no meter, no link"),
+    Entry("drain_ns", "from the last packet until the last one had left its link"),
+    *_under(
+        "meters",
+        Entry("keys", "keys that have a bucket of their own", NOW),
+        Entry("keys_forgotten", "keys without a session that made room for others"),
+        Entry("keys_shared", "sessions whose key found no room and shares one bucket"),
+        Entry("passed", "packets, and bytes as the meter counts, that it let pass"),
+        Entry("dropped", "packets, and bytes, that it dropped"),
+        Entry("by_colour", "packets by rung, the first one first; last those beyond all rungs"),
+    ),
+    *_under(
+        "links",
+        Entry("packets", "packets that left it"),
+        Entry("bytes", "their bytes as the link counts"),
+        Entry("busy_ns", "how long its line was taken; 0 where it has no rate"),
+        Entry("queue_peak", "most packets, and most bytes, in its queues and on its line", PEAK),
+        Entry("pages", "pages of its queued bytes (queue_accounting)", NOW),
+    ),
+    *_under(
+        "classes",
+        Entry("packets", "packets that left it"),
+        Entry("bytes", "their bytes as the link counts"),
+        Entry("dropped", "packets dropped by tail, RED, CoDel, pushed out, or for want of a page"),
+        Entry("borrowed", "packets that it sent on what a class above it, or the link, lent",
+              vendor="htb: borrowed"),
+        Entry("giants", "packets larger than what a bucket that they need ever holds: dropped",
+              vendor="htb: giants"),
+        Entry("waiting", "packets in its queue", NOW),
+        Entry("delay_ns", "arrival to release at p50, p95, p99, and the longest"),
+    ),
+    *_under(
+        "open_loop",
+        Entry("tcp_share_of_bytes", "TCP's share of the bytes that came under a row"),
+        Entry("flows_hit", "sessions that lost a packet to a meter or at a full queue"),
+    ),
+)
+
 SPEED: Final = (
     *_under(
         "speed",
@@ -342,8 +382,8 @@ EVENTS: Final = _under(
 
 ENTRIES: Final = (
     *TOP, *VERDICTS, *REASONS, *DECODE, *SESSIONS, *ENDED, *TENSION, *MEMORY, *CONSERVE,
-    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *LRU, *INSPECTION, *TABLE, *SPEED, *LIVE,
-    *EVENTS,
+    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *LRU, *INSPECTION, *TABLE, *SHAPING,
+    *SPEED, *LIVE, *EVENTS,
 )
 BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
 

@@ -131,6 +131,24 @@ def test_the_result_says_what_links_and_meters_did(tmp_path):
     assert text.summary(again) == told
 
 
+def test_what_could_never_leave_is_named(tmp_path):
+    """Frames of 1000 bytes at a bucket of 600 that must hold a packet; those of 500 leave."""
+    tight = {"links": [{"name": "w"}], "shapings": [{"id": 1, "protocol": "udp", "link": "w"}],
+             "classes": [{"link": "w", "id": 7, "ceiling": "1Mbit", "ceiling_burst": 600,
+                          "need": "packet"}]}
+    frames = [frame(53), frame(53), frame(53, 500), ethernet(ip(*HOSTS, 6, tcp(1, 2, "S")))]
+    result = replay([Chunk.from_frames(frames, [START] * 4)],
+                    load(seed=1, max_connections=64, **tight))
+    (row,) = result.data["shaping"]["classes"]
+    assert (row["giants"], row["packets"], row["dropped"]["tail"]) == (2, 1, 2)
+    for told in (text.summary(result), html.render(result)):
+        told = " ".join(told.split())
+        assert ("2 packets larger than what a bucket ever holds (giants): dropped by class w:7"
+                in told)
+        assert "1 packet matched no row and met neither meter nor link" in told
+    assert "giants" not in text.summary(run(8, tmp_path)[0])
+
+
 def test_two_settings_differ_by_what_they_police_and_delay(tmp_path):
     policed = {**LINES, "shapings": [{"id": 1, "protocol": "udp", "meters": ["n"]}], "meters": [
         {"name": "n", "rungs": [{"rate": "1Mbit", "depth": 3000}]}]}

@@ -5,7 +5,7 @@ import shaping_scenario as notation
 from examples import SHARE
 from hypothesis import given, settings, strategies as st
 from shaping_core import Core
-from test_shaping_laws import GAPS, HOSTS, linked, metered
+from test_shaping_laws import GAPS, HOSTS, MS, linked, metered
 
 from fwcore.reference.rows import (
     Arrival,
@@ -202,3 +202,21 @@ def test_hundreds_of_classes_and_sub_queues_are_served_as_the_twins(drawn):
             both.advance(10**8)
     both.both("drain")
     both.compare()
+
+
+# --- laws that can fail ---------------------------------------------------------------------------
+
+
+def test_laws_alone_see_a_meter_and_a_line_that_give_too_much():
+    """Nothing else is compared here: mutants that give more than there is are killed by a law."""
+    declared = Declared(
+        meters=(MeterRow("m", (RungRow(8_000, 1000),), count="frame"),),
+        links=(LinkRow("w", 3_000_001),), classes=(ClassRow("w", 1),),
+        rows=(ShapingRow(1, source=(1, 1), meters=("m",)), ShapingRow(2, link="w")))
+    core = Core(declared)
+    metered, queued = (core.begin(None, Session(initiator=n)) for n in (1, 2))
+    for number in range(20):
+        core.arrive(Arrival(2 * number, number * MS, 600), metered)
+        core.arrive(Arrival(2 * number + 1, number * MS, 1001), queued)
+    core.drain()
+    assert [law for law, holds in core.laws().items() if not holds] == []

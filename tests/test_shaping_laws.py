@@ -359,6 +359,41 @@ def test_codel_is_rfc_8289(target, interval, steps):
     assert state == (rfc.first_above_time, rfc.drop_next, rfc.count, rfc.lastcount, rfc.dropping)
 
 
+# --- laws that can fail ---------------------------------------------------------------------------
+
+
+def metering(key="none"):
+    """A meter of 8 kbit/s and 1000 bytes, and two packets of 800 at once: the second is over."""
+    row = MeterRow("m", (RungRow(8000, 1000),), count="frame", key=key)
+    shaper = Shaper(Declared(meters=(row,), rows=(ShapingRow(1, meters=("m",)),)))
+    return shaper, shaper.begin(shaper.row_of(Session()), Session())
+
+
+def test_a_meter_that_lets_too_much_pass_breaks_its_bound():
+    shaper, shaped = metering()
+    for number in (1, 2):
+        shaper.arrive(Arrival(number, 0, 800), shaped)
+    assert shaper.laws()["meter_bound"]
+    (account,) = shaper.meters["m"].accounts.values()
+    account.buckets[0].level = account.buckets[0].depth     # as if it had cost nothing
+    shaper.arrive(Arrival(3, 0, 800), shaped)
+    assert [law for law, holds in shaper.laws().items() if not holds] == ["meter_bound"]
+
+
+def test_transmissions_that_overlap_break_the_line():
+    shaper = Shaper(Declared(links=(LinkRow("w", 8000),), rows=(ShapingRow(1, link="w"),)))
+    shaped = shaper.begin(shaper.row_of(Session()), Session())
+    for number in (1, 2):
+        shaper.arrive(Arrival(number, 0, 1000), shaped)     # a second each
+    shaper.advance(10**9)
+    assert shaper.laws()["link_serial"]
+    (link,) = shaper.links.values()
+    link.last_end = (10**9 + 1, 0)      # as if the first had ended behind the second's begin
+    link.line = link.line._replace(start=(10**9, 0))
+    link.begin(link.line.packet, link.line.leaf, 10**9, (10**9, 0))
+    assert [law for law, holds in shaper.laws().items() if not holds] == ["link_serial"]
+
+
 # --- a queue that drives a firewall into conserve mode and out again ------------------------------
 
 

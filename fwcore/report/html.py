@@ -171,7 +171,8 @@ def _shaping(result: Result) -> str:
     ]
     made = [table(head, rows[:MAX_ROWS], tuple(range(1, len(head)))) + more(MAX_ROWS, len(rows))
             for head, rows in tables if rows]
-    return section("Shaping", note(shaping.open_loop(found)), *made)
+    return section("Shaping", note(shaping.open_loop(found)), *map(
+        note, shaping.remarks(found)), *made)
 
 
 def _hit(result: Result) -> str:

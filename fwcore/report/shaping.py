@@ -15,6 +15,7 @@ from fwcore.result import Result
 Section = Mapping[str, Any]
 CLASS_HEAD = ("class", "packets", "dropped", "p50", "p95", "p99", "longest")
 METER_HEAD = ("meter", "passed", "dropped", "share", "bytes dropped")
+NAMED = 5
 LINK_HEAD = ("link", "packets", "bytes", "line taken", "queue at most")
 
 
@@ -57,6 +58,21 @@ def link_rows(found: Section, duration_ns: int) -> list[list[str]]:
              f"{units.count(row['queue_peak']['packets'])} packets,"
              f" {units.size(row['queue_peak']['bytes'])}"]
             for row in found["links"]]
+
+
+def remarks(found: Section) -> list[str]:
+    """What of the packets or the settings met nothing, or could not be met."""
+    made = []
+    if found["unshaped"]["packets"]:
+        made.append(f"{units.plural(found['unshaped']['packets'], 'packet')} matched no row and"
+                    " met neither meter nor link")
+    giants = [row for row in found["classes"] if row["giants"]]
+    if giants:
+        named = ", ".join(f"{row['link']}:{row['id']}" for row in giants[:NAMED])
+        more = f" and {units.count(len(giants) - NAMED)} more" if len(giants) > NAMED else ""
+        made.append(f"{units.plural(sum(row['giants'] for row in giants), 'packet')} larger than"
+                    f" what a bucket ever holds (giants): dropped by class {named}{more}")
+    return made
 
 
 def delay(ns: int) -> str:

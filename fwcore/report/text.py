@@ -372,9 +372,8 @@ def _shaping(result: Result, style: Style) -> Iterator[str]:
             rows += columns([head, *body[:SHOWN_CLASSES]], tones, style)
         if len(body) > SHOWN_CLASSES:
             rows.append(f"... {units.count(len(body) - SHOWN_CLASSES)} more, see --html or --json")
-    if found["unshaped"]["packets"]:
-        rows += fold(f"{units.plural(found['unshaped']['packets'], 'packet')} matched no row and"
-                     " met neither meter nor link")
+    for remark in shaping.remarks(found):
+        rows += fold(remark)
     yield from section("shaping", [*rows, *fold(shaping.open_loop(found))], style)
 
 
