@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fwcore import policy
-from fwcore.shaping import LARGEST_FRAME, RATE_MAX, ClassRow, Declared, MeterRow, ShapingRow
+from fwcore.shaping import ClassRow, Declared, MeterRow, ShapingRow
+from fwcore.shaping_values import LARGEST_FRAME, RATE_MAX
 from fwcore.units import SECOND_NS
 from fwcore.words import protocol_text
 

@@ -161,6 +161,21 @@ def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, r
     both.compare()
 
 
+def test_a_bucket_that_a_session_holds_is_not_forgotten_when_another_one_ends():
+    """Two sessions of host 1 hold its bucket, one ends: host 2 finds no room and shares."""
+    row = MeterRow("m", (RungRow(8000, 1000),), key="source", keys_max=1, count="frame")
+    both = Both(Declared(meters=(row,), rows=(ShapingRow(1, meters=("m",)),)))
+    both.begin("a", Session(initiator=1, port=1))
+    both.begin("b", Session(initiator=1, port=2))
+    both.end("a")
+    both.begin("c", Session(initiator=2))
+    both.packet(0, 900, "b")
+    both.packet(0, 900, "c")
+    counts = both.core.counters()["meters"]["m"]
+    assert (counts["keys"], counts["keys_shared"], counts["keys_forgotten"]) == (1, 1, 0)
+    both.compare()
+
+
 # --- more than one word of each set ---------------------------------------------------------------
 
 MANY_LEAVES, ADDRESSES = 70, 80

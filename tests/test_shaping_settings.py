@@ -8,8 +8,9 @@ import pytest
 from fwcore import _shaper, shaping
 from fwcore.errors import SettingsError
 from fwcore.settings import load
-from fwcore.shaping import CLASS, LINK, METER, RUNG, SHAPING, parse
+from fwcore.shaping import parse
 from fwcore.shaping_layout import lay_out
+from fwcore.shaping_values import CLASS, LINK, METER, RUNG, SHAPING
 
 WRONG = [
     ('[[meter]]\nname = "m"\nrungs = [{rate = "1Mbt", depth = "1s"}]', 3, "is no rate"),

@@ -44,6 +44,7 @@ FLOORS = (
     ("escape", "interruption", "outfile", "shape", "flow", "tally"),
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
+    ("shaping_values",),
     ("shaping",),
     ("settings.", "capacity", "policy_layout", "counters", "shaping_layout", "shaping_check"),
     ("policy_lookup", "engine_setup", "engine_control"),

@@ -77,7 +77,7 @@ def settings_list(word: str | None, json_file: str | None) -> int:
     fwcore settings
     fwcore settings threshold
     """
-    from fwcore import settings, shaping
+    from fwcore import settings, shaping_values
     from fwcore.settings import wirings
     from fwcore.words import spelled
 
@@ -88,7 +88,7 @@ def settings_list(word: str | None, json_file: str | None) -> int:
     ] + [
         {"name": f"{kind}.{name}", "help": key.help, "allowed": key.allowed(),
          "reason": f"a key of [[{kind}]]", "choices": {}, "default": None}
-        for kind, keys in shaping.KINDS.items() for name, key in keys.items()
+        for kind, keys in shaping_values.KINDS.items() for name, key in keys.items()
     ] + [
         {"name": f"{vendor}.{kind}.{name}".replace("_", "-"), "help": key.help,
          "allowed": wirings.allowed(key), "choices": {}, "default": None,

@@ -32,11 +32,12 @@ def shape_check(settings_file: str, personality: str | None, captures: tuple[str
     fwcore shape check wan.toml
     fwcore shape check wan.toml --capture sender.pcap
     """
-    from fwcore import settings, shaping, shaping_check, terminal
+    from fwcore import settings, shaping_check, shaping_values, terminal
     from fwcore.report import shape as view
 
     loaded = settings.load(personality, settings_file)
-    code, largest = (exits.DONE, shaping.LARGEST_FRAME) if not captures else _largest(captures)
+    code, largest = _largest(captures) if captures else (
+        exits.DONE, shaping_values.LARGEST_FRAME)
     made = {"file": settings_file, "personality": loaded.personality,
             **shaping_check.meaning(loaded.shaping, loaded.shaping_rows, largest)}
     spoken = running.json_or_text(made, json_file, lambda: view.render_text(

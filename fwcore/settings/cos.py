@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fwcore.settings.wirings import Made, Table, Tables, Vendor, conditions, matching
-from fwcore.shaping import CHAIN_MAX, METERS_MAX, Key
+from fwcore.shaping_values import CHAIN_MAX, METERS_MAX, Key
 from fwcore.words import nearest
 
 PRECEDENCES = 8

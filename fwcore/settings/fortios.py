@@ -31,7 +31,7 @@ from fwcore.settings.wirings import (
     found,
     matching,
 )
-from fwcore.shaping import LARGEST_FRAME, Key
+from fwcore.shaping_values import LARGEST_FRAME, Key
 
 LEVELS = {"high": 0, "medium": 1, "low": 2}
 PRIORITIES = {"high": 1, "medium": 2, "low": 3}

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fwcore.settings.wirings import Made, Table, Tables, Vendor, conditions, found, matching
-from fwcore.shaping import Key
+from fwcore.shaping_values import Key
 from fwcore.words import nearest
 
 BURST = 1600            # bytes: tc's own where none is given [R: tc-testing b924]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from fwcore.errors import SettingsError
 from fwcore.settings.document import Document, Row
-from fwcore.shaping import Key, Place, read_value
+from fwcore.shaping_values import Key, Place, read_value
 from fwcore.words import nearest, spelled
 
 MATCH: Mapping[str, str] = {  # conditions of a session, as in [[policy]] and [[shaping]]
