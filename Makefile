@@ -4,7 +4,7 @@
 #   make demo       replay a capture into conserve mode and out again; the report is out/report.html
 #   make test       the tests, side by side          TESTS=tests/test_plan.py  JOBS=2
 #   make bench      the benchmarks                   BENCHMARKS=benchmarks/...
-#   make lint       ruff, mypy, cython-lint
+#   make lint       what layout.py makes, ruff, mypy, cython-lint
 #   make simulate   drawn settings, traffic and deeds, engine beside twin    SECONDS=600 SEED=...
 #   make chain      ten million packets through a chain of 8 links and 64 classes: memory flat
 #   make fuzz       readers, parser, engine, guided by coverage (needs clang)  SECONDS=600
@@ -53,6 +53,7 @@ bench: $(VENV)/test
 	$(BIN)/python -m pytest -q -p no:xdist --benchmark-enable $(BENCHMARKS)
 
 lint: $(VENV)/test
+	$(BIN)/python tools/layout.py --check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint fwcore

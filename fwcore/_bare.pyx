@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore.dataplane.layout cimport (
-    TRACKER_PLAIN, fw_arena_free, fw_arena_new, fw_prefetch, packet_t)
+    SEED_WORDS, TRACKER_PLAIN, fw_arena_free, fw_arena_new, fw_prefetch, packet_t)
 from fwcore.dataplane.parse cimport parse_frame, parser_begin, parser_t
 
 SESSIONS_MAX = 1 << 32   # as many records as a table of the fast path may have
@@ -87,7 +87,7 @@ def bench_parse(chunk):
     cdef const uint32_t[::1] length = chunk.length
     cdef const uint16_t[::1] link = chunk.link
     cdef uint64_t i, checksum = 0, count = offset.shape[0], size = data.shape[0]
-    cdef uint64_t seeds[6]
+    cdef uint64_t seeds[SEED_WORDS]
     cdef parser_t parser
     cdef packet_t p
     if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
@@ -95,7 +95,7 @@ def bench_parse(chunk):
     if count == 0 or size == 0:
         return 0
     memset(&p, 0, sizeof(packet_t))
-    for i in range(6):
+    for i in range(SEED_WORDS):
         seeds[i] = i + 1
     parser_begin(&parser, seeds, 0, 0, TRACKER_PLAIN, 0)
     with nogil:

@@ -19,8 +19,8 @@ from libc.string cimport memcpy, memset
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS,
     HAS_SOURCE, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
-    KIND_TRUNCATED, KIND_UNSUPPORTED, TRACKER_PLAIN, frame_row_t, fw_be16, fw_be32, fw_be64,
-    fw_prefetch, packet_t, session_row_t,
+    KIND_TRUNCATED, KIND_UNSUPPORTED, SEED_WORDS, TRACKER_PLAIN, frame_row_t, fw_be16,
+    fw_be32, fw_be64, fw_prefetch, packet_t, session_row_t,
 )
 from fwcore.dataplane.parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
 from fwcore.errors import DataError, FrameError, refusing
@@ -89,7 +89,7 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     cdef const uint32_t[::1] captured = chunk.captured, length = chunk.length
     cdef const uint16_t[::1] link = chunk.link
     cdef parser_t parser
-    cdef uint64_t keys[6]
+    cdef uint64_t keys[SEED_WORDS]
     cdef frame_t f
     cdef packet_t p
     cdef Py_ssize_t i
@@ -202,7 +202,7 @@ cdef int parser_make(parser_t *parser, uint64_t *keys, seeds, zone, uint32_t shi
     """The parser's settings; DataError for seeds that are not six."""
     if len(seeds) != 6:
         raise DataError(f"seeds: {len(seeds)} numbers; give six")
-    for i in range(6):
+    for i in range(SEED_WORDS):
         keys[i] = seeds[i]
     parser_begin(parser, keys, bool(zone), shift, TRACKER_PLAIN, bool(cut))
     return 0
@@ -224,7 +224,7 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0, cut=False):
     cdef const uint16_t[::1] link = chunk.link
     cdef uint64_t i, count = offset.shape[0], size = data.shape[0]
     cdef const uint8_t *bytes_ = &data[0] if size else NULL
-    cdef uint64_t keys[6]
+    cdef uint64_t keys[SEED_WORDS]
     cdef parser_t parser
     cdef frame_t f
     cdef packet_t p

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from typing_extensions import Buffer
 from fwcore._pack import Packed
 from fwcore._shaper import Shaper
 from fwcore._use import Use
+
+# --- made from dataplane/layout.h by tools/layout.py ---
 
 class Verdict(IntEnum):
     FORWARD = 0
@@ -121,6 +123,19 @@ class Gauge(IntEnum):
     LIVE_SESSIONS = 4
     IPS_FULL = 5
 
+class Gauges(NamedTuple):
+    used_pages: int
+    free_pages: int
+    shm_pages: int
+    proxy_sessions: int
+    live_sessions: int
+    ips_full: int
+    cache_pages: int
+    now_ns: int
+    packet: int
+
+# --- by hand again ---
+
 TIMEOUTS: Final[tuple[str, ...]]
 STOPPED_BY_PACKET: Final[int]
 STOPPED_BY_TIME: Final[int]
@@ -219,7 +234,7 @@ class FastPath:
     def set_shaper(self, shaper: Shaper) -> None: ...
     def let_leave(self, drain: bool = False, clear: bool = False) -> None: ...
     def rest_until(self, time_ns: int) -> None: ...
-    def gauges(self) -> tuple[int, ...]: ...
+    def gauges(self) -> Gauges: ...
     @property
     def shaper(self) -> Shaper | None: ...
     @property

@@ -15,6 +15,7 @@ calls; nothing that Python hands over is believed: it is copied, or looked at be
 A FastPath has one user at a time (EngineBusy); several share nothing.
 """
 
+from collections import namedtuple as _namedtuple
 from enum import IntEnum
 from operator import index as _index
 
@@ -40,21 +41,21 @@ from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.hosts cimport host_find, host_slot, hosts_top
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
-    CLASS_COUNT, CLOCK_MEMORY_NS, DECODE_FRAGMENT, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE,
-    DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, END_COUNT, END_NAMES, EXPOSURE_COUNT,
-    EXPOSURE_NAMES, FLAG_CLASS, FORCED_MAX, FW_REDZONE, GATE_COUNT, GATE_NAMES, GAUGE_COUNT,
-    GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT, MIDSTREAM_NAMES, NEVER, NEWBORN_MAX, NIL,
-    OBJECT_BYTES_MAX,
-    OBJECT_COUNT, OBJECT_NAMES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM,
-    PAGE_BYTES,
-    PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES, POLICY_TABLES, REASON_COUNT,
-    REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES, STOP_BREATH, STOP_LOG, STOP_NONE,
-    STOP_PACKET, STOP_TICK, STOP_TIME, SWEEP_MIN_NS, TCP_FIRST, TCP_STEP, TIMEOUT_COUNT,
-    TIMEOUT_NAMES, TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES, WAY_COUNT,
-    WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
-    audit_t, block4_t, config_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new,
-    fw_bucket, fw_ctz32, fw_key_t, fw_past, fw_poison, fw_prefetch, fw_t, fw_timer_t,
-    fw_unlikely, gate_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t, pages_t, policies_t,
+    BLOCK_ROWS, CLASS_COUNT, CLOCK_MEMORY_NS, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6,
+    DECODE_OFFLOADED, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE, END_COUNT, END_NAMES,
+    EXPOSURE_COUNT, EXPOSURE_NAMES, FLAG_CLASS, FORCED_MAX, FRAGMENTS_MAX, FW_REDZONE,
+    GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT,
+    MIDSTREAM_NAMES, NEVER, NEWBORN_MAX, NIL, OBJECT_BYTES_MAX, OBJECT_COUNT, OBJECT_NAMES,
+    OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, PAGE_BYTES,
+    PEAK_QUEUES, PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICIES_MAX, POLICY_COUNT,
+    POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT,
+    STATE_NAMES, STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME,
+    SWEEP_MIN_NS, TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS,
+    TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, WAY_COUNT,
+    WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, audit_t, block4_t, config_t,
+    counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32,
+    fw_key_t, fw_past, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, gate_t,
+    gauges_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t, pages_t, policies_t,
     record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
 )
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
@@ -111,7 +112,7 @@ STOPPED_BY_PACKET = STOP_PACKET
 STOPPED_BY_TIME = STOP_TIME
 STOPPED_AT_TICK = STOP_TICK
 STOPPED_FOR_LOG = STOP_LOG
-LATEST_NS = 1 << 62
+LATEST_NS = TIME_MAX_NS
 MEMORY_NS = CLOCK_MEMORY_NS  # of the clock when it is set back
 LOG_SLACK = LOG_SLACK_ROWS
 SAMPLES = 4096         # rows of the timeline; more halve its resolution
@@ -131,15 +132,18 @@ cdef object _dtypes():
     cdef step_t step
     cdef leak_t leak
     cdef counters_t counters
+    cdef gauges_t gauges
     return [np.asarray(part).dtype for part in (
         <config_t[:1]>&config, <gate_t[:1]>&gate, <block4_t[:1]>&block, <row6_t[:1]>&row,
         <guard_t[:1]>&guard, <session_row_t[:1]>&session, <host_row_t[:1]>&host,
         <sample_t[:1]>&sample,
-        <step_t[:1]>&step, <leak_t[:1]>&leak, <counters_t[:1]>&counters)]
+        <step_t[:1]>&step, <leak_t[:1]>&leak, <counters_t[:1]>&counters,
+        <gauges_t[:1]>&gauges)]
 
 
 (CONFIG_DTYPE, GATE_DTYPE, BLOCK4_DTYPE, ROW6_DTYPE, GUARD_DTYPE, SESSION_DTYPE, HOST_DTYPE,
- SAMPLE_DTYPE, STEP_DTYPE, LEAK_DTYPE, COUNTERS_DTYPE) = _dtypes()
+ SAMPLE_DTYPE, STEP_DTYPE, LEAK_DTYPE, COUNTERS_DTYPE, _GAUGES_DTYPE) = _dtypes()
+Gauges = _namedtuple("Gauges", _GAUGES_DTYPE.names)
 
 
 cdef dict _state_dtypes():
@@ -520,8 +524,6 @@ cdef class _Arena:
 
 # --- what may be configured -----------------------------------------------------------------------
 
-_PAGES_MAX = 1 << 50    # pages of any owner: sums of several fit 63 bits
-
 # Field of config_t -> lowest and highest number. What is not named may be anything.
 cdef dict CONFIG_LIMITS = {
     "max_connections": (1, RECORD_MASK), "buckets": (1, RECORD_MASK),
@@ -530,12 +532,13 @@ cdef dict CONFIG_LIMITS = {
     "midstream_grace_ns": (0, LATEST_NS), "idledrop_idle_ns": (0, LATEST_NS - 1),
     "timeout_ns": (0, LATEST_NS - 1),  # a time and a timeout fit 63 bits
     "max_step_ns": (0, LATEST_NS - 1),
-    "total_pages": (0, _PAGES_MAX), "base_pages": (0, _PAGES_MAX),
-    "preallocated_pages": (0, _PAGES_MAX), "cache_limit_pages": (0, _PAGES_MAX),
+    "total_pages": (0, PAGES_MAX), "base_pages": (0, PAGES_MAX),
+    "preallocated_pages": (0, PAGES_MAX), "cache_limit_pages": (0, PAGES_MAX),
     "oversize_bytes": (0, OBJECT_BYTES_MAX),
-    "proxy_session_pages": (0, _PAGES_MAX), "sessions_per_page": (0, PAGE_BYTES),
+    "proxy_session_pages": (0, PAGES_MAX), "sessions_per_page": (0, PAGE_BYTES),
     "pages_per_session": (0, 1 << 30), "fail_nths": (0, FORCED_MAX),
-    "fail_everys": (0, FORCED_MAX), "fragments_max": (1, 1 << 28), "victims_max": (1, 1 << 28),
+    "fail_everys": (0, FORCED_MAX), "fragments_max": (1, FRAGMENTS_MAX),
+    "victims_max": (1, VICTIMS_MAX),
     "when_full": (0, WHEN_FULL_COUNT - 1), "midstream": (0, MIDSTREAM_COUNT - 1),
     "preallocated": (0, 1), "zone": (0, 1), "log": (0, 2), "ports_decide": (0, 1),
     "short_cut": (0, 1),
@@ -651,7 +654,7 @@ cdef object _segments(compiled, int table, uint64_t rows):
     first, count = segments[:, 0].astype(np.uint64), segments[:, 1].astype(np.uint64)
     if (first + count > rows).any():
         raise DataError(f"{where}: a segment reaches past the {rows} rows there are")
-    if table < POLICY_TABLES // 2 and (first % 8).any():
+    if table < POLICY_TABLES // 2 and (first % BLOCK_ROWS).any():
         raise DataError(f"{where}: a segment of IPv4 rows begins within a block of eight")
     return bounds, segments
 
@@ -665,9 +668,9 @@ cdef tuple _policy_arrays(compiled):
     rows6 = _column(compiled, "rows6", ROW6_DTYPE)
     guards4 = _column(compiled, "guards4", GUARD_DTYPE)
     guards6 = _column(compiled, "guards6", GUARD_DTYPE)
-    if not 1 <= len(ids) <= 65535 or not len(ids) == len(actions) == len(inspections):
+    if not 1 <= len(ids) <= POLICIES_MAX or not len(ids) == len(actions) == len(inspections):
         raise DataError(f"policies: {len(ids)} ids, {len(actions)} actions, {len(inspections)}"
-                        " inspections: as many of each are asked for, at most 65535")
+                        f" inspections: as many of each are asked for, at most {POLICIES_MAX}")
     if actions.max() >= POLICY_COUNT or inspections.max() > 3:
         raise DataError("policies: an action or inspection that does not exist")
     for name, guards in (("guards4", guards4), ("guards6", guards6)):
@@ -675,7 +678,7 @@ cdef tuple _policy_arrays(compiled):
             raise DataError(f"policies: {name}: a policy beyond the {len(ids)} there are")
     if len(compiled.bounds) != POLICY_TABLES or len(compiled.segments) != POLICY_TABLES:
         raise DataError(f"policies: {POLICY_TABLES} tables are asked for")
-    rows = [min(8 * len(blocks4), len(guards4)), min(len(rows6), len(guards6))]
+    rows = [min(BLOCK_ROWS * len(blocks4), len(guards4)), min(len(rows6), len(guards6))]
     tables = [_segments(compiled, i, rows[i // (POLICY_TABLES // 2)])
               for i in range(POLICY_TABLES)]
     return tables, blocks4, rows6, guards4, guards6, ids, actions, inspections
@@ -913,7 +916,7 @@ cdef class FastPath:
         cdef Py_ssize_t i
         rows = [[], []]
         for name, given, low, high, out in (
-                ("steps", steps, -_PAGES_MAX, _PAGES_MAX, rows[0]),
+                ("steps", steps, -PAGES_MAX, PAGES_MAX, rows[0]),
                 ("leaks", leaks, 1, LATEST_NS, rows[1])):
             for number, row in enumerate(given):
                 time_ns, owner, amount = map(_index, row)
@@ -1392,12 +1395,15 @@ cdef class FastPath:
             due_update(&self.fw)
 
     def gauges(self):
-        """(used, free, shm, proxy sessions, live sessions, ips full, cache, now_ns, packet)."""
+        """As they stand: ``Gauges``, a field for each of ``gauges_t`` (layout.h)."""
         cdef fw_t *fw = &self.fw
+        cdef gauges_t now
         with self.use:
-            return (pages_used(&fw.pages), fw.pages.free, fw.pages.owner[OWNER_SHM],
-                    fw.proxy_sessions, fw.live, fw.ips_full, fw.pages.owner[OWNER_CACHE],
-                    fw.clock.now_ns, fw.packet)
+            now.used_pages, now.free_pages = pages_used(&fw.pages), fw.pages.free
+            now.shm_pages, now.cache_pages = fw.pages.owner[OWNER_SHM], fw.pages.owner[OWNER_CACHE]
+            now.proxy_sessions, now.live_sessions = fw.proxy_sessions, fw.live
+            now.ips_full, now.now_ns, now.packet = fw.ips_full, fw.clock.now_ns, fw.packet
+        return Gauges(**now)
 
     def owners(self):
         """(base, sessions, shm, cache) pages; ``queue_pages`` has those of queues."""
@@ -1409,7 +1415,7 @@ cdef class FastPath:
     @property
     def queue_pages(self):
         """Pages that queued bytes own, now and at most."""
-        return self.fw.pages.owner[OWNER_QUEUES], self.fw.pages.peak[6]
+        return self.fw.pages.owner[OWNER_QUEUES], self.fw.pages.peak[PEAK_QUEUES]
 
     def end_sessions(self, records, cause):
         """Ends the given records (uint32[n], as ``live_sessions`` names them), in this order.
@@ -1465,7 +1471,7 @@ cdef class FastPath:
         cdef int who
         cdef uint64_t before, after, count
         owner, pages = _index(owner), _index(pages)
-        if owner not in (OWNER_BASE, OWNER_SHM) or not 0 <= pages <= _PAGES_MAX:
+        if owner not in (OWNER_BASE, OWNER_SHM) or not 0 <= pages <= PAGES_MAX:
             raise DataError(f"owner {owner}, {pages} pages: base (0) or shm (2), 0..2**50")
         who, count = owner, pages
         with self.use:
@@ -1717,7 +1723,7 @@ cdef class FastPath:
         counters, pages, digests = tables["counters"], tables["pages"], tables["digests"]
         gate = _checked(tables["gate"], GATE_DTYPE, GATE_LIMITS, "gate")
         for name in STATE_DTYPES["pages"].names:
-            if max(tables["pages"][name].reshape(-1).tolist()) > _PAGES_MAX:
+            if max(tables["pages"][name].reshape(-1).tolist()) > PAGES_MAX:
                 raise DataError(f"state: pages: {name} is more than 2**50")
         if digests[0].fill > 128 or digests[1].fill > 128:
             raise DataError("state: a digest of more bytes than its block has")
@@ -1773,7 +1779,7 @@ cdef class FastPath:
         for i in range(fw.config.leaks):
             rows = leaks
             if (rows[i].owner != fw.leaks[i].owner or rows[i].rate != fw.leaks[i].rate
-                    or rows[i].stalled > 1 or rows[i].taken > <uint64_t>_PAGES_MAX
+                    or rows[i].stalled > 1 or rows[i].taken > <uint64_t>PAGES_MAX
                     or not -CLOCK_MEMORY_NS <= rows[i].anchor_ns <= 2 * LATEST_NS - 1):
                 raise DataError(f"state: leak {i} is another script's")
             fw.leaks[i] = rows[i]
@@ -2172,9 +2178,10 @@ cdef class FastPath:
             return figures | {
                 "live": self.fw.live, "half_open": self.fw.half_open,
                 "proxy_sessions": self.fw.proxy_sessions,
-                "script_short": self.fw.pages.short_[0] + self.fw.pages.short_[2],
+                "script_short": self.fw.pages.short_[OWNER_BASE]
+                + self.fw.pages.short_[OWNER_SHM],
                 "script_shm": self.fw.pages.script_shm,
-                "peaks": [self.fw.pages.peak[i] for i in range(6)]}
+                "peaks": [self.fw.pages.peak[i] for i in range(PEAK_QUEUES)]}
 
     def audit(self):
         """A fresh walk through index, records, hosts, timers, fragments and all that is free.

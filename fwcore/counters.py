@@ -25,7 +25,8 @@ def _names(enum: Any) -> list[str]:
 
 
 def _memory(engine: Any, raw: dict[str, Any]) -> dict[str, Any]:
-    used, free = engine.fastpath.gauges()[:2]
+    gauges = engine.fastpath.gauges()
+    used, free = gauges.used_pages, gauges.free_pages
     now = dict(zip(OWNERS, engine.fastpath.owners(), strict=True))
     peak = dict(zip(PEAKS, raw["peaks"], strict=True))
     queues, queues_peak = engine.fastpath.queue_pages
@@ -142,7 +143,8 @@ def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
     scan = engine.fastpath.audit() if scan is None else scan
     counts = engine.fastpath.outcome_counts()
     recount = engine.fastpath.outcome_recount()
-    used, free = engine.fastpath.gauges()[:2]
+    gauges = engine.fastpath.gauges()
+    used, free = gauges.used_pages, gauges.free_pages
     owners = engine.fastpath.owners()
     queues = engine.fastpath.queue_pages[0]
     settings = engine.settings

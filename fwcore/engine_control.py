@@ -25,6 +25,7 @@ from fwcore._fastpath import (
     EndCause,
     FastPath,
     Gauge,
+    Gauges,
     Reason,
     record,
 )
@@ -146,10 +147,12 @@ class Control:
         if self._begun:
             self._settle("packet", self.fastpath.packet)
 
-    def _snapshot(self, gauges: tuple[int, ...]) -> conserve.Snapshot:
+    def _snapshot(self, gauges: Gauges) -> conserve.Snapshot:
         return conserve.Snapshot(
-            total_pages=self.settings.total_pages, used_pages=gauges[0], cache_pages=gauges[6],
-            free_pages=gauges[1], shm_pages=gauges[2], proxy_sessions=gauges[3])
+            total_pages=self.settings.total_pages, used_pages=gauges.used_pages,
+            cache_pages=gauges.cache_pages,
+            free_pages=gauges.free_pages, shm_pages=gauges.shm_pages,
+            proxy_sessions=gauges.proxy_sessions)
 
     def _settle(self, cause: str, packet: int, tick: bool = False) -> None:
         """What follows at a stop: machines, latch, IPS, warnings, gate row, idledrop."""
@@ -163,7 +166,7 @@ class Control:
         """Lets the machines decide and applies the gate row; whether one of them left off."""
         gauges = self.fastpath.gauges()
         snapshot = self._snapshot(gauges)
-        now_ns = gauges[7]
+        now_ns = gauges.now_ns
         left_off = latched = changed = False
         for machine in self.machines:
             mode = self.modes[machine.name]
@@ -235,12 +238,12 @@ class Control:
             self._left_extreme_ns = to_ns - min(now_ns - self._left_extreme_ns, MEMORY_NS)
 
     def _note_states(
-        self, packet: int, gauges: tuple[int, ...], snapshot: conserve.Snapshot,
+        self, packet: int, gauges: Gauges, snapshot: conserve.Snapshot,
     ) -> None:
         """IPS fail state, low memory warning, full table: events where they change."""
-        now_ns = gauges[7]
+        now_ns = gauges.now_ns
         fail = failopen.ips_fail_state(
-            self.modes, bool(gauges[5]), self.settings, proxy_policies=self._proxy_policies)
+            self.modes, bool(gauges.ips_full), self.settings, proxy_policies=self._proxy_policies)
         if fail != self.ips_fail:
             self.ips_fail = fail
             kind = "ips_fail_open_entered" if fail else "ips_fail_open_left"
@@ -251,12 +254,12 @@ class Control:
                 kind = "memory_warning" if low else "memory_warning_cleared"
                 self.events.append(Event(kind, packet, now_ns, snapshot=snapshot))
         limit = self.settings.max_connections
-        if self._full_since is None and gauges[4] >= limit:
+        if self._full_since is None and gauges.live_sessions >= limit:
             self._full_since = now_ns
             self._full_before = self._full_counts()
             self._full_followed = {}
             self.events.append(Event("table_full", packet, now_ns, followed=self._full_followed))
-        elif self._full_since is not None and gauges[4] <= self._full_left():
+        elif self._full_since is not None and gauges.live_sessions <= self._full_left():
             self.events.append(Event(
                 "table_full_ended", packet, now_ns,
                 figures={"duration_ns": now_ns - self._full_since}))
@@ -278,7 +281,7 @@ class Control:
     def _full_left(self) -> int:
         return self.settings.max_connections * TABLE_FULL_LEFT_PERCENT // 100
 
-    def _apply(self, gauges: tuple[int, ...], snapshot: conserve.Snapshot) -> None:
+    def _apply(self, gauges: Gauges, snapshot: conserve.Snapshot) -> None:
         """The gate row and the quiet intervals that go with the present state."""
         quiets = [machine.quiet(self.modes[machine.name], snapshot) for machine in self.machines
                   if self.forced is None]
@@ -288,7 +291,7 @@ class Control:
             quiets.append({Gauge.LIVE_SESSIONS: (-1, self.settings.max_connections)})
         else:
             quiets.append({Gauge.LIVE_SESSIONS: (self._full_left(), OPEN[1])})
-        quiets.append({Gauge.IPS_FULL: (0, 2) if gauges[5] else (-1, 1)})
+        quiets.append({Gauge.IPS_FULL: (0, 2) if gauges.ips_full else (-1, 1)})
         armed = conserve.intersect(quiets)
         low = [-1] * len(Gauge)
         high = [OPEN[1]] * len(Gauge)

@@ -25,7 +25,8 @@ class Memory(Sessions):
     def owners(self) -> dict[str, int]:
         """Pages of 4096 bytes by owner (base, sessions, shm, cache; queues where there is a
         shaper), and free and used ones."""
-        used, free = self.fastpath.gauges()[:2]
+        gauges = self.fastpath.gauges()
+        used, free = gauges.used_pages, gauges.free_pages
         owners = dict(zip(OWNERS, self.fastpath.owners(), strict=True))
         if self.fastpath.shaper is not None:
             owners["queues"] = self.fastpath.queue_pages[0]

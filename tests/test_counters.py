@@ -61,6 +61,8 @@ def change(figures, where, at):
         value[at] = added(value[at], 0) if isinstance(value[at], (list, tuple)) else value[at] + 1
     elif isinstance(value, np.ndarray):
         value[at] += 1
+    elif hasattr(value, "_replace"):
+        setattr(figures, where, value._replace(**{at: getattr(value, at) + 1}))
     else:
         setattr(figures, where, added(value, at))
 
@@ -83,8 +85,8 @@ BREAKS = [
     ("created_accounted", "counters", "ended"),
     ("pages_total", "owners", 0),
     ("pages_total", "queue_pages", 0),
-    ("pages_total", "gauges", 0),
-    ("pages_total", "gauges", 1),
+    ("pages_total", "gauges", "used_pages"),
+    ("pages_total", "gauges", "free_pages"),
     ("buffer_pages", "audit", "shm_pages"),
     ("buffer_pages", "audit", "proxied"),
     ("buffer_pages", "counters", "script_shm"),
@@ -135,7 +137,8 @@ def test_each_counter_under_its_name():
     for name, value in raw.items():
         raw[name] = ([next(number) for _ in value] if isinstance(value, (list, tuple))
                      else next(number))
-    figures.gauges = (next(number), next(number), *figures.gauges[2:])
+    figures.gauges = figures.gauges._replace(
+        used_pages=next(number), free_pages=next(number))
     figures.owners = tuple(next(number) for _ in range(4))
     figures.outcome_counts = np.zeros_like(figures.outcome_counts)
     figures.outcome_counts[Verdict.BYPASS, Reason.HIT] = 3

@@ -15,10 +15,9 @@ from fwcore.dataplane.clock cimport (
     clock_tick_ns,
 )
 from fwcore.dataplane.layout cimport (
-    DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE,
-    EXPIRE_BATCH, FW_ASSERT,
-    NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME, WHEEL_LEVELS,
-    WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t,
+    DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE, EXPIRE_BATCH,
+    FW_ASSERT, NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME,
+    WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t,
 )
 from fwcore.dataplane.pages cimport pages_past_watermark
 from fwcore.dataplane.script cimport (
@@ -67,10 +66,10 @@ cdef inline void expire_in_order(fw_t *fw, uint32_t slot, uint64_t tick) noexcep
     """Puts all that this tick may end into one slot, in order of creation: which key of a meter is
     longest without a session depends on who ends first. A merge sort, list i of 2^i sessions."""
     cdef fw_clock_t *clock = &fw.clock
-    cdef uint32_t lists[32]
+    cdef uint32_t lists[EXPIRE_BATCH]
     cdef uint32_t record, next_, other
     cdef int i, level
-    for i in range(32):
+    for i in range(EXPIRE_BATCH):
         lists[i] = NIL
     for level in range(<int>(slot // WHEEL_SLOTS), WHEEL_LEVELS):
         if tick & ((<uint64_t>1 << (6 * level)) - 1):
@@ -90,7 +89,7 @@ cdef inline void expire_in_order(fw_t *fw, uint32_t slot, uint64_t tick) noexcep
             lists[i] = record
             record = next_
     record = NIL
-    for i in range(32):
+    for i in range(EXPIRE_BATCH):
         if lists[i] != NIL:
             record = expire_merged(fw, lists[i], record)
     clock.head[slot] = record

@@ -102,7 +102,13 @@ enum {
     WHEEL_LEVELS = 8, WHEEL_SLOTS = 64,  /* 2^48 ticks: more than there are, see SWEEP_MIN_NS */
     NEWBORN_MAX = 16384,         /* sessions known by their birth, see session_begin */
     FORCED_MAX = 32,             /* fail_nth and fail_every rows of a pressure script */
+    POLICIES_MAX = 65535,
     PAGE_BYTES = 4096,
+    SEED_WORDS = 6,              /* of the keyed hash */
+    ADDRESS_BYTES = 16,
+    INSPECTIONS = 4,             /* of a policy's inspection: none, flow, proxy, flow+proxy */
+    REASON_ROOM = 32,            /* reasons of a verdict's row of counters */
+    BLOCK_ROWS = 8,              /* IPv4 rows of policies compared side by side */
     EARLY_DROP_BUCKETS = 8,      /* Linux: NF_CT_EVICTION_RANGE [R] */
 };
 /* Why the loop came back before the end of the chunk. */
@@ -120,6 +126,10 @@ enum {
 #define NIL 0xFFFFFFFFu                 /* no record, no line, no host */
 #define NEVER INT64_MAX                 /* a deadline that is not set */
 #define SWEEP_MIN_NS 1000000LL          /* the shortest distance of two ticks */
+#define TIME_MAX_NS (1LL << 62)         /* capture time ends here */
+#define PAGES_MAX (1LL << 50)           /* of any owner, or asked for at once */
+#define FRAGMENTS_MAX (1LL << 28)       /* known at once */
+#define VICTIMS_MAX (1LL << 28)         /* kept in the ledger */
 #define OBJECT_BYTES_MAX (1ULL << 40)   /* oversize_bytes goes so far */
 #define CLOCK_MEMORY_NS (1LL << 60)     /* 36 years: as far back as a clock set back remembers */
 _Static_assert(UINT64_MAX / SWEEP_MIN_NS < 1ULL << 6 * WHEEL_LEVELS, "every tick has its slot");
@@ -195,8 +205,8 @@ enum { OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED }; /* phase: none, scanned, l
 typedef struct {
     uint64_t meta, a_lo, b_lo; /* fw_key_t, in its order; meta 0: the record is free */
     int64_t last_seen_ns;
-    uint32_t packets[2];       /* forward, reply; modulo 2^32 */
-    uint64_t bytes[2];         /* on the wire */
+    uint32_t packets[WAY_COUNT]; /* forward, reply; modulo 2^32 */
+    uint64_t bytes[WAY_COUNT]; /* on the wire */
     uint8_t place;             /* PLACE_* */
     uint8_t flags;             /* SESSION_* */
     uint8_t inspection;        /* class bits the policy asks for: 1 flow, 2 proxy */
@@ -270,8 +280,8 @@ typedef struct {
 
 /* One session as others see it: live, ended or victim. NumPy's dtype is made from this. */
 typedef struct {
-    uint8_t initiator[16];       /* network order; IPv4 in the first four bytes */
-    uint8_t responder[16];
+    uint8_t initiator[ADDRESS_BYTES]; /* network order; IPv4 in the first four bytes */
+    uint8_t responder[ADDRESS_BYTES];
     uint16_t initiator_port, responder_port;
     uint16_t zone;
     uint8_t protocol;
@@ -284,8 +294,8 @@ typedef struct {
     uint64_t flow;               /* keyed hash of the key: joins with the flow of a packet */
     int64_t created_ns, last_seen_ns, ended_ns;
     uint64_t created_packet, ended_packet;
-    uint64_t bytes[2];           /* forward, reply */
-    uint32_t packets[2];
+    uint64_t bytes[WAY_COUNT];   /* forward, reply */
+    uint32_t packets[WAY_COUNT];
 } session_row_t;
 _Static_assert(sizeof(session_row_t) == 120, "no holes but by design");
 
@@ -319,12 +329,16 @@ typedef struct {
 enum { FRAME_WHOLE, FRAME_FIRST, FRAME_LATER };
 _Static_assert(sizeof(frame_row_t) == 120, "no holes");
 
+/* Who has pages. Peaks are noted of each, of what is free and of what is used. */
+enum { OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES, OWNER_COUNT };
+enum { PEAK_FREE = OWNER_QUEUES, PEAK_USED, PEAK_QUEUES, PEAK_COUNT }; /* before: by owner */
+
 /* One sample of the timeline: gauges, and counters since the start. */
 typedef struct {
     int64_t time_ns;
     uint64_t packet;
     uint64_t live, created, ended, tension, evicted;
-    uint64_t pages[4];           /* base, sessions, shm, cache */
+    uint64_t pages[OWNER_QUEUES]; /* base, sessions, shm, cache */
     uint64_t free;
     uint64_t exposed_packets;
     uint64_t verdicts[VERDICT_COUNT];
@@ -368,9 +382,9 @@ typedef struct {
 
 /* What the control plane decided; the data plane only indexes it. */
 typedef struct {
-    uint8_t action[4];           /* GATE_* by class: none, flow, proxy, flow+proxy */
-    uint8_t reason[4];           /* REASON_* of a DROP */
-    uint8_t cause[4];            /* EXPOSURE_* of a BYPASS */
+    uint8_t action[INSPECTIONS];     /* GATE_* by class */
+    uint8_t reason[INSPECTIONS];     /* REASON_* of a DROP */
+    uint8_t cause[INSPECTIONS];      /* EXPOSURE_* of a BYPASS */
     uint8_t full_action, full_reason, full_cause; /* proxy part when the proxy table is full */
     uint8_t ips_bypass;          /* 1: packets of flow sessions pass unscanned */
     uint8_t object_start, object_cause, page_request, object_refused; /* OBJECT action */
@@ -382,9 +396,20 @@ typedef struct {
     int64_t high[GAUGE_COUNT];
 } gate_t;
 
+/* The gauges as the control plane reads them at a stop: those of FW_GAUGES first, in order. */
+typedef struct {
+    uint64_t used_pages, free_pages, shm_pages, proxy_sessions, live_sessions;
+    uint64_t ips_full;           /* 1: the IPS buffer is full */
+    uint64_t cache_pages;
+    int64_t now_ns;
+    uint64_t packet;             /* as FastPath.packet */
+} gauges_t;
+_Static_assert(offsetof(gauges_t, ips_full) == 8 * GAUGE_IPS_FULL
+               && offsetof(gauges_t, cache_pages) == 8 * GAUGE_COUNT, "FW_GAUGES, in order");
+
 /* Settings the data plane reads; times in ns, sizes in pages. */
 typedef struct {
-    uint64_t seeds[6];
+    uint64_t seeds[SEED_WORDS];
     uint64_t max_connections, buckets;
     int64_t sweep_ns, midstream_grace_ns, timeline_ns;
     int64_t idledrop_idle_ns;    /* a round ends sessions idle for so long; 0: all */
@@ -413,17 +438,16 @@ typedef struct {
 
 /* Pages: the gauges. used = base + sessions + shm + queues; used + cache + free = total. */
 typedef struct {
-    uint64_t owner[5];           /* base, sessions, shm, cache, queues */
+    uint64_t owner[OWNER_COUNT];
     uint64_t free;
     uint64_t script_shm;         /* what the script holds in shm */
-    uint64_t short_[3];          /* what the script is short of: base, -, shm */
-    uint64_t peak[7];            /* base, sessions, shm, cache, free, used, queues */
+    uint64_t short_[OWNER_SHM + 1]; /* what the script is short of: base, -, shm */
+    uint64_t peak[PEAK_COUNT];   /* base, sessions, shm, cache, free, used, queues */
 } pages_t;
-enum { OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES };
 
 typedef struct {
     uint64_t packets, bytes, time_reversed, time_jumped;
-    uint64_t outcome[VERDICT_COUNT][32];     /* by verdict and reason */
+    uint64_t outcome[VERDICT_COUNT][REASON_ROOM]; /* by verdict and reason */
     uint64_t decode[DECODE_COUNT];
     uint64_t created, peak, reborn, ended[END_COUNT];
     uint64_t page_requests, page_failures;
@@ -461,7 +485,8 @@ typedef struct {
 
 /* Compiled policies; arrays of rows in order (see policy.py), owned by the FastPath. */
 typedef struct {
-    uint32_t source[8], source_mask[8], destination[8], destination_mask[8];
+    uint32_t source[BLOCK_ROWS], source_mask[BLOCK_ROWS];
+    uint32_t destination[BLOCK_ROWS], destination_mask[BLOCK_ROWS];
 } block4_t;                                   /* eight IPv4 rows, compared side by side */
 typedef struct {
     uint64_t source[2], source_mask[2], destination[2], destination_mask[2]; /* hi, lo */
@@ -556,5 +581,39 @@ typedef struct {
     counters_t counters;
     digest_t packet_digest, victim_digest;
 } fw_t;
+
+/* Every bound fits the field that holds it. */
+#define FW_HOLDS(type, field, highest)                                                          \
+    _Static_assert((uint64_t)(highest) <= UINT64_MAX >> (64 - 8 * sizeof(((type *)0)->field)),  \
+                   #type "." #field " holds " #highest)
+FW_HOLDS(packet_t, kind, KIND_UNTRACKED);
+FW_HOLDS(packet_t, class_, CLASS_COUNT - 1);
+FW_HOLDS(packet_t, decode, DECODE_COUNT - 1);
+FW_HOLDS(record_t, place, PLACE_COUNT - 1);
+FW_HOLDS(record_t, flags, 2 * SESSION_ONCE - 1);
+FW_HOLDS(record_t, inspection, INSPECTIONS - 1);
+FW_HOLDS(record_t, bypass, EXPOSURE_COUNT);
+FW_HOLDS(record_t, timeout, TIMEOUT_COUNT - 1);
+FW_HOLDS(record_t, policy, POLICIES_MAX - 1);
+FW_HOLDS(record_t, exposed, (1 << EXPOSURE_COUNT) - 1);
+FW_HOLDS(record_t, object_bytes, OBJECT_BYTES_MAX);
+FW_HOLDS(line_t, record[0], RECORD_MASK | PROTECTED_BIT);
+FW_HOLDS(line_t, count, WAYS);
+FW_HOLDS(host_t, live, RECORD_MASK);
+FW_HOLDS(fragment_t, chain, FRAGMENTS_MAX);
+FW_HOLDS(fragment_t, reason, REASON_COUNT - 1);
+FW_HOLDS(session_row_t, exposed, (1 << EXPOSURE_COUNT) - 1);
+FW_HOLDS(session_row_t, state, STATE_COUNT - 1);
+FW_HOLDS(session_row_t, cause, 255); /* while it lives */
+FW_HOLDS(gate_t, reason[0], REASON_COUNT - 1);
+FW_HOLDS(config_t, fragments_max, FRAGMENTS_MAX);
+FW_HOLDS(config_t, victims_max, VICTIMS_MAX);
+FW_HOLDS(config_t, when_full, WHEN_FULL_COUNT - 1);
+_Static_assert(RECORD_MASK < NIL && FRAGMENTS_MAX < NIL, "what there is not is no number of one");
+_Static_assert(END_COUNT <= 255, "a living session has no cause");
+_Static_assert(REASON_COUNT <= REASON_ROOM && VERDICT_COUNT <= 256, "an outcome is two bytes");
+_Static_assert(TIME_MAX_NS <= INT64_MAX - TIME_MAX_NS + 1, "a time and a timeout fit 63 bits");
+_Static_assert(PAGES_MAX <= INT64_MAX / (2 * OWNER_COUNT), "sums of pages fit 63 bits");
+_Static_assert(CLOCK_MEMORY_NS < TIME_MAX_NS, "a start before time began fits, too");
 
 #endif

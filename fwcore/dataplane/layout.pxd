@@ -1,56 +1,85 @@
-# layout.h and platform.h for Cython: declarations only, no code. Meanings are said there.
+# layout.h and platform.h for Cython, made by tools/layout.py; meanings are said there.
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "dataplane/layout.h" nogil:
     enum:
-        VERDICT_COUNT, VERDICT_FORWARD, VERDICT_INSPECT, VERDICT_BYPASS, VERDICT_DROP
-        REASON_COUNT, REASON_NEW, REASON_HIT, REASON_RELATED, REASON_FRAGMENT, REASON_TCP_INVALID
-        REASON_NON_IP, REASON_UNSUPPORTED_LINK, REASON_TRUNCATED, REASON_FRAGMENT_ORPHAN
-        REASON_BYPASS_CONSERVE, REASON_MALFORMED, REASON_ICMP_ORPHAN, REASON_NO_SESSION
-        REASON_DENIED, REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT, REASON_TABLE_FULL
-        REASON_NO_MEMORY, REASON_KILLED, REASON_OVER_LIMIT, REASON_QUEUE_FULL
-        EXPOSURE_COUNT, EXPOSURE_PROXY_TABLE, EXPOSURE_IPS, EXPOSURE_OVERSIZE, EXPOSURE_NO_MEMORY
-        END_COUNT, END_EXPIRED, END_CLOSED, END_CLASH, END_EVICTED, END_TENSION, END_KILLED
-        END_CLEARED
-        STATE_COUNT, STATE_NONE, STATE_SYN_SENT, STATE_SYN_RECV, STATE_ESTABLISHED
-        STATE_FIN_WAIT, STATE_TIME_WAIT, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_LAST_ACK
-        STATE_SYN_SENT2
-        PLACE_COUNT, PLACE_NONE
-        TRACKER_COUNT, TRACKER_PLAIN, TRACKER_LINUX
-        WHEN_FULL_COUNT, WHEN_FULL_REFUSE, WHEN_FULL_BUCKET, WHEN_FULL_TENSION
-        WHEN_FULL_REPLACE_OLDEST, WHEN_FULL_EARLY_DROP
-        MIDSTREAM_COUNT, MIDSTREAM_ALLOW, MIDSTREAM_DROP, MIDSTREAM_GRACE
-        GATE_COUNT, GATE_ADMIT, GATE_BYPASS, GATE_DROP
-        OBJECT_COUNT, OBJECT_GRANT, OBJECT_BYPASS, OBJECT_KILL
-        POLICY_COUNT, POLICY_ACCEPT, POLICY_DENY, POLICY_LOCAL
-        GAUGE_COUNT, GAUGE_USED_PAGES, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_PROXY_SESSIONS
-        GAUGE_LIVE_SESSIONS, GAUGE_IPS_FULL
+        VERDICT_FORWARD, VERDICT_INSPECT, VERDICT_BYPASS, VERDICT_DROP, VERDICT_COUNT
+        REASON_NEW, REASON_HIT, REASON_RELATED, REASON_FRAGMENT, REASON_TCP_INVALID, REASON_NON_IP
+        REASON_UNSUPPORTED_LINK, REASON_TRUNCATED, REASON_FRAGMENT_ORPHAN, REASON_BYPASS_CONSERVE
+        REASON_BYPASS_KERNEL, REASON_BYPASS_ONE_SHOT, REASON_BYPASS_PROXY_TABLE, REASON_BYPASS_IPS
+        REASON_BYPASS_OVERSIZE, REASON_BYPASS_NO_MEMORY, REASON_MALFORMED, REASON_ICMP_ORPHAN
+        REASON_NO_SESSION, REASON_DENIED, REASON_CONSERVE_BLOCK, REASON_EXTREME, REASON_IPS_BLOCK
+        REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT, REASON_PROXY_TABLE_FULL, REASON_TABLE_FULL
+        REASON_NO_MEMORY, REASON_KILLED, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_COUNT
+        EXPOSURE_CONSERVE, EXPOSURE_KERNEL, EXPOSURE_ONE_SHOT, EXPOSURE_PROXY_TABLE, EXPOSURE_IPS
+        EXPOSURE_OVERSIZE, EXPOSURE_NO_MEMORY, EXPOSURE_COUNT
+        END_EXPIRED, END_CLOSED, END_CLASH, END_EVICTED, END_TENSION, END_KILLED, END_CLEARED
+        END_COUNT
+        STATE_NONE, STATE_SYN_SENT, STATE_SYN_RECV, STATE_ESTABLISHED, STATE_FIN_WAIT
+        STATE_FIN_WAIT_REPLY, STATE_TIME_WAIT, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_LAST_ACK
+        STATE_SYN_SENT2, STATE_COUNT
+        WHEN_FULL_REFUSE, WHEN_FULL_BUCKET, WHEN_FULL_TENSION, WHEN_FULL_REPLACE_OLDEST
+        WHEN_FULL_EARLY_DROP, WHEN_FULL_COUNT
+        MIDSTREAM_ALLOW, MIDSTREAM_DROP, MIDSTREAM_GRACE, MIDSTREAM_COUNT
+        GATE_ADMIT, GATE_BYPASS, GATE_DROP, GATE_COUNT
+        OBJECT_GRANT, OBJECT_BYPASS, OBJECT_KILL, OBJECT_COUNT
+        POLICY_ACCEPT, POLICY_DENY, POLICY_LOCAL, POLICY_COUNT
+        GAUGE_USED_PAGES, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_PROXY_SESSIONS
+        GAUGE_LIVE_SESSIONS, GAUGE_IPS_FULL, GAUGE_COUNT
         KIND_KEYED, KIND_QUOTE, KIND_LATER, KIND_NO_QUOTE, KIND_NON_IP, KIND_UNSUPPORTED
         KIND_TRUNCATED, KIND_MALFORMED, KIND_BROKEN, KIND_UNTRACKED
-        CLASS_COUNT, CLASS_SYN, CLASS_SYNACK, CLASS_FIN, CLASS_ACK, CLASS_RST, CLASS_NONE
-        FORWARD_WAY, REPLY_WAY, WAY_COUNT, TCP_IGNORED, TCP_AGAIN, TCP_ILLEGAL
-        TIMEOUT_COUNT, TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED
-        TIMEOUT_UDP_STREAM, TIMEOUT_GRE, TIMEOUT_GRE_STREAM
+        CLASS_SYN, CLASS_SYNACK, CLASS_FIN, CLASS_ACK, CLASS_RST, CLASS_NONE, CLASS_COUNT
+        CLASS_ROOM
+        FORWARD_WAY, REPLY_WAY, WAY_COUNT
+        TRACKER_PLAIN, TRACKER_LINUX, TRACKER_COUNT
+        TIMEOUT_TCP, TIMEOUT_TCP_HALFOPEN, TIMEOUT_TCP_HALFCLOSE, TIMEOUT_TCP_TIMEWAIT
+        TIMEOUT_TCP_RST, TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_SYNRECV
+        TIMEOUT_TCP_CLOSEWAIT, TIMEOUT_TCP_LASTACK, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP_STREAM
+        TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_COUNT
+        PLACE_NONE, PLACE_SYN_SENT, PLACE_SYN_RECV, PLACE_ESTABLISHED, PLACE_FIN_WAIT
+        PLACE_FIN_WAIT_REPLY, PLACE_TIME_WAIT, PLACE_CLOSED, PLACE_L_SYN_SENT
+        PLACE_L_SYN_SENT_HEARD, PLACE_L_SYN_SENT2, PLACE_L_SYN_RECV, PLACE_L_SYN_RECV_BOTH
+        PLACE_L_SYN_RECV_SYN, PLACE_L_ESTABLISHED, PLACE_L_ESTABLISHED_SYN, PLACE_L_FIN_WAIT
+        PLACE_L_FIN_WAIT_SYN, PLACE_L_CLOSE_WAIT, PLACE_L_CLOSE_WAIT_SYN, PLACE_L_LAST_ACK
+        PLACE_L_LAST_ACK_SYN, PLACE_L_LAST_ACK_TOLD, PLACE_L_TIME_WAIT, PLACE_L_CLOSED
+        PLACE_L_CLOSED_SYN, PLACE_L_CLOSED_RST, PLACE_L_CLOSED_FIN, PLACE_COUNT
+        TCP_IGNORED, TCP_AGAIN, TCP_ILLEGAL
         L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER, L4_MALFORMED
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
-        FORCED_MAX, NEWBORN_MAX
-        PAGE_BYTES, EARLY_DROP_BUCKETS, POLICY_TABLES
+        NEWBORN_MAX, FORCED_MAX, POLICIES_MAX, PAGE_BYTES, SEED_WORDS, ADDRESS_BYTES, INSPECTIONS
+        REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH
-        DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
-        DUE_SAMPLE
-        DUE_COUNT
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
         SESSION_ANSWERED, SESSION_LEARNS, SESSION_ONCE
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
-        OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES
-        HAS_SOURCE, HAS_DESTINATION, HAS_PORTS, FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
-    const int64_t COLLECTOR_NS, FRAGMENT_LIFE_NS, UDP_STREAM_NS, NEVER, SWEEP_MIN_NS
-    const int64_t CLOCK_MEMORY_NS
-    const uint64_t OBJECT_BYTES_MAX
-    const uint32_t NIL, RECORD_MASK, PROTECTED_BIT
+        HAS_SOURCE, HAS_DESTINATION, HAS_PORTS
+        FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
+        OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES, OWNER_COUNT
+        PEAK_FREE, PEAK_USED, PEAK_QUEUES, PEAK_COUNT
+        DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
+        DUE_SAMPLE, DUE_COUNT
+        POLICY_TABLES
 
+    const int64_t COLLECTOR_NS
+    const int64_t UDP_STREAM_NS
+    const int64_t FRAGMENT_LIFE_NS
+    const uint32_t NIL
+    const int64_t NEVER
+    const int64_t SWEEP_MIN_NS
+    const int64_t TIME_MAX_NS
+    const int64_t PAGES_MAX
+    const int64_t FRAGMENTS_MAX
+    const int64_t VICTIMS_MAX
+    const uint64_t OBJECT_BYTES_MAX
+    const int64_t CLOCK_MEMORY_NS
+    const uint32_t RECORD_MASK
+    const uint32_t PROTECTED_BIT
+    const uint64_t META_ASKER_B
+    uint8_t META_PROTOCOL(uint64_t meta)
+    uint16_t META_ZONE(uint64_t meta)
+    uint8_t META_FAMILY(uint64_t meta)
     const char *const VERDICT_NAMES[]
     const char *const REASON_NAMES[]
     const char *const EXPOSURE_NAMES[]
@@ -62,18 +91,14 @@ cdef extern from "dataplane/layout.h" nogil:
     const char *const OBJECT_NAMES[]
     const char *const POLICY_NAMES[]
     const char *const GAUGE_NAMES[]
-    const char *const TIMEOUT_NAMES[]
     const char *const TRACKER_NAMES[]
+    const uint8_t FLAG_CLASS[TRACKER_COUNT][64]
+    const char *const TIMEOUT_NAMES[]
     const char *const PLACE_NAMES[]
-    const uint8_t FLAG_CLASS[2][64]
-    const uint8_t TCP_FIRST[2][2][6]
-    const uint8_t TCP_STEP[28][2][8]
-    const uint8_t PLACE_STATE[28]
-    const uint8_t PLACE_TIMEOUT[28]
-    const uint64_t META_ASKER_B
-    uint16_t META_ZONE(uint64_t meta)
-    uint8_t META_PROTOCOL(uint64_t meta)
-    uint8_t META_FAMILY(uint64_t meta)
+    const uint8_t PLACE_STATE[PLACE_COUNT]
+    const uint8_t PLACE_TIMEOUT[PLACE_COUNT]
+    const uint8_t TCP_FIRST[TRACKER_COUNT][WAY_COUNT][CLASS_COUNT]
+    const uint8_t TCP_STEP[PLACE_COUNT][WAY_COUNT][CLASS_ROOM]
 
     ctypedef struct fw_key_t:
         uint64_t meta, a_lo, b_lo, a_hi, b_hi
@@ -86,15 +111,13 @@ cdef extern from "dataplane/layout.h" nogil:
         uint8_t kind, fragment, swapped, class_, syn, protocol, decode, no_start
         uint64_t fragment_meta, source_lo, source_hi, destination_lo, destination_hi
         uint32_t fragment_id, guess, way
-
-    uint64_t fw_head(uint64_t swapped, uint64_t class_, uint64_t syn, uint64_t protocol,
-                     uint64_t decode)
+        uint32_t pad2[3]
 
     ctypedef struct record_t:
         uint64_t meta, a_lo, b_lo
         int64_t last_seen_ns
-        uint32_t packets[2]
-        uint64_t bytes[2]
+        uint32_t packets[WAY_COUNT]
+        uint64_t bytes[WAY_COUNT]
         uint8_t place, flags, inspection, bypass, timeout, object_phase
         uint16_t policy
         uint64_t a_hi, b_hi
@@ -105,9 +128,10 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t object_bytes, pad2
 
     ctypedef struct line_t:
-        uint16_t tag[8]
-        uint32_t record[8]
+        uint16_t tag[WAYS]
+        uint32_t record[WAYS]
         uint32_t next, count
+        uint64_t pad
 
     ctypedef struct fw_timer_t:
         uint32_t prev, next
@@ -128,8 +152,8 @@ cdef extern from "dataplane/layout.h" nogil:
         uint8_t used, session, swapped, verdict, reason, direction
 
     ctypedef struct session_row_t:
-        uint8_t initiator[16]
-        uint8_t responder[16]
+        uint8_t initiator[ADDRESS_BYTES]
+        uint8_t responder[ADDRESS_BYTES]
         uint16_t initiator_port, responder_port, zone
         uint8_t protocol, family
         uint32_t policy
@@ -137,8 +161,8 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t flow
         int64_t created_ns, last_seen_ns, ended_ns
         uint64_t created_packet, ended_packet
-        uint64_t bytes[2]
-        uint32_t packets[2]
+        uint64_t bytes[WAY_COUNT]
+        uint32_t packets[WAY_COUNT]
 
     ctypedef struct frame_row_t:
         uint64_t key[5]
@@ -154,10 +178,10 @@ cdef extern from "dataplane/layout.h" nogil:
     ctypedef struct sample_t:
         int64_t time_ns
         uint64_t packet, live, created, ended, tension, evicted
-        uint64_t pages[4]
+        uint64_t pages[OWNER_QUEUES]
         uint64_t free, exposed_packets
-        uint64_t verdicts[4]
-        uint64_t reasons[31]
+        uint64_t verdicts[VERDICT_COUNT]
+        uint64_t reasons[REASON_COUNT]
         uint8_t mode, asked
 
     ctypedef struct audit_t:
@@ -181,70 +205,73 @@ cdef extern from "dataplane/layout.h" nogil:
         uint32_t owner, stalled
 
     ctypedef struct gate_t:
-        uint8_t action[4]
-        uint8_t reason[4]
-        uint8_t cause[4]
-        uint8_t full_action, full_reason, full_cause, ips_bypass
-        uint8_t object_start, object_cause, page_request, object_refused, idledrop, mode
-        uint8_t flow_watched
-        int64_t low[6]
-        int64_t high[6]
+        uint8_t action[INSPECTIONS]
+        uint8_t reason[INSPECTIONS]
+        uint8_t cause[INSPECTIONS]
+        uint8_t full_action, full_reason, full_cause, ips_bypass, object_start, object_cause
+        uint8_t page_request, object_refused, idledrop, mode, flow_watched
+        int64_t low[GAUGE_COUNT]
+        int64_t high[GAUGE_COUNT]
+
+    ctypedef struct gauges_t:
+        uint64_t used_pages, free_pages, shm_pages, proxy_sessions, live_sessions, ips_full
+        uint64_t cache_pages
+        int64_t now_ns
+        uint64_t packet
 
     ctypedef struct config_t:
-        uint64_t seeds[6]
+        uint64_t seeds[SEED_WORDS]
         uint64_t max_connections, buckets
         int64_t sweep_ns, midstream_grace_ns, timeline_ns, idledrop_idle_ns, timeline_most_ns
         int64_t max_step_ns
-        int64_t timeout_ns[15]
-        uint64_t half_open_limit, sessions_per_host, proxy_max_sessions
-        uint64_t total_pages, base_pages, cache_limit_pages, proxy_session_pages, oversize_bytes
-        uint64_t sessions_per_page, pages_per_session, preallocated_pages
-        uint64_t ips_socket_bytes, ips_throughput_bps
-        uint64_t fail_nth[32]
-        uint64_t fail_every[32]
+        int64_t timeout_ns[TIMEOUT_COUNT]
+        uint64_t half_open_limit, sessions_per_host, proxy_max_sessions, total_pages, base_pages
+        uint64_t cache_limit_pages, proxy_session_pages, oversize_bytes, sessions_per_page
+        uint64_t pages_per_session, preallocated_pages, ips_socket_bytes, ips_throughput_bps
+        uint64_t fail_nth[FORCED_MAX]
+        uint64_t fail_every[FORCED_MAX]
         uint32_t fail_nths, fail_everys, fragments_max, victims_max, steps, leaks
         uint8_t when_full, midstream, preallocated, non_ip_verdict, orphan_verdict, zone, log
         uint8_t tracker, invalid_verdict, ports_decide, short_cut
 
     ctypedef struct pages_t:
-        uint64_t owner[5]
+        uint64_t owner[OWNER_COUNT]
         uint64_t free, script_shm
-        uint64_t short_[3]
-        uint64_t peak[7]
+        uint64_t short_[OWNER_SHM + 1]
+        uint64_t peak[PEAK_COUNT]
 
     ctypedef struct counters_t:
         uint64_t packets, bytes, time_reversed, time_jumped
-        uint64_t outcome[4][32]
-        uint64_t decode[128]
+        uint64_t outcome[VERDICT_COUNT][REASON_ROOM]
+        uint64_t decode[DECODE_COUNT]
         uint64_t created, peak, reborn
-        uint64_t ended[7]
+        uint64_t ended[END_COUNT]
         uint64_t page_requests, page_failures, passes, pages_needed
         uint64_t deleted[2]
         uint64_t passes_for[2]
-        uint64_t exposed_packets[7]
-        uint64_t exposed_bytes[7]
-        uint64_t exposed_sessions[7]
+        uint64_t exposed_packets[EXPOSURE_COUNT]
+        uint64_t exposed_bytes[EXPOSURE_COUNT]
+        uint64_t exposed_sessions[EXPOSURE_COUNT]
         uint64_t exposed_any, proxy_peak, objects, objects_bypassed, objects_oversize
-        uint64_t ips_filled_bytes, ips_full_count, fragments_forgotten, victims
-        uint64_t grace_unsure
+        uint64_t ips_filled_bytes, ips_full_count, fragments_forgotten, victims, grace_unsure
         uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need
 
     ctypedef struct fw_clock_t:
         int64_t now_ns, deadline_ns, start_ns
         uint64_t step_packet
         int64_t step_ns
-        int64_t due_ns[9]
+        int64_t due_ns[DUE_COUNT]
         uint64_t unfinished
         int64_t tick_end_ns
         uint64_t tick
-        uint64_t map[8]
-        uint32_t head[512]
+        uint64_t map[WHEEL_LEVELS]
+        uint32_t head[WHEEL_LEVELS * WHEEL_SLOTS]
 
     ctypedef struct block4_t:
-        uint32_t source[8]
-        uint32_t source_mask[8]
-        uint32_t destination[8]
-        uint32_t destination_mask[8]
+        uint32_t source[BLOCK_ROWS]
+        uint32_t source_mask[BLOCK_ROWS]
+        uint32_t destination[BLOCK_ROWS]
+        uint32_t destination_mask[BLOCK_ROWS]
 
     ctypedef struct row6_t:
         uint64_t source[2]
@@ -267,7 +294,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint32_t count
 
     ctypedef struct policies_t:
-        ports_t ports[8]
+        ports_t ports[POLICY_TABLES]
         block4_t *blocks
         row6_t *rows6
         guard_t *guards4
@@ -278,13 +305,12 @@ cdef extern from "dataplane/layout.h" nogil:
         uint32_t count
 
     ctypedef struct egress_t:
-        void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire,
-                     uint32_t link, const void *parser) noexcept nogil
+        void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
+                     const void *parser) noexcept nogil
         uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                            uint32_t outcome) noexcept nogil
         void (*moment)(void *fw, int64_t at_ns) noexcept nogil
-        uint32_t (*match)(void *fw, const packet_t *p, int from_b,
-                          uint32_t policy) noexcept nogil
+        uint32_t (*match)(void *fw, const packet_t *p, int from_b, uint32_t policy) noexcept nogil
         void (*begin)(void *fw, const packet_t *p, int from_b, uint32_t policy, uint32_t record,
                       uint32_t row) noexcept nogil
         void (*end)(void *fw, uint32_t record) noexcept nogil
@@ -295,8 +321,7 @@ cdef extern from "dataplane/layout.h" nogil:
         pages_t pages
         fw_clock_t clock
         int64_t breath, round_ns
-        uint64_t round_due
-        uint64_t packet, live, half_open, proxy_sessions
+        uint64_t round_due, packet, live, half_open, proxy_sessions
         uint32_t dirty, shift, of_session, exposure
         void *shaper
         egress_t egress
@@ -315,8 +340,8 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t log_fill, log_room
         uint32_t free_line, free_record, free_host, hosts_high, oldest, newest
         uint32_t *newborn
-        uint32_t host_mask, fragment_mask, reborn_mask, graves_mask, graves_blind
-        uint32_t fragment_oldest, fragment_newest, fragment_free
+        uint32_t host_mask, fragment_mask, reborn_mask, graves_mask, graves_blind, fragment_oldest
+        uint32_t fragment_newest, fragment_free
         policies_t policies
         step_t *steps
         leak_t *leaks
@@ -330,6 +355,9 @@ cdef extern from "dataplane/layout.h" nogil:
         counters_t counters
         digest_t packet_digest, victim_digest
 
+    uint64_t fw_head(uint64_t swapped, uint64_t class_, uint64_t syn, uint64_t protocol,
+                     uint64_t decode)
+
 cdef extern from "dataplane/platform.h" nogil:
     void FW_ASSERT(int condition)
     enum:
@@ -342,21 +370,22 @@ cdef extern from "dataplane/platform.h" nogil:
     uint16_t fw_be16(const uint8_t *p)
     uint32_t fw_be32(const uint8_t *p)
     uint64_t fw_be64(const uint8_t *p)
-    uint16_t fw_le16(const uint8_t *p)
-    uint32_t fw_le32(const uint8_t *p)
     void fw_put64(uint8_t *p, uint64_t v)
     void fw_put32(uint8_t *p, uint32_t v)
+    uint16_t fw_le16(const uint8_t *p)
+    uint32_t fw_le32(const uint8_t *p)
+    uint64_t fw_le64(const uint8_t *p)
     uint64_t fw_mum(uint64_t a, uint64_t b)
-    int fw_past(uint64_t offset, uint64_t bytes, uint64_t size)
-    uint32_t fw_bucket(uint64_t hash_, uint64_t buckets)
+    uint32_t fw_bucket(uint64_t hash, uint64_t buckets)
     int fw_ctz32(uint32_t v)
     int fw_ctz64(uint64_t v)
     int fw_clz64(uint64_t v)
+    int fw_past(uint64_t offset, uint64_t bytes, uint64_t size)
     uint64_t fw_muldiv(uint64_t a, uint64_t b, uint64_t c, int up)
     uint64_t fw_drain(uint64_t elapsed, uint64_t bps, uint64_t *carry)
     int64_t fw_drained_ns(uint64_t bytes, uint64_t bps, uint64_t carry)
     uint32_t fw_tags(const uint16_t *tags, uint16_t tag)
-    uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const uint32_t *d,
-                       const uint32_t *dm, uint32_t source, uint32_t destination)
+    uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const uint32_t *d, const uint32_t *dm,
+                       uint32_t source, uint32_t destination)
     void *fw_arena_new(size_t bytes, void **mapped, size_t *mapped_bytes)
     void fw_arena_free(void *mapped, size_t mapped_bytes)

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fwcore.dataplane.layout cimport (
     GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_IPS_FULL, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
     GAUGE_SHM_PAGES, GAUGE_USED_PAGES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS,
-    OWNER_SHM, fw_t, pages_t,
+    OWNER_SHM, PEAK_FREE, PEAK_QUEUES, PEAK_USED, fw_t, pages_t,
 )
 
 
@@ -89,15 +89,15 @@ cdef inline void pages_note_peaks(fw_t *fw) noexcept nogil:
     cdef pages_t *pages = &fw.pages
     cdef uint64_t used = pages_used(pages)
     cdef int i
-    for i in range(4):
+    for i in range(OWNER_QUEUES):
         if pages.owner[i] > pages.peak[i]:
             pages.peak[i] = pages.owner[i]
-    if pages.free > pages.peak[4]:
-        pages.peak[4] = pages.free
-    if used > pages.peak[5]:
-        pages.peak[5] = used
-    if pages.owner[OWNER_QUEUES] > pages.peak[6]:
-        pages.peak[6] = pages.owner[OWNER_QUEUES]
+    if pages.free > pages.peak[PEAK_FREE]:
+        pages.peak[PEAK_FREE] = pages.free
+    if used > pages.peak[PEAK_USED]:
+        pages.peak[PEAK_USED] = used
+    if pages.owner[OWNER_QUEUES] > pages.peak[PEAK_QUEUES]:
+        pages.peak[PEAK_QUEUES] = pages.owner[OWNER_QUEUES]
     if fw.proxy_sessions > fw.counters.proxy_peak:
         fw.counters.proxy_peak = fw.proxy_sessions
 

@@ -16,11 +16,12 @@ from fwcore.dataplane.clock cimport (
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.hosts cimport host_enter, host_leave, host_slot
 from fwcore.dataplane.layout cimport (
-    COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED, END_EXPIRED,
-    END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_GRACE,
-    NEVER, NEWBORN_MAX, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_SESSIONS, PAGE_BYTES, PLACE_STATE,
-    PROTECTED_BIT, RECORD_MASK, SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL,
-    SESSION_ONCE, SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
+    COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED,
+    END_EXPIRED, END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE,
+    MIDSTREAM_GRACE, NEVER, NEWBORN_MAX, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_CACHE,
+    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_STATE, PROTECTED_BIT, RECORD_MASK,
+    SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
+    SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
     WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t,
     fw_timer_t, fw_unlikely, line_t, packet_t, record_t, session_row_t,
@@ -369,8 +370,8 @@ cdef inline void request_failed(fw_t *fw, uint64_t need, int forced) noexcept no
     if fw.counters.failures_off == 1 or used < fw.counters.failure_used:
         fw.counters.failure_used = used
         fw.counters.failure_free = fw.pages.free
-        fw.counters.failure_shm = fw.pages.owner[2]
-        fw.counters.failure_cache = fw.pages.owner[3]
+        fw.counters.failure_shm = fw.pages.owner[OWNER_SHM]
+        fw.counters.failure_cache = fw.pages.owner[OWNER_CACHE]
         fw.counters.failure_need = need
 
 

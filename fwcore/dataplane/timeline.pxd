@@ -11,7 +11,8 @@ from libc.string cimport memset
 
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
-    DUE_SAMPLE, END_EVICTED, END_TENSION, NEVER, REASON_COUNT, VERDICT_COUNT, fw_t, sample_t,
+    DUE_SAMPLE, END_EVICTED, END_TENSION, NEVER, OWNER_QUEUES, REASON_COUNT, VERDICT_COUNT,
+    fw_t, sample_t,
 )
 
 
@@ -65,7 +66,7 @@ cdef inline void timeline_take(fw_t *fw, uint8_t asked) noexcept nogil:
     s.ended = fw.counters.created - fw.live
     s.tension = fw.counters.ended[END_TENSION]
     s.evicted = fw.counters.ended[END_EVICTED]
-    for i in range(4):
+    for i in range(OWNER_QUEUES):
         s.pages[i] = fw.pages.owner[i]
     s.free = fw.pages.free
     s.mode = fw.gate.mode

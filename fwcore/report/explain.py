@@ -316,8 +316,8 @@ class EngineWatch:
         gauges = self._engine.fastpath.gauges()
         row = getattr(self._engine, "row", None)  # none before the first packet
         return {
-            "mode": self._engine.mode, "used_pages": gauges[0], "freeable_pages": gauges[6],
-            "total_pages": self._engine.settings.total_pages,
+            "mode": self._engine.mode, "used_pages": gauges.used_pages,
+            "freeable_pages": gauges.cache_pages, "total_pages": self._engine.settings.total_pages,
             "gate": gate_text(row) if row is not None else "not asked yet",
         }  # fmt: skip
 

@@ -1,0 +1,66 @@
+"""layout.h, and what is made of it: layout.pxd, the enums and records of _fastpath.pyi."""
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fwcore import _fastpath
+
+ROOT = Path(__file__).parent.parent
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("layout", ROOT / "tools" / "layout.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+LAYOUT = load()
+
+
+def test_what_is_made_of_it_is_as_it_would_be_made():
+    for path, text in LAYOUT.made().items():
+        assert path.read_text() == text, f"{path.name}: python tools/layout.py"
+
+
+def test_padding_is_left_out_where_alignment_puts_it():
+    """NumPy's dtypes are Cython's: what Cython does not know of moves the fields behind it."""
+    kept = [name for _, name in LAYOUT.without_padding([
+        ("uint32_t", "fill"), ("uint32_t", "pad"), ("uint8_t", "block[128]"),
+        ("uint8_t", "mode"), ("uint8_t", "pad2[3]"), ("int64_t", "low"), ("uint32_t", "pad3")])]
+    assert kept == ["fill", "pad", "block[128]", "mode", "low"]
+
+
+def test_dtypes_are_as_long_as_their_structs():
+    """A field that is missing, or too much, would show here: the asserts of layout.h say these."""
+    said = {name: int(size) for name, size in re.findall(
+        r"_Static_assert\(sizeof\((\w+)\) == (\d+)", (LAYOUT.DATAPLANE / "layout.h").read_text())}
+    made = {"session_row_t": _fastpath.SESSION_DTYPE, "host_row_t": _fastpath.HOST_DTYPE,
+            "record_t": _fastpath.STATE_DTYPES["records"]}
+    assert {name: said[name] for name in made} == {
+        name: dtype.itemsize for name, dtype in made.items()}
+    for dtype in made.values():
+        assert sum(np.dtype(dtype[name]).itemsize for name in dtype.names) == dtype.itemsize
+
+
+def test_gauges_are_read_by_name():
+    """A number's place may change, its name may not."""
+    places = {
+        name for path in (ROOT / "fwcore").rglob("*.py") for node in ast.walk(
+            ast.parse(path.read_text()))
+        if isinstance(node, ast.Subscript) and "gauges" in ast.unparse(node.value)
+        for name in [f"{path.name}:{node.lineno}"]}
+    assert places == set()
+    assert _fastpath.Gauges._fields[:len(_fastpath.Gauge)] == tuple(
+        gauge.name.lower() for gauge in _fastpath.Gauge)
+
+
+def test_no_size_is_written_twice():
+    """Arrays of the data plane have the header's names for their sizes."""
+    assert not re.findall(r"\.(?:peak|owner|short_)\[\d", "".join(
+        path.read_text() for path in [*LAYOUT.DATAPLANE.glob("*.pxd"), ROOT / "fwcore" /
+                                      "_fastpath.pyx"] if path.name != "link.pxd"))

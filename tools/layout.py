@@ -1,0 +1,210 @@
+"""The C line as data: fwcore/dataplane/layout.pxd, and what of _fastpath.pyi comes from it.
+
+    python tools/layout.py            writes both anew
+    python tools/layout.py --check    says whether they are as they would be written
+
+Every enum, table and struct stands in layout.h and tcp.h, what C leaves to the machine in
+platform.h. Cython and readers of types are told by what this makes of them; a test holds the files
+against it. It reads the C of those headers, not C.
+"""
+
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+DATAPLANE = Path(__file__).parent.parent / "fwcore" / "dataplane"
+PXD = DATAPLANE / "layout.pxd"
+PYI = DATAPLANE.parent / "_fastpath.pyi"
+WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4}  # else 8
+# Of platform.h what is a macro, and has no types.
+MACROS = """\
+    void FW_ASSERT(int condition)
+    enum:
+        FW_REDZONE
+    void fw_poison(void *p, size_t bytes)
+    void fw_prefetch(const void *p)
+    int fw_likely(int x)
+    int fw_unlikely(int x)
+"""
+# Enum of the module -> list of layout.h.
+ENUMS = {
+    "Verdict": "FW_VERDICTS", "Reason": "FW_REASONS", "Exposure": "FW_EXPOSURES",
+    "EndCause": "FW_ENDS", "TcpState": "FW_STATES", "WhenFull": "FW_WHEN_FULLS",
+    "Midstream": "FW_MIDSTREAMS", "Tracker": "FW_TRACKERS", "GateAction": "FW_GATE_ACTIONS",
+    "ObjectAction": "FW_OBJECT_ACTIONS", "PolicyAction": "FW_POLICY_ACTIONS", "Gauge": "FW_GAUGES",
+}
+BEGIN = "# --- made from dataplane/layout.h by tools/layout.py ---\n"
+END = "# --- by hand again ---\n"
+
+
+def code_of(name):
+    """A header without comments, its lines joined where they go on."""
+    text = (DATAPLANE / name).read_text()
+    text = re.sub(r'#include "(\w+\.h)"', lambda m: code_of(m[1]), text)
+    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+    return re.sub(r"\\\n", " ", text)
+
+
+def lists_of(code):
+    """X-macro -> its words: the first argument behind the prefix."""
+    return {name: re.findall(r"X\(p, (\w+)", body)
+            for name, body in re.findall(r"#define (FW_\w+)\(X, p\)(.*)", code)}
+
+
+def enumerators(body, lists):
+    """Names of an enum's body."""
+    body = re.sub(
+        r"(FW_\w+)\(\w+, (\w*)\)", lambda m: "".join(
+            f"{m[2] or 'PLACE_'}{word}, " for word in lists[m[1]]), body)
+    return [entry.split("=")[0].strip() for entry in body.split(",") if entry.strip()]
+
+
+def split(parameters):
+    """At the commas that stand within no brackets."""
+    return [each.strip() for each in re.split(r",(?![^(\[]*[)\]])", parameters) if each.strip()]
+
+
+def fields_of(body):
+    """(type, name with stars and sizes) of a struct's body; parts without a name of their own are
+    parts of it."""
+    body = re.sub(r"\b(?:union|struct)\s*\{|\}\s*;", " ", body)
+    for entry in body.split(";"):
+        entry = re.sub(r"\bstruct (\w+) \*", "void *", " ".join(entry.split()))
+        call = re.fullmatch(r"(\w+) \(\*(\w+)\)\((.*)\)", entry)
+        if call:
+            yield call[1], f"(*{call[2]})({call[3]}) noexcept nogil"
+        elif entry:
+            kind, names = re.fullmatch(r"((?:const )?\w+) (.*)", entry).groups()
+            for name in split(names):
+                yield kind, name
+
+
+def without_padding(fields):
+    """Without what alignment puts there anyway: Cython works offsets out as C does."""
+    widths = [8 if name.startswith(("*", "(")) else WIDTHS.get(kind, 8) for kind, name in fields]
+    for at, (kind, name) in enumerate(fields):
+        pad = re.fullmatch(r"pad\d?(?:\[(\d+)\])?", name)
+        follows = max(widths) if at + 1 == len(fields) else widths[at + 1]
+        if not pad or widths[at] * int(pad[1] or 1) >= follows:
+            yield kind, name
+
+
+def lines_of_fields(fields):
+    """Names side by side; an array or a call on its own line."""
+    row, last = [], None
+    for kind, name in [*fields, (None, "")]:
+        alone = "[" in name or "(" in name or "*" in name
+        if row and (alone or kind != last):
+            yield f"{last} {', '.join(row)}"
+            row = []
+        if alone:
+            yield f"{kind} {name}"
+        elif kind:
+            row.append(name)
+        last = kind
+
+
+def wrapped(line, indent, room=100):
+    """A signature, cut behind commas where it is too long."""
+    parts, row = line.split(", "), ""
+    column = line.index(")(") + 2 if ")(" in line else line.index("(") + 1
+    for at, part in enumerate(parts):
+        part += ", " if at + 1 < len(parts) else ""
+        if row and len(indent + row + part.rstrip()) > room:
+            yield (indent + row).rstrip()
+            row = " " * column
+        row += part
+    yield indent + row
+
+
+def struct_lines(name, body):
+    yield f"    ctypedef struct {name}:"
+    for line in lines_of_fields(list(without_padding(list(fields_of(body))))):
+        if "(" in line:
+            yield from wrapped(line, " " * 8)
+            continue
+        kind, names = line.split(" ", 1)
+        for part in textwrap.wrap(names, 91 - len(kind)):
+            yield f"        {kind} {part.rstrip(',')}"
+    yield ""
+
+
+def constant(name, value):
+    """The declaration of a #define that is a number."""
+    kind = ("uint64_t" if "ULL" in value else
+            "int64_t" if "LL" in value or "INT64" in value else "uint32_t")
+    return f"    const {kind} {name}"
+
+
+def functions_of(code):
+    """Signatures of what is `static inline`."""
+    found = re.findall(r"static inline (\w+ \*?\w+)\(([^)]*)\)", code)
+    for name, parameters in found:
+        yield from wrapped(f"{name}({' '.join(parameters.split())})", "    ")
+
+
+def declarations(code):
+    """The lines of the .pxd for layout.h."""
+    lists = lists_of(code)
+    gone = set(re.findall(r"#undef (\w+)", code))
+    yield "    enum:"
+    for body in re.findall(r"(?<!typedef )\benum \{([^}]*)\}", code):
+        for line in textwrap.wrap(", ".join(enumerators(body, lists)), 92):
+            yield " " * 8 + line.rstrip(",")
+    yield ""
+    for name, value in re.findall(r"#define ([A-Z]\w*) +(\S.*)", code):
+        if name not in gone:
+            yield constant(name, value)
+    for name, kind in re.findall(r"#define (\w+)\(meta\) +\(\((\w+)\)", code):
+        yield f"    {kind} {name}(uint64_t meta)"
+    for name in re.findall(r"static const (\w+ [\w *]*\w+(?:\[\w*\])+) =", code):
+        yield f"    const {name}"
+    yield ""
+    for body, name in re.findall(r"typedef struct \w*\s*\{(.*?)\n?\} (\w+);", code, re.DOTALL):
+        yield from struct_lines(name, body)
+    yield from functions_of(code)
+
+
+def pxd():
+    """The text of layout.pxd."""
+    lines = [
+        "# layout.h and platform.h for Cython, made by tools/layout.py; meanings are said there.",
+        "",
+        "from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t",
+        "", 'cdef extern from "dataplane/layout.h" nogil:', *declarations(code_of("layout.h")), "",
+        'cdef extern from "dataplane/platform.h" nogil:',
+        *MACROS.splitlines(), *functions_of(code_of("platform.h"))]
+    return "\n".join(lines) + "\n"
+
+
+def pyi():
+    """What of _fastpath.pyi follows from layout.h."""
+    code = code_of("layout.h")
+    lists, parts = lists_of(code), []
+    for name, words in ENUMS.items():
+        rows = [f"    {word} = {at}" for at, word in enumerate(lists[words])]
+        parts += [f"class {name}(IntEnum):", *rows, ""]
+    body = re.search(r"typedef struct \{([^}]*)\} gauges_t;", code)[1]
+    parts += ["class Gauges(NamedTuple):", *(f"    {name}: int" for _, name in fields_of(body))]
+    return "\n".join(parts) + "\n\n"
+
+
+def made():
+    """Path -> text as it would be written."""
+    text = PYI.read_text()
+    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    return {PXD: pxd(), PYI: f"{text[:begin]}\n{pyi()}{text[end:]}"}
+
+
+def main(arguments):
+    wrong = [path for path, text in made().items() if path.read_text() != text]
+    for path in wrong:
+        print(f"{path.name}: {'differs; python tools/layout.py' if arguments else 'written'}")
+        if not arguments:
+            path.write_text(made()[path])
+    return len(wrong) if arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
