@@ -5,6 +5,7 @@ Everything that leaves an engine as a number is put together here; nothing is de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import conserve
+from fwcore._columns import key_texts
 from fwcore._fastpath import EndCause, Exposure, Reason, TcpState, Verdict
-from fwcore.tally import ranked
+from fwcore.rows import Texts
 from fwcore.words import CLASSES, OWNERS, protocol_text
 
 PEAKS = (*OWNERS, "free", "used")
@@ -195,6 +197,18 @@ def host_words(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[
     return np.where(four, np.uint64(0), high), low, rows["family"]
 
 
+def ranked(
+    columns: Sequence[NDArray[Any]],
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Rows of columns[n] sorted, the first column first: (their order intp[n], bool[n]: where a
+    row differs from the one before it). Of equal ones the earlier comes first."""
+    order = np.lexsort(columns[::-1])
+    ordered = [column[order] for column in columns]
+    begins = np.ones(len(order), dtype=bool)
+    begins[1:] = np.any([column[1:] != column[:-1] for column in ordered], axis=0)
+    return order, begins
+
+
 def hosts_of(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Which initiator each session has: (its number intp[n], a row of each number intp[m]).
 
@@ -224,16 +238,22 @@ def state_name(state: int) -> str:
     return "FIN_WAIT" if name == "FIN_WAIT_REPLY" else name
 
 
-def victim_dict(row: Any) -> dict[str, Any]:
-    """A row of the victim ledger in the contract's form."""
-    return {
-        "packet": int(row["ended_packet"]), "created_packet": int(row["created_packet"]),
-        "key": key_text(row), "cause": EndCause(row["cause"]).name.lower(),
-        "age_ns": int(row["ended_ns"] - row["created_ns"]),
-        "idle_ns": int(row["ended_ns"] - row["last_seen_ns"]),
-        "bytes": int(row["bytes"].sum()), "state": state_name(int(row["state"])),
-        "policy": int(row["policy"]), "inspection": CLASSES[row["inspection"]],
+def victim_rows(rows: NDArray[Any]) -> list[dict[str, Any]]:
+    """Rows of the victim ledger (``SESSION_DTYPE[n]``) in the contract's form."""
+    causes = {cause.value: cause.name.lower() for cause in EndCause}
+    states = {state.value: state_name(state) for state in TcpState}
+    columns = {
+        "packet": rows["ended_packet"].tolist(), "created_packet": rows["created_packet"].tolist(),
+        "key": Texts(*key_texts(rows)).tolist(),
+        "cause": [causes[each] for each in rows["cause"].tolist()],
+        "age_ns": (rows["ended_ns"] - rows["created_ns"]).tolist(),
+        "idle_ns": (rows["ended_ns"] - rows["last_seen_ns"]).tolist(),
+        "bytes": rows["bytes"].sum(axis=1).tolist(),
+        "state": [states[each] for each in rows["state"].tolist()],
+        "policy": rows["policy"].tolist(),
+        "inspection": [CLASSES[each] for each in rows["inspection"].tolist()],
     }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def timeline(engine: Any) -> dict[str, Any]:

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from fwcore import counters, policy_lookup
 from fwcore._columns import Kind, parse_columns
-from fwcore._fastpath import EndCause, TcpState, Verdict
+from fwcore._fastpath import EndCause, Verdict
+from fwcore._tally import Tally, taken
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.policy import Policy
 from fwcore.policy_layout import compile_policies
-from fwcore.tally import Tally
 from fwcore.units import SECOND_NS
 
 HIT_HOSTS = 100_000            # a host that lost packets both ways takes two
@@ -40,6 +40,7 @@ TAKEN = (EndCause.EVICTED, EndCause.TENSION, EndCause.KILLED)
 
 IDLE_S = {"below_1s": 1, "below_10s": 10, "below_60s": 60, "below_600s": 600}
 MORE = "from_600s"
+BOUNDS_NS = np.array([*IDLE_S.values()], np.int64) * SECOND_NS
 
 
 def initiators(
@@ -87,30 +88,17 @@ class Hits:
 
     def take(self, ended: NDArray[Any]) -> None:
         """Counts the sessions taken among ended ones (``SESSION_DTYPE[n]``), by host and policy."""
-        victims = ended[np.isin(ended["cause"], TAKEN)]
-        if not len(victims):
-            return
-        lost = victims["bytes"].sum(axis=1)
-        self._describe(victims, int(lost.sum()))
-        one = np.ones(len(victims), np.uint64)
-        self._taken.add(counters.host_words(victims), (one, lost))
-        self._policies.add((victims["policy"],), (one, lost))
+        sessions, size, established, idle = taken(
+            ended, self._taken, self._policies, BOUNDS_NS)
+        for name, count in zip(self.idle, idle, strict=True):
+            self.idle[name] += count
+        for name, count in (("sessions", sessions), ("bytes", size), ("active", idle[0]),
+                            ("established", established)):
+            self.lost[name] += count
 
     def forget(self, sessions: int) -> None:
         """So many sessions taken have left no row."""
         self._unlisted += sessions
-
-    def _describe(self, victims: NDArray[Any], size: int) -> None:
-        """What state the sessions taken were in, and how long they had been idle."""
-        idle = victims["ended_ns"] - victims["last_seen_ns"]
-        place = np.searchsorted(np.array([*IDLE_S.values()]) * SECOND_NS, idle, side="right")
-        counts = np.bincount(place, minlength=len(self.idle)).tolist()
-        for name, count in zip(self.idle, counts, strict=True):
-            self.idle[name] += count
-        for name, count in (
-                ("sessions", len(victims)), ("bytes", size), ("active", counts[0]),
-                ("established", int((victims["state"] == TcpState.ESTABLISHED).sum()))):
-            self.lost[name] += count
 
     def taken_row(self) -> dict[str, Any]:
         """Of all sessions taken: {sessions, established, active (idle < 1 s), bytes, idle: {...}};

@@ -226,9 +226,12 @@ class Result(Section):
 
     # -- files ----------------------------------------------------------------------------------
 
-    def to_json(self, path: str | os.PathLike[str] | None = None, *, indent: int = 1) -> str:
-        """The result as JSON text; written to `path` when one is given."""
-        text = json.dumps(self._data, indent=indent, default=plain) + "\n"
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The result as JSON text; written to `path` when one is given.
+
+        A line a key, and a line a row of a table.
+        """
+        text = laid_out(self._data) + "\n"
         if path is not None:
             with Output(path) as output:
                 output.write(text.encode())
@@ -241,7 +244,7 @@ class Result(Section):
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes the state file: this result and its tables."""
-        text = np.frombuffer(self.to_json(indent=0).encode(), dtype=np.uint8)
+        text = np.frombuffer(self.to_json().encode(), dtype=np.uint8)
         tables: dict[str, Any] = {JSON_MEMBER: text}
         tables |= {name: self._table(name) for name in self._tables}
         with Output(path) as output:
@@ -377,6 +380,18 @@ def _read(text: str | bytes) -> dict[str, Any]:
     return data
 
 
+def laid_out(value: Any, margin: str = "") -> str:
+    """JSON: a line a key, and a line a row of a table; within them by the encoder in C."""
+    within = margin + " "
+    if isinstance(value, Mapping) and value:
+        lines = [f"{within}{json.dumps(str(name))}: {laid_out(each, within)}"
+                 for name, each in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
+    if isinstance(value, list) and value and isinstance(value[0], Mapping | list):
+        return "[\n" + ",\n".join(within + ENCODER.encode(row) for row in value) + f"\n{margin}]"
+    return ENCODER.encode(value)
+
+
 def plain(value: Any) -> Any:
     """What JSON does not know, as what it knows: NumPy's scalars and arrays, paths, mappings."""
     if isinstance(value, np.integer | np.floating | np.bool_):
@@ -388,6 +403,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} has no place in a result")
+
+
+ENCODER = json.JSONEncoder(default=plain)
 
 
 def _short(value: Any) -> str:

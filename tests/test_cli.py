@@ -40,7 +40,7 @@ def played(monkeypatch):
         if "flows" in more:
             one = np.ones(1, np.uint64)
             more["flows"](Judged(Chunk.from_frames([FRAME], [0]), np.array([[0, 1]], np.uint8),
-                                 one, one.astype(np.uint8), one))
+                                 one, one.astype(np.uint8)))
         return Result(box["data"])
 
     def settings(given, more=(), **overrides):

@@ -200,7 +200,7 @@ def test_a_victim_in_the_contracts_form():
         back = ethernet(ip("192.0.2.9", "10.0.0.1", 6, tcp(80, 1000, "SA")), 7)
         other = ethernet(ip("10.0.0.2", "192.0.2.9", 1, echo(5)))
         engine.process_frames([forth, back, other], [S, 4 * S, 10 * S])
-        (victim,) = map(counters.victim_dict, engine.victims())
+        (victim,) = counters.victim_rows(engine.victims())
     assert victim == {
         "packet": 3, "created_packet": 1, "key": "10.0.0.1:1000-192.0.2.9:80/tcp@7",
         "cause": "evicted", "age_ns": 9 * S, "idle_ns": 6 * S, "bytes": len(forth) + len(back),

@@ -198,7 +198,7 @@ def test_run_replays_once_for_each_setting():
     def replay(paths, settings, flows, ended):
         asked.append((paths, settings))
         own = np.array([1, 2], np.uint64)
-        flows(Judged(flood(2), np.array([[F, 0], [settings, 0]], np.uint8), own, own, own))
+        flows(Judged(flood(2), np.array([[F, 0], [settings, 0]], np.uint8), own, own))
         data = nothing_taken()
         if settings == D:
             ended(taken)

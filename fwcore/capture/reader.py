@@ -77,10 +77,11 @@ class ChainReader:
 
     def __iter__(self) -> Iterator[Chunk]:
         last_ns, before = -(1 << 63), ""
+        several = len(self.parts) > 1
         for part in self.parts:
             end_ns, begun = last_ns, False
             for chunk in part:
-                if len(chunk) and not begun:
+                if several and len(chunk) and not begun:
                     begun = True
                     first_ns = int(chunk.time_ns[0])
                     if first_ns < last_ns:
@@ -89,7 +90,7 @@ class ChainReader:
                             f" {_clock(last_ns)}: captures given together follow each other"
                             " in time; order them, merge them by time (--merge), or replay"
                             " each alone (--each)")
-                if len(chunk):
+                if several and len(chunk):
                     end_ns = max(end_ns, int(chunk.time_ns.max()))
                 yield chunk
             last_ns, before = end_ns, part.path if begun else before

@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from fwcore import __version__
-from fwcore.counters import address_text, counters, laws, timeline, victim_dict
+from fwcore.counters import address_text, counters, laws, timeline, victim_rows
 from fwcore.engine import Engine
 from fwcore.hits import Hits
 from fwcore.replay.shaped import shaping_section
@@ -62,7 +62,7 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
         "settings": settings.describe(), **body, "conserve": _conserve(engine),
         "idledrop": {"hosts": [{"host": address_text(*host), "sessions": count}
                                for host, count in hosts]},
-        "victims": [victim_dict(row) for row in victims],
+        "victims": victim_rows(victims),
         "victims_forgotten": forgotten,
         "events": engine.event_rows(),
         "table": {

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from fwcore import flow as flows, policy, policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
-from fwcore._fastpath import EndCause, Exposure, Reason, Verdict
-from fwcore.counters import victim_dict, without_later
+from fwcore._fastpath import SESSION_DTYPE, EndCause, Exposure, Reason, Verdict
+from fwcore.counters import victim_rows, without_later
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN
 from fwcore.replay.judged import Judged
@@ -250,10 +250,10 @@ class FocusLedger:
 
     def _victims(self, body: dict[str, Any], rows: Any, selection: Selection) -> None:
         """The newest of those taken; from the log, which has them all."""
-        rows = [] if rows is None else rows[np.isin(rows["cause"], TAKEN)]
+        rows = np.zeros(0, SESSION_DTYPE) if rows is None else rows[np.isin(rows["cause"], TAKEN)]
         kept = rows[-self._victims_max:]
         body["victims_forgotten"] = len(rows) - len(kept)
-        body["victims"] = [victim_dict(row) for row in kept]
+        body["victims"] = victim_rows(kept)
         for row in body["victims"]:
             for name in ("packet", "created_packet"):
                 row[name] = selection.number(row[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore._columns import parse_columns
+from fwcore._tally import kinds
 from fwcore.capture import Chunk
 
 
@@ -19,23 +21,29 @@ class Judged:
 
     ``outcome`` uint8[n, 2]: Verdict, Reason; ``flow`` uint64[n]: the run's own flow numbers, which
     depend on its settings, 0 without a key; ``reply`` uint8[n]: 1 where the sender is the
-    session's responder, or would be; ``number`` uint64[n]: in the capture; ``shift``: of the
-    addresses in a looped replay.
+    session's responder, or would be; ``first``: the run's own number of the first packet, of which
+    ``numbers`` makes those in the capture, where they differ; ``shift``: of the addresses in a
+    looped replay.
     """
 
     chunk: Chunk
     outcome: NDArray[np.uint8]
     flow: NDArray[np.uint64]
     reply: NDArray[np.uint8]
-    number: NDArray[np.uint64]
+    first: int = 1
+    numbers: Callable[[NDArray[np.uint64]], NDArray[np.uint64]] | None = None
     shift: int = 0
+
+    @cached_property
+    def number(self) -> NDArray[np.uint64]:
+        """Of each packet in the capture, uint64[n]."""
+        own = np.arange(self.first, self.first + len(self.chunk), dtype=np.uint64)
+        return own if self.numbers is None else self.numbers(own)
 
     @cached_property
     def kinds(self) -> frozenset[tuple[int, int]]:
         """(Verdict, Reason) that occur: most who look on look for few of them."""
-        packed = np.ascontiguousarray(self.outcome).view("<u2").reshape(-1)
-        return frozenset((kind & 255, kind >> 8)
-                         for kind in np.flatnonzero(np.bincount(packed)).tolist())
+        return kinds(np.ascontiguousarray(self.outcome))
 
     @cached_property
     def rows(self) -> NDArray[Any]:

@@ -296,9 +296,8 @@ class _Run:
         self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
         first = self.packets - len(chunk) + 1
-        number = self.selection.numbers(
-            np.arange(first, self.packets + 1, dtype=np.uint64))
-        judged = Judged(chunk, outcome, flow, reply, number, self.engine.fastpath.shift)
+        judged = Judged(chunk, outcome, flow, reply, first, self.selection.numbers,
+                        self.engine.fastpath.shift)
         if self.flows is not None:
             self.flows(judged)
         shown = None if self.focus is None else self.focus.take(judged)

@@ -26,7 +26,7 @@ class Selection:
         self.text = text or ""
         self.frames = self.packets = 0
         self.first_ns: int | None = None
-        self.last_ns = 0
+        self.last_ns = 0               # with a filter
         self._filter = Filter(text) if text else None
         self._masks: list[NDArray[np.uint8]] = []      # packed, of chunks in which a frame matched
         self._frames: list[int] = []                   # before each of them
@@ -38,12 +38,13 @@ class Selection:
 
     def take(self, chunk: Chunk) -> Chunk:
         """The frames that are packets; the chunk itself without a filter."""
-        if len(chunk):
-            self.first_ns = int(chunk.time_ns[0]) if self.first_ns is None else self.first_ns
-            self.last_ns = max(self.last_ns, int(chunk.time_ns.max()))
+        if self.first_ns is None and len(chunk):
+            self.first_ns = int(chunk.time_ns[0])
         if self._filter is None:
             self.frames = self.packets = self.frames + len(chunk)
             return chunk
+        if len(chunk):
+            self.last_ns = max(self.last_ns, int(chunk.time_ns.max()))
         mask = self._filter(chunk)
         kept = int(mask.sum())
         if kept:

@@ -153,7 +153,7 @@ def _nothing() -> Judged:
     """A chunk without a packet."""
     none = np.zeros(0, np.uint64)
     return Judged(Chunk.from_frames([], []), np.zeros((0, 2), np.uint8), none,
-                  none.astype(np.uint8), none)
+                  none.astype(np.uint8))
 
 
 def verdict_columns(

@@ -44,8 +44,9 @@ class Turns:
                 for chunk in reader:
                     if len(chunk):
                         first = int(chunk.time_ns[0]) if first is None else first
-                        last = max(last, int(chunk.time_ns.max()))
                         packets += len(chunk)
+                    if len(chunk) and self.loop > 1:
+                        last = max(last, int(chunk.time_ns.max()))
                     part = self._limited(chunk)
                     self._where(reader, turn)
                     yield turn, later(part, offset) if offset else part
@@ -56,7 +57,8 @@ class Turns:
                     self.inputs = _inputs(reader)
                     self.merged = getattr(reader, "judged_of", None)
                 reader.close()
-            if first is None or (self.limit is not None and self.packets >= self.limit):
+            if first is None or turn + 1 == self.loop or (
+                    self.limit is not None and self.packets >= self.limit):
                 return
             offset += last - first + max(1, (last - first) // max(1, packets - 1))
 
