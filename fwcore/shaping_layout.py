@@ -44,8 +44,8 @@ class Plan:
         keyed = self.meters["key"] != _shaper.KEYS.index("none")
         keys = int(self.meters["keys_max"][keyed].sum(dtype=np.uint64))
         shares = int(self.classes["shares"][self.classes["share"] != 0].sum(dtype=np.uint64))
-        return (sessions * 64 + packets * (96 + 44 * keep) + keys * 136 + shares * 160
-                + (len(self.classes) + len(self.links)) * 16_384)
+        return (sessions * 64 + packets * (96 + 44 * keep) + keys * 136 + shares * 200
+                + (len(self.classes) + len(self.links)) * 17_408)
 
     def named(self, found: dict[str, Any]) -> dict[str, Any]:
         """A shaper's counters by names: meters, links, and classes as ``link:id``."""

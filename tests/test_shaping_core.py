@@ -176,6 +176,21 @@ def test_a_bucket_that_a_session_holds_is_not_forgotten_when_another_one_ends():
     both.compare()
 
 
+def test_a_bucket_that_is_held_again_is_idle_no_longer():
+    """Host 1 goes and comes back; host 2 finds no room and shares."""
+    row = MeterRow("m", (RungRow(8000, 1000),), key="source", keys_max=1, count="frame")
+    both = Both(Declared(meters=(row,), rows=(ShapingRow(1, meters=("m",)),)))
+    both.begin("a", Session(initiator=1))
+    both.end("a")
+    both.begin("b", Session(initiator=1))
+    both.begin("c", Session(initiator=2))
+    both.packet(0, 900, "b")
+    both.packet(0, 900, "c")
+    counts = both.core.counters()["meters"]["m"]
+    assert (counts["keys"], counts["keys_shared"], counts["keys_forgotten"]) == (1, 1, 0)
+    both.compare()
+
+
 # --- more than one word of each set ---------------------------------------------------------------
 
 MANY_LEAVES, ADDRESSES = 70, 80
