@@ -11,6 +11,7 @@
 #   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
 #   make kernel     linux-conntrack against the kernel here (root, nft)    PARTS="floods ..."
+#   make guard      whether fwcore bench --guard is right beside busy neighbours     ROUNDS=20
 #   make soak       a live run between namespaces for SECONDS (root): memory flat, nothing lost
 #   make crowd      30 000 connections through a table of 10 000, likewise
 #   make live-rate  the same beside a bare forwarder and a loop in Python; then the delay it adds
@@ -32,6 +33,7 @@ BRIEF ?=
 CHANGED ?=
 WITHIN ?=
 PARTS ?=
+ROUNDS ?= 20
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -88,6 +90,10 @@ live-rate: $(VENV)/test
 	$(BIN)/python tools/live.py rate
 	$(BIN)/python tools/live.py delay
 	$(BIN)/python tools/live.py delay --low-latency
+
+.PHONY: guard
+guard: $(VENV)/test
+	$(BIN)/python tools/guard.py --rounds $(ROUNDS)
 
 .PHONY: chain
 chain: $(VENV)/test

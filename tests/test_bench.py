@@ -6,6 +6,7 @@ Cases run here in this process and tiny: what they find out about speed is of no
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ import pytest
 from fwcore import bench
 from fwcore._bare import BareLoop, bench_parse
 from fwcore._fastpath import Verdict
-from fwcore.bench import guard, runs
-from fwcore.bench.cases import CASES
+from fwcore.bench import guard, runs, whole
+from fwcore.bench.cases import CASES, GUARDED
 from fwcore.bench.traffic import MixOpenings, OfficeOpenings, Openings, office_policies
 from fwcore.bench.turns import SLICES, Setup
 from fwcore.capture import CHUNK_SIZE, Chunk, synth
@@ -26,7 +27,8 @@ FIELDS = {
     "ratios", "packets", "sessions", "machine", "commit", "fwcore", "python", "numpy",
 }
 TINY = {"transition": (400, 100), "imix-file": (20_000, 100), "bytes-per-connection": (0, 40_000)}
-SLOW = ("import", "start")  # processes of their own; test_a_quick_run has one
+# processes of their own; test_a_quick_run has one
+SLOW = ("import", "start", "command-1000", "command-1000000", "outputs", "two-cores-1000000")
 
 
 def made(name, ratios=(0.49, 0.5, 0.51), values=(20.4, 20.0, 19.6), quick=False):
@@ -51,7 +53,7 @@ def test_each_case_does_its_work(name, tmp_path):
     measured = CASES[name].measure(Setup(str(tmp_path), packets, sessions))
     json.dumps(measured._asdict())
     assert np.isfinite(measured.value)
-    assert (measured.bare_ns is None) == (name == "bytes-per-connection")
+    assert (measured.bare_ns is None) == (name in ("bytes-per-connection", "two-cores-1000"))
     if CASES[name].compared and name != "bytes-per-connection":  # else a difference
         assert measured.value > 0
 
@@ -64,6 +66,19 @@ def test_names_questions_and_units_are_given():
 
 
 # --- the bare loop --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["command-1000", "outputs"])
+def test_the_whole_command_is_timed(name, tmp_path, monkeypatch):
+    """What is timed is asked for; a process of each would be seconds."""
+    asked = []
+    monkeypatch.setattr(whole, "PAIRS", 1)
+    monkeypatch.setattr(whole, "spawn_ms", lambda *words: asked.append(words) or len(asked))
+    measured = CASES[name].measure(Setup(str(tmp_path), SLICES * CHUNK_SIZE, 2000))
+    assert measured.value > 0
+    options = {word for words in asked for word in words if word.startswith("--")}
+    assert {"--json", "--quiet"} <= options
+    assert ("--verdicts" in options) == (name == "outputs")
 
 
 @pytest.mark.parametrize("ipv6", [False, True])
@@ -176,11 +191,18 @@ class Processes:
     def __init__(self, monkeypatch, speeds, other=None):
         self.speeds, self.other, self.count = speeds, other, 0
         monkeypatch.setattr(runs, "measure", self.measure)
+        monkeypatch.setattr(runs, "measure_pair", self.measure_pair)
 
-    def measure(self, case, directory, quick, python=None):
-        speed = (self.speeds if python is None else self.other)[self.count // (
-            2 if self.other else 1) % len(self.speeds)]
+    def measure(self, case, directory, quick):
         self.count += 1
+        return self.record(self.speeds)
+
+    def measure_pair(self, case, directory, quick, python, first):
+        self.count += 1
+        return self.record(self.speeds), self.record(self.other)
+
+    def record(self, speeds):
+        speed = speeds[(self.count - 1) % len(speeds)]
         return {"value": 12.0 / speed, "bare_ns": 12.0, "each_ns": 12.0 / speed, "packets": 1,
                 "sessions": 1, "detail": {}}
 
@@ -213,7 +235,7 @@ def test_what_is_red_is_measured_again_and_fails_only_when_it_is_red_again(
 @pytest.mark.parametrize("other, code", [
     ((0.5, 0.4, 0.3), 0),               # both wander, the pairs do not
     ((0.6, 0.48, 0.36), 4),             # a fifth slower in each pair
-    ((0.6, 0.48, 0.29), 0),             # not in each
+    ((0.6, 0.48, 0.30), 0),             # not in each
 ])
 def test_two_builds_are_compared_pair_by_pair(other, code, monkeypatch, capsys, tmp_path):
     Processes(monkeypatch, (0.5, 0.4, 0.3), other)
@@ -247,7 +269,61 @@ def test_a_process_runs_this_package_whatever_stands_in_the_present_directory(
 
 def test_another_build_that_cannot_be_started_is_named(tmp_path):
     with pytest.raises(FwcoreError, match="--against /nonexistent: cannot be started"):
-        runs.measure(CASES["read"], str(tmp_path), True, "/nonexistent")
+        runs.measure_pair(CASES["read"], str(tmp_path), True, "/nonexistent", 0)
+
+
+# --- two builds, slice by slice -------------------------------------------------------------------
+
+
+def paired(*shares):
+    """Records of two builds, run by run: how much slower this one is in each of its slices."""
+    before = [[1000, 3000, 1000, 1000] for _ in shares]
+    now = [[value * (1 + each) for value in run]
+           for run, each in zip(before, shares, strict=True)]
+    return {**made("read"), "slices": now}, {**made("read"), "slices": before}
+
+
+@pytest.mark.parametrize("shares, red", [
+    ((0.0, 0.0), False), ((0.15, 0.15), True), ((0.15, 0.02), False), ((0.05, 0.05), False),
+    ((-0.15, -0.15), False)])
+def test_slices_are_paired_whatever_came_between(shares, red):
+    now, before = paired(*shares)
+    now["slices"][0][0] *= 50          # a neighbour
+    finding = guard.compare_builds("read", now, before, guard.GUARD_SHARE)
+    assert finding.red == red
+
+
+def test_a_build_that_knows_nothing_of_turns_is_held_run_by_run():
+    now, before = paired(0.15, 0.15)
+    before["slices"] = [[], []]
+    assert guard.compare_builds("read", now, before, 0.1).slower == 0
+
+
+def test_two_processes_take_turns(tmp_path):
+    """The same build twice: as many slices of each, of the same work; and no turn is left over."""
+    now, before = runs.measure_pair(CASES["hit-1000"], str(tmp_path), True, sys.executable, 1)
+    assert len(now["slices"]) == len(before["slices"]) == 32
+    assert now["packets"] == before["packets"]
+    finding = guard.compare_builds(
+        "hit-1000", *({**made("hit-1000"), "slices": [each["slices"]]} for each in (now, before)),
+        10.0)
+    assert not finding.red
+
+
+def test_one_of_a_pair_that_fails_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("FWCORE_BENCH_CPU", "none")
+    with pytest.raises(FwcoreError, match="bench read: its process failed: ValueError"):
+        runs.measure_pair(CASES["read"], str(tmp_path), True, sys.executable, 0)
+
+
+def test_a_guard_has_its_cases_and_its_share(monkeypatch, capsys):
+    Processes(monkeypatch, (0.5, 0.5), (0.5, 0.5))
+    assert bench.run(guarded=True, against="python3") == 0
+    assert f"{len(GUARDED)} benchmarks held" in capsys.readouterr().out
+    Processes(monkeypatch, (0.5, 0.5), (0.55, 0.55))
+    assert bench.run(guarded=True, against="python3") == 4
+    with pytest.raises(FwcoreError, match="--guard holds this build against another"):
+        bench.run(guarded=True)
 
 
 # --- the baseline ---------------------------------------------------------------------------------
@@ -275,7 +351,9 @@ def test_an_amount_is_held_against_an_amount(old, new, red):
 
 def test_a_start_is_held_against_an_empty_python():
     assert {CASES["start"].yardstick, CASES["import"].yardstick} == {"an empty Python"}
-    assert {case.yardstick for case in CASES.values()} == {"an empty Python", "bare loop"}
+    assert {case.yardstick for case in CASES.values()} == {
+        "an empty Python", "bare loop", "the bare loop, whole"}
+    assert {case.source for case in CASES.values()} == {"file", "memory", "whole"}
 
 
 @pytest.mark.parametrize("text, share", [("20%", 0.2), ("0.2", 0.2), (0.2, 0.2), (" 5 %", 0.05),

@@ -22,9 +22,6 @@ from __future__ import annotations
 import math
 import os
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace as replaced
 from functools import partial
@@ -35,6 +32,7 @@ import numpy as np
 
 from fwcore._bare import bench_parse
 from fwcore._fastpath import Verdict, blake2b16
+from fwcore.bench import whole
 from fwcore.bench.shaping import SHAPED, measure_shaping
 from fwcore.bench.traffic import (
     MixOpenings,
@@ -45,6 +43,7 @@ from fwcore.bench.traffic import (
     write_part,
 )
 from fwcore.bench.turns import (
+    QUICK_CHUNKS,
     SLICES,
     Measured,
     Setup,
@@ -53,6 +52,7 @@ from fwcore.bench.turns import (
     bare_loop,
     bare_time,
     chunk_step,
+    clock,
     drive,
     finished,
     many_slices,
@@ -88,7 +88,9 @@ class Case:
     compared: bool = True       # by the guard; a difference of two figures is not
     yardstick: str = "bare loop"    # what its ratio is held against
     on_request: bool = False    # runs only when it is named: large files
-    quick_packets: int = SLICES * 12 * CHUNK_SIZE
+    source: str = "file"        # where packets are, or what is timed: file, memory, whole
+    in_quick: bool = True       # --quick has it without being asked
+    quick_packets: int = SLICES * QUICK_CHUNKS * CHUNK_SIZE
     quick_sessions: int = 65_536
 
     def setup(self, directory: str, quick: bool) -> Setup:
@@ -161,10 +163,10 @@ def measure_miss(setup: Setup) -> Measured:
         spent = 0
         for _ in range(fills):
             engine.clear()
-            begin, last = time.perf_counter_ns(), engine.fastpath.packet + sessions
+            begin, last = clock(), engine.fastpath.packet + sessions
             while engine.fastpath.packet < last:
                 work(next(chunks))
-            spent += time.perf_counter_ns() - begin
+            spent += clock() - begin
             assert engine.fastpath.live == sessions
         return spent
 
@@ -376,27 +378,6 @@ def measure_share(setup: Setup) -> Measured:
 # --- the process ----------------------------------------------------------------------------------
 
 
-def spawn_ms(*arguments: str) -> float:
-    """Wall time of a Python process from its start to its end."""
-    begin = time.perf_counter_ns()
-    subprocess.run([sys.executable, "-P", *arguments], check=True, stdout=subprocess.DEVNULL)
-    return (time.perf_counter_ns() - begin) / 1e6
-
-
-def measure_start(setup: Setup, replayed: bool) -> Measured:
-    """Median of seven processes, in turn with an empty Python, which is the yardstick."""
-    ten = Path(setup.directory) / "ten.pcap"
-    synth.to_pcap(ten, synth.make("web", packets=10))
-    words = ("-m", "fwcore", "replay", str(ten)) if replayed else ("-c", "import fwcore")
-    spent: list[list[float]] = [[], []]
-    for _ in range(7):
-        spent[0].append(spawn_ms("-c", "pass"))
-        spent[1].append(spawn_ms(*words))
-    empty, value = map(statistics.median, spent)
-    return Measured(value, empty * 1e6, value * 1e6, 10 if replayed else 0, 0,
-                    {"python_ms": empty})
-
-
 def resident_bytes() -> int:
     """Memory of this process that is really there."""
     try:
@@ -471,6 +452,26 @@ def _sized(name: str, question: str, measure: Callable[[Setup], Measured],
             for size, aim in zip(sizes, aims, strict=True)]
 
 
+def _whole() -> list[Case]:
+    """What a user waits for."""
+    rows = []
+    for size, aim, gain in ((1000, "0.5 of bare", "1.6"), (MILLION, "0.5 of bare", "1.3")):
+        rows += [
+            Case(f"command-{size}", NS, "fwcore replay, from its start to its exit",
+                 whole.measure_command, 1 << 23, size, aim, yardstick="the bare loop, whole",
+                 source="whole", in_quick=size == 1000),
+            Case(f"two-cores-{size}", "x", "a replay by two threads, times one thread's speed",
+                 whole.measure_two_cores, 1 << 22, size, f"at least {gain}", compared=False,
+                 in_quick=size == 1000)]
+    rows += [Case(f"calls-{frames}", NS, f"frames as bytes, {frames} a call",
+                  partial(whole.measure_calls, frames=frames), PACKETS // 2, 1000,
+                  source="memory", in_quick=frames == 32) for frames in (1, 32, 4096)]
+    return [*rows, Case(
+        "outputs", "x", "outputs as multiples of the plain command, by what they may cost",
+        whole.measure_outputs, 1 << 22, MILLION, "at most 1", compared=False, source="whole",
+        in_quick=False)]
+
+
 def _cases() -> list[Case]:
     slow = partial(measure_everything, rate_pps=SLOW_PPS, settings={"udp_s": 3600})
     six = partial(measure_everything, frame_bytes=62, ipv6=True)
@@ -505,26 +506,33 @@ def _cases() -> list[Case]:
     return [
         *rows,
         Case("tension-pass", "ms", "one pass over a full table", measure_tension, PACKETS // 4,
-             MILLION, "under 20 ms"),
+             MILLION, "under 20 ms", source="memory"),
         Case("transition", "us", "one transition of conserve mode", measure_transitions, 20_000,
-             1000, "at most 20 us"),
+             1000, "at most 20 us", source="memory"),
         Case("crossings", "%", "more time for crossings of red that change nothing",
              measure_crossings, 16 * MILLION, 65_536, "at most 2 %", compared=False,
-             quick_packets=MILLION),
+             quick_packets=MILLION, source="memory"),
         Case("share", "%", "pages, gate, ledgers and digest of a packet of mix", measure_share,
              PACKETS, 65_536, "at most 25 %", compared=False),
         *(Case(name, NS, f"{question}: more than without", partial(measure_shaping, rows=made),
-               PACKETS, hosts, aim, compared=False) for name, question, made, hosts, aim in SHAPED),
-        Case("import", "ms", "python -c 'import fwcore'", partial(measure_start, replayed=False),
-             0, 0, yardstick="an empty Python"),
+               PACKETS, hosts, aim, compared=False, in_quick=name in ("police-1", "htb-64"))
+          for name, question, made, hosts, aim in SHAPED),
+        Case("import", "ms", "python -c 'import fwcore'",
+             partial(whole.measure_start, replayed=False), 0, 0, yardstick="an empty Python",
+             source="whole"),
         Case("start", "ms", "python -m fwcore replay, ten packets",
-             partial(measure_start, replayed=True), 0, 0, "under 500 ms",
-             yardstick="an empty Python"),
+             partial(whole.measure_start, replayed=True), 0, 0, "under 500 ms",
+             yardstick="an empty Python", source="whole"),
+        *_whole(),
         Case("bytes-per-connection", "bytes", "what the process grows by for a connection",
-             measure_memory, 0, MILLION, "at most 160", quick_sessions=MILLION),
+             measure_memory, 0, MILLION, "at most 160", quick_sessions=MILLION,
+             source="memory"),
         Case("imix-file", "x", "a warm 1.5 GB file against the same packets in memory",
              measure_imix, 4_194_304, 65_536, "at most 1.3", compared=False, on_request=True),
     ]
 
+
+GUARDED = ("hit-1000", "hit-65536", "miss-65536", "setup-8", "evict-bucket", "evict-tension")
+"""What a job of a CI holds against another build, with --guard."""
 
 CASES = {case.name: case for case in _cases()}

@@ -1,12 +1,12 @@
 """Whether a benchmark became slower: figures of now held against an earlier run, or another build.
 
     --baseline FILE     the ratio to the yardstick, process by process, against the baseline's
-    --against PYTHON    another build of fwcore, in turn with this one in the same minutes
+    --against PYTHON    another build of fwcore, slice by slice in turn with this one
 
-A finding needs two things: the median is slower by more than the share asked for, and every
-process of now is slower than every one of before. The spread that is in the figures thereby
-decides how much a benchmark may wander: a quiet one is held closely, a restless one is not failed
-by its own noise. What is red is measured once more, and fails only when it is red again.
+Against a baseline a finding needs two things: the median is slower by more than the share asked
+for, and every process of now is slower than every one of before. The spread that is in the figures
+thereby decides how much a benchmark may wander: a quiet one is held closely, a restless one is not
+failed by its own noise. What is red is measured once more, and fails only when it is red again.
 
 Laws: nothing is passed over in silence. What the baseline lacks, what has no yardstick, and a
 baseline of another machine or version are said; they fail nothing.
@@ -24,6 +24,8 @@ from fwcore.bench.cases import Case
 from fwcore.errors import FwcoreError
 
 RUNS_MIN = 3      # fewer processes have no spread to speak of [D]
+GUARD_RUNS = 2    # of --guard: each has a spread of its own, of its slices
+GUARD_SHARE = 0.075     # half of the 15 % that it has to find: as far from either mistake [D]
 Record = dict[str, Any]
 
 
@@ -70,14 +72,27 @@ def compare(name: str, now: Record, before: Record, share: float) -> Finding:
 
 
 def compare_builds(name: str, now: Record, other: Record, share: float) -> Finding:
-    """One benchmark of two builds, process by process in turn: pairs need no yardstick.
+    """One benchmark of two builds in turn, slice by slice: pairs need no yardstick.
 
-    Whatever the neighbours did, they did to both of a pair; red when each pair says slower.
+    Whatever the neighbours did, they did to both of a pair. Red when the median of all pairs says
+    slower by more than the share, and that of each process by more than half of it.
     """
-    pairs = [mine / theirs for mine, theirs in zip(now["values"], other["values"], strict=True)]
-    slower = statistics.median(pairs) - 1
-    return Finding(name, slower, slower > share and min(pairs) > 1, [1.0] * len(pairs),
-                   [1 / pair for pair in pairs], other["median"], now["median"], now["unit"])
+    each = [[mine / theirs for mine, theirs in zip(*run, strict=True)]
+            for run in _runs(now, other)]
+    medians = [statistics.median(pairs) for pairs in each]
+    slower = statistics.median([pair for pairs in each for pair in pairs]) - 1
+    return Finding(name, slower, slower > share and min(medians) > 1 + share / 2,
+                   [1.0] * len(medians), [1 / median for median in medians],
+                   other["median"], now["median"], now["unit"])
+
+
+def _runs(now: Record, other: Record) -> list[tuple[Sequence[float], Sequence[float]]]:
+    """Figures to be paired, run by run: slices, where both builds have as many, or whole runs."""
+    runs = list(zip(now.get("slices", ()), other.get("slices", ()), strict=False))
+    if runs and all(len(mine) == len(theirs) > 0 for mine, theirs in runs):
+        return runs
+    return [([mine], [theirs])
+            for mine, theirs in zip(now["values"], other["values"], strict=True)]
 
 
 def findings(records: Iterable[Record], before: dict[str, Record], cases: dict[str, Case],

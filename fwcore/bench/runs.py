@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from fwcore import __version__
-from fwcore.bench import guard
-from fwcore.bench.cases import CASES, Case
+from fwcore.bench import guard, history as courses
+from fwcore.bench.cases import CASES, GUARDED, Case
 from fwcore.bench.guard import Finding, Record
+from fwcore.bench.processes import PACKAGE, measure, measure_pair
 from fwcore.errors import FwcoreError
 from fwcore.report import checks
 from fwcore.words import nearest
@@ -38,7 +39,6 @@ RUNS = 5
 QUICK_RUNS = 1
 FAIL_OVER = "20%"
 EXIT_SLOWER = 4
-PACKAGE = Path(__file__).resolve().parent.parent
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -51,6 +51,8 @@ def run(
     baseline: str | None = None,
     against: str | None = None,
     fail_over: str | float | None = None,
+    guarded: bool = False,
+    history: str | None = None,
     json_file: str | None = None,
     markdown: str | None = None,
     junit: str | None = None,
@@ -60,15 +62,23 @@ def run(
     ``only``: names (default: all but those that run on request); ``repeat``: processes a case
     (default 5, quick 1, quick and held against something 3); ``quick``: small sizes; ``baseline``:
     JSON lines of an earlier run; ``against``: the Python of an environment with another build;
-    ``fail_over``: how much slower is too slow ("20%", 0.2); ``json_file``: JSON lines go there,
+    ``fail_over``: how much slower is too slow ("20%", 0.2); ``guarded``: what a job of a CI asks
+    ``against`` another build, in little time; ``history``: a directory that keeps runs, where their
+    course is drawn; ``json_file``: JSON lines go there,
     "-" prints them instead of the table; ``markdown``, ``junit``: a summary for a
     job's page goes there. Raises FwcoreError.
     """
-    cases = chosen(only)
-    held = baseline is not None or against is not None
-    runs = repeat or (RUNS if not quick else guard.RUNS_MIN if held else QUICK_RUNS)
-    share = guard.parse_share(FAIL_OVER if fail_over is None else fail_over)
-    before = _checked(cases, runs, quick, baseline, against, fail_over, repeat)
+    cases = chosen(only or (GUARDED if guarded else ()), quick)
+    held, quick = baseline is not None or against is not None, quick or guarded
+    runs = repeat or (guard.GUARD_RUNS if guarded else RUNS if not quick
+                      else guard.RUNS_MIN if held or history else QUICK_RUNS)
+    share = guard.parse_share(fail_over if fail_over is not None
+                              else guard.GUARD_SHARE if guarded else FAIL_OVER)
+    before = _checked(cases, runs, quick, baseline, against, fail_over, repeat, guarded)
+    if history and (held or runs < guard.RUNS_MIN):
+        raise FwcoreError("bench: --history keeps runs of this build by itself, of "
+                          f"{guard.RUNS_MIN} processes or more (--repeat {guard.RUNS_MIN})")
+    past = courses.read(history) if history else []
     table = json_file != "-"
     stream = sys.stdout if table else sys.stderr
     if table:
@@ -81,6 +91,8 @@ def run(
         print(row(record) if table else json.dumps(record), flush=True)
     if json_file and table:
         checks.write(json_file, "".join(json.dumps(record) + "\n" for record in records))
+    if history:
+        return _kept(history, past, records, quick, stream)
     if not held:
         return 0
     found = guard.findings(records, others, CASES, share, builds=against is not None)
@@ -98,8 +110,30 @@ def run(
     return EXIT_SLOWER if any(finding.red for finding in found) else 0
 
 
+def _kept(folder: str, past: Sequence[Record], records: Sequence[Record], quick: bool,
+          stream: Any) -> int:
+    """Keeps a run, draws the course; 4 when a figure became slower with it, and did so again."""
+    run = courses.line_of(records, quick)
+    alike = [each for each in past if courses.kind_of(each) == courses.kind_of(run)]
+    names = list(run["figures"])
+    _, newest = courses.report([*alike, run], names)
+    if newest:
+        red = [CASES[name] for name in newest]
+        print(f"\nonce more: {', '.join(newest)}", file=stream, flush=True)
+        for again, _ in records_of(red, len(records[0]["values"]), quick):
+            run["figures"][again["bench"]]["ratios"] += guard.speeds(again)
+    lines, newest = courses.report([*alike, run], names)
+    courses.append(folder, run)
+    checks.write(str(Path(folder, courses.PAGE)), courses.page([*alike, run], names))
+    if len(alike) < len(past):
+        lines.append(f"{len(past) - len(alike)} runs of another machine, Python or size are not"
+                     " in this course")
+    print("\n" + "\n".join(lines), file=stream)
+    return EXIT_SLOWER if newest else 0
+
+
 def _checked(cases: Sequence[Case], runs: int, quick: bool, baseline: str | None,
-             against: str | None, fail_over: object, repeat: int | None,
+             against: str | None, fail_over: object, repeat: int | None, guarded: bool,
              ) -> dict[str, Record] | None:
     """The baseline, when there is one and all fits together. Raises FwcoreError."""
     if repeat is not None and repeat < 1:
@@ -109,9 +143,11 @@ def _checked(cases: Sequence[Case], runs: int, quick: bool, baseline: str | None
     if fail_over is not None and baseline is None and against is None:
         raise FwcoreError("bench: --fail-over needs something to hold the figures against: "
                           "--baseline FILE or --against PYTHON")
-    if against is not None and runs < guard.RUNS_MIN:
+    if guarded and against is None:
+        raise FwcoreError("bench: --guard holds this build against another: --against PYTHON")
+    if against is not None and runs < (guard.GUARD_RUNS if guarded else guard.RUNS_MIN):
         raise FwcoreError(f"bench: {runs} runs say nothing of their spread; --repeat "
-                          f"{guard.RUNS_MIN} or more")
+                          f"{guard.GUARD_RUNS if guarded else guard.RUNS_MIN} or more")
     if baseline is None:
         return None
     before = guard.read_baseline(baseline)
@@ -136,7 +172,7 @@ def confirmed(found: Sequence[Finding], runs: int, quick: bool, others: dict[str
             for finding in found]
 
 
-def chosen(only: Sequence[str]) -> list[Case]:
+def chosen(only: Sequence[str], quick: bool = False) -> list[Case]:
     """The cases of these names; all but the large ones when there are none."""
     for name in only:
         if name not in CASES:
@@ -144,7 +180,8 @@ def chosen(only: Sequence[str]) -> list[Case]:
                               f"(benchmarks: {', '.join(CASES)})")
     if only:
         return [CASES[name] for name in dict.fromkeys(only)]
-    return [case for case in CASES.values() if not case.on_request]
+    return [case for case in CASES.values()
+            if not case.on_request and (case.in_quick or not quick)]
 
 
 def records_of(
@@ -152,7 +189,7 @@ def records_of(
 ) -> Iterator[tuple[Record, Record | None]]:
     """(record, that of the other build), a case at a time, as soon as its processes are through.
 
-    This build and the other take turns, and who begins takes turns too.
+    This build and the other take turns, slice by slice, and who begins takes turns too.
     """
     where = surroundings()
     for case in cases:
@@ -160,41 +197,21 @@ def records_of(
         theirs: list[Record] = []
         with tempfile.TemporaryDirectory(prefix="fwcore-bench-") as directory:
             for turn in range(runs):
-                order = [(mine, None), (theirs, against)] if against else [(mine, None)]
-                for kept, python in order if turn % 2 == 0 else reversed(order):
-                    kept.append(measure(case, directory, quick, python))
+                if against is None:
+                    mine.append(measure(case, directory, quick))
+                    continue
+                now, other = measure_pair(case, directory, quick, against, turn % 2)
+                mine.append(now)
+                theirs.append(other)
         if against is None:
             yield summary(case, mine, quick) | where, None
             continue
-        yield summary(case, mine, quick) | where, summary(case, theirs, quick)
+        yield summary(case, mine, quick, True) | where, summary(case, theirs, quick, True)
 
 
-def measure(case: Case, directory: str, quick: bool, python: str | None = None) -> Record:
-    """One fresh process, of this build or of another environment's; the fields of Measured.
-
-    Not the directory one stands in, which may be a checkout, but this package is what runs.
-    """
-    environment = dict(os.environ)
-    if python is None:
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    try:
-        done = subprocess.run(
-            [python or sys.executable, "-P", "-m", "fwcore.bench.worker", case.name,
-             json.dumps(case.setup(directory, quick))],
-            env=environment, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise FwcoreError(f"bench --against {python}: cannot be started "
-                          f"({error.strerror})") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise FwcoreError(f"bench {case.name}: its process failed: {last}")
-    record: Record = json.loads(done.stdout)
-    return record
-
-
-def summary(case: Case, measured: Sequence[Record], quick: bool) -> Record:
-    """Median, spread and every value of a case's processes."""
+def summary(case: Case, measured: Sequence[Record], quick: bool, against: bool = False) -> Record:
+    """Median, spread and every value of a case's processes; their slices, where two builds took
+    turns."""
     values = [each["value"] for each in measured]
     bare = [each["bare_ns"] for each in measured if each["bare_ns"] is not None]
     ratios = [each["bare_ns"] / each["each_ns"] for each in measured if each["bare_ns"] is not None]
@@ -203,13 +220,13 @@ def summary(case: Case, measured: Sequence[Record], quick: bool) -> Record:
         "bench": case.name, "value": digits(statistics.median(values)), "unit": case.unit,
         "median": digits(statistics.median(values)), "min": digits(min(values)),
         "max": digits(max(values)), "runs": len(values), "values": [digits(v) for v in values],
-        "yardstick": case.yardstick if bare else None,
+        "from": case.source, "yardstick": case.yardstick if bare else None,
         "ratio": digits(statistics.median(ratios)) if ratios else None,
         "ratios": [digits(ratio) for ratio in ratios],
         "bare_ns": digits(statistics.median(bare)) if bare else None,
         "packets": middle["packets"], "sessions": middle["sessions"], "quick": quick,
         "question": case.question, "aim": case.aim, "detail": middle["detail"],
-    }
+    } | ({"slices": [each.get("slices", []) for each in measured]} if against else {})
 
 
 def digits(number: float) -> float:
@@ -257,9 +274,9 @@ def commit() -> str | None:
 def heading() -> str:
     where = surroundings()
     machine = where["machine"]
-    names = f"{'benchmark':<21}{'sessions':>9}{'median':>9} {'unit':<10}{'M/s':>6}"
+    names = f"{'benchmark':<21}{'from':<7}{'sessions':>8}{'median':>8} {'unit':<9}{'M/s':>5}"
     return (f"fwcore {__version__} on {machine['cpu']}, {machine['cores']} cores, "
-            f"Linux {machine['kernel']}\n{names}{'least':>8}{'most':>8}{'of bare':>8}")
+            f"Linux {machine['kernel']}\n{names}{'least':>7}{'most':>7}{'bare':>6}")
 
 
 def row(record: Record) -> str:
@@ -268,8 +285,8 @@ def row(record: Record) -> str:
     rate = f"{1e3 / median:.1f}" if unit.startswith("ns/") and median > 0 else ""
     ratio = record["ratio"]
     of_bare = "" if ratio is None or not unit.startswith("ns/") else f"{ratio:.2f}"
-    return (f"{record['bench']:<21}{record['sessions']:>9}{median:>9.4g} {unit:<10}{rate:>6}"
-            f"{record['min']:>8.4g}{record['max']:>8.4g}{of_bare:>8}").rstrip()
+    return (f"{record['bench']:<21}{record['from']:<7}{record['sessions']:>8}{median:>8.4g}"
+            f" {unit:<9}{rate:>5}{record['min']:>7.4g}{record['max']:>7.4g}{of_bare:>6}").rstrip()
 
 
 def report(found: Sequence[Finding], share: float) -> list[str]:

@@ -7,7 +7,9 @@ took for a packet of the same file, measured in turn with the slices; it maps th
 from __future__ import annotations
 
 import mmap
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -20,7 +22,15 @@ from fwcore._bare import BareLoop
 from fwcore.capture import CHUNK_SIZE, Chunk, open_capture
 from fwcore.engine import Engine
 
-SLICES = 4                  # bare, fwcore, bare, fwcore ... within one process
+# In the environment of a process that takes turns with another build's: slices are many then, and
+# short, and count by what this thread took of its core, not by what others took of it meanwhile.
+PAIRED = "FWCORE_BENCH_PAIRED"
+READY = "ready\n"
+IS_PAIRED = PAIRED in os.environ
+
+SLICES = 32 if IS_PAIRED else 4     # bare, fwcore, bare, fwcore ... within one process
+QUICK_CHUNKS = 2 if IS_PAIRED else 12     # of a slice in a quick run
+clock = time.thread_time_ns if IS_PAIRED else time.perf_counter_ns
 
 
 class Setup(NamedTuple):
@@ -40,6 +50,7 @@ class Measured(NamedTuple):
     packets: int
     sessions: int
     detail: dict[str, Any]
+    slices: list[int] = []       # nanoseconds of each, where a case has them  # noqa: RUF012
 
 
 def mapped(path: Path) -> np.ndarray:
@@ -57,17 +68,24 @@ def bare_loop(path: Path, sessions: int) -> BareLoop:
 
 
 def timed(work: Callable[[], Any]) -> int:
-    """Wall nanoseconds of a call, or what it says itself (an int)."""
-    begin = time.perf_counter_ns()
+    """Nanoseconds of a call, or what it says itself (an int)."""
+    begin = clock()
     said = work()
-    return said if isinstance(said, int) else time.perf_counter_ns() - begin
+    return said if isinstance(said, int) else clock() - begin
 
 
 def bare_time(bare: BareLoop, count: int) -> int:
     """Nanoseconds for the next ``count`` records."""
-    begin = time.perf_counter_ns()
+    begin = clock()
     bare.run(count)
-    return time.perf_counter_ns() - begin
+    return clock() - begin
+
+
+def wait_turn() -> None:
+    """Where two builds take turns: says that the next slice may come, and waits until it may."""
+    if IS_PAIRED:
+        print(READY, end="", flush=True)
+        sys.stdin.readline()
 
 
 class Turns(NamedTuple):
@@ -92,6 +110,7 @@ def alternate(
     count = packets // slices
     turns = Turns([], [[] for _ in steps], count)
     for _ in range(slices):
+        wait_turn()
         turns.bare.append(bare_time(bare, count))
         for spent, step in zip(turns.others, steps, strict=True):
             spent.append(timed(step))
@@ -151,4 +170,5 @@ def finished(turns: Turns, setup: Setup, engine: Engine | None, packets: int,
     if engine is not None:
         sessions = engine.fastpath.live
         detail["bytes_of_table"] = sum(engine.fastpath.memory.values())
-    return Measured(turns.each_ns(), turns.bare_ns, turns.each_ns(), packets, sessions, detail)
+    return Measured(turns.each_ns(), turns.bare_ns, turns.each_ns(), packets, sessions, detail,
+                    turns.others[0])

@@ -14,6 +14,12 @@ from fwcore.cli.app import app
 @click.option("--baseline", type=click.Path(), metavar="FILE", help="An earlier run's JSON lines.")
 @click.option("--against", metavar="PYTHON",
               help="The Python of another build, measured in turn with this one.")  # fmt: skip
+@click.option("--guard", "guarded", is_flag=True,
+              help="With --against: hit, miss, set-up and evict, in a minute or so; 4 when one is"
+                   " slower by 7.5 %.")  # fmt: skip
+@click.option("--history", type=click.Path(), metavar="DIR",
+              help="Keep this run there, and draw the course of each figure over commits; 4 when"
+                   " one became slower.")  # fmt: skip
 @click.option("--fail-over", metavar="SHARE", default=None,
               help="Exit with 4 when slower by more, like 20%.")  # fmt: skip
 @click.option("--markdown", type=click.Path(), metavar="FILE",
@@ -22,7 +28,8 @@ from fwcore.cli.app import app
               help="The same as JUnit XML, a case a benchmark.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
-@click.option("--quick", is_flag=True, help="Small sizes, one run each: some 20 s in all.")
+@click.option("--quick", is_flag=True,
+              help="Small sizes, one run each, some cases left out: some 15 s in all.")  # fmt: skip
 @options.JSON
 def bench(**given: Any) -> int:
     """How fast the data plane is on this machine, one JSON line a benchmark.
@@ -32,12 +39,13 @@ def bench(**given: Any) -> int:
     mix-1000000, slow-1000, slow-1000000, slow-expiring, setup-8, setup-1000, evict-bucket,
     evict-replace-oldest, evict-tension, tension-pass, transition, crossings, share, police-1,
     police-host-65536, tbf, priority-6, htb-8, htb-64, htb-1000, fq-1024, import, start,
-    bytes-per-connection, imix-file.
+    command-1000, command-1000000, two-cores-1000, two-cores-1000000, calls-1, calls-32,
+    calls-4096, outputs, bytes-per-connection, imix-file.
 
     \b
     fwcore bench --json baseline.jsonl
     fwcore bench --baseline baseline.jsonl --fail-over 20%
-    fwcore bench --against before/bin/python --only hit-1000 --only setup-8
+    fwcore bench --against before/bin/python --guard
     """
     from fwcore import bench as module
 
