@@ -139,6 +139,8 @@ def test_wrong_usage_is_one_line(run, argv, said):
     (("replay", "x", "--pressure", "fail_nth=1", "--pressure", "at_s=1"), "--pressure 2: "),
     (("compare", "x", "--with", "foo", "--with", "plain"), 'fwcore: unknown personality "foo"'),
     (("plan", "--connections", "-5"), "--connections: max_connections = -5"),
+    (("plan", "--free", "9" * 5000), "is out of range"),
+    (("plan", "--leak", "1", "--restart-every", "1"), "--leak and --restart-every both"),
     (("replay", "x", "--limit", "y"), "'y' is not a whole number"),
     (("replay", "x", "--loop", str((1 << 24) + 1)), "1<=x<=16777216"),
 ])

@@ -33,6 +33,8 @@ def plan(**given: Any) -> int:
     from fwcore.report import plan as page
     from fwcore.settings.values import amount_bytes
 
+    if given["leak_bytes_per_s"] is not None and given["restart_every"] is not None:
+        raise click.UsageError("--leak and --restart-every both say how large a leak is: give one")
     names = ("connections", "tunnels", "leak_bytes_per_s", "restart_every")
     settings = settings_of.settings(given)
     free = None if given["free"] is None else amount_bytes(

@@ -82,7 +82,7 @@ def _tiles(result: Result) -> str:
     tiles = [
         (units.short(packets), "packets", "", True),
         (units.share(verdicts["drop"], packets), "dropped", "bad" * bool(verdicts["drop"]), True),
-        (units.short(refused), "packets refused for want of room", "bad", refused),
+        (units.short(refused), "packets refused for want of memory or room", "bad", refused),
         (units.share(verdicts["bypass"], packets), "passed unscanned", "warn", verdicts["bypass"]),
         (units.short(sessions["peak"]),
          f"sessions at the peak, of {units.short(data['table']['max_connections'])}", "", True),

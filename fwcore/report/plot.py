@@ -24,6 +24,7 @@ TONES = {"good": "#1b8a5a", "bad": "#c53030", "extreme": "#86198f"}
 BAND_TEXT = {"on": "conserve", "extreme": "extreme"}
 BAND_NAMES = 20  # a band below this part of the time has no name
 BANDS = {"on": "#e0a106", "extreme": "#a21caf"}
+BAND_INK = {"on": "#8a6200", "extreme": "#86198f"}    # of a name that stands on its band
 
 
 def write(result: Result, path: str | Path) -> None:
@@ -64,7 +65,7 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
         if (right - left) * BAND_NAMES > second[-1] - second[0]:
             axes.annotate(BAND_TEXT[band.mode], (left, 1), xycoords=("data", "axes fraction"),
                           xytext=(3, -3), textcoords="offset points", va="top", fontsize=9,
-                          color=BANDS[band.mode], fontweight="bold")  # fmt: skip
+                          color=BAND_INK[band.mode], fontweight="bold")  # fmt: skip
     for line in facts.lines(result):
         level, colour = line.pages / MIB_PAGES, TONES[line.tone]
         axes.axhline(level, color=colour, linestyle="--", linewidth=1.1)

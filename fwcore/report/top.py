@@ -151,8 +151,9 @@ def _row(
 def show(made: Mapping[str, Any], style: text.Style, kinds: Sequence[str] = KINDS) -> str:
     """Ten rows of each kind at 80 columns, with a line of bars over time."""
     head = (f"{units.plural(made['packets'], 'packet')}, {units.size(made['bytes'])} in"
-            f" {units.nanoseconds(made['duration_ns'])} from {units.clock(made['start_ns'])} UTC")
-    lines = [style.paint("fwcore top", "strong") + style.dot + head]
+            f" {units.nanoseconds(made['duration_ns'])}")
+    lines = [style.paint("fwcore top", "strong") + style.dot + head,
+             f"  from {units.clock(made['start_ns'])} UTC"]
     for kind in kinds:
         rows = made[kind]
         table = [[kind, "bytes", "share", "bit/s", "peak", "packets/s"]]

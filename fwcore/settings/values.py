@@ -196,9 +196,14 @@ def give(name: str, value: Any, origin: str, kilo: int) -> Given:
         raise refuse(where, declaration, value, str(bad)) from None
 
 
+DIGITS = 20     # of what has a meaning; more are out of range all the same
+
+
 def amount_bytes(value: Any, kilo: int, what: str = "amount") -> int:
-    """Bytes of a number or a text like "100MiB"; SettingsError for anything else."""
+    """Bytes of a number or a text like "100MiB" or "65536"; SettingsError for anything else."""
     declaration = Declaration(what, "bytes", "bytes", "", 0, HUGE)
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:DIGITS])
     try:
         return int(coerce(declaration, value, kilo))
     except Bad as bad:
