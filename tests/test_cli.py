@@ -393,7 +393,7 @@ def test_bench_passes_its_options_on(run, monkeypatch):
     assert run("bench") == (4, "", "")
     assert asked[0] == {"quick": True, "only": ("parse",), "repeat": 2, "baseline": "b.jsonl",
                         "fail_over": "20%", "json_file": "-", "against": None,
-                        "markdown": None, "junit": None}
+                        "markdown": None, "junit": None, "guarded": False, "history": None}
     assert asked[1]["quick"] is False
 
 

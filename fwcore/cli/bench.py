@@ -39,7 +39,7 @@ def bench(**given: Any) -> int:
     mix-1000000, slow-1000, slow-1000000, slow-expiring, setup-8, setup-1000, evict-bucket,
     evict-replace-oldest, evict-tension, tension-pass, transition, crossings, share, police-1,
     police-host-65536, tbf, priority-6, htb-8, htb-64, htb-1000, fq-1024, import, start,
-    command-1000, command-1000000, two-cores-1000, two-cores-1000000, calls-1, calls-32,
+    command-1000, two-cores-1000, command-1000000, two-cores-1000000, calls-1, calls-32,
     calls-4096, outputs, bytes-per-connection, imix-file.
 
     \b
