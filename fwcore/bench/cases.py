@@ -440,7 +440,7 @@ def measure_imix(setup: Setup) -> Measured:
 
 # --- the list -------------------------------------------------------------------------------------
 
-PACKETS = 1 << 21     # four slices of 64 chunks, or 16 of 16
+PACKETS = 1 << 21     # eight slices of 32 chunks, or 32 of 8
 NS = "ns/packet"
 SIZES = (1000, 65_536, MILLION)
 

@@ -214,7 +214,8 @@ def summary(case: Case, measured: Sequence[Record], quick: bool, against: bool =
     turns."""
     values = [each["value"] for each in measured]
     bare = [each["bare_ns"] for each in measured if each["bare_ns"] is not None]
-    ratios = [each["bare_ns"] / each["each_ns"] for each in measured if each["bare_ns"] is not None]
+    ratios = [each.get("ratio") or each["bare_ns"] / each["each_ns"]
+              for each in measured if each["bare_ns"] is not None]
     middle = measured[values.index(statistics.median_low(values))]
     return {
         "bench": case.name, "value": digits(statistics.median(values)), "unit": case.unit,

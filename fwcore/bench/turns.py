@@ -22,15 +22,16 @@ from fwcore._bare import BareLoop
 from fwcore.capture import CHUNK_SIZE, Chunk, open_capture
 from fwcore.engine import Engine
 
-# In the environment of a process that takes turns with another build's: slices are many then, and
-# short, and count by what this thread took of its core, not by what others took of it meanwhile.
+# What a slice takes is what this thread had of its core, not what others had of it meanwhile.
+clock = time.thread_time_ns
+
+# In the environment of a process that takes turns with another build's: slices are many then.
 PAIRED = "FWCORE_BENCH_PAIRED"
 READY = "ready\n"
 IS_PAIRED = PAIRED in os.environ
 
-SLICES = 32 if IS_PAIRED else 4     # bare, fwcore, bare, fwcore ... within one process
-QUICK_CHUNKS = 2 if IS_PAIRED else 12     # of a slice in a quick run
-clock = time.thread_time_ns if IS_PAIRED else time.perf_counter_ns
+SLICES = 32 if IS_PAIRED else 8     # bare, fwcore, bare, fwcore ... within one process
+QUICK_CHUNKS = 2 if IS_PAIRED else 6      # of a slice in a quick run
 
 
 class Setup(NamedTuple):
@@ -51,6 +52,7 @@ class Measured(NamedTuple):
     sessions: int
     detail: dict[str, Any]
     slices: list[int] = []       # nanoseconds of each, where a case has them  # noqa: RUF012
+    ratio: float | None = None   # to the bare loop, slice by slice; None: bare_ns by each_ns
 
 
 def mapped(path: Path) -> np.ndarray:
@@ -101,6 +103,11 @@ class Turns(NamedTuple):
     @property
     def bare_ns(self) -> float:
         return statistics.median(self.bare) / self.packets
+
+    @property
+    def ratio(self) -> float:
+        """The bare loop's time by that of the first, of slices that followed each other."""
+        return statistics.median(a / b for a, b in zip(self.bare, self.others[0], strict=True))
 
 
 def alternate(
@@ -171,4 +178,4 @@ def finished(turns: Turns, setup: Setup, engine: Engine | None, packets: int,
         sessions = engine.fastpath.live
         detail["bytes_of_table"] = sum(engine.fastpath.memory.values())
     return Measured(turns.each_ns(), turns.bare_ns, turns.each_ns(), packets, sessions, detail,
-                    turns.others[0])
+                    turns.others[0], turns.ratio)
