@@ -53,10 +53,10 @@ from fwcore.dataplane.layout cimport (
     SWEEP_MIN_NS, TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS,
     TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, WAY_COUNT,
     WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, audit_t, block4_t, config_t,
-    counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket, fw_ctz32,
-    fw_key_t, fw_past, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely, gate_t,
-    gauges_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t, pages_t, policies_t,
-    record_t, row6_t, sample_t, segment_t, session_row_t, step_t,
+    control_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket,
+    fw_ctz32, fw_key_t, fw_past, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely,
+    gate_t, gauges_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t, pages_t,
+    policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t, table_t,
 )
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.pages cimport (
@@ -241,8 +241,8 @@ cdef inline uint32_t group_size(
 
 
 cdef inline void group_parse(
-    const fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t first, uint32_t count,
-    packet_t *packets,
+    const table_t *table, const control_t *control, const parser_t *parser, const chunk_t *chunk,
+    uint64_t first, uint32_t count, packet_t *packets,
 ) noexcept nogil:
     """Pass one: frames to packets and flows; the buckets' lines are on their way."""
     cdef uint64_t i, offset
@@ -257,8 +257,8 @@ cdef inline void group_parse(
         if fw_unlikely(fw_past(offset, captured, chunk.size)):
             offset = captured = 0
         parse_frame(chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser, p)
-        p.bucket = fw_bucket(p.hash, fw.config.buckets)
-        fw_prefetch(&fw.lines[p.bucket])
+        p.bucket = fw_bucket(p.hash, control.config.buckets)
+        fw_prefetch(&table.lines[p.bucket])
     if chunk.flow != NULL:
         for i in range(count):
             chunk.flow[first + i] = packets[i].hash
@@ -272,38 +272,38 @@ cdef inline void group_fetch(
     cdef const line_t *line
     cdef const record_t *r
     cdef uint32_t i, mask
-    cdef uint32_t free_record = fw.free_record
-    cdef int ruled = fw.policies.count != 0
+    cdef uint32_t free_record = fw.table.free_record
+    cdef int ruled = fw.control.policies.count != 0
     for i in range(count):
         p = &packets[i]
         p.guess = 0
         if p.kind != KIND_KEYED:
             continue
-        line = &fw.lines[p.bucket]
+        line = &fw.table.lines[p.bucket]
         mask = table_tagged(line, p.hash)
         if mask:
             p.guess = line.record[fw_ctz32(mask)] & RECORD_MASK
-            r = &fw.records[p.guess]
+            r = &fw.table.records[p.guess]
             fw_prefetch(r)
             if ruled or p.key.meta >> 56 == 6:
                 fw_prefetch(&r.a_hi)
         else:
-            fw_prefetch(&fw.host_heads[host_slot(
-                fw, p.key.b_lo if p.swapped else p.key.a_lo,
+            fw_prefetch(&fw.table.host_heads[host_slot(
+                &fw.table, &fw.control, p.key.b_lo if p.swapped else p.key.a_lo,
                 p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56))])
             if free_record != NIL:
-                fw_prefetch(&fw.records[free_record])
-                fw_prefetch(&fw.records[free_record].a_hi)
-                free_record = fw.timers[free_record].next
+                fw_prefetch(&fw.table.records[free_record])
+                fw_prefetch(&fw.table.records[free_record].a_hi)
+                free_record = fw.table.timers[free_record].next
             elif line.count:
-                fw_prefetch(&fw.records[line.record[0] & RECORD_MASK])
-                fw_prefetch(&fw.records[line.record[0] & RECORD_MASK].a_hi)
+                fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK])
+                fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK].a_hi)
             if fw.counters.victims:
-                fw_prefetch(&fw.reborn[p.hash & fw.reborn_mask])
+                fw_prefetch(&fw.table.reborn[p.hash & fw.table.reborn_mask])
 
 
 cdef inline void group_fetch_victims(
-    const fw_t *fw, const packet_t *packets, uint32_t count,
+    const table_t *table, const control_t *control, const packet_t *packets, uint32_t count,
 ) noexcept nogil:
     """With a full table, what the end of each likely victim touches."""
     cdef const line_t *line
@@ -311,9 +311,9 @@ cdef inline void group_fetch_victims(
     for i in range(count):
         if packets[i].kind != KIND_KEYED:
             continue
-        line = &fw.lines[packets[i].bucket]
+        line = &table.lines[packets[i].bucket]
         if line.count and not table_tagged(line, packets[i].hash):
-            session_prefetch_end(fw, line.record[0] & RECORD_MASK)
+            session_prefetch_end(table, control, line.record[0] & RECORD_MASK)
 
 
 cdef inline void packet_look(
@@ -353,8 +353,8 @@ cdef inline int packet_finish(
     chunk.outcome[i] = <uint16_t>outcome
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
-    if fw_unlikely(fw.dirty):
-        fw.dirty = 0
+    if fw_unlikely(fw.memory.dirty):
+        fw.memory.dirty = 0
         if pages_past_watermark(fw):
             return STOP_PACKET
         # Whoever makes a session comes here: since the last look at most the sessions that lived
@@ -408,13 +408,13 @@ cdef uint64_t loop(
     cdef uint64_t done = position, before = fw.counters.packets + 1 - position, first
     cdef uint32_t count = group_size(&chunk, position, group), more, i
     cdef int why = STOP_NONE
-    group_parse(fw, parser, &chunk, position, count, packets)
+    group_parse(&fw.table, &fw.control, parser, &chunk, position, count, packets)
     group_fetch(fw, packets, count)
     while count and why == STOP_NONE:
         more = group_size(&chunk, position + count, group)
-        group_parse(fw, parser, &chunk, position + count, more, after)
-        if fw.free_record == NIL and fw.config.when_full == WHEN_FULL_BUCKET:
-            group_fetch_victims(fw, packets, count)
+        group_parse(&fw.table, &fw.control, parser, &chunk, position + count, more, after)
+        if fw.table.free_record == NIL and fw.control.config.when_full == WHEN_FULL_BUCKET:
+            group_fetch_victims(&fw.table, &fw.control, packets, count)
         if position - done >= BLOCK:
             block_finish(fw, &chunk, done, BLOCK, recount)
             done += BLOCK
@@ -445,21 +445,22 @@ cdef uint64_t loop(
 cdef void fastpath_chain(fw_t *fw) noexcept nogil:
     """Everything free: chains of lines, records, hosts and fragments; the pages at start."""
     cdef uint64_t i
-    table_lay_out(fw, fw.config.max_connections)
-    for i in range(fw.config.fragments_max):
-        fw.fragments[i].chain = <uint32_t>i + 1 if i + 1 < fw.config.fragments_max else NIL
-    fw.fragment_free = 0
-    fw.fragment_oldest = fw.fragment_newest = NIL
-    for i in range(<uint64_t>fw.fragment_mask + 1):
-        fw.fragment_heads[i] = NIL
-    fw.pages.owner[OWNER_BASE] = fw.config.base_pages
-    fw.pages.owner[OWNER_SESSIONS] = fw.config.preallocated_pages
-    fw.pages.free = (fw.config.total_pages - fw.config.base_pages
-                     - fw.config.preallocated_pages)
-    clock_set(fw, DUE_COLLECT, NEVER)
+    table_lay_out(&fw.table, &fw.control, &fw.clock, fw.control.config.max_connections)
+    cdef uint64_t fragments = fw.control.config.fragments_max
+    for i in range(fragments):
+        fw.memory.fragments[i].chain = <uint32_t>i + 1 if i + 1 < fragments else NIL
+    fw.memory.fragment_free = 0
+    fw.memory.fragment_oldest = fw.memory.fragment_newest = NIL
+    for i in range(<uint64_t>fw.memory.fragment_mask + 1):
+        fw.memory.fragment_heads[i] = NIL
+    fw.memory.pages.owner[OWNER_BASE] = fw.control.config.base_pages
+    fw.memory.pages.owner[OWNER_SESSIONS] = fw.control.config.preallocated_pages
+    fw.memory.pages.free = (fw.control.config.total_pages - fw.control.config.base_pages
+                            - fw.control.config.preallocated_pages)
+    clock_set(&fw.clock, DUE_COLLECT, NEVER)
     for i in range(GAUGE_COUNT):
-        fw.gate.low[i] = -1
-        fw.gate.high[i] = NEVER
+        fw.control.gate.low[i] = -1
+        fw.control.gate.high[i] = NEVER
 
 
 def _power_of_two(number):
@@ -601,28 +602,29 @@ cdef class _Table:
     cdef int install(self, fw_t *fw) except -1:
         """Gives the memory to ``fw``: everything free, pages as at the start. Cannot fail."""
         cdef uint64_t connections = self.config.max_connections
-        cdef uint32_t steps = fw.config.steps, leaks = fw.config.leaks
+        cdef uint64_t fragments = self.config.fragments_max
+        cdef uint32_t steps = fw.control.config.steps, leaks = fw.control.config.leaks
         plan, arena = self.plan, self.arena
-        fw.config = self.config
-        fw.config.steps, fw.config.leaks = steps, leaks
-        fw.records = <record_t *>arena.take(plan["records"])
-        fw.timers = <fw_timer_t *>arena.take(plan["timers"])
-        fw.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
-        fw.hosts = <host_t *>arena.take(connections * sizeof(host_t))
-        fw.host_heads = <uint32_t *>arena.take(4 * _power_of_two(connections))
-        fw.fragments = <fragment_t *>arena.take(fw.config.fragments_max * sizeof(fragment_t))
-        fw.fragment_heads = <uint32_t *>arena.take(4 * _power_of_two(fw.config.fragments_max))
-        fw.reborn = <uint64_t *>arena.take(plan["reborn"])
-        fw.graves = <uint64_t *>arena.take(plan["graves"])
+        fw.control.config = self.config
+        fw.control.config.steps, fw.control.config.leaks = steps, leaks
+        fw.table.records = <record_t *>arena.take(plan["records"])
+        fw.table.timers = <fw_timer_t *>arena.take(plan["timers"])
+        fw.table.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
+        fw.table.hosts = <host_t *>arena.take(connections * sizeof(host_t))
+        fw.table.host_heads = <uint32_t *>arena.take(4 * _power_of_two(connections))
+        fw.memory.fragments = <fragment_t *>arena.take(fragments * sizeof(fragment_t))
+        fw.memory.fragment_heads = <uint32_t *>arena.take(4 * _power_of_two(fragments))
+        fw.table.reborn = <uint64_t *>arena.take(plan["reborn"])
+        fw.table.graves = <uint64_t *>arena.take(plan["graves"])
         fw.victims = <session_row_t *>arena.take(plan["victims"])
         fw.log = <session_row_t *>arena.take(plan["log"])
         fw.samples = <sample_t *>arena.take(plan["samples"])
-        fw.host_mask = _power_of_two(connections) - 1
-        fw.fragment_mask = _power_of_two(fw.config.fragments_max) - 1
-        fw.reborn_mask = min(REBORN_MAX, _power_of_two(connections)) - 1
-        fw.graves_mask = plan["graves"] // 8 - 1
-        fw.samples_room = SAMPLES if fw.config.timeline_ns else 0
-        fw.log_room = LOG_SLACK if fw.config.log else <uint64_t>-1
+        fw.table.host_mask = _power_of_two(connections) - 1
+        fw.memory.fragment_mask = _power_of_two(fragments) - 1
+        fw.table.reborn_mask = min(REBORN_MAX, _power_of_two(connections)) - 1
+        fw.table.graves_mask = plan["graves"] // 8 - 1
+        fw.samples_room = SAMPLES if fw.control.config.timeline_ns else 0
+        fw.log_room = LOG_SLACK if fw.control.config.log else <uint64_t>-1
         with nogil:
             fastpath_chain(fw)
         return 0
@@ -830,7 +832,7 @@ cdef class FastPath:
         memset(&self.fw, 0, sizeof(fw_t))
         memset(self.recount, 0, sizeof(self.recount))
         for what in range(DUE_COUNT):
-            clock_set(&self.fw, what, NEVER)
+            clock_set(&self.fw.clock, what, NEVER)
         clock_settle(&self.fw)
         self._script(steps, leaks)
         self._take_in(table)
@@ -848,8 +850,9 @@ cdef class FastPath:
         return 0
 
     cdef void _begin_parser(self) noexcept:
-        parser_begin(&self.parser, self.fw.config.seeds, self.fw.config.zone, self.fw.shift,
-                     self.fw.config.tracker, self.fw.config.short_cut)
+        cdef config_t *config = &self.fw.control.config
+        parser_begin(&self.parser, config.seeds, config.zone, self.fw.shift, config.tracker,
+                     config.short_cut)
 
     def close(self):
         """Gives the memory back; a second time is no error. Raises EngineBusy."""
@@ -867,13 +870,14 @@ cdef class FastPath:
         ``config``: a record of CONFIG_DTYPE, of which everything else is left alone.
         """
         cdef config_t new
-        cdef config_t *old = &self.fw.config
+        cdef config_t *old = &self.fw.control.config
         cdef uint32_t number
         cdef bint rearm
         config_read(config, &new)
         with self.use:
             if self.begun:
-                ips_drain(&self.fw, self.fw.clock.now_ns)  # at the rate that held until now
+                # at the rate that held until now
+                ips_drain(&self.fw.memory, &self.fw.control, self.fw.clock.now_ns)
             rearm = memcmp(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns)) != 0
             memcpy(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns))
             old.midstream = new.midstream
@@ -898,16 +902,16 @@ cdef class FastPath:
                 return
             if rearm:
                 for number in self._live_records():
-                    clock_disarm(&self.fw, number)
-                    session_arm(&self.fw, number)
-            if self.fw.ips_full:
-                ips_arm(&self.fw)
+                    clock_disarm(&self.fw.table, &self.fw.clock, number)
+                    session_arm(&self.fw.table, &self.fw.control, &self.fw.clock, number)
+            if self.fw.memory.ips_full:
+                ips_arm(&self.fw.memory, &self.fw.control, &self.fw.clock)
             due_update(&self.fw)
 
     cdef void _watch(self) noexcept:
         """What the gate and a setting together say of flow sessions."""
-        self.fw.gate.flow_watched = (
-            self.fw.gate.ips_bypass or self.fw.config.ips_throughput_bps != 0)
+        self.fw.control.gate.flow_watched = (
+            self.fw.control.gate.ips_bypass or self.fw.control.config.ips_throughput_bps != 0)
 
     cdef int _script(self, steps, leaks) except -1:
         """The pressure script, by time; DataError for what cannot be gone through."""
@@ -931,27 +935,27 @@ cdef class FastPath:
             step[i].time_ns, step[i].owner, step[i].pages = time_ns, owner, amount
         for i, (time_ns, owner, amount) in enumerate(rows[1]):
             leak[i].anchor_ns, leak[i].owner, leak[i].rate = time_ns, owner, amount
-        self.fw.steps, self.fw.config.steps = &step[0], <uint32_t>len(rows[0])
-        self.fw.leaks, self.fw.config.leaks = &leak[0], <uint32_t>len(rows[1])
+        self.fw.memory.steps, self.fw.control.config.steps = &step[0], <uint32_t>len(rows[0])
+        self.fw.memory.leaks, self.fw.control.config.leaks = &leak[0], <uint32_t>len(rows[1])
         return 0
 
     # --- figures ---
 
     @property
     def max_connections(self):
-        return self.fw.config.max_connections
+        return self.fw.control.config.max_connections
 
     @property
     def buckets(self):
-        return self.fw.config.buckets
+        return self.fw.control.config.buckets
 
     @property
     def fragments_max(self):
-        return self.fw.config.fragments_max
+        return self.fw.control.config.fragments_max
 
     @property
     def victims_max(self):
-        return self.fw.config.victims_max
+        return self.fw.control.config.victims_max
 
     @property
     def memory(self):
@@ -960,7 +964,7 @@ cdef class FastPath:
 
     @property
     def live(self):
-        return self.fw.live
+        return self.fw.memory.live
 
     @property
     def packet(self):
@@ -1006,8 +1010,8 @@ cdef class FastPath:
             if self.begun:
                 raise DataError("begin: this FastPath has begun already")
             self.begun = True
-            fw.clock.start_ns = fw.clock.now_ns = fw.ips_ns = start_ns
-            script_begin(fw, start_ns)
+            fw.clock.start_ns = fw.clock.now_ns = fw.memory.ips_ns = start_ns
+            script_begin(&fw.memory, &fw.control, &fw.clock, start_ns)
             timeline_begin(fw)
             pages_note_peaks(fw)
             due_update(fw)
@@ -1029,7 +1033,7 @@ cdef class FastPath:
         with self.use:
             if not self.begun:
                 raise DataError("resume: call begin first")
-            back = time_ns < fw.clock.now_ns and fw.live == 0 and fw.shaper == NULL
+            back = time_ns < fw.clock.now_ns and fw.memory.live == 0 and fw.shaper == NULL
             if back:
                 due_set_back(fw, time_ns)
             clock_trust(fw, time_ns)
@@ -1185,7 +1189,7 @@ cdef class FastPath:
             self.unload()
             packed.pack(frames, times_ns, lengths, link)
             if (not packed.count or not self.begun or self.stopped or self.resuming or self.watched
-                    or self.fw.config.log or self.shaper is not None):
+                    or self.fw.control.config.log or self.shaper is not None):
                 return keeper.frames_slowly()
             self.rows = rows = np.zeros((packed.count, 2), np.uint8)
             out = rows
@@ -1327,9 +1331,9 @@ cdef class FastPath:
 
     cdef int _set_shaper(self, Shaper shaper) except -1:
         cdef fw_t *fw = &self.fw
-        if shaper.sessions < fw.config.max_connections:
+        if shaper.sessions < fw.control.config.max_connections:
             raise DataError(f"shaper: of {shaper.sessions} sessions, and the table has"
-                            f" {fw.config.max_connections}")
+                            f" {fw.control.config.max_connections}")
         shaper.own(self, self.use)
         shaper.core.owner = fw
         shaper.core.request = egress_request
@@ -1373,12 +1377,12 @@ cdef class FastPath:
         cdef fw_t *fw = &self.fw
         cdef const gate_t[::1] given = _checked(row, GATE_DTYPE, GATE_LIMITS, "gate")
         with self.use:
-            if given[0].idledrop and not fw.gate.idledrop:
+            if given[0].idledrop and not fw.control.gate.idledrop:
                 fw.round_ns = 0
-            fw.gate = given[0]
+            fw.control.gate = given[0]
             self._watch()
             self.stopped = 0
-            fw.dirty = 0
+            fw.memory.dirty = 0
             pages_note_peaks(fw)
             due_update(fw)
 
@@ -1397,25 +1401,26 @@ cdef class FastPath:
     def gauges(self):
         """As they stand: ``Gauges``, a field for each of ``gauges_t`` (layout.h)."""
         cdef fw_t *fw = &self.fw
+        cdef const pages_t *pages = &fw.memory.pages
         cdef gauges_t now
         with self.use:
-            now.used_pages, now.free_pages = pages_used(&fw.pages), fw.pages.free
-            now.shm_pages, now.cache_pages = fw.pages.owner[OWNER_SHM], fw.pages.owner[OWNER_CACHE]
-            now.proxy_sessions, now.live_sessions = fw.proxy_sessions, fw.live
-            now.ips_full, now.now_ns, now.packet = fw.ips_full, fw.clock.now_ns, fw.packet
+            now.used_pages, now.free_pages = pages_used(pages), pages.free
+            now.shm_pages, now.cache_pages = pages.owner[OWNER_SHM], pages.owner[OWNER_CACHE]
+            now.proxy_sessions, now.live_sessions = fw.memory.proxy_sessions, fw.memory.live
+            now.ips_full, now.now_ns, now.packet = fw.memory.ips_full, fw.clock.now_ns, fw.packet
         return Gauges(**now)
 
     def owners(self):
         """(base, sessions, shm, cache) pages; ``queue_pages`` has those of queues."""
         cdef fw_t *fw = &self.fw
         with self.use:
-            return (fw.pages.owner[OWNER_BASE], fw.pages.owner[OWNER_SESSIONS],
-                    fw.pages.owner[OWNER_SHM], fw.pages.owner[OWNER_CACHE])
+            return (fw.memory.pages.owner[OWNER_BASE], fw.memory.pages.owner[OWNER_SESSIONS],
+                    fw.memory.pages.owner[OWNER_SHM], fw.memory.pages.owner[OWNER_CACHE])
 
     @property
     def queue_pages(self):
         """Pages that queued bytes own, now and at most."""
-        return self.fw.pages.owner[OWNER_QUEUES], self.fw.pages.peak[PEAK_QUEUES]
+        return self.fw.memory.pages.owner[OWNER_QUEUES], self.fw.memory.pages.peak[PEAK_QUEUES]
 
     def end_sessions(self, records, cause):
         """Ends the given records (uint32[n], as ``live_sessions`` names them), in this order.
@@ -1434,11 +1439,11 @@ cdef class FastPath:
         numbers = np.array(records, order="C")
         cdef int why = cause
         with self.use:
-            if fw.config.log and fw.log_fill + numbers.shape[0] > self._log_rows():
+            if fw.control.config.log and fw.log_fill + numbers.shape[0] > self._log_rows():
                 raise DataError("end_sessions: the log is full; collect it first")
             bad = self._name(numbers)
             for i in range(numbers.shape[0] if bad < 0 else bad):
-                fw.records[numbers[i]].named = 0
+                fw.table.records[numbers[i]].named = 0
             if bad >= 0:
                 raise DataError(
                     f"end_sessions: records[{bad}]: {numbers[bad]} is not live, or named twice")
@@ -1449,9 +1454,9 @@ cdef class FastPath:
     def clear(self):
         """Ends every session `cleared`, all at once; how many. DataError where a log is kept, or
         with a shaper."""
-        cdef uint64_t ended = self.fw.live
+        cdef uint64_t ended = self.fw.memory.live
         with self.use:
-            if self.fw.config.log or self.fw.shaper != NULL:
+            if self.fw.control.config.log or self.fw.shaper != NULL:
                 raise DataError("clear: each session's end is noted; end_sessions(live_records())")
             with nogil:
                 table_clear(&self.fw)
@@ -1477,12 +1482,12 @@ cdef class FastPath:
         with self.use:
             if fw.log_fill >= fw.log_room:
                 raise DataError("take: the log is full; collect it first")
-            before = fw.pages.script_shm if who == OWNER_SHM else fw.pages.owner[who]
+            before = fw.memory.pages.script_shm if who == OWNER_SHM else fw.memory.pages.owner[who]
             if taken and count:
                 script_take(fw, who, count)
             elif not taken:
-                script_give(fw, who, count)
-            after = fw.pages.script_shm if who == OWNER_SHM else fw.pages.owner[who]
+                script_give(&fw.memory, &fw.control, who, count)
+            after = fw.memory.pages.script_shm if who == OWNER_SHM else fw.memory.pages.owner[who]
             pages_note_peaks(fw)
             due_update(fw)
         return <int64_t>(after - before) if taken else <int64_t>(before - after)
@@ -1492,16 +1497,16 @@ cdef class FastPath:
         cdef Py_ssize_t i
         cdef record_t *r
         for i in range(numbers.shape[0]):
-            if numbers[i] >= self.fw.config.max_connections:
+            if numbers[i] >= self.fw.control.config.max_connections:
                 return i
-            r = &self.fw.records[numbers[i]]
+            r = &self.fw.table.records[numbers[i]]
             if r.meta == 0 or r.named:
                 return i
             r.named = 1
         return -1
 
     cdef uint64_t _log_rows(self) noexcept:
-        return self.fw.config.max_connections + 2 * LOG_SLACK_ROWS
+        return self.fw.control.config.max_connections + 2 * LOG_SLACK_ROWS
 
     def prepare(self, config):
         """Memory for a table of this configuration, for ``rebuild``; nothing changes yet.
@@ -1521,11 +1526,12 @@ cdef class FastPath:
         cdef _Arena before = self.arena
         cdef session_row_t *victims = fw.victims
         cdef sample_t *samples = fw.samples
-        cdef uint64_t buffers = fw.pages.owner[OWNER_SHM] + fw.pages.owner[OWNER_CACHE]
+        cdef const uint64_t *owner = fw.memory.pages.owner
+        cdef uint64_t buffers = owner[OWNER_SHM] + owner[OWNER_CACHE]
         # What the script added to the base or gave back of it outlives the restart.
         cdef uint64_t base = max(
-            0, int(table.config.base_pages) + int(fw.pages.owner[OWNER_BASE])
-            - int(fw.config.base_pages))
+            0, int(table.config.base_pages) + int(fw.memory.pages.owner[OWNER_BASE])
+            - int(fw.control.config.base_pages))
         cdef uint64_t sessions
         with self.use:
             self._check_rebuild(table, base + buffers, keep)
@@ -1533,21 +1539,21 @@ cdef class FastPath:
             if self.shaper is not None:     # before, for it may find no memory
                 self.shaper.resize(<uint32_t>table.config.max_connections)
             self._take_in(table)
-            fw.live = fw.half_open = fw.proxy_sessions = 0
-            if self.fw.newborn != NULL:     # other records have other numbers now
+            fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = 0
+            if self.fw.table.newborn != NULL:     # other records have other numbers now
                 self.newborn[:] = NIL
             self._link(standing)
-            memcpy(fw.victims, victims, fw.config.victims_max * sizeof(session_row_t))
+            memcpy(fw.victims, victims, fw.control.config.victims_max * sizeof(session_row_t))
             if fw.counters.victims:
-                fw.graves_blind = 1  # who they were went with the old table
+                fw.table.graves_blind = 1  # who they were went with the old table
             memcpy(fw.samples, samples, fw.samples_fill * sizeof(sample_t))
             before = None  # no-cython-lint
-            sessions = pages_for_sessions(fw, fw.live)
-            fw.pages.owner[OWNER_SESSIONS] = sessions
-            fw.pages.free = fw.config.total_pages - sessions - base - buffers
-            fw.pages.owner[OWNER_BASE] = base
+            sessions = pages_for_sessions(&fw.control, fw.memory.live)
+            fw.memory.pages.owner[OWNER_SESSIONS] = sessions
+            fw.memory.pages.free = fw.control.config.total_pages - sessions - base - buffers
+            fw.memory.pages.owner[OWNER_BASE] = base
             pages_note_peaks(fw)
-            fw.dirty = 1
+            fw.memory.dirty = 1
             self.resuming = self.begun and not keep
             due_update(fw)
 
@@ -1556,16 +1562,16 @@ cdef class FastPath:
         cdef config_t *new = &table.config
         if table.arena is None:
             raise DataError("rebuild: this table has been taken already; prepare another")
-        if fw.live > (new.max_connections if keep else 0) or fw.clock.unfinished:
+        if fw.memory.live > (new.max_connections if keep else 0) or fw.clock.unfinished:
             raise DataError("rebuild: sessions live; end them first")
         if fw.log_fill:
             raise DataError("rebuild: the log has rows; collect them first")
-        if (new.victims_max != fw.config.victims_max or new.log != fw.config.log
-                or (new.timeline_ns != 0) != (fw.config.timeline_ns != 0)
-                or memcmp(new.seeds, fw.config.seeds, sizeof(new.seeds))):
+        if (new.victims_max != fw.control.config.victims_max or new.log != fw.control.config.log
+                or (new.timeline_ns != 0) != (fw.control.config.timeline_ns != 0)
+                or memcmp(new.seeds, fw.control.config.seeds, sizeof(new.seeds))):
             raise DataError("rebuild: seeds, ledgers and timeline stay as they are")
         if not new.preallocated:
-            held += fw.pages.owner[OWNER_SESSIONS]
+            held += fw.memory.pages.owner[OWNER_SESSIONS]
         if held + new.preallocated_pages > new.total_pages:
             raise DataError("rebuild: base, table and what the script holds exceed the RAM")
         return 0
@@ -1597,16 +1603,17 @@ cdef class FastPath:
                 "start_ns": fw.clock.start_ns, "tick": fw.clock.tick,
                 "due_collect_ns": due[DUE_COLLECT], "due_ips_ns": due[DUE_IPS],
                 "due_sample_ns": due[DUE_SAMPLE], "round_ns": fw.round_ns,
-                "graves_blind": fw.graves_blind, "next_step": fw.next_step,
-                "ips_level": fw.ips_level, "ips_carry": fw.ips_carry, "ips_ns": fw.ips_ns,
-                "ips_full": fw.ips_full, "sample_step_ns": fw.sample_step_ns, "shift": fw.shift}
+                "graves_blind": fw.table.graves_blind, "next_step": fw.memory.next_step,
+                "ips_level": fw.memory.ips_level, "ips_carry": fw.memory.ips_carry,
+                "ips_ns": fw.memory.ips_ns, "ips_full": fw.memory.ips_full,
+                "sample_step_ns": fw.sample_step_ns, "shift": fw.shift}
             tables = self._state_sessions() | self._state_ledgers()
         return figures, tables
 
     cdef dict _state_sessions(self):
         """Records in order of creation, and how they stand in the wheel."""
         cdef fw_t *fw = &self.fw
-        cdef uint64_t count = fw.live, i
+        cdef uint64_t count = fw.memory.live, i
         cdef const uint32_t[::1] numbers
         cdef uint32_t[::1] place, order
         cdef uint64_t[::1] ticks
@@ -1618,36 +1625,37 @@ cdef class FastPath:
         if count:
             numbers, out = found, tables["records"]
             order, ticks = tables["wheel_order"], tables["wheel_ticks"]
-            place = np.zeros(fw.config.max_connections, np.uint32)
+            place = np.zeros(fw.control.config.max_connections, np.uint32)
             with nogil:
                 for i in range(count):
                     place[numbers[i]] = <uint32_t>i
-                    out[i] = fw.records[numbers[i]]
-                keep_wheel(fw, &place[0], &order[0], &ticks[0])
+                    out[i] = fw.table.records[numbers[i]]
+                keep_wheel(&fw.table, &fw.clock, &place[0], &order[0], &ticks[0])
         return tables
 
     cdef dict _state_ledgers(self):
         cdef fw_t *fw = &self.fw
-        cdef uint32_t entry = fw.fragment_oldest
+        cdef uint32_t entry = fw.memory.fragment_oldest
         fragments = []
         while entry != NIL:  # bounded by fragments_max
-            fragments.append(copied(&fw.fragments[entry], 1, STATE_DTYPES["fragments"]))
-            entry = fw.fragments[entry].newer
+            fragments.append(copied(&fw.memory.fragments[entry], 1, STATE_DTYPES["fragments"]))
+            entry = fw.memory.fragments[entry].newer
         tables = {
             "fragments": np.concatenate([np.zeros(0, STATE_DTYPES["fragments"]), *fragments]),
             "victims": self._ring(),
             "samples": copied(fw.samples, fw.samples_fill, SAMPLE_DTYPE),
             "counters": copied(&fw.counters, 1, COUNTERS_DTYPE),
-            "pages": copied(&fw.pages, 1, STATE_DTYPES["pages"]),
-            "gate": copied(&fw.gate, 1, GATE_DTYPE),
-            "leaks": copied(fw.leaks, fw.config.leaks, LEAK_DTYPE),
+            "pages": copied(&fw.memory.pages, 1, STATE_DTYPES["pages"]),
+            "gate": copied(&fw.control.gate, 1, GATE_DTYPE),
+            "leaks": copied(fw.memory.leaks, fw.control.config.leaks, LEAK_DTYPE),
             "digests": np.concatenate([
                 copied(&fw.packet_digest, 1, STATE_DTYPES["digests"]),
                 copied(&fw.victim_digest, 1, STATE_DTYPES["digests"])])}
+        number = np.dtype(np.uint64)
         for name, values in (
-                ("reborn", copied(fw.reborn, <size_t>fw.reborn_mask + 1, np.dtype(np.uint64))),
-                ("graves", copied(fw.graves, <size_t>fw.graves_mask + 1, np.dtype(np.uint64))),
-                ("recount", copied(self.recount, RECOUNTS, np.dtype(np.uint64)))):
+                ("reborn", copied(fw.table.reborn, <size_t>fw.table.reborn_mask + 1, number)),
+                ("graves", copied(fw.table.graves, <size_t>fw.table.graves_mask + 1, number)),
+                ("recount", copied(self.recount, RECOUNTS, number))):
             places = np.flatnonzero(values)
             tables[name + "_at"], tables[name] = places.astype(np.uint64), values[places]
         return {name: table.astype(STATE_DTYPES[name], copy=False)
@@ -1671,7 +1679,7 @@ cdef class FastPath:
             if not isinstance(table, np.ndarray) or table.dtype != dtype or table.ndim != 1:
                 raise DataError(f"state: table {name}: {dtype}[n] is asked for")
         with self.use:
-            if self.begun or fw.live:
+            if self.begun or fw.memory.live:
                 raise DataError("state: this FastPath has begun already")
             self._set_clock(given)
             self._set_ledgers(tables)
@@ -1686,26 +1694,28 @@ cdef class FastPath:
     cdef int _set_clock(self, dict given) except -1:
         cdef fw_t *fw = &self.fw
         now_ns, start_ns, tick = given["now_ns"], given["start_ns"], given["tick"]
-        if start_ns > now_ns or tick > (now_ns - start_ns) // fw.config.sweep_ns:
+        if start_ns > now_ns or tick > (now_ns - start_ns) // fw.control.config.sweep_ns:
             raise DataError(f"state: start {start_ns}, tick {tick} and now {now_ns} ns")
         for name in ("due_collect_ns", "due_ips_ns", "due_sample_ns"):
             if given["begun"] and given[name] < now_ns:
                 raise DataError(f"state: {name} {given[name]} has passed at {now_ns}")
         step_ns = given["sample_step_ns"]
-        if given["begun"] and fw.config.timeline_ns and (
-                step_ns == 0 or step_ns % fw.config.timeline_ns):
+        if given["begun"] and fw.control.config.timeline_ns and (
+                step_ns == 0 or step_ns % fw.control.config.timeline_ns):
             raise DataError(f"state: sample_step_ns {step_ns} is no multiple")
-        if given["ips_ns"] > now_ns or given["ips_level"] > fw.config.ips_socket_bytes:
+        if given["ips_ns"] > now_ns or given["ips_level"] > fw.control.config.ips_socket_bytes:
             raise DataError("state: the IPS buffer is of another time or size")
         fw.clock.start_ns, fw.clock.now_ns, fw.clock.tick = start_ns, now_ns, tick
-        fw.clock.tick_end_ns = start_ns + (tick + 1) * fw.config.sweep_ns if given["begun"] else 0
+        fw.clock.tick_end_ns = 0
+        if given["begun"]:
+            fw.clock.tick_end_ns = start_ns + (tick + 1) * fw.control.config.sweep_ns
         fw.sample_step_ns = step_ns
-        fw.round_ns, fw.graves_blind = given["round_ns"], given["graves_blind"]
-        fw.ips_level, fw.ips_carry = given["ips_level"], given["ips_carry"]
-        fw.ips_ns, fw.ips_full = given["ips_ns"], given["ips_full"]
-        clock_set(fw, DUE_COLLECT, given["due_collect_ns"])
-        clock_set(fw, DUE_IPS, given["due_ips_ns"])
-        clock_set(fw, DUE_SAMPLE, given["due_sample_ns"])
+        fw.round_ns, fw.table.graves_blind = given["round_ns"], given["graves_blind"]
+        fw.memory.ips_level, fw.memory.ips_carry = given["ips_level"], given["ips_carry"]
+        fw.memory.ips_ns, fw.memory.ips_full = given["ips_ns"], given["ips_full"]
+        clock_set(&fw.clock, DUE_COLLECT, given["due_collect_ns"])
+        clock_set(&fw.clock, DUE_IPS, given["due_ips_ns"])
+        clock_set(&fw.clock, DUE_SAMPLE, given["due_sample_ns"])
         return 0
 
     cdef int _set_ledgers(self, tables) except -1:
@@ -1727,24 +1737,24 @@ cdef class FastPath:
                 raise DataError(f"state: pages: {name} is more than 2**50")
         if digests[0].fill > 128 or digests[1].fill > 128:
             raise DataError("state: a digest of more bytes than its block has")
-        fw.counters, fw.pages, fw.gate = counters[0], pages[0], gate[0]
+        fw.counters, fw.memory.pages, fw.control.gate = counters[0], pages[0], gate[0]
         fw.packet_digest, fw.victim_digest = digests[0], digests[1]
         self._watch()
         kept = len(tables["victims"])
-        if kept != min(counters[0].victims, fw.config.victims_max) \
+        if kept != min(counters[0].victims, fw.control.config.victims_max) \
                 or len(tables["samples"]) > fw.samples_room:
             raise DataError("state: victims or samples that the counters do not know")
-        first = (counters[0].victims - kept) % fw.config.victims_max
+        first = (counters[0].victims - kept) % fw.control.config.victims_max
         if kept:
             victims = tables["victims"]
             for i in range(kept):
-                fw.victims[(first + i) % fw.config.victims_max] = victims[i]
+                fw.victims[(first + i) % fw.control.config.victims_max] = victims[i]
         fw.samples_fill = len(tables["samples"])
         if fw.samples_fill:
             samples = tables["samples"]
             memcpy(fw.samples, &samples[0], fw.samples_fill * sizeof(sample_t))
-        self._scatter(tables, "reborn", fw.reborn, <uint64_t>fw.reborn_mask + 1)
-        self._scatter(tables, "graves", fw.graves, <uint64_t>fw.graves_mask + 1)
+        self._scatter(tables, "reborn", fw.table.reborn, <uint64_t>fw.table.reborn_mask + 1)
+        self._scatter(tables, "graves", fw.table.graves, <uint64_t>fw.table.graves_mask + 1)
         self._scatter(tables, "recount", self.recount, RECOUNTS)
         return 0
 
@@ -1767,30 +1777,30 @@ cdef class FastPath:
         cdef const leak_t[::1] rows
         cdef uint32_t i
         cdef int64_t now_ns = fw.clock.now_ns
-        if len(leaks) != fw.config.leaks or given["next_step"] > fw.config.steps:
+        if len(leaks) != fw.control.config.leaks or given["next_step"] > fw.control.config.steps:
             raise DataError("state: another pressure script's")
-        fw.next_step = given["next_step"]
+        fw.memory.next_step = given["next_step"]
         if not given["begun"]:
             return 0
-        for i in range(fw.config.steps):
-            fw.steps[i].time_ns += fw.clock.start_ns
-            if i >= fw.next_step and fw.steps[i].time_ns < now_ns:
+        for i in range(fw.control.config.steps):
+            fw.memory.steps[i].time_ns += fw.clock.start_ns
+            if i >= fw.memory.next_step and fw.memory.steps[i].time_ns < now_ns:
                 raise DataError(f"state: step {i} of the pressure script is of another time")
-        for i in range(fw.config.leaks):
+        for i in range(fw.control.config.leaks):
             rows = leaks
-            if (rows[i].owner != fw.leaks[i].owner or rows[i].rate != fw.leaks[i].rate
+            if (rows[i].owner != fw.memory.leaks[i].owner or rows[i].rate != fw.memory.leaks[i].rate
                     or rows[i].stalled > 1 or rows[i].taken > <uint64_t>PAGES_MAX
                     or not -CLOCK_MEMORY_NS <= rows[i].anchor_ns <= 2 * LATEST_NS - 1):
                 raise DataError(f"state: leak {i} is another script's")
-            fw.leaks[i] = rows[i]
+            fw.memory.leaks[i] = rows[i]
             if rows[i].stalled:
-                fw.leaks[i].next_ns = NEVER
+                fw.memory.leaks[i].next_ns = NEVER
             else:
-                leak_arm(&fw.leaks[i])
-            if fw.leaks[i].next_ns < now_ns:
+                leak_arm(&fw.memory.leaks[i])
+            if fw.memory.leaks[i].next_ns < now_ns:
                 raise DataError(f"state: leak {i} is of another time")
-        steps_set(fw)
-        leaks_set(fw)
+        steps_set(&fw.memory, &fw.control, &fw.clock)
+        leaks_set(&fw.memory, &fw.control, &fw.clock)
         return 0
 
     cdef int _link(self, tables) except -1:
@@ -1803,7 +1813,7 @@ cdef class FastPath:
         cdef uint64_t count = len(tables["records"])
         cdef int64_t bad
         if not (count == len(tables["wheel_order"]) == len(tables["wheel_ticks"])
-                and count <= fw.config.max_connections):
+                and count <= fw.control.config.max_connections):
             raise DataError(f"state: {count} sessions, and a wheel or a table of others")
         if count == 0:
             return 0
@@ -1814,7 +1824,8 @@ cdef class FastPath:
         if bad >= 0:
             raise DataError(f"state: session {bad} cannot be, or is there twice")
         with nogil:
-            bad = keep_timers(fw, &order[0], &ticks[0], count, &armed[0])
+            bad = keep_timers(&fw.table, &fw.control, &fw.clock, &order[0], &ticks[0], count,
+                              &armed[0])
         if bad >= 0:
             raise DataError(f"state: timer {bad} is of another session or time")
         return 0
@@ -1825,7 +1836,7 @@ cdef class FastPath:
         cdef const fragment_t[::1] rows
         cdef uint64_t i
         cdef int64_t last_ns = 0
-        if len(fragments) > fw.config.fragments_max:
+        if len(fragments) > fw.control.config.fragments_max:
             raise DataError("state: more fragments than there is room for")
         if len(fragments):
             rows = fragments
@@ -1835,7 +1846,7 @@ cdef class FastPath:
                         or not last_ns <= rows[i].inserted_ns <= fw.clock.now_ns):
                     raise DataError(f"state: fragment {i} cannot be")
                 last_ns = rows[i].inserted_ns
-                fragment_link(fw, &rows[i])
+                fragment_link(&fw.memory, &fw.control, &rows[i])
         return 0
 
     # --- policies ---
@@ -1853,6 +1864,7 @@ cdef class FastPath:
         cdef const uint16_t[::1] places
         cdef uint32_t[::1] numbers
         cdef uint32_t number
+        cdef record_t *r
         memset(&policies, 0, sizeof(policies_t))
         ids = np.zeros(1, np.uint32)
         arrays = None
@@ -1871,12 +1883,13 @@ cdef class FastPath:
             policies.id = &numbers[0]
             arrays = (ids,)
         with self.use:
-            if self.fw.live:
+            if self.fw.memory.live:
                 self._check_moved(moved, len(ids))
                 places = np.array(moved)
                 for number in self._live_records():
-                    self.fw.records[number].policy = places[self.fw.records[number].policy]
-            self.fw.policies = policies
+                    r = &self.fw.table.records[number]
+                    r.policy = places[r.policy]
+            self.fw.control.policies = policies
             self.policy_arrays = arrays
             self.policies_known = len(ids)
 
@@ -1896,11 +1909,11 @@ cdef class FastPath:
 
     cdef object _policies_standing(self):
         cdef uint32_t[::1] numbers = self._live_records()
-        found = np.zeros(self.fw.live, np.uint16)
+        found = np.zeros(self.fw.memory.live, np.uint16)
         cdef uint16_t[::1] out = found
         cdef Py_ssize_t i
         for i in range(numbers.shape[0]):
-            out[i] = self.fw.records[numbers[i]].policy
+            out[i] = self.fw.table.records[numbers[i]].policy
         return found
 
     # --- looking in: copies, never views ---
@@ -1919,7 +1932,7 @@ cdef class FastPath:
         created = np.empty(count, dtype=np.uint64)
         made = created
         with nogil:
-            rows_created(&self.fw, &records[0], count, &made[0])
+            rows_created(&self.fw.table, &records[0], count, &made[0])
         created -= created.min()
         span = int(created.max()) + 1
         if span > CROWDED * count:
@@ -1943,8 +1956,8 @@ cdef class FastPath:
         out, marks = rows, np.empty(numbers.shape[0], dtype=np.uint8)
         with self.use:
             for i in range(numbers.shape[0]):
-                if (numbers[i] >= self.fw.config.max_connections
-                        or self.fw.records[numbers[i]].meta == 0):
+                if (numbers[i] >= self.fw.control.config.max_connections
+                        or self.fw.table.records[numbers[i]].meta == 0):
                     raise DataError(f"rows_of: records[{i}]: {numbers[i]} is not live")
             with nogil:
                 rows_sessions(&self.fw, &numbers[0], numbers.shape[0], &out[0], &marks[0])
@@ -1954,7 +1967,7 @@ cdef class FastPath:
         """From now on the newest NEWBORN_MAX sessions are known by their birth, or no longer."""
         with self.use:
             self.newborn = np.full(NEWBORN_MAX, NIL, np.uint32) if wanted else None
-            self.fw.newborn = &self.newborn[0] if wanted else NULL
+            self.fw.table.newborn = &self.newborn[0] if wanted else NULL
 
     def newborn_rows(self, count):
         """Of the ``count`` sessions made last (16 384 at most, see ``note_newborn``) those that
@@ -1965,13 +1978,13 @@ cdef class FastPath:
         found = []
         wanted = min(_index(count), NEWBORN_MAX, made)
         with self.use:
-            if self.fw.newborn == NULL:
+            if self.fw.table.newborn == NULL:
                 raise DataError("newborn_rows: note_newborn(True) comes first")
             for place in range(wanted):  # newest first: a record used again is its last
-                number = self.fw.newborn[(made - 1 - place) % NEWBORN_MAX]
+                number = self.fw.table.newborn[(made - 1 - place) % NEWBORN_MAX]
                 if number == NIL:
                     continue
-                r = &self.fw.records[number]
+                r = &self.fw.table.records[number]
                 if r.meta and r.created_packet < before:
                     before = r.created_packet
                     found.append(number)
@@ -1987,23 +2000,24 @@ cdef class FastPath:
         if isinstance(which, tuple):
             self._key(which, &k)
             with self.use:
-                hash_ = key_hash(&k, fw.config.seeds)
-                number = table_find(fw, &k, hash_, fw_bucket(hash_, fw.config.buckets))
+                hash_ = key_hash(&k, fw.control.config.seeds)
+                number = table_find(
+                    &fw.table, &k, hash_, fw_bucket(hash_, fw.control.config.buckets))
         else:
             if not 0 <= _index(which) < 1 << 64:
                 raise DataError(f"locate: {which} is no flow")
             hash_ = which
             with self.use:
-                number = rows_find(fw, hash_)
+                number = rows_find(&fw.table, &fw.control, hash_)
         return None if number == NIL else number
 
     cdef object _live_records(self):
         """Record numbers in use, in order of their buckets: uint32[live]."""
-        numbers = np.empty(self.fw.live, dtype=np.uint32)
+        numbers = np.empty(self.fw.memory.live, dtype=np.uint32)
         cdef uint32_t[::1] out = numbers
-        if self.fw.live:
+        if self.fw.memory.live:
             with nogil:
-                rows_records(&self.fw, &out[0])
+                rows_records(&self.fw.table, &self.fw.control, &out[0])
         return numbers
 
     def live_sessions(self):
@@ -2016,7 +2030,7 @@ cdef class FastPath:
         cdef session_row_t[::1] out
         cdef uint8_t[::1] marks
         with self.use:
-            count = self.fw.live
+            count = self.fw.memory.live
             records = numbers = self._in_order(self._live_records())
             rows = np.empty(count, dtype=SESSION_DTYPE)
             protected = np.empty(count, dtype=np.uint8)
@@ -2038,8 +2052,8 @@ cdef class FastPath:
         rows = np.zeros(1, dtype=SESSION_DTYPE)
         out = rows
         with self.use:
-            hash_ = key_hash(&k, fw.config.seeds)
-            record = table_find(fw, &k, hash_, fw_bucket(hash_, fw.config.buckets))
+            hash_ = key_hash(&k, fw.control.config.seeds)
+            record = table_find(&fw.table, &k, hash_, fw_bucket(hash_, fw.control.config.buckets))
             if record == NIL:
                 return None
             session_row(fw, record, 255, hash_, &out[0])
@@ -2049,11 +2063,11 @@ cdef class FastPath:
         """The keyed hash by which packets, sessions and victims of one flow are joined."""
         cdef fw_key_t k
         self._key(key, &k)
-        return key_hash(&k, self.fw.config.seeds)
+        return key_hash(&k, self.fw.control.config.seeds)
 
     def bucket_of(self, key):
         """The bucket that a key falls into."""
-        return fw_bucket(self.flow_of(key), self.fw.config.buckets)
+        return fw_bucket(self.flow_of(key), self.fw.control.config.buckets)
 
     cdef int _key(self, key, fw_key_t *k) except -1:
         """Canonical form of (source, destination, source port, destination port, protocol,
@@ -2071,7 +2085,7 @@ cdef class FastPath:
         a, b = (source, source_port), (destination, destination_port)
         if b < a:
             a, b = b, a
-        k.meta = (a[1] | b[1] << 16 | (zone << 32 if self.fw.config.zone else 0)
+        k.meta = (a[1] | b[1] << 16 | (zone << 32 if self.fw.control.config.zone else 0)
                   | protocol << 48 | family << 56)
         k.a_lo = a[0] & 0xFFFFFFFFFFFFFFFF
         k.a_hi = a[0] >> 64
@@ -2087,7 +2101,7 @@ cdef class FastPath:
         cdef uint64_t room, found = 0
         cdef host_row_t[::1] out
         with self.use:
-            room = self.fw.hosts_high
+            room = self.fw.table.hosts_high
             if count is not None:
                 room = min(max(0, _index(count)), room)
             rows = np.empty(room, dtype=HOST_DTYPE)
@@ -2095,15 +2109,16 @@ cdef class FastPath:
                 return rows
             out = rows
             with nogil:
-                found = hosts_top(&self.fw, &out[0], room)
+                found = hosts_top(&self.fw.table, &out[0], room)
         return rows[:found]
 
     def sessions_of(self, address, uint32_t family):
         """Live sessions of an initiator: its address as a number, 4 or 6."""
         cdef uint32_t host
         with self.use:
-            host = host_find(&self.fw, address & 0xFFFFFFFFFFFFFFFF, address >> 64, family)
-            return 0 if host == NIL else self.fw.hosts[host].live
+            host = host_find(&self.fw.table, &self.fw.control, address & 0xFFFFFFFFFFFFFFFF,
+                             address >> 64, family)
+            return 0 if host == NIL else self.fw.table.hosts[host].live
 
     def victims(self):
         """The victim ledger, oldest first: SESSION_DTYPE rows, the last ``victims_max``."""
@@ -2111,7 +2126,7 @@ cdef class FastPath:
             return self._ring()
 
     cdef object _ring(self):
-        cdef uint64_t total = self.fw.counters.victims, room = self.fw.config.victims_max
+        cdef uint64_t total = self.fw.counters.victims, room = self.fw.control.config.victims_max
         cdef uint64_t kept = min(total, room)
         if kept == 0:
             return np.zeros(0, dtype=SESSION_DTYPE)
@@ -2176,12 +2191,12 @@ cdef class FastPath:
         figures = {name: row[name].tolist() for name in COUNTERS_DTYPE.names}
         with self.use:
             return figures | {
-                "live": self.fw.live, "half_open": self.fw.half_open,
-                "proxy_sessions": self.fw.proxy_sessions,
-                "script_short": self.fw.pages.short_[OWNER_BASE]
-                + self.fw.pages.short_[OWNER_SHM],
-                "script_shm": self.fw.pages.script_shm,
-                "peaks": [self.fw.pages.peak[i] for i in range(PEAK_QUEUES)]}
+                "live": self.fw.memory.live, "half_open": self.fw.memory.half_open,
+                "proxy_sessions": self.fw.memory.proxy_sessions,
+                "script_short": self.fw.memory.pages.short_[OWNER_BASE]
+                + self.fw.memory.pages.short_[OWNER_SHM],
+                "script_shm": self.fw.memory.pages.script_shm,
+                "peaks": [self.fw.memory.pages.peak[i] for i in range(PEAK_QUEUES)]}
 
     def audit(self):
         """A fresh walk through index, records, hosts, timers, fragments and all that is free.
@@ -2193,7 +2208,7 @@ cdef class FastPath:
         cdef uint32_t[::1] hosts
         memset(&found, 0, sizeof(audit_t))
         with self.use:
-            hosts = np.zeros(max(1, self.fw.hosts_high), dtype=np.uint32)
+            hosts = np.zeros(max(1, self.fw.table.hosts_high), dtype=np.uint32)
             with nogil:
                 audit_walk(&self.fw, &hosts[0], &found)
         return found

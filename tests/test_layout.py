@@ -64,3 +64,12 @@ def test_no_size_is_written_twice():
     assert not re.findall(r"\.(?:peak|owner|short_)\[\d", "".join(
         path.read_text() for path in [*LAYOUT.DATAPLANE.glob("*.pxd"), ROOT / "fwcore" /
                                       "_fastpath.pyx"] if path.name != "link.pxd"))
+
+
+def test_what_was_decided_is_only_read():
+    """Settings, gate row and policies are written between two calls, by FastPath."""
+    wrong = [f"{path.name}: {line.strip()}" for path in LAYOUT.DATAPLANE.glob("*.pxd")
+             for line in path.read_text().splitlines()
+             if re.search(r"\bcontrol\.[\w.\[\]]+ [-+|&]?= ", line)
+             or re.search(r"(?<!const )control_t \*", line)]
+    assert wrong == []

@@ -21,8 +21,8 @@ LINE_WIDTH = 100
 FILE_LINES = 700
 # Longer ones, and how long they may be at most.
 LONG_FILES = {
-    "fwcore/_fastpath.pyx": 2230, "fwcore/_shaper.pyx": 1300, "fwcore/dataplane/parse.pxd": 805,
-    "fwcore/dataplane/verdict.pxd": 719, "fwcore/engine.py": 716, "fwcore/shaping.py": 800,
+    "fwcore/_fastpath.pyx": 2245, "fwcore/_shaper.pyx": 1300, "fwcore/dataplane/parse.pxd": 805,
+    "fwcore/dataplane/verdict.pxd": 732, "fwcore/engine.py": 716, "fwcore/shaping.py": 800,
     "tests/test_reference.py": 1145,
 }
 TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on its line

@@ -11,48 +11,52 @@ from libc.string cimport memset
 
 from fwcore.dataplane.clock cimport clock_expiry_set
 from fwcore.dataplane.layout cimport (
-    END_CLEARED, NIL, OWNER_SHM, WHEEL_LEVELS, WHEEL_SLOTS, fw_t, host_t, line_t,
+    END_CLEARED, NIL, OWNER_SHM, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_t, host_t,
+    line_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_fit_sessions, pages_release_buffers
 
 
-cdef inline void table_lay_out(fw_t *fw, uint64_t hosts) noexcept nogil:
+cdef inline void table_lay_out(
+    table_t *table, const control_t *control, fw_clock_t *clock, uint64_t hosts,
+) noexcept nogil:
     """Nothing in the index, in the order of creation, in the wheel; every record and host free.
 
     => the first `hosts` hosts may have been used; the others stand as in a table just laid out.
     """
-    cdef uint64_t i, connections = fw.config.max_connections
-    cdef uint64_t lines = fw.config.buckets + (connections + 7) // 8
-    memset(fw.lines, 0, lines * sizeof(line_t))
+    cdef uint64_t i, connections = control.config.max_connections
+    cdef uint64_t lines = control.config.buckets + (connections + 7) // 8
+    memset(table.lines, 0, lines * sizeof(line_t))
     for i in range(lines):
-        fw.lines[i].next = NIL
-        if fw.config.buckets <= i < lines - 1:
-            fw.lines[i].next = <uint32_t>i + 1
-    fw.free_line = <uint32_t>fw.config.buckets
+        table.lines[i].next = NIL
+        if control.config.buckets <= i < lines - 1:
+            table.lines[i].next = <uint32_t>i + 1
+    table.free_line = <uint32_t>control.config.buckets
     for i in range(connections):
-        fw.timers[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
+        table.timers[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
     for i in range(hosts):
-        memset(&fw.hosts[i], 0, sizeof(host_t))
-        fw.hosts[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
-    fw.free_record = fw.free_host = fw.hosts_high = 0
-    fw.oldest = fw.newest = NIL
-    for i in range(<uint64_t>fw.host_mask + 1):
-        fw.host_heads[i] = NIL
+        memset(&table.hosts[i], 0, sizeof(host_t))
+        table.hosts[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
+    table.free_record = table.free_host = table.hosts_high = 0
+    table.oldest = table.newest = NIL
+    for i in range(<uint64_t>table.host_mask + 1):
+        table.host_heads[i] = NIL
     for i in range(WHEEL_LEVELS):
-        fw.clock.map[i] = 0
+        clock.map[i] = 0
     for i in range(WHEEL_LEVELS * WHEEL_SLOTS):
-        fw.clock.head[i] = NIL
+        clock.head[i] = NIL
 
 
 cdef inline void table_clear(fw_t *fw) noexcept nogil:
     """=> between packets, config.log is 0."""
     cdef uint64_t i
-    for i in range(fw.config.max_connections):
-        fw.records[i].meta = 0
-    table_lay_out(fw, fw.hosts_high)
-    fw.counters.ended[END_CLEARED] += fw.live
-    pages_release_buffers(fw, fw.pages.owner[OWNER_SHM] - fw.pages.script_shm)
-    fw.live = fw.half_open = fw.proxy_sessions = 0
-    pages_fit_sessions(fw, 0)
-    clock_expiry_set(fw)
-    fw.dirty = 1
+    for i in range(fw.control.config.max_connections):
+        fw.table.records[i].meta = 0
+    table_lay_out(&fw.table, &fw.control, &fw.clock, fw.table.hosts_high)
+    fw.counters.ended[END_CLEARED] += fw.memory.live
+    pages_release_buffers(&fw.memory, &fw.control,
+                          fw.memory.pages.owner[OWNER_SHM] - fw.memory.pages.script_shm)
+    fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = 0
+    pages_fit_sessions(&fw.memory, &fw.control, 0)
+    clock_expiry_set(&fw.control, &fw.clock)
+    fw.memory.dirty = 1

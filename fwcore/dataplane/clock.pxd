@@ -18,53 +18,54 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK, WHEEL_LEVELS,
-    WHEEL_SLOTS, fw_clock_t, fw_clz64, fw_ctz64, fw_t, fw_timer_t,
+    CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK,
+    WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_clz64, fw_ctz64, fw_t, fw_timer_t,
+    table_t,
 )
 
 
 # --- deadlines ----------------------------------------------------------------------------------
 
-cdef inline void clock_set(fw_t *fw, int what, int64_t at_ns) noexcept nogil:
+cdef inline void clock_set(fw_clock_t *clock, int what, int64_t at_ns) noexcept nogil:
     """The next time of what is due (DUE_*), NEVER: none. The deadline only comes nearer here."""
-    fw.clock.due_ns[what] = at_ns
-    if at_ns < fw.clock.deadline_ns:
-        fw.clock.deadline_ns = at_ns
+    clock.due_ns[what] = at_ns
+    if at_ns < clock.deadline_ns:
+        clock.deadline_ns = at_ns
 
 
-cdef inline int64_t clock_earliest(const fw_t *fw, int kinds) noexcept nogil:
+cdef inline int64_t clock_earliest(const fw_clock_t *clock, int kinds) noexcept nogil:
     """The earliest of the first `kinds` of DUE_*, or NEVER."""
     cdef int64_t earliest = NEVER
     cdef int what
     for what in range(kinds):
-        if fw.clock.due_ns[what] < earliest:
-            earliest = fw.clock.due_ns[what]
+        if clock.due_ns[what] < earliest:
+            earliest = clock.due_ns[what]
     return earliest
 
 
-cdef inline int64_t clock_next(const fw_t *fw) noexcept nogil:
+cdef inline int64_t clock_next(const fw_clock_t *clock) noexcept nogil:
     """The next moment: the earliest of all, or the present one that is not done yet."""
-    return fw.clock.now_ns if fw.clock.unfinished else clock_earliest(fw, DUE_COUNT)
+    return clock.now_ns if clock.unfinished else clock_earliest(clock, DUE_COUNT)
 
 
 cdef inline void clock_settle(fw_t *fw) noexcept nogil:
     """=> the deadline is the next moment, or the time from which a packet's step is looked at."""
-    cdef int64_t step_ns = fw.clock.now_ns + fw.config.max_step_ns
+    cdef int64_t step_ns = fw.clock.now_ns + fw.control.config.max_step_ns
     if fw.clock.step_packet == fw.packet:  # between two stops before one packet: it goes no further
         step_ns = fw.clock.step_ns
-    fw.clock.deadline_ns = clock_next(fw)
-    if fw.config.max_step_ns and fw.clock.deadline_ns > step_ns:
+    fw.clock.deadline_ns = clock_next(&fw.clock)
+    if fw.control.config.max_step_ns and fw.clock.deadline_ns > step_ns:
         fw.clock.deadline_ns = step_ns
 
 
 cdef inline int64_t clock_allowed(fw_t *fw, int64_t time_ns) noexcept nogil:
     """The time at which the packet about to be judged is: its own, or as far on as one step goes,
     which is counted. Asked again about the same packet it is the same."""
-    if fw.config.max_step_ns == 0:
+    if fw.control.config.max_step_ns == 0:
         return time_ns
     if fw.clock.step_packet != fw.packet:
         fw.clock.step_packet = fw.packet
-        fw.clock.step_ns = fw.clock.now_ns + fw.config.max_step_ns
+        fw.clock.step_ns = fw.clock.now_ns + fw.control.config.max_step_ns
         if time_ns > fw.clock.step_ns:
             fw.counters.time_jumped += 1
     if time_ns > fw.clock.step_ns:
@@ -80,40 +81,48 @@ cdef inline void clock_trust(fw_t *fw, int64_t time_ns) noexcept nogil:
 
 # --- ticks --------------------------------------------------------------------------------------
 
-cdef inline int64_t clock_tick_ns(const fw_t *fw, uint64_t tick) noexcept nogil:
+cdef inline int64_t clock_tick_ns(
+    const control_t *control, const fw_clock_t *clock, uint64_t tick,
+) noexcept nogil:
     """When a tick begins, 0 with the first packet; NEVER, where that is later than all time."""
-    cdef uint64_t since = tick * <uint64_t>fw.config.sweep_ns
-    if since > <uint64_t>NEVER - <uint64_t>fw.clock.start_ns:
+    cdef uint64_t since = tick * <uint64_t>control.config.sweep_ns
+    if since > <uint64_t>NEVER - <uint64_t>clock.start_ns:
         return NEVER
-    return <int64_t>(<uint64_t>fw.clock.start_ns + since)
+    return <int64_t>(<uint64_t>clock.start_ns + since)
 
 
-cdef inline uint64_t clock_tick_from(const fw_t *fw, int64_t time_ns) noexcept nogil:
+cdef inline uint64_t clock_tick_from(
+    const control_t *control, const fw_clock_t *clock, int64_t time_ns,
+) noexcept nogil:
     """The first tick that begins at this time or later."""
-    return (<uint64_t>time_ns - <uint64_t>fw.clock.start_ns + <uint64_t>fw.config.sweep_ns - 1
-            ) // <uint64_t>fw.config.sweep_ns
+    return (<uint64_t>time_ns - <uint64_t>clock.start_ns + <uint64_t>control.config.sweep_ns - 1
+            ) // <uint64_t>control.config.sweep_ns
 
 
-cdef inline int64_t clock_next_tick_ns(const fw_t *fw) noexcept nogil:
+cdef inline int64_t clock_next_tick_ns(
+    const control_t *control, const fw_clock_t *clock,
+) noexcept nogil:
     """The first tick after now."""
-    return clock_tick_ns(fw, clock_tick_from(fw, fw.clock.now_ns + 1))
+    return clock_tick_ns(control, clock, clock_tick_from(control, clock, clock.now_ns + 1))
 
 
-cdef inline void clock_catch_up(fw_t *fw) noexcept nogil:
+cdef inline void clock_catch_up(const control_t *control, fw_clock_t *clock) noexcept nogil:
     """=> `tick` is the present one. For who arms: a slot reckoned from a tick long past could lie
     in the past itself. Nothing stands in the wheel that was due by then."""
-    if fw.clock.now_ns >= fw.clock.tick_end_ns:
-        fw.clock.tick = (<uint64_t>(fw.clock.now_ns - fw.clock.start_ns)
-                         // <uint64_t>fw.config.sweep_ns)
-        fw.clock.tick_end_ns = clock_tick_ns(fw, fw.clock.tick + 1)
+    if clock.now_ns >= clock.tick_end_ns:
+        clock.tick = (<uint64_t>(clock.now_ns - clock.start_ns)
+                      // <uint64_t>control.config.sweep_ns)
+        clock.tick_end_ns = clock_tick_ns(control, clock, clock.tick + 1)
 
 
-cdef inline int64_t clock_moved(const fw_t *fw, int64_t then_ns, int64_t to_ns) noexcept nogil:
+cdef inline int64_t clock_moved(
+    const fw_clock_t *clock, int64_t then_ns, int64_t to_ns,
+) noexcept nogil:
     """A time as far from `to` as it is from now; what is longer ago than CLOCK_MEMORY_NS, so far.
 
     So nothing drifts out of 63 bits, however often the clock is set back.
     """
-    cdef int64_t past = fw.clock.now_ns - then_ns
+    cdef int64_t past = clock.now_ns - then_ns
     return to_ns - (past if past < CLOCK_MEMORY_NS else CLOCK_MEMORY_NS)
 
 
@@ -131,10 +140,11 @@ cdef inline uint64_t clock_slot_tick(const fw_clock_t *clock) noexcept nogil:
     return 0
 
 
-cdef inline void clock_arm(fw_t *fw, uint32_t record, uint64_t tick) noexcept nogil:
+cdef inline void clock_arm(
+    table_t *table, fw_clock_t *clock, uint32_t record, uint64_t tick,
+) noexcept nogil:
     """Puts the record into the slot of its tick, or of the next one where that has passed."""
-    cdef fw_clock_t *clock = &fw.clock
-    cdef fw_timer_t *t = &fw.timers[record]
+    cdef fw_timer_t *t = &table.timers[record]
     cdef int level
     cdef uint32_t slot
     if tick <= clock.tick:
@@ -144,42 +154,41 @@ cdef inline void clock_arm(fw_t *fw, uint32_t record, uint64_t tick) noexcept no
     t.prev = PROTECTED_BIT | slot
     t.next = clock.head[slot]
     if t.next != NIL:
-        fw.timers[t.next].prev = record
+        table.timers[t.next].prev = record
     else:
         clock.map[level] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
     clock.head[slot] = record
 
 
-cdef inline void clock_disarm(fw_t *fw, uint32_t record) noexcept nogil:
+cdef inline void clock_disarm(table_t *table, fw_clock_t *clock, uint32_t record) noexcept nogil:
     """Takes the record out of the clock. => it stands in a slot."""
-    cdef fw_clock_t *clock = &fw.clock
-    cdef fw_timer_t *t = &fw.timers[record]
+    cdef fw_timer_t *t = &table.timers[record]
     cdef uint32_t slot
     if t.next != NIL:
-        fw.timers[t.next].prev = t.prev
+        table.timers[t.next].prev = t.prev
     if t.prev & PROTECTED_BIT:
         slot = t.prev & RECORD_MASK
         clock.head[slot] = t.next
         if t.next == NIL:
             clock.map[slot // WHEEL_SLOTS] &= ~(<uint64_t>1 << (slot % WHEEL_SLOTS))
     else:
-        fw.timers[t.prev].next = t.next
+        table.timers[t.prev].next = t.next
 
 
-cdef inline void clock_expiry_set(fw_t *fw) noexcept nogil:
+cdef inline void clock_expiry_set(const control_t *control, fw_clock_t *clock) noexcept nogil:
     """The next time of expiry is that of the first slot."""
-    cdef uint64_t tick = clock_slot_tick(&fw.clock)
-    clock_set(fw, DUE_EXPIRY, clock_tick_ns(fw, tick) if tick else NEVER)
+    cdef uint64_t tick = clock_slot_tick(clock)
+    clock_set(clock, DUE_EXPIRY, clock_tick_ns(control, clock, tick) if tick else NEVER)
 
 
-cdef inline uint32_t clock_go_to(fw_t *fw, uint64_t tick) noexcept nogil:
+cdef inline uint32_t clock_go_to(fw_clock_t *clock, uint64_t tick) noexcept nogil:
     """Goes on to the tick of the first slot, and gives that slot.
 
     Nothing armed from now on comes into it, for it would have to be due at this very tick.
     """
     cdef int level
-    fw.clock.tick = tick
+    clock.tick = tick
     for level in range(WHEEL_LEVELS):
-        if fw.clock.map[level]:
-            return level * WHEEL_SLOTS + fw_ctz64(fw.clock.map[level])
+        if clock.map[level]:
+            return level * WHEEL_SLOTS + fw_ctz64(clock.map[level])
     return NIL

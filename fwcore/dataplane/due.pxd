@@ -17,7 +17,7 @@ from fwcore.dataplane.clock cimport (
 from fwcore.dataplane.layout cimport (
     DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE, EXPIRE_BATCH,
     FW_ASSERT, NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME,
-    WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t,
+    WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_past_watermark
 from fwcore.dataplane.script cimport (
@@ -34,38 +34,39 @@ from fwcore.dataplane.verdict cimport ips_arm, ips_drain
 
 cdef inline void expire_one(fw_t *fw, uint32_t record) noexcept nogil:
     """Ends a session whose time is over now; one that was seen since gets another slot."""
-    cdef record_t *r = &fw.records[record]
-    if session_past(fw, r):
+    cdef record_t *r = &fw.table.records[record]
+    if session_past(&fw.control, &fw.clock, r):
         session_end(fw, record, session_timeout_cause(r))
     else:
-        clock_disarm(fw, record)
-        clock_arm(fw, record, session_due_tick(fw, r))
+        clock_disarm(&fw.table, &fw.clock, record)
+        clock_arm(&fw.table, &fw.clock, record, session_due_tick(&fw.control, &fw.clock, r))
 
 
-cdef inline uint32_t expire_merged(fw_t *fw, uint32_t a, uint32_t b) noexcept nogil:
+cdef inline uint32_t expire_merged(table_t *table, uint32_t a, uint32_t b) noexcept nogil:
     """Two lists in order of creation as one, by `next`; the first of it. => one is not empty"""
     cdef uint32_t first = NIL, last = NIL, record
     while a != NIL or b != NIL:  # bounded by the sessions of the slot
-        if b == NIL or (a != NIL and fw.records[a].created_packet
-                        <= fw.records[b].created_packet):
+        if b == NIL or (a != NIL and table.records[a].created_packet
+                        <= table.records[b].created_packet):
             record = a
-            a = fw.timers[a].next
+            a = table.timers[a].next
         else:
             record = b
-            b = fw.timers[b].next
+            b = table.timers[b].next
         if last == NIL:
             first = record
         else:
-            fw.timers[last].next = record
+            table.timers[last].next = record
         last = record
-    fw.timers[last].next = NIL
+    table.timers[last].next = NIL
     return first
 
 
-cdef inline void expire_in_order(fw_t *fw, uint32_t slot, uint64_t tick) noexcept nogil:
+cdef inline void expire_in_order(
+    table_t *table, fw_clock_t *clock, uint32_t slot, uint64_t tick,
+) noexcept nogil:
     """Puts all that this tick may end into one slot, in order of creation: which key of a meter is
     longest without a session depends on who ends first. A merge sort, list i of 2^i sessions."""
-    cdef fw_clock_t *clock = &fw.clock
     cdef uint32_t lists[EXPIRE_BATCH]
     cdef uint32_t record, next_, other
     cdef int i, level
@@ -79,11 +80,11 @@ cdef inline void expire_in_order(fw_t *fw, uint32_t slot, uint64_t tick) noexcep
         clock.head[other] = NIL
         clock.map[level] &= ~(<uint64_t>1 << (other % WHEEL_SLOTS))
         while record != NIL:
-            next_ = fw.timers[record].next
-            fw.timers[record].next = NIL
+            next_ = table.timers[record].next
+            table.timers[record].next = NIL
             i = 0
             while lists[i] != NIL:
-                record = expire_merged(fw, lists[i], record)
+                record = expire_merged(table, lists[i], record)
                 lists[i] = NIL
                 i += 1
             lists[i] = record
@@ -91,14 +92,14 @@ cdef inline void expire_in_order(fw_t *fw, uint32_t slot, uint64_t tick) noexcep
     record = NIL
     for i in range(EXPIRE_BATCH):
         if lists[i] != NIL:
-            record = expire_merged(fw, lists[i], record)
+            record = expire_merged(table, lists[i], record)
     clock.head[slot] = record
     clock.map[slot // WHEEL_SLOTS] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
     other = PROTECTED_BIT | slot
     while record != NIL:
-        fw.timers[record].prev = other
+        table.timers[record].prev = other
         other = record
-        record = fw.timers[record].next
+        record = table.timers[record].next
 
 
 cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
@@ -107,21 +108,21 @@ cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
     1: done; 0: out of breath, call again for the rest.
     """
     cdef uint32_t batch[EXPIRE_BATCH]
-    cdef uint32_t slot = clock_go_to(fw, tick), record, count, i
+    cdef uint32_t slot = clock_go_to(&fw.clock, tick), record, count, i
     if fw.shaper != NULL and fw.clock.head[slot] != NIL:
-        expire_in_order(fw, slot, tick)
+        expire_in_order(&fw.table, &fw.clock, slot, tick)
     while fw.clock.head[slot] != NIL:  # bounded by the sessions of the slot
         record = fw.clock.head[slot]
         count = 0
         while record != NIL and count < EXPIRE_BATCH:
             batch[count] = record
             count += 1
-            fw_prefetch(&fw.records[record])
-            fw_prefetch(&fw.records[record].a_hi)
-            record = fw.timers[record].next
+            fw_prefetch(&fw.table.records[record])
+            fw_prefetch(&fw.table.records[record].a_hi)
+            record = fw.table.timers[record].next
         for i in range(count):
-            if session_past(fw, &fw.records[batch[i]]):
-                session_prefetch_end(fw, batch[i])
+            if session_past(&fw.control, &fw.clock, &fw.table.records[batch[i]]):
+                session_prefetch_end(&fw.table, &fw.control, batch[i])
         for i in range(count):
             expire_one(fw, batch[i])
         fw.breath -= count
@@ -135,12 +136,13 @@ cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
 cdef inline int64_t due_round_ns(const fw_t *fw) noexcept nogil:
     """The next tick at which a round of idledrop may end something, or NEVER."""
     cdef int64_t next_ns
-    if not fw.gate.idledrop or not fw.live or fw.round_ns == NEVER:
+    if not fw.control.gate.idledrop or not fw.memory.live or fw.round_ns == NEVER:
         return NEVER
-    next_ns = clock_next_tick_ns(fw)
+    next_ns = clock_next_tick_ns(&fw.control, &fw.clock)
     if fw.round_ns <= next_ns:
         return next_ns
-    return clock_tick_ns(fw, clock_tick_from(fw, fw.round_ns))
+    return clock_tick_ns(
+        &fw.control, &fw.clock, clock_tick_from(&fw.control, &fw.clock, fw.round_ns))
 
 
 cdef inline void due_update(fw_t *fw) noexcept nogil:
@@ -148,15 +150,16 @@ cdef inline void due_update(fw_t *fw) noexcept nogil:
 
     Between packets this is asked anew; a packet itself only brings the deadline nearer.
     """
-    clock_set(fw, DUE_OWED, clock_next_tick_ns(fw) if script_tick_due(fw) else NEVER)
-    clock_set(fw, DUE_ROUND, due_round_ns(fw))
-    clock_expiry_set(fw)
+    cdef int owed = script_tick_due(&fw.memory, &fw.control)
+    clock_set(&fw.clock, DUE_OWED, clock_next_tick_ns(&fw.control, &fw.clock) if owed else NEVER)
+    clock_set(&fw.clock, DUE_ROUND, due_round_ns(fw))
+    clock_expiry_set(&fw.control, &fw.clock)
     clock_settle(fw)
 
 
 cdef inline int due_begin(fw_t *fw, int64_t at_ns) noexcept nogil:
     """The first half of a moment, up to its expiry; 0: out of breath within that."""
-    cdef uint32_t step = fw.next_step
+    cdef uint32_t step = fw.memory.next_step
     if not fw.clock.unfinished:
         if fw.clock.due_ns[DUE_LINK] <= at_ns:
             fw.egress.moment(fw, at_ns)
@@ -164,12 +167,12 @@ cdef inline int due_begin(fw_t *fw, int64_t at_ns) noexcept nogil:
             script_retry(fw, at_ns)
         script_steps(fw, at_ns)
         script_leaks(fw, at_ns)
-        if fw.next_step != step:
+        if fw.memory.next_step != step:
             timeline_take(fw, 1)  # so that what a step does shows at the step
     fw.clock.unfinished = 0
-    clock_expiry_set(fw)
+    clock_expiry_set(&fw.control, &fw.clock)
     if fw.clock.due_ns[DUE_EXPIRY] == at_ns:
-        if not expire_tick(fw, clock_tick_from(fw, at_ns)):
+        if not expire_tick(fw, clock_tick_from(&fw.control, &fw.clock, at_ns)):
             fw.clock.unfinished = 1
             return 0
     return 1
@@ -189,19 +192,19 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t until_ns) noexcept n
     if fw.clock.due_ns[DUE_COLLECT] <= at_ns:
         evict_collect(fw)
     if fw.clock.due_ns[DUE_IPS] <= at_ns:
-        ips_drain(fw, at_ns)
-        fw.ips_full = 0
-        clock_set(fw, DUE_IPS, NEVER)
-        fw.dirty = 1
-    if fw.round_due and fw.live:
+        ips_drain(&fw.memory, &fw.control, at_ns)
+        fw.memory.ips_full = 0
+        clock_set(&fw.clock, DUE_IPS, NEVER)
+        fw.memory.dirty = 1
+    if fw.round_due and fw.memory.live:
         stop = STOP_TIME | STOP_TICK
     if fw.clock.due_ns[DUE_SAMPLE] <= at_ns:
         timeline_take(fw, 0)
         due_update(fw)
-        quiet_until = clock_earliest(fw, DUE_SAMPLE)
+        quiet_until = clock_earliest(&fw.clock, DUE_SAMPLE)
         timeline_plan(fw, quiet_until if quiet_until < until_ns else until_ns)
-    if fw.dirty and stop == STOP_NONE:  # a round of idledrop is still part of the moment
-        fw.dirty = 0
+    if fw.memory.dirty and stop == STOP_NONE:  # a round of idledrop is still part of the moment
+        fw.memory.dirty = 0
         if pages_past_watermark(fw):
             stop = STOP_TIME
     return stop
@@ -212,7 +215,7 @@ cdef inline int due_moments(fw_t *fw, int64_t until_ns) noexcept nogil:
     cdef int stop
     cdef int64_t at_ns
     due_update(fw)
-    at_ns = clock_next(fw)
+    at_ns = clock_next(&fw.clock)
     while at_ns <= until_ns:  # each turn does what is due, or moves a sample on
         stop = due_moment(fw, at_ns, until_ns)
         due_update(fw)
@@ -220,22 +223,22 @@ cdef inline int due_moments(fw_t *fw, int64_t until_ns) noexcept nogil:
             return stop
         if fw.breath <= 0:
             return STOP_TIME | STOP_BREATH
-        at_ns = clock_next(fw)
+        at_ns = clock_next(&fw.clock)
     return STOP_NONE
 
 
 cdef inline void due_set_back(fw_t *fw, int64_t to_ns) noexcept nogil:
     """The clock is set back; what is to come stays as far off. => no session lives"""
-    cdef int64_t start_ns = clock_moved(fw, fw.clock.start_ns, to_ns)
-    script_move(fw, to_ns)
+    cdef int64_t start_ns = clock_moved(&fw.clock, fw.clock.start_ns, to_ns)
+    script_move(&fw.memory, &fw.control, &fw.clock, to_ns)
     if fw.clock.due_ns[DUE_SAMPLE] != NEVER:
-        clock_set(fw, DUE_SAMPLE, clock_moved(fw, fw.clock.due_ns[DUE_SAMPLE], to_ns))
-    fw.ips_ns = clock_moved(fw, fw.ips_ns, to_ns)
-    if fw.ips_full:
-        ips_arm(fw)
+        clock_set(&fw.clock, DUE_SAMPLE, clock_moved(&fw.clock, fw.clock.due_ns[DUE_SAMPLE], to_ns))
+    fw.memory.ips_ns = clock_moved(&fw.clock, fw.memory.ips_ns, to_ns)
+    if fw.memory.ips_full:
+        ips_arm(&fw.memory, &fw.control, &fw.clock)
     fw.round_ns = 0
     fw.clock.unfinished = 0
     fw.clock.start_ns = start_ns
     fw.clock.now_ns = fw.clock.tick_end_ns = to_ns
-    clock_catch_up(fw)
+    clock_catch_up(&fw.control, &fw.clock)
     due_update(fw)

@@ -14,8 +14,8 @@ from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, DUE_LINK, META_FAMILY, META_ZONE, NEVER, NIL, OWNER_QUEUES,
     REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, REPLY_WAY,
-    SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely,
-    packet_t, record_t,
+    SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely, packet_t,
+    record_t,
 )
 from fwcore.dataplane.link cimport judged_t, shaper_advance, shaper_arrive
 from fwcore.dataplane.meter cimport (
@@ -68,16 +68,16 @@ cdef inline int egress_request(void *owner, uint64_t pages, uint32_t pinned) noe
 cdef inline void egress_give(void *owner, uint64_t pages) noexcept nogil:
     """Pages of queues become free."""
     cdef fw_t *fw = <fw_t *>owner
-    fw.pages.owner[OWNER_QUEUES] -= pages
-    fw.pages.free += pages
-    fw.dirty = 1
+    fw.memory.pages.owner[OWNER_QUEUES] -= pages
+    fw.memory.pages.free += pages
+    fw.memory.dirty = 1
 
 
 cdef inline void egress_due(fw_t *fw) noexcept nogil:
     """The next moment of links, where one may change a gauge; others wait for who looks."""
     cdef shaper_t *s = <shaper_t *>fw.shaper
     if s.accounted:
-        clock_set(fw, DUE_LINK, s.due_ns)
+        clock_set(&fw.clock, DUE_LINK, s.due_ns)
 
 
 cdef inline int egress_brims(const fw_t *fw) noexcept nogil:
@@ -180,17 +180,17 @@ cdef inline uint32_t egress_packet(
     if record != NIL:
         held = &s.shaped[record]
         a.family = META_FAMILY(p.key.meta)
-        egress_ends(&fw.records[record], a.way, &a)
+        egress_ends(&fw.table.records[record], a.way, &a)
     judged = shaper_arrive(s, held, &a, outcome >> 8 != REASON_RELATED, record)
     egress_due(fw)
     if held != NULL and held.row:
         s.came_bytes += wire
         s.tcp_bytes += wire if p.protocol == 6 else 0
     if fw_unlikely(egress_brims(fw)):
-        fw.dirty = 1  # so that it is seen
+        fw.memory.dirty = 1  # so that it is seen
     if judged.why == SHAPE_PASSED:
         if cause:
-            exposure_enter(fw, &fw.records[record], cause - 1, wire)
+            exposure_enter(fw, &fw.table.records[record], cause - 1, wire)
         return outcome
     if outcome >> 8 != REASON_RELATED:
         s.sessions_hit += held.dropped[0] + held.dropped[1] == 0

@@ -6,15 +6,19 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fwcore.dataplane.layout cimport FRAGMENT_LIFE_NS, NIL, fragment_t, fw_mum, fw_t, packet_t
+from fwcore.dataplane.layout cimport (
+    FRAGMENT_LIFE_NS, NIL, control_t, fragment_t, fw_clock_t, fw_mum, fw_t, memory_t, packet_t,
+)
 
 
 cdef inline uint32_t fragment_slot(
-    const fw_t *fw, uint64_t meta, uint64_t source, uint64_t destination, uint32_t id_,
+    const memory_t *memory, const control_t *control, uint64_t meta, uint64_t source,
+    uint64_t destination, uint32_t id_,
 ) noexcept nogil:
-    cdef uint64_t h = fw_mum(source ^ fw.config.seeds[0], destination ^ fw.config.seeds[1])
-    h = fw_mum(h ^ id_, meta ^ fw.config.seeds[2])
-    return <uint32_t>(h >> 32) & fw.fragment_mask
+    cdef uint64_t h = fw_mum(
+        source ^ control.config.seeds[0], destination ^ control.config.seeds[1])
+    h = fw_mum(h ^ id_, meta ^ control.config.seeds[2])
+    return <uint32_t>(h >> 32) & memory.fragment_mask
 
 
 cdef inline int fragment_same(const fragment_t *e, const packet_t *p) noexcept nogil:
@@ -23,76 +27,84 @@ cdef inline int fragment_same(const fragment_t *e, const packet_t *p) noexcept n
             and e.source_hi == p.source_hi and e.destination_hi == p.destination_hi)
 
 
-cdef inline uint32_t fragment_lookup(const fw_t *fw, const packet_t *p) noexcept nogil:
+cdef inline uint32_t fragment_lookup(
+    const memory_t *memory, const control_t *control, const packet_t *p,
+) noexcept nogil:
     """The entry under the packet's fragment key, however old; or NIL."""
-    cdef uint32_t entry = fw.fragment_heads[
-        fragment_slot(fw, p.fragment_meta, p.source_lo, p.destination_lo, p.fragment_id)]
+    cdef uint32_t entry = memory.fragment_heads[fragment_slot(
+        memory, control, p.fragment_meta, p.source_lo, p.destination_lo, p.fragment_id)]
     while entry != NIL:  # bounded by the entries of one slot
-        if fragment_same(&fw.fragments[entry], p):
+        if fragment_same(&memory.fragments[entry], p):
             return entry
-        entry = fw.fragments[entry].chain
+        entry = memory.fragments[entry].chain
     return NIL
 
 
-cdef inline uint32_t fragment_find(const fw_t *fw, const packet_t *p) noexcept nogil:
+cdef inline uint32_t fragment_find(
+    const memory_t *memory, const control_t *control, const fw_clock_t *clock, const packet_t *p,
+) noexcept nogil:
     """The entry that a later fragment follows, or NIL."""
-    cdef uint32_t entry = fragment_lookup(fw, p)
-    if entry == NIL or fw.clock.now_ns - fw.fragments[entry].inserted_ns >= FRAGMENT_LIFE_NS:
+    cdef uint32_t entry = fragment_lookup(memory, control, p)
+    if entry == NIL or clock.now_ns - memory.fragments[entry].inserted_ns >= FRAGMENT_LIFE_NS:
         return NIL
     return entry
 
 
-cdef inline void fragment_remove(fw_t *fw, uint32_t entry) noexcept nogil:
-    cdef fragment_t *e = &fw.fragments[entry]
-    cdef uint32_t *link = &fw.fragment_heads[
-        fragment_slot(fw, e.meta, e.source_lo, e.destination_lo, e.id)]
+cdef inline void fragment_remove(
+    memory_t *memory, const control_t *control, uint32_t entry,
+) noexcept nogil:
+    cdef fragment_t *e = &memory.fragments[entry]
+    cdef uint32_t *link = &memory.fragment_heads[
+        fragment_slot(memory, control, e.meta, e.source_lo, e.destination_lo, e.id)]
     while link[0] != entry:  # bounded by the entries of one slot
-        link = &fw.fragments[link[0]].chain
+        link = &memory.fragments[link[0]].chain
     link[0] = e.chain
     if e.older != NIL:
-        fw.fragments[e.older].newer = e.newer
+        memory.fragments[e.older].newer = e.newer
     else:
-        fw.fragment_oldest = e.newer
+        memory.fragment_oldest = e.newer
     if e.newer != NIL:
-        fw.fragments[e.newer].older = e.older
+        memory.fragments[e.newer].older = e.older
     else:
-        fw.fragment_newest = e.older
-    e.chain = fw.fragment_free
-    fw.fragment_free = entry
+        memory.fragment_newest = e.older
+    e.chain = memory.fragment_free
+    memory.fragment_free = entry
 
 
 cdef inline void fragment_make_room(fw_t *fw, const packet_t *p) noexcept nogil:
     """Drops an entry of the same key, what has outlived itself, and, if still full, the oldest."""
-    cdef uint32_t entry = fragment_lookup(fw, p)
+    cdef uint32_t entry = fragment_lookup(&fw.memory, &fw.control, p)
     if entry != NIL:
-        fragment_remove(fw, entry)
-    while fw.fragment_oldest != NIL:  # each entry is dropped once
-        entry = fw.fragment_oldest
-        if fw.clock.now_ns - fw.fragments[entry].inserted_ns < FRAGMENT_LIFE_NS:
+        fragment_remove(&fw.memory, &fw.control, entry)
+    while fw.memory.fragment_oldest != NIL:  # each entry is dropped once
+        entry = fw.memory.fragment_oldest
+        if fw.clock.now_ns - fw.memory.fragments[entry].inserted_ns < FRAGMENT_LIFE_NS:
             break
-        fragment_remove(fw, entry)
-    if fw.fragment_free == NIL:
-        fragment_remove(fw, fw.fragment_oldest)
+        fragment_remove(&fw.memory, &fw.control, entry)
+    if fw.memory.fragment_free == NIL:
+        fragment_remove(&fw.memory, &fw.control, fw.memory.fragment_oldest)
         fw.counters.fragments_forgotten += 1
 
 
-cdef inline void fragment_link(fw_t *fw, const fragment_t *given) noexcept nogil:
+cdef inline void fragment_link(
+    memory_t *memory, const control_t *control, const fragment_t *given,
+) noexcept nogil:
     """An entry as the youngest. => one is free."""
-    cdef uint32_t entry = fw.fragment_free
+    cdef uint32_t entry = memory.fragment_free
     cdef uint32_t slot = fragment_slot(
-        fw, given.meta, given.source_lo, given.destination_lo, given.id)
-    cdef fragment_t *e = &fw.fragments[entry]
-    fw.fragment_free = e.chain
+        memory, control, given.meta, given.source_lo, given.destination_lo, given.id)
+    cdef fragment_t *e = &memory.fragments[entry]
+    memory.fragment_free = e.chain
     e[0] = given[0]
-    e.chain = fw.fragment_heads[slot]
-    fw.fragment_heads[slot] = entry
-    e.older = fw.fragment_newest
+    e.chain = memory.fragment_heads[slot]
+    memory.fragment_heads[slot] = entry
+    e.older = memory.fragment_newest
     e.newer = NIL
     if e.older != NIL:
-        fw.fragments[e.older].newer = entry
+        memory.fragments[e.older].newer = entry
     else:
-        fw.fragment_oldest = entry
-    fw.fragment_newest = entry
+        memory.fragment_oldest = entry
+    memory.fragment_newest = entry
 
 
 cdef inline void fragment_store(
@@ -115,4 +127,4 @@ cdef inline void fragment_store(
     e.reason = reason
     e.direction = p.way
     e.inserted_ns = fw.clock.now_ns
-    fragment_link(fw, &e)
+    fragment_link(&fw.memory, &fw.control, &e)

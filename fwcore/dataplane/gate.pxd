@@ -6,7 +6,8 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    L4_ICMP, NIL, block4_t, fw_ctz32, fw_match8, guard_t, policies_t, ports_t, row6_t, segment_t,
+    L4_ICMP, NIL, block4_t, fw_ctz32, fw_match8, guard_t, policies_t, ports_t, row6_t,
+    segment_t,
 )
 
 

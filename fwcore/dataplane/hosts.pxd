@@ -5,64 +5,65 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport NIL, fw_mum, fw_t, host_row_t, host_t
+from fwcore.dataplane.layout cimport NIL, control_t, fw_mum, host_row_t, host_t, table_t
 
 
 cdef inline uint32_t host_slot(
-    const fw_t *fw, uint64_t lo, uint64_t hi, uint32_t family,
+    const table_t *table, const control_t *control, uint64_t lo, uint64_t hi, uint32_t family,
 ) noexcept nogil:
-    cdef uint64_t h = fw_mum(lo ^ fw.config.seeds[3], hi ^ family ^ fw.config.seeds[5])
-    return <uint32_t>(h >> 32) & fw.host_mask
+    cdef uint64_t h = fw_mum(lo ^ control.config.seeds[3], hi ^ family ^ control.config.seeds[5])
+    return <uint32_t>(h >> 32) & table.host_mask
 
 
 cdef inline uint32_t host_find(
-    const fw_t *fw, uint64_t lo, uint64_t hi, uint32_t family,
+    const table_t *table, const control_t *control, uint64_t lo, uint64_t hi, uint32_t family,
 ) noexcept nogil:
-    cdef uint32_t host = fw.host_heads[host_slot(fw, lo, hi, family)]
+    cdef uint32_t host = table.host_heads[host_slot(table, control, lo, hi, family)]
     while host != NIL:  # bounded by the hosts of one slot
-        if fw.hosts[host].lo == lo and fw.hosts[host].hi == hi and fw.hosts[host].family == family:
+        if (table.hosts[host].lo == lo and table.hosts[host].hi == hi
+                and table.hosts[host].family == family):
             return host
-        host = fw.hosts[host].next
+        host = table.hosts[host].next
     return NIL
 
 
 cdef inline uint32_t host_enter(
-    fw_t *fw, uint64_t lo, uint64_t hi, uint32_t family,
+    table_t *table, const control_t *control, uint64_t lo, uint64_t hi, uint32_t family,
 ) noexcept nogil:
     """One more session of this initiator; its entry. => fewer than max_connections are live."""
-    cdef uint32_t host = host_find(fw, lo, hi, family)
+    cdef uint32_t host = host_find(table, control, lo, hi, family)
     cdef uint32_t slot
     cdef host_t *h
     if host == NIL:
-        host = fw.free_host
-        h = &fw.hosts[host]
-        fw.free_host = h.next
-        if host >= fw.hosts_high:
-            fw.hosts_high = host + 1
-        slot = host_slot(fw, lo, hi, family)
+        host = table.free_host
+        h = &table.hosts[host]
+        table.free_host = h.next
+        if host >= table.hosts_high:
+            table.hosts_high = host + 1
+        slot = host_slot(table, control, lo, hi, family)
         h.lo = lo
         h.hi = hi
         h.family = family
         h.live = 0
-        h.next = fw.host_heads[slot]
-        fw.host_heads[slot] = host
-    fw.hosts[host].live += 1
+        h.next = table.host_heads[slot]
+        table.host_heads[slot] = host
+    table.hosts[host].live += 1
     return host
 
 
-cdef inline void host_leave(fw_t *fw, uint32_t host) noexcept nogil:
+cdef inline void host_leave(table_t *table, const control_t *control, uint32_t host) noexcept nogil:
     """One session fewer; the last one frees the entry."""
-    cdef host_t *h = &fw.hosts[host]
+    cdef host_t *h = &table.hosts[host]
     cdef uint32_t *link
     h.live -= 1
     if h.live:
         return
-    link = &fw.host_heads[host_slot(fw, h.lo, h.hi, h.family)]
+    link = &table.host_heads[host_slot(table, control, h.lo, h.hi, h.family)]
     while link[0] != host:  # bounded by the hosts of one slot
-        link = &fw.hosts[link[0]].next
+        link = &table.hosts[link[0]].next
     link[0] = h.next
-    h.next = fw.free_host
-    fw.free_host = host
+    h.next = table.free_host
+    table.free_host = host
 
 
 # --- ranking ------------------------------------------------------------------------------------
@@ -102,19 +103,19 @@ cdef inline void hosts_heap(host_row_t *rows, uint64_t count) noexcept nogil:
         hosts_sink(rows, count, at)
 
 
-cdef inline uint64_t hosts_top(const fw_t *fw, host_row_t *out, uint64_t room) noexcept nogil:
+cdef inline uint64_t hosts_top(const table_t *table, host_row_t *out, uint64_t room) noexcept nogil:
     """Up to `room` hosts with most live sessions, best first; how many. Bound: hosts_high sinks."""
     cdef uint64_t i, count = 0
     cdef host_row_t row
     if room == 0:
         return 0
-    for i in range(fw.hosts_high):
-        if fw.hosts[i].live == 0:
+    for i in range(table.hosts_high):
+        if table.hosts[i].live == 0:
             continue
-        row.high = fw.hosts[i].hi
-        row.low = fw.hosts[i].lo
-        row.live = fw.hosts[i].live
-        row.family = fw.hosts[i].family
+        row.high = table.hosts[i].hi
+        row.low = table.hosts[i].lo
+        row.live = table.hosts[i].live
+        row.family = table.hosts[i].family
         if count < room:
             out[count] = row
             count += 1

@@ -15,8 +15,8 @@ from fwcore.dataplane.hosts cimport host_enter
 from fwcore.dataplane.layout cimport (
     EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED, OBJECT_SCANNING,
     PLACE_COUNT, PROTECTED_BIT, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
-    SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, fw_bucket,
-    fw_key_t, fw_t, record_t,
+    SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST,
+    control_t, fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t, record_t, table_t,
 )
 from fwcore.dataplane.parse cimport key_hash
 from fwcore.dataplane.session cimport session_due_tick, session_key
@@ -24,26 +24,27 @@ from fwcore.dataplane.table cimport table_find, table_link
 
 
 cdef inline void keep_wheel(
-    const fw_t *fw, const uint32_t *place, uint32_t *order, uint64_t *ticks,
+    const table_t *table, const fw_clock_t *clock, const uint32_t *place, uint32_t *order,
+    uint64_t *ticks,
 ) noexcept nogil:
     """Slot by slot, each list from its end, and the tick at which the slot begins.
 
-    `place`: by record, its place in the order of creation. => room for fw.live in both. Who arms
+    `place`: by record, its place in the order of creation. => room for all in both. Who arms
     them in this order has every list as it was.
     """
     cdef uint64_t base, found = 0, begin, end
     cdef uint32_t record, other
     cdef int level, slot
     for level in range(WHEEL_LEVELS):
-        base = fw.clock.tick >> (6 * level + 6) << (6 * level + 6)
+        base = clock.tick >> (6 * level + 6) << (6 * level + 6)
         for slot in range(WHEEL_SLOTS):
-            record = fw.clock.head[level * WHEEL_SLOTS + slot]
+            record = clock.head[level * WHEEL_SLOTS + slot]
             begin = found
             while record != NIL:  # bounded by the sessions of the slot
                 order[found] = place[record]
                 ticks[found] = base | <uint64_t>slot << (6 * level)
                 found += 1
-                record = fw.timers[record].next
+                record = table.timers[record].next
             end = found
             while begin + 1 < end:  # the other way round
                 end -= 1
@@ -54,7 +55,7 @@ cdef inline void keep_wheel(
 
 
 cdef inline int keep_valid(
-    const fw_t *fw, const record_t *r, uint64_t policies, uint64_t last_packet,
+    const fw_clock_t *clock, const record_t *r, uint64_t policies, uint64_t last_packet,
 ) noexcept nogil:
     """Whether a record that comes from outside can be one: every index has something behind it,
     every time has been."""
@@ -74,39 +75,41 @@ cdef inline int keep_valid(
         return 0
     if r.exposed >> EXPOSURE_COUNT or r.created_packet <= last_packet:
         return 0
-    return 0 <= r.created_ns <= r.last_seen_ns <= fw.clock.now_ns
+    return 0 <= r.created_ns <= r.last_seen_ns <= clock.now_ns
 
 
-cdef inline int keep_link(fw_t *fw, const record_t *given) noexcept nogil:
+cdef inline int keep_link(
+    table_t *table, memory_t *memory, const control_t *control, const record_t *given,
+) noexcept nogil:
     """The next record in order of creation; 0: its key is there already. => one is free."""
     cdef fw_key_t key
-    cdef uint32_t number = fw.free_record
+    cdef uint32_t number = table.free_record
     cdef uint32_t bucket
     cdef uint64_t hash_
-    cdef record_t *r = &fw.records[number]
+    cdef record_t *r = &table.records[number]
     session_key(given, &key)
-    hash_ = key_hash(&key, fw.config.seeds)
-    bucket = fw_bucket(hash_, fw.config.buckets)
-    if table_find(fw, &key, hash_, bucket) != NIL:
+    hash_ = key_hash(&key, control.config.seeds)
+    bucket = fw_bucket(hash_, control.config.buckets)
+    if table_find(table, &key, hash_, bucket) != NIL:
         return 0
-    fw.free_record = fw.timers[number].next
+    table.free_record = table.timers[number].next
     r[0] = given[0]
     if r.flags & SESSION_FROM_B:
-        r.host = host_enter(fw, r.b_lo, r.b_hi, META_FAMILY(r.meta))
+        r.host = host_enter(table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta))
     else:
-        r.host = host_enter(fw, r.a_lo, r.a_hi, META_FAMILY(r.meta))
-    table_link(fw, bucket, hash_, number | (PROTECTED_BIT if r.flags & SESSION_LOCAL else 0))
-    if fw.config.when_full == WHEN_FULL_REPLACE_OLDEST:
-        r.age_prev = fw.newest
+        r.host = host_enter(table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta))
+    table_link(table, bucket, hash_, number | (PROTECTED_BIT if r.flags & SESSION_LOCAL else 0))
+    if control.config.when_full == WHEN_FULL_REPLACE_OLDEST:
+        r.age_prev = table.newest
         r.age_next = NIL
-        if fw.newest != NIL:
-            fw.records[fw.newest].age_next = number
+        if table.newest != NIL:
+            table.records[table.newest].age_next = number
         else:
-            fw.oldest = number
-        fw.newest = number
-    fw.live += 1
-    fw.half_open += (r.flags & (SESSION_HALF_OPEN | SESSION_ONCE)) != 0
-    fw.proxy_sessions += (r.flags & SESSION_PROXIED) != 0
+            table.oldest = number
+        table.newest = number
+    memory.live += 1
+    memory.half_open += (r.flags & (SESSION_HALF_OPEN | SESSION_ONCE)) != 0
+    memory.proxy_sessions += (r.flags & SESSION_PROXIED) != 0
     return 1
 
 
@@ -119,29 +122,30 @@ cdef inline int64_t keep_records(
     """
     cdef uint64_t i, last_packet = 0
     for i in range(count):
-        if not keep_valid(fw, &records[i], policies, last_packet) or not keep_link(
-                fw, &records[i]):
+        if not keep_valid(&fw.clock, &records[i], policies, last_packet) or not keep_link(
+                &fw.table, &fw.memory, &fw.control, &records[i]):
             return <int64_t>i
         last_packet = records[i].created_packet
     return -1
 
 
 cdef inline int64_t keep_timers(
-    fw_t *fw, const uint32_t *order, const uint64_t *ticks, uint64_t count, uint8_t *armed,
+    table_t *table, const control_t *control, fw_clock_t *clock, const uint32_t *order,
+    const uint64_t *ticks, uint64_t count, uint8_t *armed,
 ) noexcept nogil:
     """Arms every session, in the order of keep_wheel; the place of the first that cannot be, or -1.
 
-    `armed`: a byte a session, zeros; written. => fw.live is `count`, their numbers are below it.
+    `armed`: a byte a session, zeros; written. => `count` live, their numbers are below it.
     """
     cdef uint64_t i, due
     for i in range(count):
         if order[i] >= count or armed[order[i]]:
             return <int64_t>i
-        due = session_due_tick(fw, &fw.records[order[i]])
-        if due <= fw.clock.tick:
-            due = fw.clock.tick + 1
-        if ticks[i] <= fw.clock.tick or ticks[i] > due:
+        due = session_due_tick(control, clock, &table.records[order[i]])
+        if due <= clock.tick:
+            due = clock.tick + 1
+        if ticks[i] <= clock.tick or ticks[i] > due:
             return <int64_t>i
         armed[order[i]] = 1
-        clock_arm(fw, order[i], ticks[i])
+        clock_arm(table, clock, order[i], ticks[i])
     return -1

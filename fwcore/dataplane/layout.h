@@ -530,51 +530,69 @@ typedef struct {
     void (*end)(void *fw, uint32_t record);
 } egress_t;
 
-/* Everything. One of these to a FastPath; nothing is shared between two. */
+/* What was decided: settings, the gate row, policies. Written between two calls, read within. */
 typedef struct {
     config_t config;
     gate_t gate;
+    policies_t policies;
+} control_t;
+
+/* What an appliance has one of, however many tables: pages, the gauges, the pressure script, the
+ * IPS buffer, fragments. */
+typedef struct {
     pages_t pages;
-    fw_clock_t clock;
-    int64_t breath;                  /* work that may be done before a look around */
-    int64_t round_ns;                /* a round of idledrop ends nothing before this */
-    uint64_t round_due;              /* 1: one is part of the present moment */
-    uint64_t packet;                 /* number of the packet being judged */
     uint64_t live, half_open, proxy_sessions;
     uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
-    uint32_t shift;                  /* address shift of a looped replay */
-    uint32_t of_session;             /* record of the session that the last packet is of, or NIL */
-    uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
-    struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
-    egress_t egress;                 /* ... how they come to it */
-    uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
-    uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
+    uint32_t next_step;              /* of the script */
+    uint64_t ips_level;              /* bytes in the buffer, as of ips_ns */
+    uint64_t ips_carry;              /* bit-nanoseconds not yet a byte */
+    int64_t ips_ns;
+    uint64_t ips_full;
+    step_t *steps;
+    leak_t *leaks;
+    fragment_t *fragments;
+    uint32_t *fragment_heads;
+    uint32_t fragment_mask, fragment_oldest, fragment_newest, fragment_free;
+} memory_t;
+
+/* The connection table: index, records, timers, hosts, and the ghosts of those that had to go. */
+typedef struct {
     line_t *lines;                   /* buckets, then overflow lines */
     record_t *records;
     fw_timer_t *timers;
     host_t *hosts;
     uint32_t *host_heads;
-    fragment_t *fragments;
-    uint32_t *fragment_heads;
     uint64_t *reborn;
     uint64_t *graves;                /* TCP victims, see grave_dig */
+    uint32_t *newborn;               /* records by the number of the session; NULL: not wanted */
+    uint32_t free_line, free_record, free_host, hosts_high;
+    uint32_t oldest, newest;         /* order of creation */
+    uint32_t host_mask, reborn_mask, graves_mask;
+    uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
+} table_t;
+
+/* Everything. One of these to a FastPath; nothing is shared between two. A stage that needs one of
+ * the three takes that; what takes it all may move the clock, count and write ledgers, too. */
+typedef struct {
+    control_t control;
+    memory_t memory;
+    fw_clock_t clock;
+    int64_t breath;                  /* work that may be done before a look around */
+    int64_t round_ns;                /* a round of idledrop ends nothing before this */
+    uint64_t round_due;              /* 1: one is part of the present moment */
+    uint64_t packet;                 /* number of the packet being judged */
+    uint32_t shift;                  /* address shift of a looped replay */
+    uint32_t of_session;             /* record of the session that the last packet is of, or NIL */
+    uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
+    uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
+    uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
+    uint32_t pad;
+    struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
+    egress_t egress;                 /* ... how they come to it */
+    table_t table;
     session_row_t *victims;          /* ring */
     session_row_t *log;              /* sessions that ended and were not collected yet */
     uint64_t log_fill, log_room;
-    uint32_t free_line, free_record, free_host, hosts_high;
-    uint32_t oldest, newest;         /* order of creation */
-    uint32_t *newborn;               /* records by the number of the session; NULL: not wanted */
-    uint32_t host_mask, fragment_mask, reborn_mask, graves_mask;
-    uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
-    uint32_t fragment_oldest, fragment_newest, fragment_free;
-    policies_t policies;
-    step_t *steps;
-    leak_t *leaks;
-    uint32_t next_step, pad;         /* of the script */
-    uint64_t ips_level;              /* bytes in the buffer, as of ips_ns */
-    uint64_t ips_carry;              /* bit-nanoseconds not yet a byte */
-    int64_t ips_ns;
-    uint64_t ips_full;
     sample_t *samples;
     uint64_t samples_fill, samples_room;
     int64_t sample_step_ns;

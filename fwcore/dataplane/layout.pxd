@@ -315,40 +315,49 @@ cdef extern from "dataplane/layout.h" nogil:
                       uint32_t row) noexcept nogil
         void (*end)(void *fw, uint32_t record) noexcept nogil
 
-    ctypedef struct fw_t:
+    ctypedef struct control_t:
         config_t config
         gate_t gate
+        policies_t policies
+
+    ctypedef struct memory_t:
         pages_t pages
-        fw_clock_t clock
-        int64_t breath, round_ns
-        uint64_t round_due, packet, live, half_open, proxy_sessions
-        uint32_t dirty, shift, of_session, exposure
-        void *shaper
-        egress_t egress
-        uint32_t ip_bytes, traffic_class
+        uint64_t live, half_open, proxy_sessions
+        uint32_t dirty, next_step
+        uint64_t ips_level, ips_carry
+        int64_t ips_ns
+        uint64_t ips_full
+        step_t *steps
+        leak_t *leaks
+        fragment_t *fragments
+        uint32_t *fragment_heads
+        uint32_t fragment_mask, fragment_oldest, fragment_newest, fragment_free
+
+    ctypedef struct table_t:
         line_t *lines
         record_t *records
         fw_timer_t *timers
         host_t *hosts
         uint32_t *host_heads
-        fragment_t *fragments
-        uint32_t *fragment_heads
         uint64_t *reborn
         uint64_t *graves
+        uint32_t *newborn
+        uint32_t free_line, free_record, free_host, hosts_high, oldest, newest, host_mask
+        uint32_t reborn_mask, graves_mask, graves_blind
+
+    ctypedef struct fw_t:
+        control_t control
+        memory_t memory
+        fw_clock_t clock
+        int64_t breath, round_ns
+        uint64_t round_due, packet
+        uint32_t shift, of_session, exposure, ip_bytes, traffic_class
+        void *shaper
+        egress_t egress
+        table_t table
         session_row_t *victims
         session_row_t *log
         uint64_t log_fill, log_room
-        uint32_t free_line, free_record, free_host, hosts_high, oldest, newest
-        uint32_t *newborn
-        uint32_t host_mask, fragment_mask, reborn_mask, graves_mask, graves_blind, fragment_oldest
-        uint32_t fragment_newest, fragment_free
-        policies_t policies
-        step_t *steps
-        leak_t *leaks
-        uint32_t next_step
-        uint64_t ips_level, ips_carry
-        int64_t ips_ns
-        uint64_t ips_full
         sample_t *samples
         uint64_t samples_fill, samples_room
         int64_t sample_step_ns

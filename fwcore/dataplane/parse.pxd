@@ -13,9 +13,9 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fwcore.dataplane.layout cimport (
     CLASS_NONE, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, EXTENSIONS_MAX,
     FLAG_CLASS, KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_NO_QUOTE,
-    KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED, L4_ICMP, L4_MALFORMED, L4_OTHER,
-    L4_SCTP, L4_TCP, L4_UDP, META_ASKER_B, SHIMS_MAX, TRACKER_LINUX, fw_be16, fw_be32, fw_be64,
-    fw_head, fw_key_t, fw_le16, fw_le32, fw_likely, fw_mum, fw_unlikely, packet_t,
+    KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED, L4_ICMP, L4_MALFORMED,
+    L4_OTHER, L4_SCTP, L4_TCP, L4_UDP, META_ASKER_B, SHIMS_MAX, TRACKER_LINUX, fw_be16, fw_be32,
+    fw_be64, fw_head, fw_key_t, fw_le16, fw_le32, fw_likely, fw_mum, fw_unlikely, packet_t,
 )
 
 # What stays the same for every frame of a call.

@@ -10,8 +10,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_moved, clock_set
 from fwcore.dataplane.layout cimport (
-    DUE_LEAK, DUE_STEP, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, fw_muldiv, fw_t,
-    leak_t, step_t,
+    DUE_LEAK, DUE_STEP, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, control_t,
+    fw_clock_t, fw_muldiv, fw_t, leak_t, memory_t, pages_t, step_t,
 )
 from fwcore.dataplane.pages cimport pages_release_buffers
 from fwcore.dataplane.session cimport request_pages
@@ -22,55 +22,58 @@ cdef inline void script_take(fw_t *fw, int owner, uint64_t pages) noexcept nogil
     cdef uint64_t there
     if request_pages(fw, owner, pages, 0, NIL):
         if owner == OWNER_SHM:
-            fw.pages.script_shm += pages
+            fw.memory.pages.script_shm += pages
         return
-    there = fw.pages.free + fw.pages.owner[OWNER_CACHE]
+    there = fw.memory.pages.free + fw.memory.pages.owner[OWNER_CACHE]
     if there > pages:
         there = pages
-    if there > fw.pages.free:
-        fw.pages.owner[OWNER_CACHE] -= there - fw.pages.free
-        fw.pages.free = there
-    fw.pages.free -= there
-    fw.pages.owner[owner] += there
+    if there > fw.memory.pages.free:
+        fw.memory.pages.owner[OWNER_CACHE] -= there - fw.memory.pages.free
+        fw.memory.pages.free = there
+    fw.memory.pages.free -= there
+    fw.memory.pages.owner[owner] += there
     if owner == OWNER_SHM:
-        fw.pages.script_shm += there
-    fw.pages.short_[owner] += pages - there
-    fw.dirty = 1
+        fw.memory.pages.script_shm += there
+    fw.memory.pages.short_[owner] += pages - there
+    fw.memory.dirty = 1
 
 
-cdef inline void script_give(fw_t *fw, int owner, uint64_t pages) noexcept nogil:
+cdef inline void script_give(
+    memory_t *memory, const control_t *control, int owner, uint64_t pages,
+) noexcept nogil:
     """Less of what is missing first; then base to free, shm to the cache."""
-    cdef uint64_t held = fw.pages.script_shm if owner == OWNER_SHM else fw.pages.owner[owner]
-    if pages <= fw.pages.short_[owner]:
-        fw.pages.short_[owner] -= pages
+    cdef const pages_t *now = &memory.pages
+    cdef uint64_t held = now.script_shm if owner == OWNER_SHM else now.owner[owner]
+    if pages <= memory.pages.short_[owner]:
+        memory.pages.short_[owner] -= pages
         return
-    pages -= fw.pages.short_[owner]
-    fw.pages.short_[owner] = 0
+    pages -= memory.pages.short_[owner]
+    memory.pages.short_[owner] = 0
     if pages > held:
         pages = held
     if owner == OWNER_SHM:
-        fw.pages.script_shm -= pages
-        pages_release_buffers(fw, pages)
+        memory.pages.script_shm -= pages
+        pages_release_buffers(memory, control, pages)
     else:
-        fw.pages.owner[owner] -= pages
-        fw.pages.free += pages
-        fw.dirty = 1
+        memory.pages.owner[owner] -= pages
+        memory.pages.free += pages
+        memory.dirty = 1
 
 
-cdef inline int script_may_retry(const fw_t *fw) noexcept nogil:
+cdef inline int script_may_retry(const memory_t *memory) noexcept nogil:
     """Whether a tick can change anything for an owner that is short."""
-    if fw.pages.short_[OWNER_BASE] == 0 and fw.pages.short_[OWNER_SHM] == 0:
+    if memory.pages.short_[OWNER_BASE] == 0 and memory.pages.short_[OWNER_SHM] == 0:
         return 0
-    return fw.pages.free + fw.pages.owner[OWNER_CACHE] > 0 or fw.live > 0
+    return memory.pages.free + memory.pages.owner[OWNER_CACHE] > 0 or memory.live > 0
 
 
-cdef inline int script_tick_due(const fw_t *fw) noexcept nogil:
+cdef inline int script_tick_due(const memory_t *memory, const control_t *control) noexcept nogil:
     """Whether the next tick has work: a retry, or a leak that may go on."""
     cdef uint32_t i
-    if script_may_retry(fw):
+    if script_may_retry(memory):
         return 1
-    for i in range(fw.config.leaks):
-        if fw.leaks[i].stalled and fw.pages.short_[fw.leaks[i].owner] == 0:
+    for i in range(control.config.leaks):
+        if memory.leaks[i].stalled and memory.pages.short_[memory.leaks[i].owner] == 0:
             return 1
     return 0
 
@@ -85,60 +88,70 @@ cdef inline void leak_arm(leak_t *leak) noexcept nogil:
         leak.next_ns = <int64_t>(<uint64_t>leak.anchor_ns + wait)
 
 
-cdef inline void leaks_set(fw_t *fw) noexcept nogil:
+cdef inline void leaks_set(
+    memory_t *memory, const control_t *control, fw_clock_t *clock,
+) noexcept nogil:
     """The clock knows the next leaked page."""
     cdef int64_t next_ns = NEVER
     cdef uint32_t i
-    for i in range(fw.config.leaks):
-        if fw.leaks[i].next_ns < next_ns:
-            next_ns = fw.leaks[i].next_ns
-    clock_set(fw, DUE_LEAK, next_ns)
+    for i in range(control.config.leaks):
+        if memory.leaks[i].next_ns < next_ns:
+            next_ns = memory.leaks[i].next_ns
+    clock_set(clock, DUE_LEAK, next_ns)
 
 
-cdef inline void steps_set(fw_t *fw) noexcept nogil:
+cdef inline void steps_set(
+    memory_t *memory, const control_t *control, fw_clock_t *clock,
+) noexcept nogil:
     """The clock knows the next step."""
-    cdef int more = fw.next_step < fw.config.steps
-    clock_set(fw, DUE_STEP, fw.steps[fw.next_step].time_ns if more else NEVER)
+    cdef int more = memory.next_step < control.config.steps
+    clock_set(clock, DUE_STEP, memory.steps[memory.next_step].time_ns if more else NEVER)
 
 
-cdef inline void script_begin(fw_t *fw, int64_t time_ns) noexcept nogil:
+cdef inline void script_begin(
+    memory_t *memory, const control_t *control, fw_clock_t *clock, int64_t time_ns,
+) noexcept nogil:
     """Steps and leaks count from the first packet's time."""
     cdef uint32_t i
-    for i in range(fw.config.steps):
-        fw.steps[i].time_ns += time_ns
-    for i in range(fw.config.leaks):
-        fw.leaks[i].anchor_ns += time_ns
-        leak_arm(&fw.leaks[i])
-    steps_set(fw)
-    leaks_set(fw)
+    for i in range(control.config.steps):
+        memory.steps[i].time_ns += time_ns
+    for i in range(control.config.leaks):
+        memory.leaks[i].anchor_ns += time_ns
+        leak_arm(&memory.leaks[i])
+    steps_set(memory, control, clock)
+    leaks_set(memory, control, clock)
 
 
-cdef inline void script_move(fw_t *fw, int64_t to_ns) noexcept nogil:
+cdef inline void script_move(
+    memory_t *memory, const control_t *control, fw_clock_t *clock, int64_t to_ns,
+) noexcept nogil:
     """The clock is about to be set back: what is to come stays as far off."""
-    cdef int64_t by_ns = clock_moved(fw, fw.clock.start_ns, to_ns) - fw.clock.start_ns
+    cdef int64_t by_ns = clock_moved(clock, clock.start_ns, to_ns) - clock.start_ns
     cdef uint32_t i
-    for i in range(fw.next_step, fw.config.steps):
-        fw.steps[i].time_ns += by_ns
-    for i in range(fw.config.leaks):
-        fw.leaks[i].anchor_ns = clock_moved(fw, fw.leaks[i].anchor_ns, to_ns)
-        if not fw.leaks[i].stalled:
-            leak_arm(&fw.leaks[i])
-    steps_set(fw)
-    leaks_set(fw)
+    for i in range(memory.next_step, control.config.steps):
+        memory.steps[i].time_ns += by_ns
+    for i in range(control.config.leaks):
+        memory.leaks[i].anchor_ns = clock_moved(clock, memory.leaks[i].anchor_ns, to_ns)
+        if not memory.leaks[i].stalled:
+            leak_arm(&memory.leaks[i])
+    steps_set(memory, control, clock)
+    leaks_set(memory, control, clock)
 
 
-cdef inline void leaks_resume(fw_t *fw, int64_t at_ns) noexcept nogil:
+cdef inline void leaks_resume(
+    memory_t *memory, const control_t *control, fw_clock_t *clock, int64_t at_ns,
+) noexcept nogil:
     """Leaks whose owner is no longer short go on from this tick."""
     cdef uint32_t i
     cdef leak_t *leak
-    for i in range(fw.config.leaks):
-        leak = &fw.leaks[i]
-        if leak.stalled and fw.pages.short_[leak.owner] == 0:
+    for i in range(control.config.leaks):
+        leak = &memory.leaks[i]
+        if leak.stalled and memory.pages.short_[leak.owner] == 0:
             leak.stalled = 0
             leak.anchor_ns = at_ns
             leak.taken = 0
             leak_arm(leak)
-    leaks_set(fw)
+    leaks_set(memory, control, clock)
 
 
 cdef inline void script_retry(fw_t *fw, int64_t at_ns) noexcept nogil:
@@ -146,11 +159,11 @@ cdef inline void script_retry(fw_t *fw, int64_t at_ns) noexcept nogil:
     cdef int owner
     cdef uint64_t missing
     for owner in range(OWNER_BASE, OWNER_SHM + 1):
-        missing = fw.pages.short_[owner]
-        if missing and script_may_retry(fw):
-            fw.pages.short_[owner] = 0
+        missing = fw.memory.pages.short_[owner]
+        if missing and script_may_retry(&fw.memory):
+            fw.memory.pages.short_[owner] = 0
             script_take(fw, owner, missing)
-    leaks_resume(fw, at_ns)
+    leaks_resume(&fw.memory, &fw.control, &fw.clock, at_ns)
 
 
 cdef inline void script_steps(fw_t *fw, int64_t at_ns) noexcept nogil:
@@ -158,14 +171,15 @@ cdef inline void script_steps(fw_t *fw, int64_t at_ns) noexcept nogil:
     cdef const step_t *step
     if at_ns < fw.clock.due_ns[DUE_STEP]:
         return
-    while fw.next_step < fw.config.steps and fw.steps[fw.next_step].time_ns <= at_ns:
-        step = &fw.steps[fw.next_step]
-        fw.next_step += 1
+    while (fw.memory.next_step < fw.control.config.steps
+           and fw.memory.steps[fw.memory.next_step].time_ns <= at_ns):
+        step = &fw.memory.steps[fw.memory.next_step]
+        fw.memory.next_step += 1
         if step.pages > 0:
             script_take(fw, step.owner, <uint64_t>step.pages)
         elif step.pages < 0:
-            script_give(fw, step.owner, <uint64_t>-step.pages)
-    steps_set(fw)
+            script_give(&fw.memory, &fw.control, step.owner, <uint64_t>-step.pages)
+    steps_set(&fw.memory, &fw.control, &fw.clock)
 
 
 cdef inline void script_leaks(fw_t *fw, int64_t at_ns) noexcept nogil:
@@ -174,17 +188,17 @@ cdef inline void script_leaks(fw_t *fw, int64_t at_ns) noexcept nogil:
     cdef leak_t *leak
     if at_ns < fw.clock.due_ns[DUE_LEAK]:
         return
-    for i in range(fw.config.leaks):
-        leak = &fw.leaks[i]
+    for i in range(fw.control.config.leaks):
+        leak = &fw.memory.leaks[i]
         while leak.next_ns <= at_ns:  # several pages a ns at most at absurd rates; each is taken
-            if fw.pages.short_[leak.owner]:
-                fw.pages.short_[leak.owner] += 1
+            if fw.memory.pages.short_[leak.owner]:
+                fw.memory.pages.short_[leak.owner] += 1
             else:
                 script_take(fw, leak.owner, 1)
-            if fw.pages.short_[leak.owner]:
+            if fw.memory.pages.short_[leak.owner]:
                 leak.stalled = 1
                 leak.next_ns = NEVER
             else:
                 leak.taken += 1
                 leak_arm(leak)
-    leaks_set(fw)
+    leaks_set(&fw.memory, &fw.control, &fw.clock)

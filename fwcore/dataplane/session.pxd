@@ -23,8 +23,9 @@ from fwcore.dataplane.layout cimport (
     SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
     SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
-    WHEN_FULL_REPLACE_OLDEST, fw_bucket, fw_key_t, fw_prefetch, fw_put32, fw_put64, fw_t,
-    fw_timer_t, fw_unlikely, line_t, packet_t, record_t, session_row_t,
+    WHEN_FULL_REPLACE_OLDEST, control_t, fw_bucket, fw_clock_t, fw_key_t, fw_prefetch, fw_put32,
+    fw_put64, fw_t, fw_timer_t, fw_unlikely, line_t, memory_t, packet_t, record_t,
+    session_row_t, table_t,
 )
 from fwcore.dataplane.pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used,
@@ -42,10 +43,10 @@ cdef inline void session_key(const record_t *r, fw_key_t *key) noexcept nogil:
     key.b_hi = r.b_hi
 
 
-cdef inline uint64_t session_hash(const fw_t *fw, const record_t *r) noexcept nogil:
+cdef inline uint64_t session_hash(const control_t *control, const record_t *r) noexcept nogil:
     cdef fw_key_t key
     session_key(r, &key)
-    return key_hash(&key, fw.config.seeds)
+    return key_hash(&key, control.config.seeds)
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ cdef inline void session_row(
     const fw_t *fw, uint32_t record, int cause, uint64_t hash_, session_row_t *row,
 ) noexcept nogil:
     """One session as others see it; cause 255 while it lives."""
-    cdef const record_t *r = &fw.records[record]
+    cdef const record_t *r = &fw.table.records[record]
     cdef int from_b = r.flags & SESSION_FROM_B
     cdef uint16_t port_a = <uint16_t>r.meta
     cdef uint16_t port_b = <uint16_t>(r.meta >> 16)
@@ -87,7 +88,7 @@ cdef inline void session_row(
     row_address(initiator if from_b else responder, r.b_lo, r.b_hi, row.family)
     row.initiator_port = port_b if from_b else port_a
     row.responder_port = port_a if from_b else port_b
-    row.policy = fw.policies.id[r.policy] if fw.policies.id != NULL else 0
+    row.policy = fw.control.policies.id[r.policy] if fw.control.policies.id != NULL else 0
     row.state = PLACE_STATE[r.place]
     row.inspection = r.inspection
     row.cause = cause
@@ -108,16 +109,20 @@ cdef inline void session_row(
 
 # --- timers -------------------------------------------------------------------------------------
 
-cdef inline uint64_t session_due_tick(const fw_t *fw, const record_t *r) noexcept nogil:
+cdef inline uint64_t session_due_tick(
+    const control_t *control, const fw_clock_t *clock, const record_t *r,
+) noexcept nogil:
     """The first tick that begins at or after last_seen + timeout."""
-    return clock_tick_from(fw, r.last_seen_ns + fw.config.timeout_ns[r.timeout])
+    return clock_tick_from(control, clock, r.last_seen_ns + control.config.timeout_ns[r.timeout])
 
 
-cdef inline void session_arm(fw_t *fw, uint32_t record) noexcept nogil:
+cdef inline void session_arm(
+    table_t *table, const control_t *control, fw_clock_t *clock, uint32_t record,
+) noexcept nogil:
     """Sets the session's timer; the deadline comes nearer when this is now the next thing due."""
-    clock_catch_up(fw)
-    clock_arm(fw, record, session_due_tick(fw, &fw.records[record]))
-    clock_expiry_set(fw)
+    clock_catch_up(control, clock)
+    clock_arm(table, clock, record, session_due_tick(control, clock, &table.records[record]))
+    clock_expiry_set(control, clock)
 
 
 cdef inline void session_awaited(fw_t *fw, const record_t *r) noexcept nogil:
@@ -125,24 +130,28 @@ cdef inline void session_awaited(fw_t *fw, const record_t *r) noexcept nogil:
 
     => session_arm made `tick` the present one.
     """
-    cdef int64_t idle_ns = fw.clock.now_ns + fw.config.idledrop_idle_ns
-    if fw.gate.idledrop and not r.flags & SESSION_LOCAL and idle_ns < fw.round_ns:
+    cdef int64_t idle_ns = fw.clock.now_ns + fw.control.config.idledrop_idle_ns
+    if fw.control.gate.idledrop and not r.flags & SESSION_LOCAL and idle_ns < fw.round_ns:
         fw.round_ns = idle_ns
-    clock_set(fw, DUE_OWED, fw.clock.tick_end_ns)  # what of it is due, due_update finds out
+    clock_set(&fw.clock, DUE_OWED, fw.clock.tick_end_ns)  # what of it is due, due_update finds out
 
 
-cdef inline void session_set_timeout(fw_t *fw, uint32_t record, uint8_t timeout) noexcept nogil:
+cdef inline void session_set_timeout(
+    table_t *table, const control_t *control, fw_clock_t *clock, uint32_t record, uint8_t timeout,
+) noexcept nogil:
     """A shorter timeout moves the session in the wheel; a longer one waits for its slot."""
-    cdef record_t *r = &fw.records[record]
-    cdef int shorter = fw.config.timeout_ns[timeout] < fw.config.timeout_ns[r.timeout]
+    cdef record_t *r = &table.records[record]
+    cdef int shorter = control.config.timeout_ns[timeout] < control.config.timeout_ns[r.timeout]
     r.timeout = timeout
     if shorter:
-        clock_disarm(fw, record)
-        session_arm(fw, record)
+        clock_disarm(table, clock, record)
+        session_arm(table, control, clock, record)
 
 
-cdef inline int session_past(const fw_t *fw, const record_t *r) noexcept nogil:
-    return r.last_seen_ns + fw.config.timeout_ns[r.timeout] <= fw.clock.now_ns
+cdef inline int session_past(
+    const control_t *control, const fw_clock_t *clock, const record_t *r,
+) noexcept nogil:
+    return r.last_seen_ns + control.config.timeout_ns[r.timeout] <= clock.now_ns
 
 
 cdef inline int session_timeout_cause(const record_t *r) noexcept nogil:
@@ -161,8 +170,8 @@ cdef inline uint64_t object_pages(const record_t *r) noexcept nogil:
     return (r.object_bytes + PAGE_BYTES - 1) // PAGE_BYTES
 
 
-cdef inline void object_end(fw_t *fw, record_t *r) noexcept nogil:
-    pages_release_buffers(fw, object_pages(r))
+cdef inline void object_end(memory_t *memory, const control_t *control, record_t *r) noexcept nogil:
+    pages_release_buffers(memory, control, object_pages(r))
     r.object_phase = OBJECT_NONE
     r.object_bytes = 0
 
@@ -188,19 +197,19 @@ cdef inline void exposure_enter(fw_t *fw, record_t *r, int cause, uint32_t wire)
 
 cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t hash_) noexcept nogil:
     """The ledger's row, the digest's 17 bytes, and the trace by which a rebirth is known."""
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     cdef uint64_t ends[2]
     cdef uint8_t what = cause
     session_row(fw, record, cause, hash_,
-                &fw.victims[fw.counters.victims % fw.config.victims_max])
+                &fw.victims[fw.counters.victims % fw.control.config.victims_max])
     fw.counters.victims += 1
     ends[0] = r.created_packet
     ends[1] = fw.packet
     digest_add(&fw.victim_digest, <const uint8_t *>ends, 16)
     digest_add(&fw.victim_digest, &what, 1)
-    fw.reborn[hash_ & fw.reborn_mask] = hash_ | 1
+    fw.table.reborn[hash_ & fw.table.reborn_mask] = hash_ | 1
     if META_PROTOCOL(r.meta) == 6:
-        grave_dig(fw, hash_)
+        grave_dig(&fw.table, &fw.control, hash_)
 
 
 # --- graves: victims that get no grace ----------------------------------------------------------
@@ -212,10 +221,10 @@ cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t has
 cdef enum:
     GRAVE_SHARED = 2
 
-cdef inline void grave_dig(fw_t *fw, uint64_t hash_) noexcept nogil:
-    cdef uint64_t *grave = &fw.graves[hash_ & fw.graves_mask]
-    if fw.config.midstream != MIDSTREAM_GRACE:
-        fw.graves_blind = 1
+cdef inline void grave_dig(table_t *table, const control_t *control, uint64_t hash_) noexcept nogil:
+    cdef uint64_t *grave = &table.graves[hash_ & table.graves_mask]
+    if control.config.midstream != MIDSTREAM_GRACE:
+        table.graves_blind = 1
     elif grave[0] == 0 or grave[0] == (hash_ | 1):
         grave[0] = hash_ | 1
     else:
@@ -224,9 +233,9 @@ cdef inline void grave_dig(fw_t *fw, uint64_t hash_) noexcept nogil:
 
 cdef inline void grave_forgive(fw_t *fw, uint64_t hash_) noexcept nogil:
     """A SYN has made the session anew."""
-    if (fw.counters.victims and fw.config.midstream == MIDSTREAM_GRACE
-            and fw.graves[hash_ & fw.graves_mask] == (hash_ | 1)):
-        fw.graves[hash_ & fw.graves_mask] = 0
+    if (fw.counters.victims and fw.control.config.midstream == MIDSTREAM_GRACE
+            and fw.table.graves[hash_ & fw.table.graves_mask] == (hash_ | 1)):
+        fw.table.graves[hash_ & fw.table.graves_mask] = 0
 
 
 cdef inline int grave_free(fw_t *fw, uint64_t hash_) noexcept nogil:
@@ -234,127 +243,136 @@ cdef inline int grave_free(fw_t *fw, uint64_t hash_) noexcept nogil:
     cdef uint64_t grave
     if fw.counters.victims == 0:
         return 1
-    grave = fw.graves[hash_ & fw.graves_mask]
-    if fw.graves_blind or grave == GRAVE_SHARED:
+    grave = fw.table.graves[hash_ & fw.table.graves_mask]
+    if fw.table.graves_blind or grave == GRAVE_SHARED:
         fw.counters.grace_unsure += 1
         return 0
     return grave != (hash_ | 1)
 
 
-cdef inline void age_unlink(fw_t *fw, const record_t *r) noexcept nogil:
+cdef inline void age_unlink(table_t *table, const record_t *r) noexcept nogil:
     if r.age_prev != NIL:
-        fw.records[r.age_prev].age_next = r.age_next
+        table.records[r.age_prev].age_next = r.age_next
     else:
-        fw.oldest = r.age_next
+        table.oldest = r.age_next
     if r.age_next != NIL:
-        fw.records[r.age_next].age_prev = r.age_prev
+        table.records[r.age_next].age_prev = r.age_prev
     else:
-        fw.newest = r.age_prev
+        table.newest = r.age_prev
 
 
 cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogil:
     """=> the record is in use. Everything that it held is given back; the record is free."""
-    cdef record_t *r = &fw.records[record]
-    cdef uint64_t hash_ = session_hash(fw, r)
+    cdef record_t *r = &fw.table.records[record]
+    cdef uint64_t hash_ = session_hash(&fw.control, r)
     cdef int taken = cause == END_EVICTED or cause == END_TENSION or cause == END_KILLED
     if taken:
         victim_write(fw, record, cause, hash_)
-    if fw.config.log == LOG_ENDED or (taken and fw.config.log == LOG_VICTIMS):
+    if fw.control.config.log == LOG_ENDED or (taken and fw.control.config.log == LOG_VICTIMS):
         session_row(fw, record, cause, hash_, &fw.log[fw.log_fill])
         fw.log_fill += 1
     if r.flags & SESSION_PROXIED:
-        object_end(fw, r)
-        pages_release_buffers(fw, fw.config.proxy_session_pages)
-        fw.proxy_sessions -= 1
+        object_end(&fw.memory, &fw.control, r)
+        pages_release_buffers(&fw.memory, &fw.control, fw.control.config.proxy_session_pages)
+        fw.memory.proxy_sessions -= 1
     if r.flags & (SESSION_HALF_OPEN | SESSION_ONCE):
-        fw.half_open -= 1
+        fw.memory.half_open -= 1
     if fw_unlikely(fw.shaper != NULL):
         fw.egress.end(fw, record)
-    table_unlink(fw, fw_bucket(hash_, fw.config.buckets), record)
-    clock_disarm(fw, record)
-    host_leave(fw, r.host)
-    if fw.config.when_full == WHEN_FULL_REPLACE_OLDEST:
-        age_unlink(fw, r)
-    fw.live -= 1
+    table_unlink(&fw.table, fw_bucket(hash_, fw.control.config.buckets), record)
+    clock_disarm(&fw.table, &fw.clock, record)
+    host_leave(&fw.table, &fw.control, r.host)
+    if fw.control.config.when_full == WHEN_FULL_REPLACE_OLDEST:
+        age_unlink(&fw.table, r)
+    fw.memory.live -= 1
     fw.counters.ended[cause] += 1
-    fw.dirty = 1
-    pages_fit_sessions(fw, fw.live)
+    fw.memory.dirty = 1
+    pages_fit_sessions(&fw.memory, &fw.control, fw.memory.live)
     r.meta = 0
-    fw.timers[record].next = fw.free_record
-    fw.free_record = record
+    fw.table.timers[record].next = fw.table.free_record
+    fw.table.free_record = record
 
 
 # --- tension and eviction -----------------------------------------------------------------------
 
-cdef inline void session_prefetch_end(const fw_t *fw, uint32_t record) noexcept nogil:
+cdef inline void session_prefetch_end(
+    const table_t *table, const control_t *control, uint32_t record,
+) noexcept nogil:
     """Sets on their way what session_end will touch beside the record, which is there already."""
-    cdef const record_t *r = &fw.records[record]
-    cdef uint64_t hash_ = session_hash(fw, r)
-    cdef const fw_timer_t *t = &fw.timers[record]
-    fw_prefetch(&fw.lines[fw_bucket(hash_, fw.config.buckets)])
-    fw_prefetch(&fw.hosts[r.host])
-    fw_prefetch(&fw.reborn[hash_ & fw.reborn_mask])
+    cdef const record_t *r = &table.records[record]
+    cdef uint64_t hash_ = session_hash(control, r)
+    cdef const fw_timer_t *t = &table.timers[record]
+    fw_prefetch(&table.lines[fw_bucket(hash_, control.config.buckets)])
+    fw_prefetch(&table.hosts[r.host])
+    fw_prefetch(&table.reborn[hash_ & table.reborn_mask])
     if r.flags & SESSION_FROM_B:
-        fw_prefetch(&fw.host_heads[host_slot(fw, r.b_lo, r.b_hi, META_FAMILY(r.meta))])
+        fw_prefetch(&table.host_heads[host_slot(
+            table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta))])
     else:
-        fw_prefetch(&fw.host_heads[host_slot(fw, r.a_lo, r.a_hi, META_FAMILY(r.meta))])
+        fw_prefetch(&table.host_heads[host_slot(
+            table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta))])
     if t.next != NIL:
-        fw_prefetch(&fw.timers[t.next])
+        fw_prefetch(&table.timers[t.next])
     if not t.prev & PROTECTED_BIT:
-        fw_prefetch(&fw.timers[t.prev])
+        fw_prefetch(&table.timers[t.prev])
 
 
-cdef inline void tension_prefetch(fw_t *fw, uint64_t bucket) noexcept nogil:
+cdef inline void tension_prefetch(
+    table_t *table, const control_t *control, uint64_t bucket,
+) noexcept nogil:
     """Three steps ahead of the pass: line, oldest record, what ending that one touches."""
     cdef const line_t *line
     cdef uint32_t record
-    if bucket + 36 < fw.config.buckets:
-        fw_prefetch(&fw.lines[bucket + 36])
-    if bucket + 24 < fw.config.buckets:
-        line = &fw.lines[bucket + 24]
+    if bucket + 36 < control.config.buckets:
+        fw_prefetch(&table.lines[bucket + 36])
+    if bucket + 24 < control.config.buckets:
+        line = &table.lines[bucket + 24]
         if line.count:
             record = line.record[0] & RECORD_MASK
-            fw_prefetch(&fw.records[record])
-            fw_prefetch(&fw.records[record].a_hi)
-            fw_prefetch(&fw.timers[record])
-    if bucket + 12 < fw.config.buckets:
-        line = &fw.lines[bucket + 12]
+            fw_prefetch(&table.records[record])
+            fw_prefetch(&table.records[record].a_hi)
+            fw_prefetch(&table.timers[record])
+    if bucket + 12 < control.config.buckets:
+        line = &table.lines[bucket + 12]
         if line.count:
-            session_prefetch_end(fw, line.record[0] & RECORD_MASK)
+            session_prefetch_end(table, control, line.record[0] & RECORD_MASK)
 
 
 cdef inline uint64_t tension_pass(fw_t *fw, uint32_t pinned, int full_table) noexcept nogil:
     """Deletes the oldest session of every bucket [H]; how many that were."""
     cdef uint64_t bucket, deleted = 0
     cdef uint32_t record
-    for bucket in range(fw.config.buckets):
-        tension_prefetch(fw, bucket)
-        record = table_oldest_free(fw, bucket, pinned)
+    for bucket in range(fw.control.config.buckets):
+        tension_prefetch(&fw.table, &fw.control, bucket)
+        record = table_oldest_free(&fw.table, bucket, pinned)
         if record != NIL:
             session_end(fw, record, END_TENSION)
             deleted += 1
-    fw.breath -= fw.config.buckets
+    fw.breath -= fw.control.config.buckets
     fw.counters.passes += 1
     fw.counters.passes_for[full_table] += 1
     fw.counters.deleted[full_table] += deleted
     return deleted
 
 
-cdef inline uint64_t request_need(const fw_t *fw, uint64_t pages, int session) noexcept nogil:
+cdef inline uint64_t request_need(
+    const memory_t *memory, const control_t *control, uint64_t pages, int session,
+) noexcept nogil:
     """Pages the request asks for as things stand: a slab may have a hole."""
     if session:
-        pages += pages_for_sessions(fw, fw.live + 1) - pages_for_sessions(fw, fw.live)
+        pages += (pages_for_sessions(control, memory.live + 1)
+                  - pages_for_sessions(control, memory.live))
     return pages
 
 
 cdef inline int request_forced(const fw_t *fw) noexcept nogil:
     """Whether the pressure script wants this request's first attempt to fail."""
     cdef uint32_t i
-    for i in range(fw.config.fail_nths):
-        if fw.counters.page_requests == fw.config.fail_nth[i]:
+    for i in range(fw.control.config.fail_nths):
+        if fw.counters.page_requests == fw.control.config.fail_nth[i]:
             return 1
-    for i in range(fw.config.fail_everys):
-        if fw.counters.page_requests % fw.config.fail_every[i] == 0:
+    for i in range(fw.control.config.fail_everys):
+        if fw.counters.page_requests % fw.control.config.fail_every[i] == 0:
             return 1
     return 0
 
@@ -363,15 +381,15 @@ cdef inline void request_failed(fw_t *fw, uint64_t need, int forced) noexcept no
     """What the memory law looks at: an unforced failure while every machine was off."""
     cdef uint64_t used
     fw.counters.page_failures += 1
-    if forced or fw.gate.mode:
+    if forced or fw.control.gate.mode:
         return
     fw.counters.failures_off += 1
-    used = pages_used(&fw.pages)
+    used = pages_used(&fw.memory.pages)
     if fw.counters.failures_off == 1 or used < fw.counters.failure_used:
         fw.counters.failure_used = used
-        fw.counters.failure_free = fw.pages.free
-        fw.counters.failure_shm = fw.pages.owner[OWNER_SHM]
-        fw.counters.failure_cache = fw.pages.owner[OWNER_CACHE]
+        fw.counters.failure_free = fw.memory.pages.free
+        fw.counters.failure_shm = fw.memory.pages.owner[OWNER_SHM]
+        fw.counters.failure_cache = fw.memory.pages.owner[OWNER_CACHE]
         fw.counters.failure_need = need
 
 
@@ -382,21 +400,21 @@ cdef inline int request_pages(
 
     0: refused, nothing was taken; the cache and the oldest of every bucket may be gone.
     """
-    cdef uint64_t need = request_need(fw, pages, session)
+    cdef uint64_t need = request_need(&fw.memory, &fw.control, pages, session)
     cdef int forced
     if need == 0:
         return 1
     fw.counters.page_requests += 1
     forced = request_forced(fw)
-    if forced or not pages_take(fw, need):
+    if forced or not pages_take(&fw.memory, need):
         request_failed(fw, need, forced)
         fw.counters.pages_needed += need
         tension_pass(fw, pinned, 0)
-        need = request_need(fw, pages, session)
-        if not pages_take(fw, need):
+        need = request_need(&fw.memory, &fw.control, pages, session)
+        if not pages_take(&fw.memory, need):
             return 0
-    fw.pages.owner[owner] += pages
-    fw.pages.owner[OWNER_SESSIONS] += need - pages
+    fw.memory.pages.owner[owner] += pages
+    fw.memory.pages.owner[OWNER_SESSIONS] += need - pages
     return 1
 
 
@@ -419,23 +437,23 @@ cdef inline uint64_t evict_not_assured(
 ) noexcept nogil:
     """Ends every session of the bucket that is not assured (or closes, when `closing`), oldest
     first, as long as no less than `enough` live; how many."""
-    cdef line_t *line = &fw.lines[bucket]
+    cdef line_t *line = &fw.table.lines[bucket]
     cdef uint32_t way = 0
     cdef uint32_t record
     cdef uint64_t deleted = 0
-    while fw.live >= enough:  # bounded by the chain: each turn ends a session or goes one on
+    while fw.memory.live >= enough:  # bounded by the chain: each turn ends a session or goes one on
         if way >= line.count:
             if line.next == NIL or line.count == 0:
                 return deleted
-            line = &fw.lines[line.next]
+            line = &fw.table.lines[line.next]
             way = 0
             continue
         record = line.record[way] & RECORD_MASK
-        if session_assured(&fw.records[record], fw.config.tracker) and not (
-                closing and session_closes(&fw.records[record])):
+        if session_assured(&fw.table.records[record], fw.control.config.tracker) and not (
+                closing and session_closes(&fw.table.records[record])):
             way += 1
             continue
-        if line.count == 1 and way == 0 and line != &fw.lines[bucket]:
+        if line.count == 1 and way == 0 and line != &fw.table.lines[bucket]:
             session_end(fw, record, END_EVICTED)  # the line itself is given back
             return deleted + 1
         session_end(fw, record, END_EVICTED)
@@ -443,21 +461,21 @@ cdef inline uint64_t evict_not_assured(
     return deleted
 
 
-cdef inline int64_t collector_next(const fw_t *fw) noexcept nogil:
+cdef inline int64_t collector_next(const fw_clock_t *clock) noexcept nogil:
     """Passes stand at whole minutes after the first packet [D]."""
-    cdef int64_t passes = (fw.clock.now_ns - fw.clock.start_ns) // COLLECTOR_NS
-    return fw.clock.start_ns + (passes + 1) * COLLECTOR_NS
+    cdef int64_t passes = (clock.now_ns - clock.start_ns) // COLLECTOR_NS
+    return clock.start_ns + (passes + 1) * COLLECTOR_NS
 
 
 cdef inline void evict_collect(fw_t *fw) noexcept nogil:
     """Linux gc_worker after a refusal: from bucket 0, until 95 % of the table stand."""
-    cdef uint64_t enough = fw.config.max_connections // 100 * 95
+    cdef uint64_t enough = fw.control.config.max_connections // 100 * 95
     cdef uint64_t bucket
-    clock_set(fw, DUE_COLLECT, NEVER)
+    clock_set(&fw.clock, DUE_COLLECT, NEVER)
     if enough == 0:
         return
-    for bucket in range(fw.config.buckets):
-        if fw.live < enough:
+    for bucket in range(fw.control.config.buckets):
+        if fw.memory.live < enough:
             return
         evict_not_assured(fw, <uint32_t>bucket, enough, 1)
 
@@ -465,12 +483,12 @@ cdef inline void evict_collect(fw_t *fw) noexcept nogil:
 cdef inline int evict_early_drop(fw_t *fw, uint32_t bucket) noexcept nogil:
     cdef uint64_t step
     for step in range(EARLY_DROP_BUCKETS):
-        if step == fw.config.buckets:
+        if step == fw.control.config.buckets:
             break
-        if evict_not_assured(fw, <uint32_t>((bucket + step) % fw.config.buckets), 0, 0):
+        if evict_not_assured(fw, <uint32_t>((bucket + step) % fw.control.config.buckets), 0, 0):
             return 1
-    if fw.config.tracker == TRACKER_LINUX and fw.clock.due_ns[DUE_COLLECT] == NEVER:
-        clock_set(fw, DUE_COLLECT, collector_next(fw))
+    if fw.control.config.tracker == TRACKER_LINUX and fw.clock.due_ns[DUE_COLLECT] == NEVER:
+        clock_set(&fw.clock, DUE_COLLECT, collector_next(&fw.clock))
     return 0
 
 
@@ -478,25 +496,25 @@ cdef inline void evict_from_bucket(fw_t *fw, uint32_t bucket) noexcept nogil:
     """The oldest of this bucket; of the next one that holds any when it is empty."""
     cdef uint64_t _step
     cdef uint32_t record
-    for _step in range(fw.config.buckets):
-        record = table_oldest(fw, bucket)
+    for _step in range(fw.control.config.buckets):
+        record = table_oldest(&fw.table, bucket)
         if record != NIL:
             session_end(fw, record, END_EVICTED)
             return
-        bucket = bucket + 1 if bucket + 1 < fw.config.buckets else 0
+        bucket = bucket + 1 if bucket + 1 < fw.control.config.buckets else 0
 
 
 cdef inline int session_make_room(fw_t *fw, uint32_t bucket) noexcept nogil:
     """A free record, by `when_full` if need be; 0: the table stays full."""
-    cdef int how = fw.config.when_full
-    if fw.free_record != NIL:
+    cdef int how = fw.control.config.when_full
+    if fw.table.free_record != NIL:
         return 1
     if how == WHEN_FULL_REFUSE:
         return 0
     if how == WHEN_FULL_BUCKET:
         evict_from_bucket(fw, bucket)
     elif how == WHEN_FULL_REPLACE_OLDEST:
-        session_end(fw, fw.oldest, END_EVICTED)
+        session_end(fw, fw.table.oldest, END_EVICTED)
     elif how == WHEN_FULL_EARLY_DROP:
         return evict_early_drop(fw, bucket)
     else:
@@ -514,10 +532,10 @@ cdef inline uint32_t session_begin(
     entry_flags: SESSION_FROM_B, SESSION_LOCAL. State, timeout, policy and inspection are the
     caller's to set before session_arm.
     """
-    cdef uint32_t record = fw.free_record
-    cdef record_t *r = &fw.records[record]
+    cdef uint32_t record = fw.table.free_record
+    cdef record_t *r = &fw.table.records[record]
     FW_ASSERT(record != NIL)
-    fw.free_record = fw.timers[record].next
+    fw.table.free_record = fw.table.timers[record].next
     memset(r, 0, sizeof(record_t))
     r.meta = p.key.meta
     r.a_lo = p.key.a_lo
@@ -528,27 +546,27 @@ cdef inline uint32_t session_begin(
     r.created_ns = r.last_seen_ns = fw.clock.now_ns
     r.created_packet = fw.packet
     if entry_flags & SESSION_FROM_B:
-        r.host = host_enter(fw, r.b_lo, r.b_hi, META_FAMILY(r.meta))
+        r.host = host_enter(&fw.table, &fw.control, r.b_lo, r.b_hi, META_FAMILY(r.meta))
     else:
-        r.host = host_enter(fw, r.a_lo, r.a_hi, META_FAMILY(r.meta))
-    table_link(fw, p.bucket, p.hash,
+        r.host = host_enter(&fw.table, &fw.control, r.a_lo, r.a_hi, META_FAMILY(r.meta))
+    table_link(&fw.table, p.bucket, p.hash,
                record | (PROTECTED_BIT if entry_flags & SESSION_LOCAL else 0))
-    if fw.config.when_full == WHEN_FULL_REPLACE_OLDEST:
-        r.age_prev = fw.newest
+    if fw.control.config.when_full == WHEN_FULL_REPLACE_OLDEST:
+        r.age_prev = fw.table.newest
         r.age_next = NIL
-        if fw.newest != NIL:
-            fw.records[fw.newest].age_next = record
+        if fw.table.newest != NIL:
+            fw.table.records[fw.table.newest].age_next = record
         else:
-            fw.oldest = record
-        fw.newest = record
-    if fw_unlikely(fw.newborn != NULL):
-        fw.newborn[fw.counters.created % NEWBORN_MAX] = record
-    fw.live += 1
+            fw.table.oldest = record
+        fw.table.newest = record
+    if fw_unlikely(fw.table.newborn != NULL):
+        fw.table.newborn[fw.counters.created % NEWBORN_MAX] = record
+    fw.memory.live += 1
     fw.counters.created += 1
-    if fw.live > fw.counters.peak:
-        fw.counters.peak = fw.live
-    if fw.counters.victims and fw.reborn[p.hash & fw.reborn_mask] == (p.hash | 1):
+    if fw.memory.live > fw.counters.peak:
+        fw.counters.peak = fw.memory.live
+    if fw.counters.victims and fw.table.reborn[p.hash & fw.table.reborn_mask] == (p.hash | 1):
         fw.counters.reborn += 1
-        fw.reborn[p.hash & fw.reborn_mask] = 0
-    fw.dirty = 1
+        fw.table.reborn[p.hash & fw.table.reborn_mask] = 0
+    fw.memory.dirty = 1
     return record

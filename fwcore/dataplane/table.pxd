@@ -11,8 +11,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    NIL, PROTECTED_BIT, RECORD_MASK, WAYS, FW_ASSERT, fw_ctz32, fw_key_t, fw_t, fw_tags, line_t,
-    record_t,
+    FW_ASSERT, NIL, PROTECTED_BIT, RECORD_MASK, WAYS, fw_ctz32, fw_key_t, fw_tags, line_t,
+    record_t, table_t,
 )
 
 
@@ -28,37 +28,37 @@ cdef inline uint32_t table_tagged(const line_t *line, uint64_t hash_) noexcept n
 
 
 cdef inline uint32_t table_find(
-    const fw_t *fw, const fw_key_t *key, uint64_t hash_, uint32_t bucket,
+    const table_t *table, const fw_key_t *key, uint64_t hash_, uint32_t bucket,
 ) noexcept nogil:
     """The record under key, or NIL."""
-    cdef const line_t *line = &fw.lines[bucket]
+    cdef const line_t *line = &table.lines[bucket]
     cdef uint32_t mask, record
     while True:  # bounded: one turn a line of the bucket's chain
         mask = table_tagged(line, hash_)
         while mask:  # at most eight
             record = line.record[fw_ctz32(mask)] & RECORD_MASK
-            if table_same(&fw.records[record], key):
+            if table_same(&table.records[record], key):
                 return record
             mask &= mask - 1
         if line.next == NIL:
             return NIL
-        line = &fw.lines[line.next]
+        line = &table.lines[line.next]
 
 
 cdef inline void table_link(
-    fw_t *fw, uint32_t bucket, uint64_t hash_, uint32_t entry,
+    table_t *table, uint32_t bucket, uint64_t hash_, uint32_t entry,
 ) noexcept nogil:
     """Adds an entry (record number, protected bit) as the youngest of its bucket."""
-    cdef line_t *line = &fw.lines[bucket]
+    cdef line_t *line = &table.lines[bucket]
     cdef uint32_t fresh
     while line.next != NIL:  # bounded by the chain
-        line = &fw.lines[line.next]
+        line = &table.lines[line.next]
     if line.count == WAYS:
-        fresh = fw.free_line
+        fresh = table.free_line
         FW_ASSERT(fresh != NIL)
-        fw.free_line = fw.lines[fresh].next
+        table.free_line = table.lines[fresh].next
         line.next = fresh
-        line = &fw.lines[fresh]
+        line = &table.lines[fresh]
         line.next = NIL
         line.count = 0
     line.tag[line.count] = <uint16_t>hash_
@@ -67,7 +67,7 @@ cdef inline void table_link(
 
 
 cdef inline void table_close_gap(
-    fw_t *fw, line_t *line, uint32_t way, line_t *before,
+    table_t *table, line_t *line, uint32_t way, line_t *before,
 ) noexcept nogil:
     """Moves every younger entry of the chain one place up, over the one at (line, way).
 
@@ -83,7 +83,7 @@ cdef inline void table_close_gap(
             line.record[i - 1] = line.record[i]
         if line.next == NIL:
             break
-        after = &fw.lines[line.next]
+        after = &table.lines[line.next]
         line.tag[WAYS - 1] = after.tag[0]
         line.record[WAYS - 1] = after.record[0]
         before = line
@@ -91,37 +91,37 @@ cdef inline void table_close_gap(
         way = 0
     line.count -= 1
     if line.count == 0 and before != NULL:
-        line.next = fw.free_line
-        fw.free_line = before.next
+        line.next = table.free_line
+        table.free_line = before.next
         before.next = NIL
 
 
-cdef inline void table_unlink(fw_t *fw, uint32_t bucket, uint32_t record) noexcept nogil:
+cdef inline void table_unlink(table_t *table, uint32_t bucket, uint32_t record) noexcept nogil:
     """=> the record stands in the bucket. Age order is kept."""
-    cdef line_t *line = &fw.lines[bucket]
+    cdef line_t *line = &table.lines[bucket]
     cdef line_t *before = NULL
     cdef uint32_t way
     while True:  # bounded by the chain
         for way in range(line.count):
             if line.record[way] & RECORD_MASK == record:
-                table_close_gap(fw, line, way, before)
+                table_close_gap(table, line, way, before)
                 return
         FW_ASSERT(line.next != NIL)
         before = line
-        line = &fw.lines[line.next]
+        line = &table.lines[line.next]
 
 
-cdef inline uint32_t table_oldest(const fw_t *fw, uint32_t bucket) noexcept nogil:
+cdef inline uint32_t table_oldest(const table_t *table, uint32_t bucket) noexcept nogil:
     """The oldest session of the bucket, or NIL."""
-    cdef const line_t *line = &fw.lines[bucket]
+    cdef const line_t *line = &table.lines[bucket]
     return line.record[0] & RECORD_MASK if line.count else NIL
 
 
 cdef inline uint32_t table_oldest_free(
-    const fw_t *fw, uint32_t bucket, uint32_t pinned,
+    const table_t *table, uint32_t bucket, uint32_t pinned,
 ) noexcept nogil:
     """The oldest that a tension pass may take: neither protected nor pinned; or NIL."""
-    cdef const line_t *line = &fw.lines[bucket]
+    cdef const line_t *line = &table.lines[bucket]
     cdef uint32_t way, entry
     while True:  # bounded by the chain
         for way in range(line.count):
@@ -130,4 +130,4 @@ cdef inline uint32_t table_oldest_free(
                 return entry
         if line.next == NIL:
             return NIL
-        line = &fw.lines[line.next]
+        line = &table.lines[line.next]

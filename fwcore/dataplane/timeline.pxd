@@ -22,8 +22,8 @@ cdef enum:
 
 cdef inline void timeline_begin(fw_t *fw) noexcept nogil:
     """The first row is due with the first packet; without an interval none ever is."""
-    fw.sample_step_ns = fw.config.timeline_ns
-    clock_set(fw, DUE_SAMPLE, fw.clock.now_ns if fw.config.timeline_ns else NEVER)
+    fw.sample_step_ns = fw.control.config.timeline_ns
+    clock_set(&fw.clock, DUE_SAMPLE, fw.clock.now_ns if fw.control.config.timeline_ns else NEVER)
 
 
 cdef inline void timeline_halve(fw_t *fw) noexcept nogil:
@@ -61,15 +61,15 @@ cdef inline void timeline_take(fw_t *fw, uint8_t asked) noexcept nogil:
     memset(s, 0, sizeof(sample_t))
     s.time_ns = fw.clock.now_ns
     s.packet = fw.packet
-    s.live = fw.live
+    s.live = fw.memory.live
     s.created = fw.counters.created
-    s.ended = fw.counters.created - fw.live
+    s.ended = fw.counters.created - fw.memory.live
     s.tension = fw.counters.ended[END_TENSION]
     s.evicted = fw.counters.ended[END_EVICTED]
     for i in range(OWNER_QUEUES):
-        s.pages[i] = fw.pages.owner[i]
-    s.free = fw.pages.free
-    s.mode = fw.gate.mode
+        s.pages[i] = fw.memory.pages.owner[i]
+    s.free = fw.memory.pages.free
+    s.mode = fw.control.gate.mode
     s.asked = asked
     for verdict in range(VERDICT_COUNT):
         for reason in range(REASON_COUNT):
@@ -82,9 +82,9 @@ cdef inline void timeline_plan(fw_t *fw, int64_t quiet_until_ns) noexcept nogil:
     """The next sample on the grid; none while nothing changes."""
     cdef int64_t steps = 1
     cdef int64_t last_ns = fw.clock.due_ns[DUE_SAMPLE]
-    while (fw.sample_step_ns < fw.config.timeline_most_ns
+    while (fw.sample_step_ns < fw.control.config.timeline_most_ns
             and (last_ns - fw.clock.start_ns) // fw.sample_step_ns >= GROWS_AT):
         fw.sample_step_ns *= 2
     if quiet_until_ns > last_ns:
         steps = (quiet_until_ns - last_ns + fw.sample_step_ns - 1) // fw.sample_step_ns
-    clock_set(fw, DUE_SAMPLE, last_ns + steps * fw.sample_step_ns)
+    clock_set(&fw.clock, DUE_SAMPLE, last_ns + steps * fw.sample_step_ns)

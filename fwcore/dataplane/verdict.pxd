@@ -16,21 +16,22 @@ from fwcore.dataplane.hosts cimport host_find
 from fwcore.dataplane.layout cimport (
     CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, DUE_IPS, END_CLASH, END_CLOSED, END_KILLED,
     EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, GATE_BYPASS, GATE_DROP,
-    KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED,
-    KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE, MIDSTREAM_ALLOW,
-    MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED,
-    OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT,
-    POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED, REASON_FRAGMENT,
-    REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT, REASON_HOST_LIMIT,
-    REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW, REASON_NON_IP,
-    REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL, REASON_TCP_INVALID,
-    REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED,
-    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
-    STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT, STATE_SYN_SENT2, TCP_AGAIN, TCP_FIRST,
-    TCP_IGNORED, TCP_ILLEGAL, TCP_STEP, TIMEOUT_GRE, TIMEOUT_GRE_STREAM, TIMEOUT_ICMP,
-    TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP, TIMEOUT_UDP_STREAM, TRACKER_LINUX,
-    TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT,
-    fw_bucket, fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
+    KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE,
+    KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE,
+    MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE,
+    OBJECT_PASSED, OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE,
+    PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED,
+    REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT,
+    REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW,
+    REASON_NON_IP, REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL,
+    REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ANSWERED,
+    SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL,
+    SESSION_ONCE, SESSION_PROXIED, STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT,
+    STATE_SYN_SENT2, TCP_AGAIN, TCP_FIRST, TCP_IGNORED, TCP_ILLEGAL, TCP_STEP, TIMEOUT_GRE,
+    TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP,
+    TIMEOUT_UDP_STREAM, TRACKER_LINUX, TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_BYPASS,
+    VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, config_t, control_t, fw_bucket, fw_clock_t,
+    fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, memory_t, packet_t, record_t,
 )
 from fwcore.dataplane.pages cimport pages_release_buffers
 from fwcore.dataplane.parse cimport key_hash
@@ -66,7 +67,7 @@ cdef inline uint32_t session_standing(
         return outcome_of(VERDICT_FORWARD, reason)
     if r.bypass:
         cause = r.bypass - 1
-    elif r.inspection & 1 and fw.gate.ips_bypass:
+    elif r.inspection & 1 and fw.control.gate.ips_bypass:
         cause = EXPOSURE_IPS
     else:
         return outcome_of(VERDICT_INSPECT, reason)
@@ -76,9 +77,11 @@ cdef inline uint32_t session_standing(
     return outcome_of(VERDICT_BYPASS, reason)
 
 
-cdef inline void object_pass(fw_t *fw, record_t *r, int cause) noexcept nogil:
+cdef inline void object_pass(
+    memory_t *memory, const control_t *control, record_t *r, int cause,
+) noexcept nogil:
     """The rest of the run goes unscanned; what was buffered is given up."""
-    pages_release_buffers(fw, object_pages(r))
+    pages_release_buffers(memory, control, object_pages(r))
     r.object_bytes = 0
     r.object_phase = OBJECT_PASSED
     r.object_cause = cause
@@ -86,37 +89,37 @@ cdef inline void object_pass(fw_t *fw, record_t *r, int cause) noexcept nogil:
 
 cdef inline int object_begin(fw_t *fw, record_t *r, int way) noexcept nogil:
     """A run of payload begins; 0: the session is to be killed."""
-    if fw.gate.object_start == OBJECT_KILL:
+    if fw.control.gate.object_start == OBJECT_KILL:
         return 0
     fw.counters.objects += 1
     r.object_way = way
     r.object_bytes = 0
     r.object_phase = OBJECT_SCANNING
-    if fw.gate.object_start == OBJECT_BYPASS:
+    if fw.control.gate.object_start == OBJECT_BYPASS:
         fw.counters.objects_bypassed += 1
-        object_pass(fw, r, fw.gate.object_cause)
+        object_pass(&fw.memory, &fw.control, r, fw.control.gate.object_cause)
     return 1
 
 
 cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcept nogil:
     """Payload joins the object being scanned; 0: the session is to be killed."""
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     cdef uint64_t held = object_pages(r)
     cdef uint64_t total = r.object_bytes + payload
     cdef uint64_t need
-    if total > fw.config.oversize_bytes:
+    if total > fw.control.config.oversize_bytes:
         fw.counters.objects_oversize += 1
-        object_pass(fw, r, EXPOSURE_OVERSIZE)
+        object_pass(&fw.memory, &fw.control, r, EXPOSURE_OVERSIZE)
         return 1
     need = (total + PAGE_BYTES - 1) // PAGE_BYTES - held
     if need:
-        if fw.gate.page_request == OBJECT_KILL:
+        if fw.control.gate.page_request == OBJECT_KILL:
             return 0
         if not request_pages(fw, OWNER_SHM, need, 0, record):
-            if fw.gate.object_refused == OBJECT_KILL:
+            if fw.control.gate.object_refused == OBJECT_KILL:
                 return 0
             fw.counters.objects_bypassed += 1
-            object_pass(fw, r, EXPOSURE_NO_MEMORY)
+            object_pass(&fw.memory, &fw.control, r, EXPOSURE_NO_MEMORY)
             return 1
     r.object_bytes = total
     return 1
@@ -126,9 +129,9 @@ cdef inline int object_step(
     fw_t *fw, uint32_t record, int way, uint32_t payload,
 ) noexcept nogil:
     """A proxied session's payload; 0: the session is to be killed."""
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     if r.object_phase != OBJECT_NONE and r.object_way != way:
-        object_end(fw, r)
+        object_end(&fw.memory, &fw.control, r)
     if r.object_phase == OBJECT_NONE and not object_begin(fw, r, way):
         return 0
     if r.object_phase == OBJECT_SCANNING:
@@ -136,55 +139,60 @@ cdef inline int object_step(
     return 1
 
 
-cdef inline void ips_drain(fw_t *fw, int64_t at_ns) noexcept nogil:
+cdef inline void ips_drain(
+    memory_t *memory, const control_t *control, int64_t at_ns,
+) noexcept nogil:
     """Takes out what the engine read since the last look; integers, the rest is carried.
 
     Without a limit (0) that is everything.
     """
     cdef uint64_t drained = fw_drain(
-        <uint64_t>(at_ns - fw.ips_ns), fw.config.ips_throughput_bps, &fw.ips_carry)
-    fw.ips_ns = at_ns
-    if drained >= fw.ips_level or fw.config.ips_throughput_bps == 0:
-        fw.ips_level = 0
-        fw.ips_carry = 0
+        <uint64_t>(at_ns - memory.ips_ns), control.config.ips_throughput_bps, &memory.ips_carry)
+    memory.ips_ns = at_ns
+    if drained >= memory.ips_level or control.config.ips_throughput_bps == 0:
+        memory.ips_level = 0
+        memory.ips_carry = 0
     else:
-        fw.ips_level -= drained
+        memory.ips_level -= drained
 
 
-cdef inline void ips_arm(fw_t *fw) noexcept nogil:
+cdef inline void ips_arm(
+    memory_t *memory, const control_t *control, fw_clock_t *clock,
+) noexcept nogil:
     """The first moment at which a full buffer will be half empty: now, where a setting made it so.
 
     => the buffer was drained up to now.
     """
-    cdef uint64_t half = fw.config.ips_socket_bytes // 2
+    cdef uint64_t half = control.config.ips_socket_bytes // 2
     cdef int64_t wait = 0
-    if fw.ips_level > half and fw.config.ips_throughput_bps:
-        wait = fw_drained_ns(fw.ips_level - half, fw.config.ips_throughput_bps, fw.ips_carry)
-    clock_set(fw, DUE_IPS, fw.ips_ns + wait if wait < NEVER - fw.ips_ns else NEVER)
+    if memory.ips_level > half and control.config.ips_throughput_bps:
+        wait = fw_drained_ns(
+            memory.ips_level - half, control.config.ips_throughput_bps, memory.ips_carry)
+    clock_set(clock, DUE_IPS, memory.ips_ns + wait if wait < NEVER - memory.ips_ns else NEVER)
 
 
 cdef inline void ips_fill(fw_t *fw, uint32_t payload) noexcept nogil:
     """Payload of a flow session waits for the IPS engine."""
-    if fw.config.ips_throughput_bps == 0:
+    if fw.control.config.ips_throughput_bps == 0:
         return
-    ips_drain(fw, fw.clock.now_ns)
+    ips_drain(&fw.memory, &fw.control, fw.clock.now_ns)
     fw.counters.ips_filled_bytes += payload
-    fw.ips_level += payload
-    if fw.ips_level > fw.config.ips_socket_bytes:
-        fw.ips_level = fw.config.ips_socket_bytes
-    if fw.ips_level == fw.config.ips_socket_bytes and not fw.ips_full:
-        fw.ips_full = 1
+    fw.memory.ips_level += payload
+    if fw.memory.ips_level > fw.control.config.ips_socket_bytes:
+        fw.memory.ips_level = fw.control.config.ips_socket_bytes
+    if fw.memory.ips_level == fw.control.config.ips_socket_bytes and not fw.memory.ips_full:
+        fw.memory.ips_full = 1
         fw.counters.ips_full_count += 1
-        fw.dirty = 1
-    if fw.ips_full:
-        ips_arm(fw)
+        fw.memory.dirty = 1
+    if fw.memory.ips_full:
+        ips_arm(&fw.memory, &fw.control, &fw.clock)
 
 
 cdef inline uint32_t verdict_inspected(
     fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, int reason,
 ) noexcept nogil:
     """A packet of a session whose policy asks for inspection; a legal step."""
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     cdef int passed = 0
     if r.flags & SESSION_PROXIED:
         if p.payload:
@@ -193,8 +201,8 @@ cdef inline uint32_t verdict_inspected(
                 return outcome_of(VERDICT_DROP, REASON_KILLED)
             passed = r.object_phase == OBJECT_PASSED
         if p.class_ == CLASS_FIN or p.class_ == CLASS_RST:
-            object_end(fw, r)
-    if p.payload and r.inspection & 1 and not fw.gate.ips_bypass:
+            object_end(&fw.memory, &fw.control, r)
+    if p.payload and r.inspection & 1 and not fw.control.gate.ips_bypass:
         ips_fill(fw, p.payload)
     if passed:
         exposure_count(fw, r, r.object_cause, wire)
@@ -215,22 +223,22 @@ cdef inline void session_move(
     fw_t *fw, uint32_t record, uint8_t place, uint8_t timeout,
 ) noexcept nogil:
     """The one place that assigns the place of a session that exists; NONE: no TCP, seen again."""
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     if place == PLACE_NONE:
         if r.flags & SESSION_ONCE:
             r.flags &= ~SESSION_ONCE
-            fw.half_open -= 1
+            fw.memory.half_open -= 1
         return
     if r.flags & SESSION_HALF_OPEN and not place_half_open(place):
         r.flags &= ~SESSION_HALF_OPEN
-        fw.half_open -= 1
+        fw.memory.half_open -= 1
     if not r.flags & SESSION_HALF_OPEN and place_half_open(place):  # tracker linux: in step again
         r.flags |= SESSION_HALF_OPEN
-        fw.half_open += 1
+        fw.memory.half_open += 1
     r.place = place
-    if fw.config.tracker == TRACKER_PLAIN and PLACE_STATE[place] == STATE_ESTABLISHED:
+    if fw.control.config.tracker == TRACKER_PLAIN and PLACE_STATE[place] == STATE_ESTABLISHED:
         r.flags |= SESSION_ASSURED
-    session_set_timeout(fw, record, timeout)
+    session_set_timeout(&fw.table, &fw.control, &fw.clock, record, timeout)
 
 
 cdef inline void session_assure(record_t *r) noexcept nogil:
@@ -255,7 +263,7 @@ cdef inline int session_learn(
 
     Whether the responder was heard counts as of before the packet, as in the kernel.
     """
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     cdef uint8_t before = PLACE_STATE[r.place]
     cdef uint8_t timeout = r.timeout
     cdef int answered = r.flags & SESSION_ANSWERED
@@ -270,28 +278,28 @@ cdef inline int session_learn(
         timeout = TIMEOUT_GRE_STREAM
     session_move(fw, record, place, timeout)
     if place == PLACE_NONE:
-        session_set_timeout(fw, record, timeout)
+        session_set_timeout(&fw.table, &fw.control, &fw.clock, record, timeout)
     if way == REPLY_WAY:
         r.flags |= SESSION_ANSWERED
     return class_ == CLASS_RST and not answered
 
 
-cdef inline uint32_t verdict_invalid(const fw_t *fw, int reason) noexcept nogil:
+cdef inline uint32_t verdict_invalid(const control_t *control, int reason) noexcept nogil:
     """What is invalid and has no session passes or not, as the setting says."""
-    return outcome_of(fw.config.invalid_verdict, reason)
+    return outcome_of(control.config.invalid_verdict, reason)
 
 
-cdef inline int session_watched(const fw_t *fw, const record_t *r) noexcept nogil:
+cdef inline int session_watched(const control_t *control, const record_t *r) noexcept nogil:
     """Whether a packet of the session may change an object or the IPS buffer, or be exposed."""
-    return (r.flags & SESSION_PROXIED) | r.bypass | (r.inspection & fw.gate.flow_watched)
+    return (r.flags & SESSION_PROXIED) | r.bypass | (r.inspection & control.gate.flow_watched)
 
 
 cdef inline uint32_t verdict_seen(
     fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, int reason,
 ) noexcept nogil:
     """The outcome of a packet that its session takes."""
-    cdef record_t *r = &fw.records[record]
-    if fw_unlikely(session_watched(fw, r)):
+    cdef record_t *r = &fw.table.records[record]
+    if fw_unlikely(session_watched(&fw.control, r)):
         return verdict_inspected(fw, record, p, wire, way, reason)
     return outcome_of(VERDICT_INSPECT if r.inspection else VERDICT_FORWARD, reason)
 
@@ -306,7 +314,7 @@ cdef inline uint32_t verdict_last(
 ) noexcept nogil:
     """Tracker linux: a RST of a session that was never answered takes it along at once."""
     cdef uint32_t outcome = verdict_seen(fw, record, p, wire, way, REASON_HIT)
-    if fw.records[record].meta:  # it may have been killed just now
+    if fw.table.records[record].meta:  # it may have been killed just now
         session_end(fw, record, END_CLOSED)
     return outcome
 
@@ -316,7 +324,7 @@ cdef inline uint32_t verdict_moved(
     int reason,
 ) noexcept nogil:
     """A packet that takes its session to another place, or tells something new of it."""
-    if fw.records[record].flags & SESSION_LEARNS and reason == REASON_HIT:
+    if fw.table.records[record].flags & SESSION_LEARNS and reason == REASON_HIT:
         if session_learn(fw, record, place, way, p.class_):
             return verdict_last(fw, record, p, wire, way)
     else:
@@ -332,7 +340,7 @@ cdef inline uint32_t verdict_hit(
 
     A later fragment makes no step and teaches nothing.
     """
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     cdef uint8_t telling = SESSION_ONCE | (SESSION_LEARNS if reason == REASON_HIT else 0)
     session_count(r, way, wire)
     r.last_seen_ns = fw.clock.now_ns
@@ -346,14 +354,14 @@ cdef inline uint32_t verdict_unmoved(
 ) noexcept nogil:
     """A TCP packet that moves no deadline: it is invalid, or (tracker linux) ignored. Or it is a
     SYN that makes a closed session anew: that one ends, and the packet has none."""
-    cdef record_t *r = &fw.records[record[0]]
+    cdef record_t *r = &fw.table.records[record[0]]
     if cell == TCP_AGAIN:
         session_end(fw, record[0], END_CLASH)
         record[0] = NIL
         return verdict_miss(fw, p, wire, record)
     session_count(r, way, wire)
     if cell == TCP_ILLEGAL:
-        if fw.config.invalid_verdict == VERDICT_DROP:
+        if fw.control.config.invalid_verdict == VERDICT_DROP:
             return outcome_of(VERDICT_DROP, REASON_TCP_INVALID)
         return session_standing(fw, r, wire, REASON_TCP_INVALID)
     r.place = cell & ~TCP_IGNORED  # the same state: no timeout and no count changes
@@ -392,90 +400,93 @@ cdef inline void ask_make(const packet_t *p, int from_b, ask_t *ask) noexcept no
         ask.port = <uint16_t>p.key.meta if from_b else <uint16_t>(p.key.meta >> 16)
 
 
-cdef inline int admit_policy(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
+cdef inline int admit_policy(
+    const control_t *control, const packet_t *p, admission_t *a,
+) noexcept nogil:
     """0 when a policy accepts, else the reason."""
     cdef ask_t ask
     cdef uint32_t index
     a.policy = 0
     a.action = 0
     a.inspection = 0
-    if fw.policies.count == 0:
+    if control.policies.count == 0:
         return 0
     ask_make(p, a.from_b, &ask)
-    index = policy_match(&fw.policies, &ask)
-    if index == NIL or fw.policies.action[index] == POLICY_DENY:
+    index = policy_match(&control.policies, &ask)
+    if index == NIL or control.policies.action[index] == POLICY_DENY:
         return REASON_DENIED
     a.policy = <uint16_t>index
-    a.action = fw.policies.action[index]
+    a.action = control.policies.action[index]
     if p.protocol == 6 or p.protocol == 17:
-        a.inspection = fw.policies.inspection[index]
+        a.inspection = control.policies.inspection[index]
     return 0
 
 
-cdef inline int admit_gate(fw_t *fw, admission_t *a) noexcept nogil:
+cdef inline int admit_gate(const control_t *control, admission_t *a) noexcept nogil:
     """0 when the gate row lets the class in (inspected or bypassed), else the reason."""
-    cdef int action = fw.gate.action[a.inspection]
+    cdef int action = control.gate.action[a.inspection]
     a.bypass = 0
     a.proxied = 0
     if action == GATE_DROP:
-        return fw.gate.reason[a.inspection]
+        return control.gate.reason[a.inspection]
     if a.inspection & 2:
         if action == GATE_BYPASS:
-            a.bypass = 1 + fw.gate.cause[a.inspection]
+            a.bypass = 1 + control.gate.cause[a.inspection]
         else:
             a.proxied = 1
     return 0
 
 
-cdef inline uint32_t admitted_by(const fw_t *fw, const admission_t *a) noexcept nogil:
+cdef inline uint32_t admitted_by(const control_t *control, const admission_t *a) noexcept nogil:
     """The id of the policy that lets it in."""
-    return fw.policies.id[a.policy] if fw.policies.count else 0
+    return control.policies.id[a.policy] if control.policies.count else 0
 
 
 cdef inline int admit_shaping(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
     """The row of shaping that matches; whether the limits of sessions of its meters let it in."""
-    a.shaped = fw.egress.match(fw, p, a.from_b, admitted_by(fw, a))
+    a.shaped = fw.egress.match(fw, p, a.from_b, admitted_by(&fw.control, a))
     return a.shaped != NIL
 
 
 cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
     """Half-open limit, sessions per host, proxy session table: 0 or the reason."""
+    cdef const config_t *config = &fw.control.config
     cdef uint32_t host
-    if a.half_open and fw.config.half_open_limit and fw.half_open >= fw.config.half_open_limit:
+    if a.half_open and config.half_open_limit and fw.memory.half_open >= config.half_open_limit:
         return REASON_HALF_OPEN_LIMIT
-    if fw.config.sessions_per_host:
+    if config.sessions_per_host:
         host = host_find(
-            fw, p.key.b_lo if a.from_b else p.key.a_lo, p.key.b_hi if a.from_b else p.key.a_hi,
-            META_FAMILY(p.key.meta))
-        if host != NIL and fw.hosts[host].live >= fw.config.sessions_per_host:
+            &fw.table, &fw.control, p.key.b_lo if a.from_b else p.key.a_lo,
+            p.key.b_hi if a.from_b else p.key.a_hi, META_FAMILY(p.key.meta))
+        if host != NIL and fw.table.hosts[host].live >= config.sessions_per_host:
             return REASON_HOST_LIMIT
     if fw_unlikely(fw.shaper != NULL) and not admit_shaping(fw, p, a):
         return REASON_HOST_LIMIT
-    if a.proxied and fw.proxy_sessions >= fw.config.proxy_max_sessions:
-        if fw.gate.full_action != GATE_BYPASS:
-            return fw.gate.full_reason
+    if a.proxied and fw.memory.proxy_sessions >= fw.control.config.proxy_max_sessions:
+        if fw.control.gate.full_action != GATE_BYPASS:
+            return fw.control.gate.full_reason
         a.proxied = 0
-        a.bypass = 1 + fw.gate.full_cause
+        a.bypass = 1 + fw.control.gate.full_cause
     return 0
 
 
 cdef inline int admit_midstream(fw_t *fw, uint64_t hash_) noexcept nogil:
     """Whether TCP without SYN may begin a session now."""
-    if fw.config.midstream != MIDSTREAM_GRACE:
-        return fw.config.midstream == MIDSTREAM_ALLOW
-    if fw.clock.now_ns - fw.clock.start_ns >= fw.config.midstream_grace_ns:
+    if fw.control.config.midstream != MIDSTREAM_GRACE:
+        return fw.control.config.midstream == MIDSTREAM_ALLOW
+    if fw.clock.now_ns - fw.clock.start_ns >= fw.control.config.midstream_grace_ns:
         return 0
     return grave_free(fw, hash_)
 
 
-cdef inline int admit_way(const fw_t *fw, const packet_t *p) noexcept nogil:
+cdef inline int admit_way(const control_t *control, const packet_t *p) noexcept nogil:
     """Whose packet a first one is: a SYN+ACK is the responder's; mid-stream, so is one from a port
     below 1024 to another [D]."""
     cdef uint16_t port_a = <uint16_t>p.key.meta
     cdef uint16_t port_b = <uint16_t>(p.key.meta >> 16)
     if p.class_ == CLASS_SYNACK:
         return REPLY_WAY
-    if p.protocol != 6 or p.class_ == CLASS_SYN or not fw.config.ports_decide:
+    if p.protocol != 6 or p.class_ == CLASS_SYN or not control.config.ports_decide:
         return FORWARD_WAY
     if p.swapped:
         return REPLY_WAY if port_b < 1024 <= port_a else FORWARD_WAY
@@ -485,36 +496,37 @@ cdef inline int admit_way(const fw_t *fw, const packet_t *p) noexcept nogil:
 cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
     """Everything a miss has to pass, in order; 0 or the reason of the first refusal."""
     cdef int reason
-    a.way = admit_way(fw, p)
+    a.way = admit_way(&fw.control, p)
     a.from_b = p.swapped ^ a.way
     a.place = PLACE_NONE
     if p.no_start:
         return REASON_ICMP_ORPHAN
     if p.protocol == 6:
-        a.place = TCP_FIRST[fw.config.tracker][a.way][p.class_]
+        a.place = TCP_FIRST[fw.control.config.tracker][a.way][p.class_]
         if a.place == TCP_ILLEGAL:
             return REASON_TCP_INVALID
         if not p.syn and not admit_midstream(fw, p.hash):
             return REASON_NO_SESSION
     a.half_open = p.protocol == 17 or place_half_open(a.place)
-    reason = admit_policy(fw, p, a)
+    reason = admit_policy(&fw.control, p, a)
     if reason == 0:
-        reason = admit_gate(fw, a)
+        reason = admit_gate(&fw.control, a)
     if reason == 0:
         reason = admit_limits(fw, p, a)
     if reason:
         return reason
     if not session_make_room(fw, p.bucket):
         return REASON_TABLE_FULL
-    if not request_pages(fw, OWNER_SHM, fw.config.proxy_session_pages if a.proxied else 0, 1, NIL):
+    if not request_pages(
+            fw, OWNER_SHM, fw.control.config.proxy_session_pages if a.proxied else 0, 1, NIL):
         return REASON_NO_MEMORY
     return 0
 
 
 cdef inline uint8_t timeout_of(
-    const fw_t *fw, const packet_t *p, const admission_t *a,
+    const control_t *control, const packet_t *p, const admission_t *a,
 ) noexcept nogil:
-    cdef int linux = fw.config.tracker == TRACKER_LINUX
+    cdef int linux = control.config.tracker == TRACKER_LINUX
     if a.place != PLACE_NONE:
         if linux and a.way == FORWARD_WAY and PLACE_STATE[a.place] == STATE_ESTABLISHED:
             return TIMEOUT_TCP_UNANSWERED
@@ -535,28 +547,29 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
     cdef record_t *r
     if a.action == POLICY_LOCAL and p.protocol == 6:
         flags |= SESSION_LOCAL
-    if fw.config.tracker == TRACKER_PLAIN:
+    if fw.control.config.tracker == TRACKER_PLAIN:
         if PLACE_STATE[a.place] == STATE_ESTABLISHED:
             flags |= SESSION_ASSURED
     elif p.protocol == 6 or p.protocol == 17 or p.protocol == 47:
         flags |= SESSION_LEARNS | (SESSION_ANSWERED if a.way == REPLY_WAY else 0)
     if a.half_open:
         flags |= SESSION_ONCE if a.place == PLACE_NONE else SESSION_HALF_OPEN
-        fw.half_open += 1
+        fw.memory.half_open += 1
     if a.proxied:
         flags |= SESSION_PROXIED
-        fw.proxy_sessions += 1
+        fw.memory.proxy_sessions += 1
     record = session_begin(fw, p, flags)
-    r = &fw.records[record]
+    r = &fw.table.records[record]
     r.place = a.place
     r.policy = a.policy
     r.inspection = a.inspection
     r.bypass = a.bypass
-    r.timeout = timeout_of(fw, p, a)
-    session_arm(fw, record)
+    r.timeout = timeout_of(&fw.control, p, a)
+    session_arm(&fw.table, &fw.control, &fw.clock, record)
     if fw_unlikely(fw.shaper != NULL):
-        fw.egress.begin(fw, p, a.from_b, admitted_by(fw, a), record, a.shaped)
-    if fw_unlikely(fw.gate.idledrop | fw.pages.short_[OWNER_BASE] | fw.pages.short_[OWNER_SHM]):
+        fw.egress.begin(fw, p, a.from_b, admitted_by(&fw.control, a), record, a.shaped)
+    if fw_unlikely(fw.control.gate.idledrop | fw.memory.pages.short_[OWNER_BASE]
+                   | fw.memory.pages.short_[OWNER_SHM]):
         session_awaited(fw, r)
     return record
 
@@ -570,13 +583,13 @@ cdef inline uint32_t verdict_miss(
     cdef int reason = admit_flow(fw, p, &a)
     p.way = a.way
     if reason == REASON_TCP_INVALID or reason == REASON_ICMP_ORPHAN:
-        return verdict_invalid(fw, reason)
+        return verdict_invalid(&fw.control, reason)
     if reason:
         return outcome_of(VERDICT_DROP, reason)
     record[0] = admit_begin(fw, p, &a)
     if p.syn:
         grave_forgive(fw, p.hash)
-    r = &fw.records[record[0]]
+    r = &fw.table.records[record[0]]
     r.packets[a.way] = 1
     r.bytes[a.way] = wire
     if a.inspection == 0:
@@ -589,13 +602,13 @@ cdef inline uint32_t verdict_miss(
 cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
     """The session under the packet's key. One past its deadline ends here, and is not found."""
     cdef uint32_t record = p.guess
-    cdef record_t *r = &fw.records[record]
+    cdef record_t *r = &fw.table.records[record]
     if fw_unlikely(not table_same(r, &p.key)):  # a free record has no key
-        record = table_find(fw, &p.key, p.hash, p.bucket)
+        record = table_find(&fw.table, &p.key, p.hash, p.bucket)
         if record == NIL:
             return NIL
-        r = &fw.records[record]
-    if fw_unlikely(session_past(fw, r)):
+        r = &fw.table.records[record]
+    if fw_unlikely(session_past(&fw.control, &fw.clock, r)):
         session_end(fw, record, session_timeout_cause(r))
         return NIL
     return record
@@ -608,30 +621,30 @@ cdef inline int session_way(const record_t *r, const packet_t *p) noexcept nogil
 
 cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """A later fragment follows its first one, to its session or to its verdict."""
-    cdef uint32_t entry = fragment_find(fw, p)
+    cdef uint32_t entry = fragment_find(&fw.memory, &fw.control, &fw.clock, p)
     cdef uint32_t record
     fw.of_session = NIL
     if entry != NIL:
-        p.way = fw.fragments[entry].direction
-        if not fw.fragments[entry].session:
-            return outcome_of(fw.fragments[entry].verdict, fw.fragments[entry].reason)
-        p.key = fw.fragments[entry].key
-        p.swapped = fw.fragments[entry].swapped
-        p.hash = key_hash(&p.key, fw.config.seeds)
-        p.bucket = fw_bucket(p.hash, fw.config.buckets)
+        p.way = fw.memory.fragments[entry].direction
+        if not fw.memory.fragments[entry].session:
+            return outcome_of(fw.memory.fragments[entry].verdict, fw.memory.fragments[entry].reason)
+        p.key = fw.memory.fragments[entry].key
+        p.swapped = fw.memory.fragments[entry].swapped
+        p.hash = key_hash(&p.key, fw.control.config.seeds)
+        p.bucket = fw_bucket(p.hash, fw.control.config.buckets)
         record = session_find(fw, p)
         fw.of_session = record
         if record != NIL:
-            p.way = session_way(&fw.records[record], p)
+            p.way = session_way(&fw.table.records[record], p)
             return verdict_hit(
-                fw, record, p, wire, p.way, fw.records[record].place, REASON_FRAGMENT)
-    return outcome_of(fw.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
+                fw, record, p, wire, p.way, fw.table.records[record].place, REASON_FRAGMENT)
+    return outcome_of(fw.control.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
 
 
-cdef inline uint32_t verdict_orphan(const fw_t *fw) noexcept nogil:
+cdef inline uint32_t verdict_orphan(const control_t *control) noexcept nogil:
     """An ICMP error of no session: dropped, but in Linux just invalid."""
-    if fw.config.tracker == TRACKER_LINUX:
-        return verdict_invalid(fw, REASON_ICMP_ORPHAN)
+    if control.config.tracker == TRACKER_LINUX:
+        return verdict_invalid(control, REASON_ICMP_ORPHAN)
     return outcome_of(VERDICT_DROP, REASON_ICMP_ORPHAN)
 
 
@@ -640,9 +653,9 @@ cdef inline uint32_t verdict_quote(fw_t *fw, packet_t *p, uint32_t wire) noexcep
     cdef uint32_t record = session_find(fw, p)
     fw.of_session = record
     if record == NIL:
-        return verdict_orphan(fw)
-    p.way = session_way(&fw.records[record], p)
-    return session_standing(fw, &fw.records[record], wire, REASON_RELATED)
+        return verdict_orphan(&fw.control)
+    p.way = session_way(&fw.table.records[record], p)
+    return session_standing(fw, &fw.table.records[record], wire, REASON_RELATED)
 
 
 cdef inline uint32_t verdict_keyed(
@@ -655,7 +668,7 @@ cdef inline uint32_t verdict_keyed(
     record[0] = session_find(fw, p)
     if fw_unlikely(record[0] == NIL):
         return verdict_miss(fw, p, wire, record)
-    r = &fw.records[record[0]]
+    r = &fw.table.records[record[0]]
     p.way = way = session_way(r, p)
     cell = TCP_STEP[r.place][way][p.class_]
     if fw_unlikely(cell >= TCP_IGNORED):
@@ -663,21 +676,21 @@ cdef inline uint32_t verdict_keyed(
     return verdict_hit(fw, record[0], p, wire, way, cell, REASON_HIT)
 
 
-cdef inline uint32_t verdict_alone(const fw_t *fw, const packet_t *p) noexcept nogil:
+cdef inline uint32_t verdict_alone(const control_t *control, const packet_t *p) noexcept nogil:
     """What has no key and asks for no session."""
     if p.kind == KIND_MALFORMED:
         return outcome_of(VERDICT_DROP, REASON_MALFORMED)
     if p.kind == KIND_BROKEN:
-        return verdict_invalid(fw, REASON_MALFORMED)
+        return verdict_invalid(control, REASON_MALFORMED)
     if p.kind == KIND_TRUNCATED:
-        return outcome_of(fw.config.non_ip_verdict, REASON_TRUNCATED)
+        return outcome_of(control.config.non_ip_verdict, REASON_TRUNCATED)
     if p.kind == KIND_NON_IP:
-        return outcome_of(fw.config.non_ip_verdict, REASON_NON_IP)
+        return outcome_of(control.config.non_ip_verdict, REASON_NON_IP)
     if p.kind == KIND_UNSUPPORTED:
-        return outcome_of(fw.config.non_ip_verdict, REASON_UNSUPPORTED_LINK)
+        return outcome_of(control.config.non_ip_verdict, REASON_UNSUPPORTED_LINK)
     if p.kind == KIND_UNTRACKED:
         return outcome_of(VERDICT_FORWARD, REASON_ICMP_ORPHAN)
-    return verdict_orphan(fw)
+    return verdict_orphan(control)
 
 
 cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
@@ -691,10 +704,10 @@ cdef inline uint32_t verdict_fragment(fw_t *fw, packet_t *p, uint32_t wire) noex
     elif p.kind == KIND_QUOTE:
         outcome = verdict_quote(fw, p, wire)
     else:
-        outcome = verdict_alone(fw, p)
+        outcome = verdict_alone(&fw.control, p)
         if p.kind == KIND_TRUNCATED:  # who sent what the capture cut is not known
             return outcome
-    fragment_store(fw, p, record != NIL and fw.records[record].meta != 0,
+    fragment_store(fw, p, record != NIL and fw.table.records[record].meta != 0,
                    outcome & 255, outcome >> 8)
     return outcome
 
@@ -716,4 +729,4 @@ cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexce
     if p.kind == KIND_QUOTE:
         return verdict_quote(fw, p, wire)
     fw.of_session = NIL
-    return verdict_alone(fw, p)
+    return verdict_alone(&fw.control, p)
