@@ -161,7 +161,7 @@ def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, r
     both.compare()
 
 
-def test_a_bucket_that_a_session_holds_is_not_forgotten_when_another_one_ends():
+def test_a_held_bucket_is_not_forgotten():
     """Two sessions of host 1 hold its bucket, one ends: host 2 finds no room and shares."""
     row = MeterRow("m", (RungRow(8000, 1000),), key="source", keys_max=1, count="frame")
     both = Both(Declared(meters=(row,), rows=(ShapingRow(1, meters=("m",)),)))
@@ -188,6 +188,38 @@ def test_a_bucket_that_is_held_again_is_idle_no_longer():
     both.packet(0, 900, "c")
     counts = both.core.counters()["meters"]["m"]
     assert (counts["keys"], counts["keys_shared"], counts["keys_forgotten"]) == (1, 1, 0)
+    both.compare()
+
+
+def test_a_turn_that_took_too_much_is_made_good():
+    """A frame of five quanta, then small ones against those of another leaf."""
+    leaves = tuple(ClassRow("w", n, quantum=300, limit_packets=50) for n in (1, 2))
+    both = Both(Declared(links=(LinkRow("w", 10**6),), classes=leaves, rows=tuple(
+        ShapingRow(n, link="w", cls=n, source=(n, n)) for n in (1, 2))))
+    for n in (1, 2):
+        both.begin(n, Session(initiator=n))
+    both.packet(0, 1500, 1)
+    for number in range(12):
+        both.packet(0, 1500 if number == 1 else 100, 1)
+        both.packet(0, 100, 2)
+    both.both("drain")
+    both.compare()
+
+
+@pytest.mark.parametrize("count", [9, 14, 23, 37])
+def test_codel_of_bursts_ends_and_begins_again_as_the_twins(count):
+    """Bursts on a line that takes 8 ms a frame; the second comes within 16 intervals."""
+    row = ClassRow("w", 1, discard="codel", target_ns=5 * MS, interval_ns=20 * MS,
+                   limit_packets=100)
+    both = Both(Declared(links=(LinkRow("w", 10**6),), classes=(row,),
+                         rows=(ShapingRow(1, link="w"),)))
+    both.begin("a", Session())
+    for gap in (0, 8 * MS * count, 100 * MS):
+        both.packet(gap, 1000, "a")
+        for _ in range(count):
+            both.packet(0, 1000, "a")
+        both.packet(8 * MS * count // 2, 1000, "a")
+    both.both("drain")
     both.compare()
 
 
