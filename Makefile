@@ -90,6 +90,7 @@ live-rate: $(VENV)/test
 	$(BIN)/python tools/live.py rate
 	$(BIN)/python tools/live.py delay
 	$(BIN)/python tools/live.py delay --low-latency
+	$(BIN)/python tools/live.py shape --low-latency
 
 .PHONY: guard
 guard: $(VENV)/test

@@ -22,6 +22,7 @@ from fwcore.dataplane.layout cimport (
     KIND_TRUNCATED, KIND_UNSUPPORTED, SEED_WORDS, TRACKER_PLAIN, frame_row_t, fw_be16,
     fw_be32, fw_be64, fw_prefetch, packet_t, session_row_t,
 )
+from fwcore.dataplane.mark cimport frame_mark
 from fwcore.dataplane.parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
 from fwcore.errors import DataError, FrameError, refusing
 
@@ -61,22 +62,6 @@ cdef object _dtype():
 FRAME_DTYPE = _dtype()
 
 
-cdef inline void frame_mark(uint8_t *data, const frame_t *f, uint8_t dscp) noexcept nogil:
-    """Writes a mark into an IP header; IPv4's checksum is mended (RFC 1624)."""
-    cdef uint8_t *h = data + f.network
-    cdef uint32_t before, sum_
-    if f.family == 6:
-        h[0] = 0x60 | dscp >> 2
-        h[1] = (dscp & 3) << 6 | h[1] & 63
-        return
-    before = fw_be16(h)
-    h[1] = dscp << 2 | h[1] & 3
-    sum_ = (~fw_be16(h + 10) & 0xFFFF) + (~before & 0xFFFF) + fw_be16(h)
-    sum_ = (sum_ & 0xFFFF) + (sum_ >> 16)
-    sum_ = ~((sum_ & 0xFFFF) + (sum_ >> 16))
-    h[10], h[11] = <uint8_t>(sum_ >> 8), <uint8_t>sum_
-
-
 def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     """Writes marks into the outermost IP headers of frames, in their place.
 
@@ -90,8 +75,6 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     cdef const uint16_t[::1] link = chunk.link
     cdef parser_t parser
     cdef uint64_t keys[SEED_WORDS]
-    cdef frame_t f
-    cdef packet_t p
     cdef Py_ssize_t i
     parser_make(&parser, keys, SEEDS, False, 0, False)
     for i in range(dscp.shape[0]):
@@ -101,9 +84,7 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
             raise DataError(f"mark {dscp[i]} is not in 0..63")
         if offset[i] + captured[i] > <uint64_t>data.shape[0]:
             raise FrameError(f"frame {i + 1} reaches past the data")
-        parse_any(&data[0] + offset[i], captured[i], length[i], link[i], &parser, &f, &p)
-        if p.decode & (DECODE_IPV4 | DECODE_IPV6):
-            frame_mark(&data[0] + offset[i], &f, dscp[i])
+        frame_mark(&data[0] + offset[i], captured[i], length[i], link[i], &parser, dscp[i])
 
 
 cdef inline int has_ports(uint8_t protocol) noexcept nogil:

@@ -1,7 +1,8 @@
 """Rings of one or two interfaces: frames in without a copy, out by batches (see dataplane/rings.h).
 
     take()  -> number of frames; their places in data, offset, captured, length, time_ns, link
-    send(outcome uint16[n])     what may pass goes out of the other interface; blocks go back
+    send(outcome uint8[n, 2])   what may pass goes out of the other interface; blocks go back
+    leave(...)                  the same where links hold frames back, or marks are written
     wait(timeout_ns)            until frames, an error or wake()
 
 The arrays are the same in every batch, and so is their memory: after ``send`` the kernel writes
@@ -18,6 +19,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from fwcore.dataplane.layout cimport SEED_WORDS, TRACKER_PLAIN
+from fwcore.dataplane.mark cimport frame_mark
+from fwcore.dataplane.parse cimport parser_begin, parser_t
 from fwcore.errors import DataError, LiveError
 
 cdef extern from "dataplane/rings.h" nogil:
@@ -50,6 +54,18 @@ cdef extern from "dataplane/rings.h" nogil:
         uint32_t block_bytes
         uint32_t blocks_count "count"
         port_counters_t counted "is"
+    ctypedef struct waiting_t:
+        uint32_t captured, length, front
+        uint8_t *bytes
+    ctypedef struct waits_t:
+        uint64_t count
+    waiting_t *waits_find(const waits_t *w, uint64_t packet)
+    void waits_clear(waits_t *w)
+    ctypedef struct departing_t:
+        const uint64_t *packet
+        const int64_t *due_ns
+        const uint8_t *sent
+        uint64_t rows
     ctypedef struct rings_t:
         port_t port[2]
         uint32_t ports
@@ -65,6 +81,7 @@ cdef extern from "dataplane/rings.h" nogil:
         int64_t begin_ns
         int64_t steady_ns
         int64_t last_ns
+        waits_t waits
     int64_t clock_ns(int which)
     int port_open(port_t *p, uint32_t block_bytes, uint32_t blocks, uint32_t retire_ms,
                   const char **what)
@@ -77,6 +94,8 @@ cdef extern from "dataplane/rings.h" nogil:
     int64_t rings_now(const rings_t *r)
     uint32_t rings_take(rings_t *r, uint32_t limit)
     void rings_send(rings_t *r, const uint8_t *outcome)
+    void rings_leave(rings_t *r, uint64_t first, const uint8_t *kept, const departing_t *d)
+    uint64_t rings_forsake(rings_t *r)
     int rings_wait(rings_t *r, int64_t timeout_ns)
     uint64_t rings_forward(rings_t *r, int64_t until_ns)
     int interface_feature(const char *name, uint32_t command)
@@ -226,6 +245,7 @@ cdef class Rings:
 
     def __dealloc__(self):
         self._close()
+        waits_clear(&self.r.waits)
 
     cdef void _close(self) noexcept:
         for i in range(PORTS_MAX):
@@ -272,6 +292,73 @@ cdef class Rings:
             return
         with nogil:
             rings_send(&self.r, &outcome[0, 0])
+
+    def leave(
+        self, uint64_t first, const uint8_t[::1] kept, const uint64_t[::1] packet,
+        const int64_t[::1] due_ns, const uint8_t[::1] sent, const uint8_t[::1] mark,
+    ):
+        """Instead of ``send``: frames of the batch wait, leave or are dropped, and some of earlier
+        batches leave. Also without a batch.
+
+        ``first``: number of the batch's first packet, numbers follow each other; ``kept``:
+        uint8[n], frames that wait. Rows in the order in which they leave: ``packet`` their numbers,
+        ``due_ns`` when (as ``now_ns`` counts), ``sent`` 0 for one that was dropped while it waited,
+        ``mark`` its DSCP, 64 or more: none. What is neither kept nor in a row is dropped. Raises
+        DataError.
+        """
+        cdef departing_t d
+        cdef Py_ssize_t rows = packet.shape[0]
+        cdef const uint8_t *keep = NULL
+        if self.r.ports != 2:
+            raise DataError("leave: two interfaces are asked for")
+        if kept.shape[0] != self.r.count:
+            raise DataError(
+                f"leave: {kept.shape[0]} frames for a batch of {self.r.count}")
+        if not rows == due_ns.shape[0] == sent.shape[0] == mark.shape[0]:
+            raise DataError("leave: columns of different lengths")
+        if first > <uint64_t>1 << 63:
+            raise DataError(f"leave: packet {first} is not below 2**63")
+        d.rows = <uint64_t>rows
+        if rows:
+            d.packet, d.due_ns, d.sent = &packet[0], &due_ns[0], &sent[0]
+        if kept.shape[0]:
+            keep = &kept[0]
+        with nogil:
+            self._mark(first, packet, mark)
+            rings_leave(&self.r, first, keep, &d)
+
+    cdef void _mark(
+        self, uint64_t first, const uint64_t[::1] packet, const uint8_t[::1] mark,
+    ) noexcept nogil:
+        """Marks are written where the frames lie: nobody reads them here afterwards."""
+        cdef parser_t parser
+        cdef uint64_t keys[SEED_WORDS]
+        cdef waiting_t *w
+        cdef Py_ssize_t row
+        cdef uint64_t i
+        memset(keys, 0, sizeof(keys))
+        parser_begin(&parser, keys, False, 0, TRACKER_PLAIN, False)
+        for row in range(packet.shape[0]):
+            if mark[row] > 63:
+                continue
+            i = packet[row] - first
+            if i < self.r.count:
+                frame_mark(self.r.base + self.r.offset[i], self.r.captured[i], self.r.length[i],
+                           LINK_ETHERNET, &parser, mark[row])
+                continue
+            w = waits_find(&self.r.waits, packet[row])
+            if w != NULL:
+                frame_mark(w.bytes + w.front, w.captured, w.length, LINK_ETHERNET, &parser,
+                           mark[row])
+
+    @property
+    def waiting(self):
+        """Frames that links hold back."""
+        return self.r.waits.count
+
+    def forsake(self):
+        """Drops what waits (``withheld``); how many frames."""
+        return rings_forsake(&self.r)
 
     def wait(self, int64_t timeout_ns):
         """Until there are frames, an error or a wake-up; bits FRAMES, ERROR, WOKEN; 0: none."""

@@ -1028,6 +1028,11 @@ cdef class Shaper:
         return self.core.now_ns
 
     @property
+    def next_ns(self):
+        """When something leaves a line next; None: nothing waits."""
+        return None if self.core.due_ns == SHAPE_NEVER else self.core.due_ns
+
+    @property
     def pages(self):
         """Pages of all queued bytes, where they are accounted."""
         return self.core.pages

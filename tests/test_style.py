@@ -36,7 +36,7 @@ FLOORS = (
     tuple(f"dataplane.{name}" for name in (
         "parse", "table", "clock", "pages", "hosts", "fragment", "gate", "digest", "scan",
         "meter", "queue")),
-    ("dataplane.session", "dataplane.colour"),
+    ("dataplane.session", "dataplane.colour", "dataplane.mark"),
     ("dataplane.tree",),
     ("dataplane.link",),
     ("dataplane.egress",),

@@ -2,6 +2,7 @@
 
     python tools/live.py rate  [--frames N] [--repeats N]     beside the bare forwarder, and Python
     python tools/live.py delay [--seconds N] [--low-latency]  of a ping-pong, p50 and p99
+    python tools/live.py shape [--seconds N]                  TCP through a link: rate, lateness
     python tools/live.py soak  [--seconds N]                  TCP and UDP for so long; flat memory
     python tools/live.py crowd [--connections N]              three times what the table holds
 
@@ -193,6 +194,56 @@ def delay(given: argparse.Namespace) -> dict[str, Any]:
             "one_way_us": {name: value // 1000 for name, value in told.items()}}
 
 
+LINK = 20_000_000               # bit/s of the link that `shape` measures
+
+
+def shape(given: argparse.Namespace) -> dict[str, Any]:
+    """One TCP connection through a link: its rate beside the link's, and what is late."""
+    settings = load("plain", **SETTINGS, links=[{"name": "wan", "rate": LINK}],
+                    shapings=[{"link": "wan", "reply_link": ""}])
+    with live_net.Wire() as wire:
+        listener = wire.listen(7001)
+        with wire.inside("firewall"):
+            run = Live(["in0", "out0"], settings, ring_bytes=RING, at_once=given.low_latency)
+
+        def work() -> None:
+            with wire.inside("firewall"):
+                run.run(SECONDS_MAX)
+
+        with live_net.beside(work):
+            with live_net.beside(lambda: _upload(listener)) as received:
+                client = wire.connect(7001)
+                end = time.monotonic() + given.seconds
+                while time.monotonic() < end:
+                    client.send(bytes(1 << 14))
+                client.close()
+            run.interruption.number = signal.SIGTERM
+            run.rings.wake()
+        rows, accounted = run.interfaces(), run.accounted()
+        run.close()
+    carried, payload, seconds = received[0]
+    out = rows["out0"]
+    share = out["sent_bytes"] / carried         # frames' bytes for each byte that TCP carried
+    return {"link_bps": LINK, "ratio": round(payload * share * 8 / seconds / LINK, 4),
+            "frames": out["sent"], "late": out["late"], "accounted": accounted,
+            "good": accounted}
+
+
+def _upload(listener: socket.socket) -> tuple[int, int, float]:
+    """(bytes, those after the first piece, seconds that these took) of the next connection."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(live_net.PATIENCE_S)
+        total = first = 0
+        begin = last = 0.0
+        while data := connection.recv(1 << 16):
+            last = time.monotonic()
+            total += len(data)
+            if not first:
+                begin, first = last, len(data)
+    return total, total - first, last - begin
+
+
 def memory_kib(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -295,7 +346,7 @@ def _crowd(wire: live_net.Wire, count: int) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["rate", "delay", "soak", "crowd"])
+    parser.add_argument("what", choices=["rate", "delay", "shape", "soak", "crowd"])
     parser.add_argument("--frames", type=int, default=50_000)
     parser.add_argument("--flows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
@@ -307,9 +358,10 @@ def main() -> int:
     if why:
         print(f"cannot be run here: {why}", file=sys.stderr)
         return 2
-    if given.what == "delay":
+    if given.what in ("delay", "shape"):
         given.seconds = min(given.seconds, live_net.PATIENCE_S / 2)
-    found = {"rate": rate, "delay": delay, "soak": soak, "crowd": crowd}[given.what](given)
+    found = {"rate": rate, "delay": delay, "shape": shape, "soak": soak,
+             "crowd": crowd}[given.what](given)
     print(json.dumps({"what": given.what} | found))
     return 0 if found.get("good", True) else 1
 

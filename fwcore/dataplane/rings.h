@@ -17,9 +17,12 @@
  * kernel took out stands beside the frame; it is put back where the parser reads it and the other
  * side expects it.
  *
+ * Where links hold frames back, rings_leave takes the place of rings_send: frames that wait are
+ * copied, for their blocks go back to the kernel, and go out when their packet leaves.
+ *
  * Laws: what the kernel writes is held against its block before it is followed; frames taken = sent
- * + withheld + one counter of why not; nothing here blocks but rings_wait; every loop is bounded by
- * the frames of a batch or the blocks of a ring.
+ * + withheld + one counter of why not + those that wait; nothing here blocks but rings_wait; every
+ * loop is bounded by the frames of a batch, the rows given or the blocks of a ring.
  */
 #ifndef FWCORE_RINGS_H
 #define FWCORE_RINGS_H
@@ -42,6 +45,7 @@
 #include <unistd.h>
 
 #include "platform.h"
+#include "waiting.h"
 
 enum {
     PORTS_MAX = 2,
@@ -109,6 +113,13 @@ typedef struct {
     port_counters_t is;
 } port_t;
 
+/* One frame of a burst. */
+typedef struct {
+    int64_t stamp_ns, due_ns;   /* by the wall clock: when it arrived, and when it was to go */
+    uint32_t length;
+    waiting_t *waited;          /* its copy, to be freed; NULL: it lies in its block */
+} leaving_t;
+
 typedef struct {
     port_t port[PORTS_MAX];
     uint32_t ports;             /* 1: frames are only read */
@@ -127,7 +138,9 @@ typedef struct {
     uint64_t delay[DELAYS];     /* frames sent, by how long they were here: see delay_of */
     struct mmsghdr message[BURST];
     struct iovec piece[BURST];
-    uint32_t which[BURST];      /* its number in the batch */
+    leaving_t leaving[BURST];
+    waits_t waits;              /* frames that links hold back */
+    uint8_t settled[BATCH_MAX]; /* rings_leave: what became of the frames of the batch is counted */
 } rings_t;
 
 static inline int64_t clock_ns(clockid_t which) {
@@ -431,16 +444,15 @@ static inline void port_failed(port_t *p, int code, uint64_t frames) {
 /* Sends the burst that was gathered, in order; each message is sent or counted. */
 static inline void rings_burst(rings_t *r, port_t *out, uint32_t count) {
     uint32_t done = 0, i;
-    int64_t now, late;
+    int64_t now;
     while (done < count) {       /* each turn is done with one at least, but for an interruption */
         int sent = sendmmsg(out->fd, r->message + done, count - done, MSG_DONTWAIT);
         if (sent < 0 && errno == EINTR) continue;
         now = clock_ns(CLOCK_REALTIME);
         for (i = done; sent > 0 && i < done + (uint32_t)sent; i++) {
-            late = now - r->stamp_ns[r->which[i]];
-            out->is.late += late > LATE_NS;
-            out->is.sent_bytes += r->length[r->which[i]];
-            r->delay[delay_of(late)]++;
+            out->is.late += now - r->leaving[i].due_ns > LATE_NS;
+            out->is.sent_bytes += r->leaving[i].length;
+            r->delay[delay_of(now - r->leaving[i].stamp_ns)]++;
         }
         if (sent > 0) {
             out->is.sent += (uint64_t)sent;
@@ -452,6 +464,29 @@ static inline void rings_burst(rings_t *r, port_t *out, uint32_t count) {
             done += gone;
         }
     }
+    for (i = 0; i < count; i++) free(r->leaving[i].waited);
+}
+
+/* A frame joins the burst of `out`, which is sent when it is full; how many it has then. */
+static inline uint32_t rings_gather(rings_t *r, port_t *out, uint32_t burst, uint8_t *bytes,
+                                    uint32_t captured, leaving_t leaving) {
+    r->piece[burst].iov_base = bytes;
+    r->piece[burst].iov_len = (size_t)captured + VNET_BYTES;
+    r->leaving[burst++] = leaving;
+    if (burst < BURST) return burst;
+    rings_burst(r, out, burst);
+    return 0;
+}
+
+/* Frame i of the batch joins the burst, where it was captured whole. */
+static inline uint32_t rings_gather_here(rings_t *r, port_t *from, port_t *out, uint32_t burst,
+                                         uint32_t i, int64_t due_ns) {
+    if (fw_unlikely(r->captured[i] != r->length[i])) {
+        from->is.cut++;
+        return burst;
+    }
+    return rings_gather(r, out, burst, r->base + r->offset[i] - VNET_BYTES, r->captured[i],
+                        (leaving_t){r->stamp_ns[i], due_ns, r->length[i], NULL});
 }
 
 /* Sends each frame of the batch whose verdict (every other byte of outcome; NULL: all pass) is not
@@ -462,24 +497,98 @@ static inline void rings_send(rings_t *r, const uint8_t *outcome) {
         uint32_t burst = 0;
         for (uint32_t i = 0; i < r->count; i++) {
             if (r->from[i] != in) continue;
-            if (r->ports < 2 || (outcome && outcome[2 * i] == DROPPED)) {
-                from->is.withheld++;
-            } else if (fw_unlikely(r->captured[i] != r->length[i])) {
-                from->is.cut++;
-            } else {
-                r->piece[burst].iov_base = r->base + r->offset[i] - VNET_BYTES;
-                r->piece[burst].iov_len = (size_t)r->captured[i] + VNET_BYTES;
-                r->which[burst++] = i;
-            }
-            if (burst == BURST) {
-                rings_burst(r, out, burst);
-                burst = 0;
-            }
+            if (r->ports < 2 || (outcome && outcome[2 * i] == DROPPED)) from->is.withheld++;
+            else burst = rings_gather_here(r, from, out, burst, i, r->stamp_ns[i]);
         }
         if (burst) rings_burst(r, out, burst);
     }
     r->count = 0;
     rings_give(r);
+}
+
+/* --- frames that wait ----------------------------------------------------------------------- */
+
+/* What leaves, in order: see leaving of fwcore/live/leaving.py. */
+typedef struct {
+    const uint64_t *packet;
+    const int64_t *due_ns;      /* as the firewall has time */
+    const uint8_t *sent;        /* 0: it was dropped while it waited */
+    uint64_t rows;
+} departing_t;
+
+/* Frame i of the batch is copied, to wait for its packet's turn. */
+static inline void rings_keep(rings_t *r, uint32_t i, uint64_t packet) {
+    port_t *from = &r->port[r->from[i]];
+    uint64_t bytes = (uint64_t)r->captured[i] + VNET_BYTES;
+    waiting_t *made;
+    r->settled[i] = 1;
+    if (fw_unlikely(r->captured[i] != r->length[i])) {
+        from->is.cut++;
+        return;
+    }
+    made = waits_put(&r->waits, packet, bytes);
+    if (fw_unlikely(!made)) {
+        r->port[1 - r->from[i]].is.full++;
+        return;
+    }
+    *made = (waiting_t){.stamp_ns = r->stamp_ns[i], .captured = r->captured[i],
+                        .length = r->length[i], .front = VNET_BYTES, .from = r->from[i]};
+    memcpy(made->bytes, r->base + r->offset[i] - VNET_BYTES, bytes);
+}
+
+/* Of the rows those that came in at interface `in` go out of the other one, or are dropped. */
+static inline void rings_depart(rings_t *r, uint32_t in, uint64_t first, const departing_t *d) {
+    port_t *from = &r->port[in], *out = &r->port[1 - in];
+    int64_t ahead = clock_ns(CLOCK_REALTIME) - rings_now(r);    /* of the firewall's time */
+    uint32_t burst = 0;
+    for (uint64_t row = 0; row < d->rows; row++) {
+        uint64_t i = d->packet[row] - first;    /* beyond the batch where it is of an earlier one */
+        waiting_t *w;
+        if (i < r->count) {
+            if (r->from[i] != in || r->settled[i] || !d->sent[row]) continue;
+            r->settled[i] = 1;
+            burst = rings_gather_here(r, from, out, burst, (uint32_t)i, d->due_ns[row] + ahead);
+            continue;
+        }
+        w = waits_find(&r->waits, d->packet[row]);
+        if (!w || w->from != in) continue;
+        waits_take(&r->waits, d->packet[row]);
+        if (d->sent[row]) {
+            burst = rings_gather(r, out, burst, w->bytes, w->captured,
+                                 (leaving_t){w->stamp_ns, d->due_ns[row] + ahead, w->length, w});
+        } else {
+            from->is.withheld++;
+            free(w);
+        }
+    }
+    if (burst) rings_burst(r, out, burst);
+}
+
+/* Of the batch, whose first packet has the number `first`, frames that are `kept` (a byte each)
+ * wait; rows leave, of this batch or before; the others are dropped. Blocks go back. => there are
+ * two interfaces; a frame that is kept is in no row. */
+static inline void rings_leave(rings_t *r, uint64_t first, const uint8_t *kept,
+                               const departing_t *d) {
+    memset(r->settled, 0, r->count);
+    for (uint32_t i = 0; i < r->count; i++)
+        if (kept[i]) rings_keep(r, i, first + i);
+    for (uint32_t in = 0; in < r->ports; in++) rings_depart(r, in, first, d);
+    for (uint32_t i = 0; i < r->count; i++) r->port[r->from[i]].is.withheld += !r->settled[i];
+    r->count = 0;
+    rings_give(r);
+}
+
+/* What waits is dropped; how many. */
+static inline uint64_t rings_forsake(rings_t *r) {
+    uint64_t packet, dropped = 0;
+    waiting_t *w;
+    while ((w = waits_first(&r->waits, &packet))) {
+        r->port[w->from].is.withheld++;
+        waits_take(&r->waits, packet);
+        free(w);
+        dropped++;
+    }
+    return dropped;
 }
 
 /* Waits for frames, an error or a wake-up, at most so long. Bit i: interface i has frames; bit

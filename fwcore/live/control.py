@@ -149,7 +149,7 @@ def _end(live: Live, flows: Any = (), where: Any = None) -> Any:
 def _configure(live: Live, settings: Any) -> Any:
     if not isinstance(settings, dict):
         raise LiveError("settings: a dictionary of name and value is asked for")
-    live.engine.configure(**settings)
+    live.configure(**settings)
     return {"changed": sorted(settings)}
 
 

@@ -10,8 +10,10 @@ One message of netlink brings one packet; it stays where it was received until t
 and all verdicts of a batch go back in one message or few. Written after linux/netfilter/
 nfnetlink_queue.h [R]; the protocol is older and smaller than the libraries around it.
 
+Where links hold packets back, the kernel holds them: their verdicts come later (``leave``).
+
 Law: what arrived = taken + lost + what the kernel has still; what was taken was sent (accepted),
-withheld (dropped), or came too late for the kernel to hold it (refused, down).
+withheld (dropped), waits, or came too late for the kernel to hold it (refused, down).
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ import select
 import socket
 import struct
 import time
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore._columns import mark_frames
 from fwcore._fastpath import Verdict
 from fwcore._rings import BATCH, COUNTERS, ERROR, FRAMES, WOKEN
+from fwcore.capture import Chunk
 from fwcore.errors import DataError, LiveError
 
 LINK_RAW = 101                   # LINKTYPE_RAW: a frame begins with its IP header
@@ -43,6 +48,7 @@ HDR, PAYLOAD, CAP_LEN = 1, 10, 13                             # NFQA_*
 NF_DROP, NF_ACCEPT = 0, 1
 HEADER_BYTES, HEAD_BYTES = 16, 20    # nlmsghdr; with nfgenmsg
 WORD = 0xFFFFFFFF
+LATE_NS = 1_000_000
 ANSWER_S = 5
 MESSAGE_BYTES = COPY_BYTES + 1024     # the longest message: a packet, its attributes
 WAITING_MAX = 8 * BATCH
@@ -54,6 +60,15 @@ ANSWER = np.dtype([
     ("family", "u1"), ("version", "u1"), ("queue", ">u2"), ("attribute_bytes", "<u2"),
     ("attribute", "<u2"), ("verdict", ">u4"), ("id", ">u4")])
 ANSWERS = 2048                   # to one message: 64 KiB
+NO_MARK = 64                     # the first number that is no DSCP
+
+
+class Packet(NamedTuple):
+    """One that the kernel holds: its number there, its length, its bytes as far as they came."""
+
+    id: int
+    length: int
+    data: bytes
 
 
 class Queue:
@@ -84,6 +99,7 @@ class Queue:
         self.link = np.full(BATCH, LINK_RAW, np.uint16)
         self._ids = np.zeros(BATCH, np.uint32)
         self._count = 0
+        self._waits: dict[int, Packet] = {}             # by the number of the packet
         self._counted = dict.fromkeys((*COUNTERS, "last_errno"), 0)
         # The kernel's last figures: packets numbered, dropped before that, dropped after it.
         self._numbered = self._dropped = self._unread = 0
@@ -225,30 +241,111 @@ class Queue:
         if not count:
             return
         dropped = outcome[:count, 0] == Verdict.DROP
+        self._decide(self._ids[:count], self.length[:count], dropped)
+
+    def _decide(self, ids: NDArray[np.uint32], lengths: NDArray[np.uint32],
+                dropped: NDArray[np.bool_]) -> None:
+        """Verdicts for packets that the kernel holds, in this order."""
         withheld = int(dropped.sum())
-        passed = count - withheld
+        passed = len(ids) - withheld
         self._counted["withheld"] += withheld
         if not self._open:
             self._counted["down"] += passed
             return
-        rows = np.zeros(count, ANSWER)
+        rows = np.zeros(len(ids), ANSWER)
         rows["bytes"], rows["type"], rows["flags"] = ANSWER.itemsize, VERDICT, REQUEST
         rows["queue"], rows["attribute_bytes"], rows["attribute"] = self.number, 12, 2
         rows["verdict"] = np.where(dropped, NF_DROP, NF_ACCEPT)
-        rows["id"] = self._ids[:count]
+        rows["id"] = ids
         self._counted["sent"] += passed
-        self._counted["sent_bytes"] += int(self.length[:count][~dropped].sum())
-        for begin in range(0, count, ANSWERS):
-            self._answer(rows[begin:begin + ANSWERS])
+        self._counted["sent_bytes"] += int(lengths[~dropped].sum())
+        for begin in range(0, len(rows), ANSWERS):
+            part = rows[begin:begin + ANSWERS]
+            self._answer(part.tobytes(), int((part["verdict"] == NF_ACCEPT).sum()))
 
-    def _answer(self, rows: NDArray[np.void]) -> None:
+    def _answer(self, message: bytes, passed: int) -> None:
         try:
-            self._socket.send(rows.tobytes())
+            self._socket.send(message)
         except OSError as error:
-            passed = int((rows["verdict"] == NF_ACCEPT).sum())
             self._counted["sent"] -= passed
             self._counted["full"] += passed
             self._counted["last_errno"] = error.errno or 0
+
+    # --- packets that wait ---
+
+    def leave(
+        self, first: int, kept: NDArray[np.uint8], packet: NDArray[np.uint64],
+        due_ns: NDArray[np.int64], sent: NDArray[np.uint8], mark: NDArray[np.uint8],
+    ) -> None:
+        """As ``Rings.leave``: what is kept gets its verdict when it leaves. A mark goes back with
+        the packet's bytes; where not all of them came, it is dropped (``cut``)."""
+        if len(kept) != self._count:
+            raise DataError(f"leave: {len(kept)} packets for a batch of {self._count}")
+        count, self._count = self._count, 0
+        batch = {}
+        for i in range(count):
+            begin, size = int(self.offset[i]), int(self.captured[i])
+            batch[first + i] = Packet(
+                int(self._ids[i]), int(self.length[i]), bytes(self._view[begin:begin + size]))
+        self._waits |= batch
+        now = self.now_ns
+        leave: list[tuple[Packet, bool]] = []
+        for number, due, goes, dscp in zip(packet.tolist(), due_ns.tolist(), sent.tolist(),
+                                           mark.tolist(), strict=True):
+            found = self._waits.pop(number, None)
+            if found is None:
+                continue
+            self._counted["late"] += bool(goes and now - due > LATE_NS)
+            if not goes or dscp >= NO_MARK:
+                leave.append((found, not goes))
+                continue
+            self._let_go(leave)
+            leave = []
+            self._marked(found, dscp)
+        dropped = [number for number in batch if number in self._waits and not kept[number - first]]
+        leave += [(self._waits.pop(number), True) for number in dropped]
+        self._let_go(leave)
+
+    def _let_go(self, packets: list[tuple[Packet, bool]]) -> None:
+        """Packets, each with whether it is dropped, in this order."""
+        if packets:
+            self._decide(np.array([each.id for each, _ in packets], np.uint32),
+                         np.array([each.length for each, _ in packets], np.uint32),
+                         np.array([dropped for _, dropped in packets], bool))
+
+    def _marked(self, packet: Packet, dscp: int) -> None:
+        """Lets a packet go with a mark."""
+        size = len(packet.data)
+        if size != packet.length:
+            self._counted["cut"] += 1
+            self._counted["withheld"] -= 1      # below as one that is dropped
+            self._let_go([(packet, True)])
+            return
+        if not self._open:
+            self._counted["down"] += 1
+            return
+        data = np.frombuffer(bytearray(packet.data), np.uint8)
+        mark_frames(Chunk(data, np.zeros(1, np.uint64), np.full(1, size, np.uint32),
+                          np.full(1, size, np.uint32), np.zeros(1, np.int64),
+                          np.full(1, LINK_RAW, np.uint16)), np.full(1, dscp, np.uint8))
+        body = struct.pack(">BBH", socket.AF_UNSPEC, 0, self.number)
+        body += struct.pack("<HH", 12, 2) + struct.pack(">II", NF_ACCEPT, packet.id)
+        body += struct.pack("<HH", 4 + size, PAYLOAD) + data.tobytes() + bytes(-size % 4)
+        self._counted["sent"] += 1
+        self._counted["sent_bytes"] += packet.length
+        self._answer(struct.pack(
+            "<IHHII", HEADER_BYTES + len(body), VERDICT, REQUEST, 0, 0) + body, 1)
+
+    @property
+    def waiting(self) -> int:
+        """Packets that links hold back."""
+        return len(self._waits)
+
+    def forsake(self) -> int:
+        """Drops what waits (``withheld``); how many packets."""
+        waits, self._waits = self._waits, {}
+        self._let_go([(each, True) for each in waits.values()])
+        return len(waits)
 
     # --- waiting ---
 

@@ -24,6 +24,7 @@ from fwcore.engine import Engine
 from fwcore.errors import FwcoreError, LiveError
 from fwcore.hits import Hits
 from fwcore.interruption import Interrupted, Interruption
+from fwcore.live.leaving import Leaving
 from fwcore.live.memory import HostMemory
 from fwcore.live.nfqueue import Queue
 from fwcore.replay import result_body
@@ -38,6 +39,7 @@ PAUSE_NS = 100_000_000          # the longest wait for a frame
 BEHIND_NS = 50_000_000
 DRAIN_S = 1.0                   # the longest wait for what has arrived when a run ends
 UNSENT = ("full", "too_long", "down", "refused")
+NOTHING = np.zeros((0, 2), np.uint8)
 
 
 class Watcher(Protocol):
@@ -99,10 +101,6 @@ class Live:
         if self.host is not None:
             settings = self.host.settings(settings)
         self.interruption = interruption or Interruption()
-        if settings.shaping.changes_frames:
-            raise LiveError(
-                "[[shaping]] rows hold packets back or mark them, and a wire does neither yet:"
-                " leave links and dscp out; meters drop")
         self.rings: Rings | Queue
         if queue_number is None:
             self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)
@@ -111,7 +109,11 @@ class Live:
             raise LiveError("a queue stands alone: without interfaces")
         else:
             self.rings, self._kind = Queue(queue_number), "NFQUEUE"
-        self.engine = Engine(settings, log="victims")
+        # What is only read goes nowhere: there links are reckoned, and nothing waits.
+        self._passes_on = queue_number is not None or len(interfaces) == 2
+        shapes = settings.shaping.changes_frames and self._passes_on
+        self.engine = Engine(settings, log="victims", departures=shapes, arrivals=shapes)
+        self.leaving = Leaving(self.engine) if shapes else None
         self.watchers: list[Watcher] = []
         self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan")
         self.states = dict.fromkeys(self.rings.names, "up")
@@ -162,29 +164,46 @@ class Live:
             self._tick()
 
     def _rest(self, end_ns: int | None) -> None:
-        """Nothing has arrived: time passes, and the next frame, moment or request is waited for.
-
-        A due release of a queue belongs here, too: the wait ends at the earliest of them.
-        """
-        self.engine.advance(max(0, self.rings.now_ns - BEHIND_NS))
+        """Nothing has arrived: time passes, what is due leaves, and the next frame, release or
+        request is waited for."""
+        self._pass()
         now = time.monotonic_ns()
-        pause = min(PAUSE_NS, self._tick_ns - now, *(() if end_ns is None else (end_ns - now,)))
+        pause = min(PAUSE_NS, self._tick_ns - now, self._release_in_ns(),
+                    *(() if end_ns is None else (end_ns - now,)))
         with self.interruption.waiting():
             found = self.rings.wait(pause)
         if found & ERROR:
             self._look()
 
+    def _pass(self) -> None:
+        """Time passes without a frame."""
+        if self.leaving is None:
+            self.engine.advance(max(0, self.rings.now_ns - BEHIND_NS))
+            return
+        self.engine.advance(self.rings.now_ns)
+        self.rings.leave(*self.leaving.take(NOTHING))
+
+    def _release_in_ns(self) -> int:
+        """How long until something leaves a link, as far as is known now."""
+        at_ns = None if self.leaving is None else self.leaving.next_ns
+        return PAUSE_NS if at_ns is None else max(0, at_ns - self.rings.now_ns)
+
     def _judge(self, count: int) -> None:
         """A batch, from ring to ring."""
-        rings = self.rings
+        rings, times = self.rings, self.rings.time_ns[:count]
+        if self.leaving is not None:    # releases have gone on to now: a frame comes no earlier
+            times = np.maximum(times, self.engine.fastpath.now_ns)
         chunk = Chunk(rings.data, rings.offset[:count], rings.captured[:count],
-                      rings.length[:count], rings.time_ns[:count], rings.link[:count])
+                      rings.length[:count], times, rings.link[:count])
         reply = np.zeros(count, dtype=np.uint8)
         begin = time.perf_counter_ns()
         outcome = self.engine.process(chunk, None, reply)
         self.hits.follow(self.engine)
         self.hits.add(chunk, outcome[:, 0], reply)      # the frames are the kernel's after sending
-        rings.send(outcome)
+        if self.leaving is None:
+            rings.send(outcome)
+        else:
+            rings.leave(*self.leaving.take(outcome))
         spent = time.perf_counter_ns() - begin
         self._process_ns += spent
         self._longest_ns = max(self._longest_ns, spent)
@@ -192,18 +211,33 @@ class Live:
             self._first_ns = int(chunk.time_ns[0])
 
     def _drain(self) -> None:
-        """What has arrived is judged and sent; nothing more arrives."""
-        self.rings.deafen()
+        """What has arrived is judged and sent, what waits leaves as far as there is time for it;
+        nothing more arrives."""
         end = time.monotonic() + DRAIN_S
-        while time.monotonic() < end:
+        if isinstance(self.rings, Rings):
+            self.rings.deafen()
+            self._run_out(end)
+            self.rings.forsake()
+        else:                           # what a queue holds is lost when it is let go
+            if self.leaving is not None:
+                self._run_out(end)
+            self.rings.forsake()
+            self.rings.deafen()
+            self._run_out(end)
+        self._answer()
+
+    def _run_out(self, end_s: float) -> None:
+        """Until nothing comes and nothing waits, or a time of ``time.monotonic``."""
+        while time.monotonic() < end_s:
             count = self.rings.take()
             if count:
                 self._judge(count)
-            elif self.accounted():
+                continue
+            if self.leaving is not None:
+                self._pass()
+            if self.accounted() and not self.rings.waiting:
                 break
-            else:
-                self.rings.wait(2_000_000)
-        self._answer()
+            self.rings.wait(min(2_000_000, self._release_in_ns()))
 
     def accounted(self) -> bool:
         """Whether every frame that arrived has its one fate; see the laws above."""
@@ -212,7 +246,7 @@ class Live:
         judged = self.engine.fastpath.counters()["packets"]
         return (total["arrived"] == total["taken"] + total["lost"] + total["faulty"]
                 and total["taken"] == judged == total["sent"] + total["withheld"] + total["cut"]
-                + sum(total[name] for name in UNSENT))
+                + sum(total[name] for name in UNSENT) + self.rings.waiting)
 
     # --- interfaces ---
 
@@ -279,7 +313,7 @@ class Live:
             "mode_seconds": {name: ns / SECOND_NS
                              for name, ns in self.engine.mode_times_ns().items()},
             "thresholds": self.engine.thresholds,
-            "interfaces": self.interfaces(), "delay": self.delay(),
+            "interfaces": self.interfaces(), "delay": self.delay(), "waiting": self.rings.waiting,
             "rates": {"packets": (body["packets"] - packets) / past,
                       "bits": (body["bytes"] - size) * 8 / past,
                       "sessions": (body["sessions"]["created"] - created) / past},
@@ -299,6 +333,14 @@ class Live:
         so_far = np.cumsum(frames)
         at = [int(bounds[np.searchsorted(so_far, so_far[-1] * part)]) for part in (0.5, 0.99)]
         return {"p50_ns": at[0], "p99_ns": at[1], "max_ns": int(bounds[-1])}
+
+    def configure(self, **changes: Any) -> None:
+        """Engine.configure. Raises LiveError where a run that began without links and marks would
+        have to hold frames back: its engine does not tell which."""
+        shapes = self.engine.settings.replace(**changes).shaping.changes_frames
+        if shapes and self.leaving is None and self._passes_on:
+            raise LiveError("links and marks have to be there when a run begins: start it anew")
+        self.engine.configure(**changes)
 
     # --- the end ---
 

@@ -97,6 +97,7 @@ GAUGES = {
     "up_seconds": "seconds since the run began",
     "delay_seconds": "how long frames were here from arrival to sent, by quantile",
     "interface_up": "1 where the interface is up",
+    "waiting_frames": "frames that links hold back",
 }
 
 
@@ -120,6 +121,7 @@ def samples(figures: Mapping[str, Any]) -> Iterable[tuple[str, str, bool, str, d
     yield "up_seconds", GAUGES["up_seconds"], False, "", {"": figures["up_s"]}
     yield ("delay_seconds", GAUGES["delay_seconds"], False, "quantile",
            {"0.5": figures["delay"]["p50_ns"] / 1e9, "0.99": figures["delay"]["p99_ns"] / 1e9})
+    yield "waiting_frames", GAUGES["waiting_frames"], False, "", {"": figures["waiting"]}
     ports = figures["interfaces"]
     yield ("interface_up", GAUGES["interface_up"], False, "interface",
            {name: float(row["state"] == "up") for name, row in ports.items()})
