@@ -15,10 +15,11 @@ from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.outfile import Named, check_apart
 
 TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg", ".pdf")
+BLOCKS = (*TABLES, "")     # of a row a packet: CSV where the name does not say
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
-    "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": (),
-    "sessions": (), "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
-    "junit": (), "flows": TABLES, "departures": (),
+    "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": BLOCKS,
+    "sessions": BLOCKS, "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
+    "junit": (), "flows": TABLES, "departures": BLOCKS,
 }  # fmt: skip
 ROWS = ("verdicts", "departures", "sessions", "victims", "timeline", "flows")
 CAPTURES = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".dmp")
@@ -43,7 +44,8 @@ def check_outputs(outputs: Mapping[str, str], inputs: Iterable[Named] = ()) -> N
         _check_path(path)
         ending = Path(path).suffix.lower()
         if OUTPUTS[name] and ending not in OUTPUTS[name]:
-            raise FwcoreError(f"{path}: --{name} is written as {' or '.join(OUTPUTS[name])}")
+            endings = " or ".join(filter(None, OUTPUTS[name]))
+            raise FwcoreError(f"{path}: --{name} is written as {endings}")
         if name == "html":
             _check_extra(path, "the page", "bokeh", "report")
         elif name == "plot":

@@ -84,8 +84,9 @@ class Texts:
 class RowFile:
     """A table that is written block by block; ``close`` puts it in its place.
 
-    The first block, which may be empty, says what the columns are. Raises OutputError, and
-    MissingExtra for Parquet without pyarrow.
+    By the ending .csv (or none) or .parquet. The first block, which may be empty, says what the
+    columns are. Raises OutputError, FwcoreError for another ending, and MissingExtra for Parquet
+    without pyarrow.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -94,7 +95,10 @@ class RowFile:
         self._waiting: list[Any] = []
         self._rows = 0
         self._begun = False
-        self._is_parquet = Path(path).suffix.lower() == ".parquet"
+        ending = Path(path).suffix.lower()
+        if ending and ending not in ENDINGS:
+            raise FwcoreError(f"{path}: a table is written as .csv or .parquet, not {ending}")
+        self._is_parquet = ending == ".parquet"
         if self._is_parquet:
             try:
                 import pyarrow.parquet  # noqa: F401 - heavy, and an extra

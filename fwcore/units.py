@@ -19,6 +19,8 @@ MB: Final = 10**6                   # "MB" of cOS Core
 MIB_PAGES: Final = MIB // PAGE_BYTES
 SECOND_NS: Final = 10**9
 DAY_S: Final = 86_400
+TURNS_MAX: Final = 1 << 24          # of a loop: later ones would have the addresses of earlier ones
+THREADS_MAX: Final = 64             # of a replay
 # The space within a number, or between a number and its unit: no line breaks there.
 DIGITS: Final = re.compile(r"(?<=\d) (?=\d{3}\b|(?:[KMGT]iB|B|k|M|s|ms|us|m|h|%)(?!\w))")
 

@@ -278,5 +278,9 @@ def test_the_option(capsys):
         found.append(json.loads(capsys.readouterr().out)["outcome"])
     assert found[0] == found[1]
     assert cli.main(["replay", str(WEB), "--threads", "0"]) == 2
-    with pytest.raises(SettingsError, match="threads 0"):
-        replay(WEB, threads=0)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65, 1 << 64])
+def test_threads_that_cannot_be(threads):
+    with pytest.raises(SettingsError, match=f"threads {threads}: 1, .* to 64"):
+        replay(WEB, threads=threads)

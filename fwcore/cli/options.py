@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from fwcore.units import THREADS_MAX, TURNS_MAX
+
 # By their files alone: what reads them takes longer than --help may.
 PERSONALITIES = tuple(sorted(
     path.stem for path in (Path(__file__).parent.parent / "personalities").glob("*.toml")))
-TURNS = 1 << 24     # of a loop; later ones would have the addresses of earlier ones
 TIMINGS = "original | speed:X | pps:N | line-rate:10G"
 
 SETTINGS = (
@@ -44,10 +45,10 @@ CAPTURE = (
                  help="Several captures as one, in the order of their times."),
     click.option("--timing", default="original", show_default=True, metavar="HOW",
                  help=f"Rewrite capture time: {TIMINGS}."),
-    click.option("--loop", type=click.IntRange(1, TURNS), default=1, metavar="N",
+    click.option("--loop", type=click.IntRange(1, TURNS_MAX), default=1, metavar="N",
                  help="Replay N times, each time with other addresses."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N packets."),
-    click.option("--threads", type=click.IntRange(1), metavar="N",
+    click.option("--threads", type=click.IntRange(1, THREADS_MAX), metavar="N",
                  help="Threads: one judges, the others read ahead of it; no outcome depends on it."
                       "  [default: 2 where there are two cores]"),
     click.option("--chunk-size", type=click.IntRange(1), default=_chunk_size, hidden=True),

@@ -35,8 +35,8 @@ from fwcore.replay.turns import Turns
 from fwcore.result import Result
 from fwcore.settings import Settings, load
 from fwcore.settings.rows import at_clock
+from fwcore.units import THREADS_MAX, TURNS_MAX
 
-TURNS = 1 << 24               # of a loop: each has addresses of its own
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 
 Flows = Callable[[Judged], None]
@@ -131,11 +131,11 @@ def _check(
     files: Mapping[str, str | None],
 ) -> None:
     """Raises SettingsError and what else is known before a capture is opened."""
-    if not 1 <= loop <= TURNS or (limit is not None and limit < 0) or chunk_size < 1:
-        raise SettingsError(f"loop is from 1 to {TURNS} (then addresses come again), chunk size at"
-                            " least 1, limit at least 0")
-    if threads is not None and threads < 1:
-        raise SettingsError(f"threads {threads}: at least 1, the one that judges")
+    if not 1 <= loop <= TURNS_MAX or (limit is not None and limit < 0) or chunk_size < 1:
+        raise SettingsError(f"loop is from 1 to {TURNS_MAX} (then addresses come again),"
+                            " chunk size at least 1, limit at least 0")
+    if threads is not None and not 1 <= threads <= THREADS_MAX:
+        raise SettingsError(f"threads {threads}: 1, the one that judges, to {THREADS_MAX}")
     check_loop(source, loop)
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])
