@@ -16,6 +16,7 @@ import numpy as np
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from fwcore.dataplane.frame cimport frame_t, parser_begin, parser_t
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS,
     HAS_SOURCE, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
@@ -23,7 +24,7 @@ from fwcore.dataplane.layout cimport (
     fw_be32, fw_be64, fw_prefetch, packet_t, session_row_t,
 )
 from fwcore.dataplane.mark cimport frame_mark
-from fwcore.dataplane.parse cimport frame_t, parse_any, parse_frame, parser_begin, parser_t
+from fwcore.dataplane.parse cimport parse_any, parse_frame
 from fwcore.errors import DataError, FrameError, refusing
 
 cdef extern from "dataplane/text.h" nogil:

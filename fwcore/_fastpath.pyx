@@ -35,11 +35,13 @@ from fwcore.dataplane.clock cimport (
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
 from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.egress cimport (
-    egress_brims, egress_calls, egress_due, egress_give, egress_request,
-)
+    egress_brims, egress_calls, egress_due, egress_give, egress_request)
 from fwcore.dataplane.fragment cimport fragment_link
+from fwcore.dataplane.frame cimport parser_begin, parser_t
 from fwcore.dataplane.hosts cimport host_find, host_slot, hosts_top
+from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
+from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
     BLOCK_ROWS, CLASS_COUNT, CLOCK_MEMORY_NS, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6,
     DECODE_OFFLOADED, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE, END_COUNT, END_NAMES,
@@ -60,18 +62,16 @@ from fwcore.dataplane.layout cimport (
 )
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.pages cimport (
-    pages_for_sessions, pages_note_peaks, pages_past_watermark, pages_used,
-)
-from fwcore.dataplane.parse cimport key_hash, parse_frame, parser_begin, parser_t
+    pages_for_sessions, pages_note_peaks, pages_past_watermark, pages_used)
+from fwcore.dataplane.parse cimport parse_frame
 from fwcore.dataplane.rows cimport rows_created, rows_find, rows_records, rows_sessions
 from fwcore.dataplane.script cimport (
-    leak_arm, leaks_set, script_begin, script_give, script_take, steps_set,
-)
+    leak_arm, leaks_set, script_begin, script_give, script_take, steps_set)
 from fwcore.dataplane.session cimport session_arm, session_end, session_prefetch_end, session_row
 from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
-from fwcore.dataplane.verdict cimport ips_arm, ips_drain, verdict_packet
+from fwcore.dataplane.verdict cimport verdict_packet
 from fwcore._pack cimport Packed, frame_fault, frames_check, whole
 from fwcore._use cimport Use
 from fwcore.errors import DataError, FrameError

@@ -19,9 +19,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from fwcore.dataplane.frame cimport parser_begin, parser_t
 from fwcore.dataplane.layout cimport SEED_WORDS, TRACKER_PLAIN
 from fwcore.dataplane.mark cimport frame_mark
-from fwcore.dataplane.parse cimport parser_begin, parser_t
 from fwcore.errors import DataError, LiveError
 
 cdef extern from "dataplane/rings.h" nogil:

@@ -29,10 +29,8 @@ from numpy.typing import NDArray
 from fwcore import __version__, counters, engine_state as state, policy
 from fwcore._fastpath import CONFIG_DTYPE, SESSION_DTYPE, FastPath, Reason, Verdict, record
 from fwcore._pack import Packed
-from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
 from fwcore._use import exclusive, undivided
 from fwcore.engine_control import told
-from fwcore.engine_hooks import Hooks
 from fwcore.engine_setup import (
     FIXED,
     RESTARTABLE,
@@ -40,15 +38,14 @@ from fwcore.engine_setup import (
     config_of,
     script_of,
     settings_of,
-    shaper_of,
 )
+from fwcore.engine_shaping import Shaped
 from fwcore.errors import ConfigFrozen, LawBroken, SettingsError, StateError
 from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.result import Result, as_html
 from fwcore.settings import Settings, saved
-from fwcore.shaping_layout import Plan, places
 
 if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
@@ -59,7 +56,7 @@ if TYPE_CHECKING:  # only who brings frames needs them
 POLICIES_MAX = 65535
 
 
-class Engine(Hooks):
+class Engine(Shaped):
     """One firewall: settings in, packets through, verdicts and events out.
 
     ``settings``: a ``Settings`` (``fwcore.load``), the name of a personality, the path of a
@@ -105,7 +102,6 @@ class Engine(Hooks):
         self._group = group
         self._packed = Packed()
         self._keep, self._watch = bool(departures), bool(arrivals)
-        self._plan: Plan | None = None
         self._build()
 
     # --- building ---
@@ -119,25 +115,6 @@ class Engine(Hooks):
         self.fastpath.set_policies(_compiled(self.policies, self._ruled))
         if self.settings.shaping:
             self._shape(self.settings)
-
-    def _shape(self, settings: Settings) -> None:
-        """Meters, links and classes of these settings; what waits goes on waiting."""
-        fastpath, before = self.fastpath, self._plan
-        plan, shaper = shaper_of(
-            settings, self.seed, fastpath.max_connections,
-            self._keep or self._heard is not None, self._watch)
-        if before is not None and fastpath.shaper is not None:
-            fastpath.let_leave()
-            self._collect_left()
-            shaper.take_over(fastpath.shaper, *places(plan, before), serve=False)
-        fastpath.set_shaper(shaper)
-        self._plan = plan
-
-    def _reshape(self, old: Settings, new: Settings) -> None:
-        """The same where these settings say otherwise than those; before the first row nothing."""
-        if (self._plan is not None or new.shaping) and (
-                (new.shaping, new.queue_packets_max) != (old.shaping, old.queue_packets_max)):
-            self._shape(new)
 
     def __enter__(self) -> Engine:
         return self
@@ -611,40 +588,6 @@ class Engine(Hooks):
 
     @exclusive
     @undivided
-    def departures(self) -> NDArray[Any]:
-        """What left links or was dropped in them since the last call, in order.
-
-        A row for each link that a packet ends at: packet u64, time_ns i64, link u16 (by the order
-        of [[link]] rows), class u16 (its id), fate u8 (``_shaper.FATES``), dscp u8 (255: no mark).
-        Kept with ``departures=True`` only.
-        """
-        self.fastpath.let_leave()
-        self._collect_left()
-        rows, self._left = self._left, []
-        return np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *rows])
-
-    @exclusive
-    @undivided
-    def arrivals(self) -> NDArray[Any]:
-        """What came to meters or links since the last call, in order: ``_shaper.ARRIVAL_DTYPE``.
-
-        packet u64, time_ns i64 of its arrival, departed u64: rows of departures before it; for each
-        meter of its row in order meter u32 (its number), colour u8 (rungs from 0) and level i64
-        (what it found in the last rung's bucket: bytes, or packets), NO_METER where there is none;
-        link u16 (NO_LINK: none), cls u16, waiting u32 (packets before it in its class), mark u8,
-        why u8 (``_shaper.WHYS``). Kept with ``arrivals=True`` only.
-        """
-        self._collect_left()
-        rows, self._came = self._came, []
-        return np.concatenate([np.zeros(0, ARRIVAL_DTYPE), *rows])
-
-    def shaping_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of meters and links, as rows of arrivals and departures number them."""
-        plan = self._plan
-        return ((), ()) if plan is None else (plan.meter_names, plan.link_names)
-
-    @exclusive
-    @undivided
     def drain(self, until_ns: int | None = None) -> None:
         """Lets leave what waits at links.
 
@@ -658,14 +601,6 @@ class Engine(Hooks):
         self.fastpath.let_leave(drain=True)
         self._collect_left()
         self._tell()
-
-    def shaping(self) -> dict[str, Any]:
-        """What meters, links and classes counted, by name; empty where nothing is shaped."""
-        shaper, plan = self.fastpath.shaper, self._plan
-        if shaper is None or plan is None:
-            return {}
-        self.fastpath.let_leave()
-        return plan.named(shaper.counters())
 
     @exclusive
     def event_rows(self) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from fwcore.dataplane.clock cimport (
     clock_moved, clock_next, clock_next_tick_ns, clock_set, clock_settle, clock_tick_from,
     clock_tick_ns,
 )
+from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
     DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE, EXPIRE_BATCH,
     FW_ASSERT, NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME,
@@ -27,7 +28,6 @@ from fwcore.dataplane.session cimport (
     session_timeout_cause,
 )
 from fwcore.dataplane.timeline cimport timeline_plan, timeline_take
-from fwcore.dataplane.verdict cimport ips_arm, ips_drain
 
 
 # --- expiry -------------------------------------------------------------------------------------

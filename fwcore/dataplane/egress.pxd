@@ -11,6 +11,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_set
+from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, DUE_LINK, META_FAMILY, META_ZONE, NEVER, NIL, OWNER_QUEUES,
     REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, REPLY_WAY,
@@ -21,7 +22,7 @@ from fwcore.dataplane.link cimport judged_t, shaper_advance, shaper_arrive
 from fwcore.dataplane.meter cimport (
     asker_t, shaping_admits, shaping_begin, shaping_end, shaping_match,
 )
-from fwcore.dataplane.parse cimport frame_t, parse_any, parser_t
+from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
     SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, arrival_t, shaped_t, shaper_t,

@@ -12,13 +12,13 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_arm
 from fwcore.dataplane.hosts cimport host_enter
+from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
     EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED, OBJECT_SCANNING,
     PLACE_COUNT, PROTECTED_BIT, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
     SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST,
     control_t, fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t, record_t, table_t,
 )
-from fwcore.dataplane.parse cimport key_hash
 from fwcore.dataplane.session cimport session_due_tick, session_key
 from fwcore.dataplane.table cimport table_find, table_link
 

@@ -2,8 +2,9 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport DECODE_IPV4, DECODE_IPV6, fw_be16, packet_t
-from fwcore.dataplane.parse cimport frame_t, parse_any, parser_t
+from fwcore.dataplane.parse cimport parse_any
 
 
 cdef inline void header_mark(uint8_t *h, int family, uint8_t dscp) noexcept nogil:

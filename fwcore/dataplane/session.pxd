@@ -15,6 +15,7 @@ from fwcore.dataplane.clock cimport (
 )
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.hosts cimport host_enter, host_leave, host_slot
+from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
     COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED,
     END_EXPIRED, END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE,
@@ -30,7 +31,6 @@ from fwcore.dataplane.layout cimport (
 from fwcore.dataplane.pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used,
 )
-from fwcore.dataplane.parse cimport key_hash
 from fwcore.dataplane.shaping cimport shaped_t, shaper_t
 from fwcore.dataplane.table cimport table_link, table_oldest, table_oldest_free, table_unlink
 

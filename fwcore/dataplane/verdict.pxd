@@ -1,223 +1,38 @@
 # One packet through all of it: every branch ends in one verdict and one reason.
 #
 # Overview: verdict_packet dispatches on what parsing found; a key is looked up, a miss passes
-# session_admit's refusals in the order of semantics section 3, a hit takes its TCP step, its object
+# verdict_miss's refusals in the order of semantics section 3, a hit takes its TCP step, its object
 # and its place in the IPS buffer. What a class may do comes from the gate row; nothing here knows
 # why.
 #
 # Laws: exactly one outcome per packet, counted by the caller; a refused packet leaves no session.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
-from fwcore.dataplane.clock cimport clock_set
+from fwcore.dataplane.admit cimport place_half_open, verdict_miss
 from fwcore.dataplane.fragment cimport fragment_find, fragment_store
-from fwcore.dataplane.gate cimport ask_t, policy_match
-from fwcore.dataplane.hosts cimport host_find
+from fwcore.dataplane.inspect cimport session_standing, verdict_inspected
+from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    CLASS_FIN, CLASS_RST, CLASS_SYN, CLASS_SYNACK, DUE_IPS, END_CLASH, END_CLOSED, END_KILLED,
-    EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, FORWARD_WAY, GATE_BYPASS, GATE_DROP,
-    KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE,
-    KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED, META_FAMILY, META_PROTOCOL, META_ZONE,
-    MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NEVER, NIL, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE,
-    OBJECT_PASSED, OBJECT_SCANNING, OWNER_BASE, OWNER_SHM, PAGE_BYTES, PLACE_NONE, PLACE_STATE,
-    PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_BYPASS_CONSERVE, REASON_DENIED,
-    REASON_FRAGMENT, REASON_FRAGMENT_ORPHAN, REASON_HALF_OPEN_LIMIT, REASON_HIT,
-    REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_KILLED, REASON_MALFORMED, REASON_NEW,
-    REASON_NON_IP, REASON_NO_MEMORY, REASON_NO_SESSION, REASON_RELATED, REASON_TABLE_FULL,
-    REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY, SESSION_ANSWERED,
-    SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL,
-    SESSION_ONCE, SESSION_PROXIED, STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT,
-    STATE_SYN_SENT2, TCP_AGAIN, TCP_FIRST, TCP_IGNORED, TCP_ILLEGAL, TCP_STEP, TIMEOUT_GRE,
-    TIMEOUT_GRE_STREAM, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP,
-    TIMEOUT_UDP_STREAM, TRACKER_LINUX, TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_BYPASS,
-    VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, config_t, control_t, fw_bucket, fw_clock_t,
-    fw_drain, fw_drained_ns, fw_likely, fw_t, fw_unlikely, memory_t, packet_t, record_t,
+    CLASS_RST, END_CLASH, END_CLOSED, FORWARD_WAY, KIND_BROKEN, KIND_KEYED, KIND_LATER,
+    KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED,
+    META_PROTOCOL, NIL, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT, REASON_FRAGMENT,
+    REASON_FRAGMENT_ORPHAN, REASON_HIT, REASON_ICMP_ORPHAN, REASON_MALFORMED, REASON_NON_IP,
+    REASON_RELATED, REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY,
+    SESSION_ANSWERED, SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS,
+    SESSION_ONCE, SESSION_PROXIED, STATE_ESTABLISHED, STATE_SYN_RECV, TCP_AGAIN, TCP_IGNORED,
+    TCP_ILLEGAL, TCP_STEP, TIMEOUT_GRE_STREAM, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP_STREAM,
+    TRACKER_LINUX, TRACKER_PLAIN, UDP_STREAM_NS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT,
+    control_t, fw_bucket, fw_likely, fw_t, fw_unlikely, packet_t, record_t,
 )
-from fwcore.dataplane.pages cimport pages_release_buffers
-from fwcore.dataplane.parse cimport key_hash
+from fwcore.dataplane.outcome cimport outcome_of, verdict_invalid
 from fwcore.dataplane.session cimport (
-    exposure_enter, grave_forgive, grave_free, object_end, object_pages, request_pages, session_arm,
-    session_awaited, session_begin, session_end, session_make_room, session_past,
-    session_set_timeout, session_timeout_cause,
+    session_end, session_past, session_set_timeout, session_timeout_cause,
 )
 from fwcore.dataplane.table cimport table_find, table_same
 
 
-cdef inline uint32_t outcome_of(int verdict, int reason) noexcept nogil:
-    """Verdict in the low byte, reason in the next: the two bytes that the digest sees."""
-    return verdict | reason << 8
-
-
-# --- inspection ---------------------------------------------------------------------------------
-
-cdef inline void exposure_count(fw_t *fw, record_t *r, int cause, uint32_t wire) noexcept nogil:
-    """A packet passes without an inspection, unless it is dropped at egress."""
-    if fw_unlikely(fw.shaper != NULL):
-        fw.exposure = 1 + cause
-    else:
-        exposure_enter(fw, r, cause, wire)
-
-
-cdef inline uint32_t session_standing(
-    fw_t *fw, record_t *r, uint32_t wire, int reason,
-) noexcept nogil:
-    """The session's outcome for a packet without payload; exposure is counted."""
-    cdef int cause
-    if r.inspection == 0:
-        return outcome_of(VERDICT_FORWARD, reason)
-    if r.bypass:
-        cause = r.bypass - 1
-    elif r.inspection & 1 and fw.control.gate.ips_bypass:
-        cause = EXPOSURE_IPS
-    else:
-        return outcome_of(VERDICT_INSPECT, reason)
-    exposure_count(fw, r, cause, wire)
-    if reason == REASON_NEW or reason == REASON_HIT:
-        reason = REASON_BYPASS_CONSERVE + cause
-    return outcome_of(VERDICT_BYPASS, reason)
-
-
-cdef inline void object_pass(
-    memory_t *memory, const control_t *control, record_t *r, int cause,
-) noexcept nogil:
-    """The rest of the run goes unscanned; what was buffered is given up."""
-    pages_release_buffers(memory, control, object_pages(r))
-    r.object_bytes = 0
-    r.object_phase = OBJECT_PASSED
-    r.object_cause = cause
-
-
-cdef inline int object_begin(fw_t *fw, record_t *r, int way) noexcept nogil:
-    """A run of payload begins; 0: the session is to be killed."""
-    if fw.control.gate.object_start == OBJECT_KILL:
-        return 0
-    fw.counters.objects += 1
-    r.object_way = way
-    r.object_bytes = 0
-    r.object_phase = OBJECT_SCANNING
-    if fw.control.gate.object_start == OBJECT_BYPASS:
-        fw.counters.objects_bypassed += 1
-        object_pass(&fw.memory, &fw.control, r, fw.control.gate.object_cause)
-    return 1
-
-
-cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcept nogil:
-    """Payload joins the object being scanned; 0: the session is to be killed."""
-    cdef record_t *r = &fw.table.records[record]
-    cdef uint64_t held = object_pages(r)
-    cdef uint64_t total = r.object_bytes + payload
-    cdef uint64_t need
-    if total > fw.control.config.oversize_bytes:
-        fw.counters.objects_oversize += 1
-        object_pass(&fw.memory, &fw.control, r, EXPOSURE_OVERSIZE)
-        return 1
-    need = (total + PAGE_BYTES - 1) // PAGE_BYTES - held
-    if need:
-        if fw.control.gate.page_request == OBJECT_KILL:
-            return 0
-        if not request_pages(fw, OWNER_SHM, need, 0, record):
-            if fw.control.gate.object_refused == OBJECT_KILL:
-                return 0
-            fw.counters.objects_bypassed += 1
-            object_pass(&fw.memory, &fw.control, r, EXPOSURE_NO_MEMORY)
-            return 1
-    r.object_bytes = total
-    return 1
-
-
-cdef inline int object_step(
-    fw_t *fw, uint32_t record, int way, uint32_t payload,
-) noexcept nogil:
-    """A proxied session's payload; 0: the session is to be killed."""
-    cdef record_t *r = &fw.table.records[record]
-    if r.object_phase != OBJECT_NONE and r.object_way != way:
-        object_end(&fw.memory, &fw.control, r)
-    if r.object_phase == OBJECT_NONE and not object_begin(fw, r, way):
-        return 0
-    if r.object_phase == OBJECT_SCANNING:
-        return object_grow(fw, record, payload)
-    return 1
-
-
-cdef inline void ips_drain(
-    memory_t *memory, const control_t *control, int64_t at_ns,
-) noexcept nogil:
-    """Takes out what the engine read since the last look; integers, the rest is carried.
-
-    Without a limit (0) that is everything.
-    """
-    cdef uint64_t drained = fw_drain(
-        <uint64_t>(at_ns - memory.ips_ns), control.config.ips_throughput_bps, &memory.ips_carry)
-    memory.ips_ns = at_ns
-    if drained >= memory.ips_level or control.config.ips_throughput_bps == 0:
-        memory.ips_level = 0
-        memory.ips_carry = 0
-    else:
-        memory.ips_level -= drained
-
-
-cdef inline void ips_arm(
-    memory_t *memory, const control_t *control, fw_clock_t *clock,
-) noexcept nogil:
-    """The first moment at which a full buffer will be half empty: now, where a setting made it so.
-
-    => the buffer was drained up to now.
-    """
-    cdef uint64_t half = control.config.ips_socket_bytes // 2
-    cdef int64_t wait = 0
-    if memory.ips_level > half and control.config.ips_throughput_bps:
-        wait = fw_drained_ns(
-            memory.ips_level - half, control.config.ips_throughput_bps, memory.ips_carry)
-    clock_set(clock, DUE_IPS, memory.ips_ns + wait if wait < NEVER - memory.ips_ns else NEVER)
-
-
-cdef inline void ips_fill(fw_t *fw, uint32_t payload) noexcept nogil:
-    """Payload of a flow session waits for the IPS engine."""
-    if fw.control.config.ips_throughput_bps == 0:
-        return
-    ips_drain(&fw.memory, &fw.control, fw.clock.now_ns)
-    fw.counters.ips_filled_bytes += payload
-    fw.memory.ips_level += payload
-    if fw.memory.ips_level > fw.control.config.ips_socket_bytes:
-        fw.memory.ips_level = fw.control.config.ips_socket_bytes
-    if fw.memory.ips_level == fw.control.config.ips_socket_bytes and not fw.memory.ips_full:
-        fw.memory.ips_full = 1
-        fw.counters.ips_full_count += 1
-        fw.memory.dirty = 1
-    if fw.memory.ips_full:
-        ips_arm(&fw.memory, &fw.control, &fw.clock)
-
-
-cdef inline uint32_t verdict_inspected(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, int reason,
-) noexcept nogil:
-    """A packet of a session whose policy asks for inspection; a legal step."""
-    cdef record_t *r = &fw.table.records[record]
-    cdef int passed = 0
-    if r.flags & SESSION_PROXIED:
-        if p.payload:
-            if not object_step(fw, record, way, p.payload):
-                session_end(fw, record, END_KILLED)
-                return outcome_of(VERDICT_DROP, REASON_KILLED)
-            passed = r.object_phase == OBJECT_PASSED
-        if p.class_ == CLASS_FIN or p.class_ == CLASS_RST:
-            object_end(&fw.memory, &fw.control, r)
-    if p.payload and r.inspection & 1 and not fw.control.gate.ips_bypass:
-        ips_fill(fw, p.payload)
-    if passed:
-        exposure_count(fw, r, r.object_cause, wire)
-        if reason == REASON_NEW or reason == REASON_HIT:
-            reason = REASON_BYPASS_CONSERVE + r.object_cause
-        return outcome_of(VERDICT_BYPASS, reason)
-    return session_standing(fw, r, wire, reason)
-
-
 # --- a packet of a session ----------------------------------------------------------------------
-
-cdef inline int place_half_open(uint8_t place) noexcept nogil:
-    cdef uint8_t state = PLACE_STATE[place]
-    return state == STATE_SYN_SENT or state == STATE_SYN_RECV or state == STATE_SYN_SENT2
-
 
 cdef inline void session_move(
     fw_t *fw, uint32_t record, uint8_t place, uint8_t timeout,
@@ -282,11 +97,6 @@ cdef inline int session_learn(
     if way == REPLY_WAY:
         r.flags |= SESSION_ANSWERED
     return class_ == CLASS_RST and not answered
-
-
-cdef inline uint32_t verdict_invalid(const control_t *control, int reason) noexcept nogil:
-    """What is invalid and has no session passes or not, as the setting says."""
-    return outcome_of(control.config.invalid_verdict, reason)
 
 
 cdef inline int session_watched(const control_t *control, const record_t *r) noexcept nogil:
@@ -368,233 +178,6 @@ cdef inline uint32_t verdict_unmoved(
     if way == REPLY_WAY:
         r.flags |= SESSION_ANSWERED
     return verdict_seen(fw, record[0], p, wire, way, REASON_HIT)
-
-
-# --- a new session ------------------------------------------------------------------------------
-
-cdef struct admission_t:
-    # What session_admit finds out on its way.
-    int way               # of the packet: REPLY_WAY is the responder's
-    int from_b            # the initiator is endpoint b
-    uint16_t policy       # index
-    uint8_t action        # POLICY_*
-    uint8_t inspection    # class bits
-    uint8_t place         # the session's first
-    uint8_t half_open
-    uint8_t proxied
-    uint8_t bypass        # 0, or 1 + EXPOSURE_*
-    uint32_t shaped       # with a shaper: the row of it that matches + 1; 0: none
-
-
-cdef inline void ask_make(const packet_t *p, int from_b, ask_t *ask) noexcept nogil:
-    ask.source_lo = p.key.b_lo if from_b else p.key.a_lo
-    ask.source_hi = p.key.b_hi if from_b else p.key.a_hi
-    ask.destination_lo = p.key.a_lo if from_b else p.key.b_lo
-    ask.destination_hi = p.key.a_hi if from_b else p.key.b_hi
-    ask.zone = META_ZONE(p.key.meta)
-    ask.protocol = p.protocol
-    ask.family = META_FAMILY(p.key.meta)
-    ask.has_ports = p.protocol == 6 or p.protocol == 17 or p.protocol == 132
-    ask.port = 0
-    if ask.has_ports:
-        ask.port = <uint16_t>p.key.meta if from_b else <uint16_t>(p.key.meta >> 16)
-
-
-cdef inline int admit_policy(
-    const control_t *control, const packet_t *p, admission_t *a,
-) noexcept nogil:
-    """0 when a policy accepts, else the reason."""
-    cdef ask_t ask
-    cdef uint32_t index
-    a.policy = 0
-    a.action = 0
-    a.inspection = 0
-    if control.policies.count == 0:
-        return 0
-    ask_make(p, a.from_b, &ask)
-    index = policy_match(&control.policies, &ask)
-    if index == NIL or control.policies.action[index] == POLICY_DENY:
-        return REASON_DENIED
-    a.policy = <uint16_t>index
-    a.action = control.policies.action[index]
-    if p.protocol == 6 or p.protocol == 17:
-        a.inspection = control.policies.inspection[index]
-    return 0
-
-
-cdef inline int admit_gate(const control_t *control, admission_t *a) noexcept nogil:
-    """0 when the gate row lets the class in (inspected or bypassed), else the reason."""
-    cdef int action = control.gate.action[a.inspection]
-    a.bypass = 0
-    a.proxied = 0
-    if action == GATE_DROP:
-        return control.gate.reason[a.inspection]
-    if a.inspection & 2:
-        if action == GATE_BYPASS:
-            a.bypass = 1 + control.gate.cause[a.inspection]
-        else:
-            a.proxied = 1
-    return 0
-
-
-cdef inline uint32_t admitted_by(const control_t *control, const admission_t *a) noexcept nogil:
-    """The id of the policy that lets it in."""
-    return control.policies.id[a.policy] if control.policies.count else 0
-
-
-cdef inline int admit_shaping(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
-    """The row of shaping that matches; whether the limits of sessions of its meters let it in."""
-    a.shaped = fw.egress.match(fw, p, a.from_b, admitted_by(&fw.control, a))
-    return a.shaped != NIL
-
-
-cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
-    """Half-open limit, sessions per host, proxy session table: 0 or the reason."""
-    cdef const config_t *config = &fw.control.config
-    cdef uint32_t host
-    if a.half_open and config.half_open_limit and fw.memory.half_open >= config.half_open_limit:
-        return REASON_HALF_OPEN_LIMIT
-    if config.sessions_per_host:
-        host = host_find(
-            &fw.table, &fw.control, p.key.b_lo if a.from_b else p.key.a_lo,
-            p.key.b_hi if a.from_b else p.key.a_hi, META_FAMILY(p.key.meta))
-        if host != NIL and fw.table.hosts[host].live >= config.sessions_per_host:
-            return REASON_HOST_LIMIT
-    if fw_unlikely(fw.shaper != NULL) and not admit_shaping(fw, p, a):
-        return REASON_HOST_LIMIT
-    if a.proxied and fw.memory.proxy_sessions >= fw.control.config.proxy_max_sessions:
-        if fw.control.gate.full_action != GATE_BYPASS:
-            return fw.control.gate.full_reason
-        a.proxied = 0
-        a.bypass = 1 + fw.control.gate.full_cause
-    return 0
-
-
-cdef inline int admit_midstream(fw_t *fw, uint64_t hash_) noexcept nogil:
-    """Whether TCP without SYN may begin a session now."""
-    if fw.control.config.midstream != MIDSTREAM_GRACE:
-        return fw.control.config.midstream == MIDSTREAM_ALLOW
-    if fw.clock.now_ns - fw.clock.start_ns >= fw.control.config.midstream_grace_ns:
-        return 0
-    return grave_free(fw, hash_)
-
-
-cdef inline int admit_way(const control_t *control, const packet_t *p) noexcept nogil:
-    """Whose packet a first one is: a SYN+ACK is the responder's; mid-stream, so is one from a port
-    below 1024 to another [D]."""
-    cdef uint16_t port_a = <uint16_t>p.key.meta
-    cdef uint16_t port_b = <uint16_t>(p.key.meta >> 16)
-    if p.class_ == CLASS_SYNACK:
-        return REPLY_WAY
-    if p.protocol != 6 or p.class_ == CLASS_SYN or not control.config.ports_decide:
-        return FORWARD_WAY
-    if p.swapped:
-        return REPLY_WAY if port_b < 1024 <= port_a else FORWARD_WAY
-    return REPLY_WAY if port_a < 1024 <= port_b else FORWARD_WAY
-
-
-cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
-    """Everything a miss has to pass, in order; 0 or the reason of the first refusal."""
-    cdef int reason
-    a.way = admit_way(&fw.control, p)
-    a.from_b = p.swapped ^ a.way
-    a.place = PLACE_NONE
-    if p.no_start:
-        return REASON_ICMP_ORPHAN
-    if p.protocol == 6:
-        a.place = TCP_FIRST[fw.control.config.tracker][a.way][p.class_]
-        if a.place == TCP_ILLEGAL:
-            return REASON_TCP_INVALID
-        if not p.syn and not admit_midstream(fw, p.hash):
-            return REASON_NO_SESSION
-    a.half_open = p.protocol == 17 or place_half_open(a.place)
-    reason = admit_policy(&fw.control, p, a)
-    if reason == 0:
-        reason = admit_gate(&fw.control, a)
-    if reason == 0:
-        reason = admit_limits(fw, p, a)
-    if reason:
-        return reason
-    if not session_make_room(fw, p.bucket):
-        return REASON_TABLE_FULL
-    if not request_pages(
-            fw, OWNER_SHM, fw.control.config.proxy_session_pages if a.proxied else 0, 1, NIL):
-        return REASON_NO_MEMORY
-    return 0
-
-
-cdef inline uint8_t timeout_of(
-    const control_t *control, const packet_t *p, const admission_t *a,
-) noexcept nogil:
-    cdef int linux = control.config.tracker == TRACKER_LINUX
-    if a.place != PLACE_NONE:
-        if linux and a.way == FORWARD_WAY and PLACE_STATE[a.place] == STATE_ESTABLISHED:
-            return TIMEOUT_TCP_UNANSWERED
-        return PLACE_TIMEOUT[a.place]
-    if linux and p.protocol == 47:
-        return TIMEOUT_GRE
-    if p.protocol == 17:
-        return TIMEOUT_UDP
-    if p.protocol == (1 if META_FAMILY(p.key.meta) == 4 else 58):
-        return TIMEOUT_ICMP
-    return TIMEOUT_OTHER
-
-
-cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t *a) noexcept nogil:
-    """The session that was let in; its record."""
-    cdef uint32_t flags = SESSION_FROM_B if a.from_b else 0
-    cdef uint32_t record
-    cdef record_t *r
-    if a.action == POLICY_LOCAL and p.protocol == 6:
-        flags |= SESSION_LOCAL
-    if fw.control.config.tracker == TRACKER_PLAIN:
-        if PLACE_STATE[a.place] == STATE_ESTABLISHED:
-            flags |= SESSION_ASSURED
-    elif p.protocol == 6 or p.protocol == 17 or p.protocol == 47:
-        flags |= SESSION_LEARNS | (SESSION_ANSWERED if a.way == REPLY_WAY else 0)
-    if a.half_open:
-        flags |= SESSION_ONCE if a.place == PLACE_NONE else SESSION_HALF_OPEN
-        fw.memory.half_open += 1
-    if a.proxied:
-        flags |= SESSION_PROXIED
-        fw.memory.proxy_sessions += 1
-    record = session_begin(fw, p, flags)
-    r = &fw.table.records[record]
-    r.place = a.place
-    r.policy = a.policy
-    r.inspection = a.inspection
-    r.bypass = a.bypass
-    r.timeout = timeout_of(&fw.control, p, a)
-    session_arm(&fw.table, &fw.control, &fw.clock, record)
-    if fw_unlikely(fw.shaper != NULL):
-        fw.egress.begin(fw, p, a.from_b, admitted_by(&fw.control, a), record, a.shaped)
-    if fw_unlikely(fw.control.gate.idledrop | fw.memory.pages.short_[OWNER_BASE]
-                   | fw.memory.pages.short_[OWNER_SHM]):
-        session_awaited(fw, r)
-    return record
-
-
-cdef inline uint32_t verdict_miss(
-    fw_t *fw, packet_t *p, uint32_t wire, uint32_t *record,
-) noexcept nogil:
-    """A packet without a session: makes one (*record), or says why not."""
-    cdef admission_t a
-    cdef record_t *r
-    cdef int reason = admit_flow(fw, p, &a)
-    p.way = a.way
-    if reason == REASON_TCP_INVALID or reason == REASON_ICMP_ORPHAN:
-        return verdict_invalid(&fw.control, reason)
-    if reason:
-        return outcome_of(VERDICT_DROP, reason)
-    record[0] = admit_begin(fw, p, &a)
-    if p.syn:
-        grave_forgive(fw, p.hash)
-    r = &fw.table.records[record[0]]
-    r.packets[a.way] = 1
-    r.bytes[a.way] = wire
-    if a.inspection == 0:
-        return outcome_of(VERDICT_FORWARD, REASON_NEW)
-    return verdict_inspected(fw, record[0], p, wire, a.way, REASON_NEW)
 
 
 # --- dispatch -----------------------------------------------------------------------------------
