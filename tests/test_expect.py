@@ -124,6 +124,7 @@ def test_the_workflows_name_options_that_there_are():
              for path in sorted((ROOT / "docs" / "ci").glob("*.yml"))
              for line in path.read_text().splitlines() if not line.startswith("#")]
     commands = [(name, line.split()) for name, line in lines if line.startswith("fwcore ")]
-    assert [name for name, _ in commands] == ["github.yml"] * 2 + ["gitlab.yml"] * 2
+    assert [name for name, _ in commands] == [
+        *["github.yml"] * 2, *["gitlab.yml"] * 2, "history.yml"]
     for _, (_, command, *options) in commands:
         cli.app.commands[command].make_context(command, list(options))

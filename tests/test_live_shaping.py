@@ -27,16 +27,24 @@ MARKED = {"meters": [{"name": "m", "rungs": [{"rate": "1Gbit", "depth": 100_000,
 BATCH_S = 0.01
 
 
-def batch(rings, count):
-    """The next frames, in one batch."""
-    end = time.monotonic() + live_net.PATIENCE_S
-    while sum(row["arrived"] for row in rings.counters().values()) < count:
-        assert time.monotonic() < end
-        rings.wait(10**6)
-    found = rings.take()
-    while not found:
-        found = rings.take()
-    return found
+def batch(rings, client, count):
+    """So many frames, numbered from 0, in one batch; those that come in pieces are sent again."""
+    for sent in range(count, 50 * count, count):
+        for number in range(count):
+            client.send(frame(number))
+        end = time.monotonic() + live_net.PATIENCE_S
+        while rings.counters()["in0"]["arrived"] < sent:
+            assert time.monotonic() < end
+            rings.wait(10**6)
+        while not (found := rings.take()):
+            assert time.monotonic() < end
+        if found == count:
+            return
+        while rings.counters()["in0"]["taken"] < sent or found:
+            assert time.monotonic() < end
+            rings.leave(1, np.zeros(found, np.uint8), *told([]))
+            found = rings.take()
+    raise AssertionError("never in one batch")
 
 
 def told(packets, sent=1, mark=255):
@@ -84,14 +92,13 @@ def test_what_leaves_at_once_waits_for_nobody(wire):
     client, server = wire.raw("client"), wire.raw("server")
     with wire.inside("firewall"):
         rings = Rings(["in0", "out0"], ring_bytes=8 << 20)
-    for number in range(4):
-        client.send(frame(number))
-    assert batch(rings, 4) == 4
+    batch(rings, client, 4)
+    before = rings.counters()["in0"]["withheld"]
     rings.leave(1, np.array([1, 0, 0, 0], np.uint8), *told([3, 2]))
     assert received(server, 2) == [frame(2), frame(1)]
-    assert rings.waiting == 1 and rings.counters()["in0"]["withheld"] == 1
+    assert rings.waiting == 1 and rings.counters()["in0"]["withheld"] == before + 1
     assert rings.forsake() == 1 and rings.forsake() == rings.waiting == 0
-    assert rings.counters()["in0"]["withheld"] == 2
+    assert rings.counters()["in0"]["withheld"] == before + 2
     rings.close()
 
 
@@ -126,6 +133,8 @@ def test_a_link_sends_in_order_and_never_above_its_rate(wire):
     sender = wire.socket("client", socket.AF_INET, socket.SOCK_DGRAM)
     sender.connect((live_net.ENDS["server"], 6100))
     with running(wire, load("plain", **WAN)) as run:
+        sender.send(bytes(972))         # and its address is known
+        receiver.recv(2000)
         begin = time.monotonic()
         for number in range(100):
             sender.send(struct.pack("!I", number).ljust(972))       # 1 000 bytes of IP
@@ -135,7 +144,7 @@ def test_a_link_sends_in_order_and_never_above_its_rate(wire):
     result = checked(run)
     assert found == list(range(100))
     assert spent >= 99 * 0.001
-    assert result["shaping.classes"][0]["packets"] == 100
+    assert result["shaping.classes"][0]["packets"] == 101
     assert run.interfaces()["out0"]["late"] <= result["live.interfaces.out0.sent"]
 
 
@@ -190,11 +199,11 @@ def test_links_go_while_it_runs_but_do_not_come(wire):
     with running(wire, load("plain", **slow)) as run:
         for number in range(5):
             sender.sendto(b"%d" % number * 972, (live_net.ENDS["server"], 6106))
-        assert receiver.recv(2000)[:1] == b"0"
+        assert receiver.recv(2000)[:1] in b"01234"      # in what order a sender's kernel likes
         run.ask(lambda: run.configure(shapings=[], links=[]))
         sender.sendto(b"5", (live_net.ENDS["server"], 6106))
         while (data := receiver.recv(2000)) != b"5":
-            assert data[:1] in b"1234"
+            assert data[:1] in b"01234"
     checked(run)
     assert run.rings.waiting == 0
     with running(wire) as run, pytest.raises(LiveError, match="start it anew"):
