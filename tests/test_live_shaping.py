@@ -6,6 +6,7 @@ late it leaves depends on who else is at work here: ``make live-rate`` prints it
 
 import socket
 import struct
+import threading
 import time
 from contextlib import suppress
 
@@ -255,3 +256,26 @@ def test_a_queue_writes_marks_and_drops_what_waits_at_its_end(queued):
     checked(run)
     row = run.interfaces()["queue 3"]
     assert 1 <= row["sent"] <= 3 and row["withheld"] == 9 - row["sent"]
+
+
+@needs_net
+def test_a_queue_that_is_never_empty_ends_with_every_packet_accounted_for(queued):
+    sender, _ = datagrams(queued, 6107)
+    slow = WAN | {"links": [{"name": "wan", "rate": "8kbit", "count": "ip"}]}
+    done = threading.Event()
+
+    def send():
+        while not done.wait(0.0005):
+            sender.sendto(bytes(972), ("127.0.0.1", 6107))
+
+    with live_net.beside(send):
+        try:
+            with running(queued, load("plain", **slow), (), queue_number=3) as run:
+                end = time.monotonic() + live_net.PATIENCE_S
+                while not run.rings.waiting:
+                    assert time.monotonic() < end
+                    time.sleep(BATCH_S)
+        finally:
+            done.set()
+    checked(run)
+    assert run.rings.waiting == 0

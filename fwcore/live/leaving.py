@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from fwcore import _shaper
 from fwcore._fastpath import Verdict
 from fwcore.engine import Engine
-
-PASSED_ON = _shaper.FATES.index("passed_on")
-SENT = _shaper.FATES.index("sent")
+from fwcore.replay.releases import PASSED_ON, SENT, leaving_order
 
 
 class Leave(NamedTuple):
@@ -58,9 +56,7 @@ class Leaving:
         gone, free = departures[ends], np.concatenate([free, bare])
         here = gone["packet"] >= first
         kept[(gone["packet"][here] - np.uint64(first)).astype(np.int64)] = 0
-        order = np.argsort(np.concatenate([
-            2 * (self._departed + np.flatnonzero(ends)) + 1,
-            2 * free["departed"].astype(np.int64)]), kind="stable")
+        order = leaving_order(self._departed + np.flatnonzero(ends), free["departed"])
         self._departed += len(departures)
 
         def rows(of_gone: NDArray[Any], of_free: NDArray[Any]) -> NDArray[Any]:

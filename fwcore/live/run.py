@@ -213,29 +213,26 @@ class Live:
     def _drain(self) -> None:
         """What has arrived is judged and sent, what waits leaves as far as there is time for it;
         nothing more arrives."""
-        end = time.monotonic() + DRAIN_S
-        if isinstance(self.rings, Rings):
-            self.rings.deafen()
-            self._run_out(end)
+        held = isinstance(self.rings, Queue)      # by the kernel, which drops them when let go
+        if held and self.leaving is not None:
+            self._run_out(waits=True)
             self.rings.forsake()
-        else:                           # what a queue holds is lost when it is let go
-            if self.leaving is not None:
-                self._run_out(end)
-            self.rings.forsake()
-            self.rings.deafen()
-            self._run_out(end)
+        self.rings.deafen()
+        self._run_out(waits=not held)
+        self.rings.forsake()
         self._answer()
 
-    def _run_out(self, end_s: float) -> None:
-        """Until nothing comes and nothing waits, or a time of ``time.monotonic``."""
-        while time.monotonic() < end_s:
+    def _run_out(self, *, waits: bool) -> None:
+        """Until nothing comes and, with ``waits``, nothing waits; at most for a while."""
+        end = time.monotonic() + DRAIN_S
+        while time.monotonic() < end:
             count = self.rings.take()
             if count:
                 self._judge(count)
                 continue
             if self.leaving is not None:
                 self._pass()
-            if self.accounted() and not self.rings.waiting:
+            if self.accounted() and not (waits and self.rings.waiting):
                 break
             self.rings.wait(min(2_000_000, self._release_in_ns()))
 

@@ -49,6 +49,19 @@ def packed(chunk: Chunk, chosen: NDArray[np.int64]) -> Chunk:
                  chunk.link[chosen])
 
 
+def leaving_order(
+    departed: NDArray[np.int64], before: NDArray[np.uint64],
+) -> NDArray[np.int64]:
+    """In which order packets go out: those that links let go, and those that no link held.
+
+    ``departed`` int64[n]: numbers of the former's rows, from 0; ``before`` uint64[m]: how many rows
+    there were when each of the latter came, which goes behind those. int64[n + m], places among
+    the n and then the m.
+    """
+    return np.argsort(
+        np.concatenate([2 * departed + 1, 2 * before.astype(np.int64)]), kind="stable")
+
+
 # --- rows of --verdicts ---------------------------------------------------------------------------
 
 
@@ -134,9 +147,7 @@ class Frames:
         gone = departures["fate"] == SENT
         free = arrivals[passed & ~held]
         packets = np.concatenate([departures["packet"][gone], free["packet"]])
-        order = np.argsort(np.concatenate([
-            2 * (self._departed + np.flatnonzero(gone)) + 1,
-            2 * free["departed"].astype(np.int64)]), kind="stable")
+        order = leaving_order(self._departed + np.flatnonzero(gone), free["departed"])
         self._departed += len(departures)
         chosen = np.searchsorted(number, packets)[order]
         out = packed(pool, chosen)
