@@ -6,6 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore._shaper_change import Changed
+
 FATES: Final[tuple[str, ...]]
 DROPS: Final[tuple[str, ...]]
 WHYS: Final[tuple[str, ...]]
@@ -20,19 +22,12 @@ WAY_METERS: Final[int]
 UNMARKED: Final[int]
 NO_METER: Final[int]
 NO_LINK: Final[int]
-METER_DTYPE: Final[np.dtype[Any]]
-LINK_DTYPE: Final[np.dtype[Any]]
-CLASS_DTYPE: Final[np.dtype[Any]]
-SHAPING_DTYPE: Final[np.dtype[Any]]
-MATCH_DTYPE: Final[np.dtype[Any]]
 DEPARTURE_DTYPE: Final[np.dtype[Any]]
 ARRIVAL_DTYPE: Final[np.dtype[Any]]
 
 Session = tuple[int, int, int, int, int | None, int, int, int]
 
-class Shaper:
-    sessions: int
-    free: int
+class Shaper(Changed):
     def __init__(
         self, plan: Any, *, sessions: int = 1, seed: int = 0, packets_max: int = 0,
         keep: bool = False, watch: bool = False, accounted: bool = False, free: int = 0,

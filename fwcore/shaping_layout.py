@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import _shaper, policy
+from fwcore import _shaper, _shaper_plan, policy
 from fwcore.errors import SettingsError
 from fwcore.shaping import Declared, ShapingRow
 
@@ -63,7 +63,7 @@ def _number(value: int | None) -> int:
 
 
 def _meters(declared: Any) -> NDArray[Any]:
-    made = np.zeros(len(declared.meters), _shaper.METER_DTYPE)
+    made = np.zeros(len(declared.meters), _shaper_plan.METER_DTYPE)
     for at, row in zip(made, declared.meters, strict=True):
         for name in ("keys_max", "max_sessions", "max_tcp_sessions", "max_udp_sessions",
                      "overhead"):
@@ -85,7 +85,7 @@ def _meters(declared: Any) -> NDArray[Any]:
 def _classes(declared: Any, links: Sequence[str]) -> NDArray[Any]:
     rows = [(number, row) for number, name in enumerate(links)
             for row in declared.classes_of(name)]
-    made = np.zeros(len(rows), _shaper.CLASS_DTYPE)
+    made = np.zeros(len(rows), _shaper_plan.CLASS_DTYPE)
     for at, (link, row) in zip(made, rows, strict=True):
         for name in ("id", "parent", "guarantee", "ceiling", "guarantee_burst", "ceiling_burst",
                      "priority", "quantum", "limit_packets", "limit_bytes", "red_min", "red_max",
@@ -100,7 +100,7 @@ def _classes(declared: Any, links: Sequence[str]) -> NDArray[Any]:
 
 
 def _rows(declared: Any, meters: Sequence[str], links: Sequence[str]) -> NDArray[Any]:
-    made = np.zeros(len(declared.rows), _shaper.SHAPING_DTYPE)
+    made = np.zeros(len(declared.rows), _shaper_plan.SHAPING_DTYPE)
     for at, row in zip(made, declared.rows, strict=True):
         at["id"] = row.id
         for way, names in enumerate((row.meters, row.reply_meters)):
@@ -145,7 +145,7 @@ def _matches(declared: Any) -> tuple[NDArray[Any], NDArray[np.uint32]]:
                 raise SettingsError(
                     f"shaping {row.id}: rows times their networks and ports are more than"
                     f" {MATCHES_MAX}; use fewer")
-    made = np.zeros(len(found), _shaper.MATCH_DTYPE)
+    made = np.zeros(len(found), _shaper_plan.MATCH_DTYPE)
     for at, match in zip(made, found, strict=True):
         for name, value in match.items():
             at[name] = value
@@ -156,7 +156,7 @@ def lay_out(declared: Declared) -> Plan:
     """The arrays of what is declared. Raises SettingsError where they were too long."""
     meters = tuple(row.name for row in declared.meters)
     names = tuple(row.name for row in declared.links)
-    links = np.zeros(len(names), _shaper.LINK_DTYPE)
+    links = np.zeros(len(names), _shaper_plan.LINK_DTYPE)
     for at, row in zip(links, declared.links, strict=True):
         at["rate"], at["overhead"] = row.rate, row.overhead
         at["count"] = _shaper.COUNTS.index(row.count)

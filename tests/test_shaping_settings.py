@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fwcore import _shaper, shaping
+from fwcore import _shaper, _shaper_plan, shaping
 from fwcore.errors import SettingsError
 from fwcore.settings import load
 from fwcore.shaping import parse
@@ -118,8 +118,8 @@ def test_each_number_is_taken_at_both_ends_and_not_beyond(kind, name, key):
 
 
 def test_every_number_fits_the_field_that_holds_it():
-    fields = {"meter": _shaper.METER_DTYPE, "rung": _shaper.METER_DTYPE,
-              "link": _shaper.LINK_DTYPE, "class": _shaper.CLASS_DTYPE}
+    fields = {"meter": _shaper_plan.METER_DTYPE, "rung": _shaper_plan.METER_DTYPE,
+              "link": _shaper_plan.LINK_DTYPE, "class": _shaper_plan.CLASS_DTYPE}
     other = {"overhead_bytes": "overhead", "quantum_bytes": "quantum", "target": "target_ns",
              "interval": "interval_ns"}
     seen = 0
