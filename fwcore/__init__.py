@@ -106,7 +106,7 @@ def _refuse(name: str) -> NoReturn:
 EXTENSIONS = (
     "fwcore._pack", "fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._demand",
     "fwcore._bare", "fwcore._rings", "fwcore._capi", "fwcore._shaper", "fwcore._shaper_plan",
-    "fwcore._shaper_change", "fwcore._tally")
+    "fwcore._shaper_change", "fwcore._shaper_written", "fwcore._shaper_state", "fwcore._tally")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 if not TYPE_CHECKING:  # or a name that is not there would be Any

@@ -74,6 +74,7 @@ from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
 from fwcore.dataplane.verdict cimport verdict_packet
 from fwcore._pack cimport Packed, frame_fault, frames_check, whole
 from fwcore._use cimport Use
+from fwcore._shaper_written import SHAPER_DTYPES as _SHAPER_DTYPES
 from fwcore.errors import DataError, FrameError
 
 
@@ -159,7 +160,7 @@ cdef dict _state_dtypes():
         "fragments": np.asarray(<fragment_t[:1]>&fragment).dtype,
         "victims": SESSION_DTYPE, "samples": SAMPLE_DTYPE, "counters": COUNTERS_DTYPE,
         "pages": np.asarray(<pages_t[:1]>&pages).dtype, "gate": GATE_DTYPE, "leaks": LEAK_DTYPE,
-        "digests": np.asarray(<digest_t[:1]>&digest).dtype,
+        "digests": np.asarray(<digest_t[:1]>&digest).dtype, **_SHAPER_DTYPES,
         **{name: number for name in ("reborn_at", "reborn", "graves_at", "graves", "recount_at",
                                      "recount")}}
 
@@ -1528,16 +1529,18 @@ cdef class FastPath:
         cdef sample_t *samples = fw.samples
         cdef const uint64_t *owner = fw.memory.pages.owner
         cdef uint64_t buffers = owner[OWNER_SHM] + owner[OWNER_CACHE]
+        cdef uint64_t queues = owner[OWNER_QUEUES]
         # What the script added to the base or gave back of it outlives the restart.
         cdef uint64_t base = max(
             0, int(table.config.base_pages) + int(fw.memory.pages.owner[OWNER_BASE])
             - int(fw.control.config.base_pages))
         cdef uint64_t sessions
         with self.use:
-            self._check_rebuild(table, base + buffers, keep)
+            self._check_rebuild(table, base + buffers + queues, keep)
             standing = self._state_sessions()
             if self.shaper is not None:     # before, for it may find no memory
-                self.shaper.resize(<uint32_t>table.config.max_connections)
+                self.shaper.renumber(self._in_order(self._live_records()),
+                                     <uint32_t>table.config.max_connections)
             self._take_in(table)
             fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = 0
             if self.fw.table.newborn != NULL:     # other records have other numbers now
@@ -1550,7 +1553,8 @@ cdef class FastPath:
             before = None  # no-cython-lint
             sessions = pages_for_sessions(&fw.control, fw.memory.live)
             fw.memory.pages.owner[OWNER_SESSIONS] = sessions
-            fw.memory.pages.free = fw.control.config.total_pages - sessions - base - buffers
+            fw.memory.pages.free = (
+                fw.control.config.total_pages - sessions - base - buffers - queues)
             fw.memory.pages.owner[OWNER_BASE] = base
             pages_note_peaks(fw)
             fw.memory.dirty = 1
@@ -1592,9 +1596,6 @@ cdef class FastPath:
         cdef fw_t *fw = &self.fw
         cdef int64_t *due = fw.clock.due_ns
         with self.use:
-            if self.shaper is not None:
-                raise DataError("state: an engine with [[shaping]] rows cannot be saved: what waits"
-                                " in its queues is not written down")
             if self.stopped or fw.clock.unfinished or fw.log_fill:
                 raise DataError("state: answer the stop, finish the moment, collect the log first")
             figures = {
@@ -1607,7 +1608,7 @@ cdef class FastPath:
                 "ips_level": fw.memory.ips_level, "ips_carry": fw.memory.ips_carry,
                 "ips_ns": fw.memory.ips_ns, "ips_full": fw.memory.ips_full,
                 "sample_step_ns": fw.sample_step_ns, "shift": fw.shift}
-            tables = self._state_sessions() | self._state_ledgers()
+            tables = self._state_sessions() | self._state_ledgers() | self._state_shaper()
         return figures, tables
 
     cdef dict _state_sessions(self):
@@ -1632,6 +1633,11 @@ cdef class FastPath:
                     out[i] = fw.table.records[numbers[i]]
                 keep_wheel(&fw.table, &fw.clock, &place[0], &order[0], &ticks[0])
         return tables
+
+    cdef dict _state_shaper(self):
+        if self.shaper is None:
+            return {name: np.zeros(0, dtype) for name, dtype in _SHAPER_DTYPES.items()}
+        return self.shaper.written(self._in_order(self._live_records()))
 
     cdef dict _state_ledgers(self):
         cdef fw_t *fw = &self.fw
@@ -1686,6 +1692,7 @@ cdef class FastPath:
             self._set_script(given, tables["leaks"])
             self._link(tables)
             self._set_fragments(tables["fragments"])
+            self._set_shaped(tables)
             fw.packet, fw.shift = given["packet"], given["shift"]
             self.parser.shift = fw.shift
             self.begun, self.resuming = given["begun"], given["resuming"]
@@ -1828,6 +1835,24 @@ cdef class FastPath:
                               &armed[0])
         if bad >= 0:
             raise DataError(f"state: timer {bad} is of another session or time")
+        return 0
+
+    cdef int _set_shaped(self, tables) except -1:
+        """Meters, links, and what waits. => sessions and pages stand"""
+        cdef fw_t *fw = &self.fw
+        if (self.shaper is not None) != (len(tables["shaper"]) != 0):
+            raise DataError("state: it was saved with [[shaping]] rows, or without")
+        if self.shaper is None:
+            return 0
+        records, sessions = tables["records"], tables["shaper_sessions"]
+        if len(sessions) != len(records) or (sessions["dropped"] > records["packets"]).any() or (
+                sessions["dropped_bytes"] > records["bytes"]).any():
+            raise DataError("state: shaper: sessions that dropped more than came, or others")
+        self.shaper.take_up(tables, fw.counters.packets)
+        if (fw.memory.pages.owner[OWNER_QUEUES] != self.shaper.core.pages
+                or self.shaper.core.now_ns < fw.clock.now_ns):
+            raise DataError("state: shaper: it is of other pages, or of another time")
+        egress_due(fw)
         return 0
 
     cdef int _set_fragments(self, fragments) except -1:

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from fwcore._shaper_change cimport Changed
+from fwcore._shaper_state cimport Kept
 from fwcore._use cimport Use
 from fwcore.dataplane.meter cimport asker_t
 from fwcore.dataplane.shaping cimport link_t, meter_t
 
-cdef class Shaper(Changed):
+cdef class Shaper(Kept):
     cdef int own(self, object fastpath, Use use) except -1
     cdef int close(self, str why) except -1
     cdef int _advance(self, int64_t until_ns) except -1

@@ -1,12 +1,12 @@
 """Types of the compiled module; tests/test_package.py holds them against the module."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore._shaper_change import Changed
+from fwcore._shaper_state import Kept
 
 FATES: Final[tuple[str, ...]]
 DROPS: Final[tuple[str, ...]]
@@ -27,7 +27,7 @@ ARRIVAL_DTYPE: Final[np.dtype[Any]]
 
 Session = tuple[int, int, int, int, int | None, int, int, int]
 
-class Shaper(Changed):
+class Shaper(Kept):
     def __init__(
         self, plan: Any, *, sessions: int = 1, seed: int = 0, packets_max: int = 0,
         keep: bool = False, watch: bool = False, accounted: bool = False, free: int = 0,
@@ -35,6 +35,8 @@ class Shaper(Changed):
     def take_over(
         self, old: Shaper, meters: Sequence[int], links: Sequence[int], serve: bool = True,
     ) -> None: ...
+    def state(self) -> dict[str, NDArray[Any]]: ...
+    def set_state(self, tables: Mapping[str, NDArray[Any]]) -> None: ...
     def begin(self, handle: int, session: Session) -> bool: ...
     def end(self, handle: int) -> None: ...
     def arrive(

@@ -9,7 +9,9 @@
 The fast path drives its core between packets; alone it is driven by hand, for tests and for those
 who shape without a firewall. Times come in; they do not go back.
 
-    Planned <- Changed <- Shaper      memory; other settings; this
+    Planned <- Changed <- Written <- Kept <- Shaper
+    memory     other      written    taken   this
+               settings   down       up
 
 Laws: all memory is taken in the constructor; nothing that Python hands over is believed. A shaper
 has one user at a time; that of a fast path has the fast path's, and ends with it.
@@ -35,10 +37,12 @@ from fwcore.dataplane.shaping cimport (
     NOWHERE, NO_MARK, RFC2697, RFC2698, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE,
     arrival_t, class_t, departure_t, link_t, met_t, meter_t, shaped_t, shaper_t,
 )
-from fwcore._shaper_change cimport Changed, numbers_of
+from fwcore._shaper_change cimport numbers_of
+from fwcore._shaper_state cimport Kept
 from fwcore._use cimport Use
 
 from fwcore._shaper_plan import ARRIVAL_DTYPE, DEPARTURE_DTYPE
+from fwcore._shaper_written import SHAPER_DTYPES as _SHAPER_DTYPES
 from fwcore.errors import DataError, EngineClosed
 
 FATES = ("sent", "passed_on", "queue_full", "codel", "pushed_out", "cleared", "no_memory")
@@ -88,7 +92,7 @@ def _take_over(Shaper old, Shaper new, meters, links, serve):
 _go_on = _exclusive(_take_over)
 
 
-cdef class Shaper(Changed):
+cdef class Shaper(Kept):
     """Meters, links and classes of a plan, and what waits.
 
     ``plan``: has meters METER_DTYPE[n], links LINK_DTYPE[n], classes CLASS_DTYPE[n] (by link and
@@ -138,6 +142,34 @@ cdef class Shaper(Changed):
         if self.keeper is not None or self is old or self.core.order or self.core.now_ns:
             raise DataError("take_over: it is for a shaper that did nothing yet")
         _go_on(old, self, meters, links, serve)
+
+    # --- written down, and taken up again ---
+
+    @_exclusive
+    def state(self):
+        """Tables of ``SHAPER_DTYPES`` by name: all that what follows depends on, as copies.
+
+        Raises DataError while there are departures or arrivals that nobody collected.
+        """
+        if self.core.departures_fill or self.core.met_fill:
+            raise DataError("state: collect departures and arrivals first")
+        return self.written(np.arange(self.sessions, dtype=np.uint32))
+
+    @_exclusive
+    def set_state(self, tables):
+        """Takes up what ``state`` gave, in a shaper of the same plan that did nothing yet.
+
+        Pages of what waits are taken from ``free``. Raises DataError for what cannot be; this
+        shaper is of no use then. Sums that do not agree are for ``laws`` to find.
+        """
+        if self.keeper is not None or self.core.order or self.core.now_ns:
+            raise DataError("state: it is for a shaper that did nothing yet")
+        for name, dtype in _SHAPER_DTYPES.items():
+            table = tables[name]
+            if not isinstance(table, np.ndarray) or table.dtype != dtype or table.ndim != 1:
+                raise DataError(f"state: table {name}: {dtype}[n] is asked for")
+        self.take_up(tables, <uint64_t>-1)
+        self.free -= <long long>self.core.pages
 
     # --- sessions and packets, by hand ---
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from fwcore import __version__, counters, engine_state as state, policy
 from fwcore._fastpath import CONFIG_DTYPE, SESSION_DTYPE, FastPath, Reason, Verdict, record
 from fwcore._pack import Packed
+from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
 from fwcore._use import exclusive, undivided
 from fwcore.engine_control import told
 from fwcore.engine_setup import (
@@ -304,8 +305,9 @@ class Engine(Shaped):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the engine to a file, whole or not at all; ``restore`` makes it again.
 
-        Sessions, timers, memory, machines, ledgers, counters, the seed: what follows is the same
-        to the digest. Raises OutputError; StateError where policies are no plain values.
+        Sessions, timers, memory, machines, meters, what waits in queues, ledgers, counters, the
+        seed: what follows is the same to the digest. Raises OutputError; StateError where policies
+        are no plain values.
         """
         data = self._to_bytes()
         with Output(path) as output:
@@ -336,14 +338,20 @@ class Engine(Shaped):
 
     def _to_bytes(self) -> bytes:
         self._finish()
+        self.fastpath.let_leave()
+        self._collect_left()
         figures, tables = self.fastpath.state()
         ended = np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])
         gone = self._policy_ids[len(self.policies):].tolist()
         header = {
             "fwcore": __version__, "settings": saved.to_plain(self.settings), "seed": self.seed,
-            "log": self._log, "group": self._group, "policies": [dict(row) for row in self._rows],
+            "log": self._log, "departures": self._keep, "arrivals": self._watch,
+            "group": self._group, "policies": [dict(row) for row in self._rows],
             "policies_gone": gone, "control": state.control_state(self), "figures": figures}
-        return state.to_bytes(header, {**tables, "ended": ended})
+        return state.to_bytes(header, {
+            **tables, "ended": ended,
+            "departures": np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *self._left]),
+            "arrivals": np.concatenate([np.zeros(0, ARRIVAL_DTYPE), *self._came])})
 
     @classmethod
     def _from_bytes(cls, data: bytes) -> Engine:
@@ -351,7 +359,8 @@ class Engine(Shaped):
         try:
             settings = saved.from_plain(header["settings"])
             engine = cls(settings.replace(seed=header["seed"]), policies=header["policies"],
-                         log=header["log"], group=header["group"])
+                         log=header["log"], group=header["group"],
+                         departures=header["departures"], arrivals=header["arrivals"])
             engine.settings = settings
             engine._take_up(header, tables)
         except MemoryError:
@@ -373,6 +382,9 @@ class Engine(Shaped):
         state.set_control(self, header["control"])
         state.check_rows(tables["victims"])
         self._ended = [state.check_rows(tables["ended"])]
+        self._left, self._came = state.check_left(tables, self._keep, self._watch)
+        if len(tables["shaper"]) and self._plan is None:    # its last row went away
+            self._shape(self.settings)
         self.fastpath.set_state(header["figures"], tables)
         if bool(header["figures"]["begun"]) != self._begun:
             raise StateError("the clock has begun, or has not")
@@ -478,27 +490,25 @@ class Engine(Shaped):
     def restart(self, *, keep: bool = False, **changes: Any) -> int:
         """Restarts the firewall with changes: every session is torn down (``cleared``).
 
-        ``keep``: the sessions stay, the newest as far as the new table holds them; no device does
-        that. The only way to another ``max_connections`` or ``ipsec_max_tunnels`` [C]. Counters,
-        events and the outcome go on; unless sessions are kept, the clock takes the time of the
-        packet that comes next, also an earlier one, as after a frame of a far future. Returns how
-        many sessions were torn down. Before anything is done it raises SettingsError when the new
-        settings are not allowed, and MemoryError when their table cannot be had.
+        ``keep``: the sessions stay, the newest as far as the new table holds them, and what waits
+        in queues; no device does that. The only way to another ``max_connections`` or
+        ``ipsec_max_tunnels`` [C]. Counters, events and the outcome go on; unless sessions are kept,
+        the clock takes the time of the packet that comes next, also an earlier one, as after a
+        frame of a far future. Returns how many sessions were torn down. Before anything is done it
+        raises SettingsError when the new settings are not allowed, and MemoryError when their table
+        cannot be had.
         """
         fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
         new, old = self.settings.replace(**changes), self.settings
-        if keep and (self._plan is not None or new.shaping):
-            raise SettingsError(
-                "restart(keep=True): sessions under [[shaping]] rows cannot be kept; leave it out")
         rules = self._rules(new.policies) if "policies" in changes else None
         config = config_of(new, self.seed, self._log)
         check_room(config)
         self._finish()
         self._check_pages(config, ", ".join(sorted(changes)), keep)
         table = self.fastpath.prepare(record(CONFIG_DTYPE, config))
-        cleared = self._clear(self.fastpath.live - new.max_connections if keep else None)
+        cleared = self._clear(self.fastpath.live - new.max_connections if keep else None, not keep)
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
         self.settings = new
         if self.latch:
@@ -528,7 +538,7 @@ class Engine(Shaped):
         limit = max(cache, config["cache_limit_pages"])
         held = base + scripted + min(limit, cache + shm - scripted)
         if keep:
-            held = base + shm + cache
+            held = base + shm + cache + self.fastpath.queue_pages[0]
         need, total = config["preallocated_pages"], config["total_pages"]
         if held + need > total:
             raise SettingsError(

@@ -113,8 +113,8 @@ class Sessions(Control):
         self._answer()
         return self._clear()
 
-    def _clear(self, most: int | None = None) -> int:
-        """Ends the oldest ``most``, or all; how many."""
+    def _clear(self, most: int | None = None, queues: bool = True) -> int:
+        """Ends the oldest ``most``, or all; how many. ``queues``: what waits is cleared."""
         one_by_one = self._log or self.fastpath.shaper is not None
         if most is not None or one_by_one or self.fastpath.live < BULK:
             numbers = self.fastpath.live_records()
@@ -123,8 +123,9 @@ class Sessions(Control):
             ended = len(numbers)
         else:
             ended = self.fastpath.clear()
-        self.fastpath.let_leave(clear=True)
-        if ended or self.fastpath.shaper is not None:
+        if queues:
+            self.fastpath.let_leave(clear=True)
+        if ended or (queues and self.fastpath.shaper is not None):
             self._by_hand()
         return ended
 

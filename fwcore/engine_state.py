@@ -1,6 +1,6 @@
 """A saved engine: everything that later packets depend on, in a format of its own.
 
-    "FWCORE" 0 1 | length of the header | header, JSON | tables, one after the other | BLAKE2b-128
+    "FWCORE" 0 2 | length of the header | header, JSON | tables, one after the other | BLAKE2b-128
 
 The header has settings, policies, what the control plane knows, figures, and for each table its
 name, fields and rows. Nothing in it is run, and nothing is believed: the checksum is looked at
@@ -21,19 +21,21 @@ import numpy as np
 
 from fwcore import conserve
 from fwcore._fastpath import SESSION_DTYPE, STATE_DTYPES, EndCause, TcpState
+from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE, FATES, WHYS
 from fwcore.engine_control import Control
 from fwcore.errors import FwcoreError, StateError
 from fwcore.events import KIND_OF_STEP, KINDS, Event, EventLog, Transition
 from fwcore.words import MODES
 
-MAGIC = b"FWCORE\0\1"
+MAGIC = b"FWCORE\0\2"
 DIGEST_BYTES = 16
 HEADER_MAX = 1 << 30
 LATEST_NS = 1 << 62
 Tables = dict[str, np.ndarray[Any, np.dtype[Any]]]
-DTYPES = {**STATE_DTYPES, "ended": SESSION_DTYPE}
+DTYPES = {**STATE_DTYPES, "ended": SESSION_DTYPE, "departures": DEPARTURE_DTYPE,
+          "arrivals": ARRIVAL_DTYPE}
 PLAIN = ("_begun_ns", "latch", "ips_fail", "low_memory", "flaps", "forced", "_begun", "_full_since",
-         "_left_extreme_ns", "_mode", "_mode_since", "_ended_before")
+         "_left_extreme_ns", "_mode", "_mode_since", "_ended_before", "_left_before")
 
 
 # --- to bytes and back --------------------------------------------------------------------------
@@ -127,7 +129,7 @@ def set_control(engine: Control, state: Mapping[str, Any]) -> None:
     times = (engine._begun_ns, engine._full_since, engine._left_extreme_ns, engine._mode_since)
     if (engine._mode not in MODES or engine.forced not in (None, *MODES)
             or any(at is not None and not 0 <= at <= LATEST_NS for at in times)
-            or min(engine.flaps, engine._ended_before) < 0):
+            or min(engine.flaps, engine._ended_before, engine._left_before) < 0):
         raise StateError("modes and times that cannot be")
     modes = dict(state["modes"])
     if modes.keys() != engine.modes.keys() or not set(modes.values()) <= set(MODES):
@@ -195,6 +197,17 @@ def check_rows(rows: Any) -> Any:
             and np.isin(rows["family"], (4, 6)).all() and (rows["inspection"] < 4).all()):
         raise StateError("a session of no kind among those that ended")
     return rows
+
+
+
+def check_left(tables: Tables, departures: bool, arrivals: bool) -> tuple[list[Any], list[Any]]:
+    """Rows of departures and arrivals that nobody asked for yet; StateError for others."""
+    left, came = tables["departures"], tables["arrivals"]
+    if (len(left) and not departures) or (len(came) and not arrivals):
+        raise StateError("departures or arrivals, of an engine that keeps none")
+    if (left["fate"] >= len(FATES)).any() or (came["why"] >= len(WHYS)).any():
+        raise StateError("a departure or an arrival of no kind")
+    return [left], [came]
 
 
 WRONG = (FwcoreError, KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)

@@ -122,6 +122,12 @@ class Core:
         self.shaper.take_over(old, *places(self.plan, before))
         self.collect()
 
+    def save(self) -> None:
+        """It is another from here on, made of what this one wrote down."""
+        old = self.shaper
+        self.shaper = self.make(old.free + old.pages, old.sessions)
+        self.shaper.set_state(old.state())
+
     @property
     def departures(self) -> list[queues.Departure]:
         self.collect()

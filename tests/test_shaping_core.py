@@ -83,6 +83,7 @@ class Both:
 @settings(max_examples=SHARE)
 @given(linked(), st.lists(st.one_of(
     st.tuples(st.just("configure"), linked()), st.tuples(st.just("clear"), st.none()),
+    st.tuples(st.just("save"), st.none()), st.tuples(st.just("save"), st.none()),
     st.tuples(st.just("advance"), st.integers(0, 10**8))), max_size=3), st.integers(0, 40))
 def test_trees_are_served_as_the_twin_serves_them(drawn, deeds, every):
     declared, packets = drawn
@@ -94,6 +95,8 @@ def test_trees_are_served_as_the_twin_serves_them(drawn, deeds, every):
             deed, what = deeds.pop()
             if deed == "advance":
                 both.advance(what)
+            elif deed == "save":
+                both.core.save()
             else:
                 both.both(deed, *((what[0],) if deed == "configure" else ()))
             both.compare()
@@ -133,7 +136,8 @@ DEEDS = st.one_of(
     st.tuples(st.just("end"), st.integers(0, 5)),
     st.tuples(st.just("packet"), st.integers(0, 5), GAPS, st.integers(1, 400),
               st.sampled_from(WAYS), st.booleans()),
-    st.tuples(st.just("configure"), KEYED, LIMITED, NAMES, NAMES))
+    st.tuples(st.just("configure"), KEYED, LIMITED, NAMES, NAMES),
+    st.tuples(st.just("save"), st.none()))
 
 
 def rules(meters, forward, reply):
@@ -150,6 +154,8 @@ def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, r
     for deed, name, *rest in deeds:
         if deed == "configure":
             both.both("configure", rules((name, rest[0]), rest[1], rest[2]))
+        elif deed == "save":
+            both.core.save()
         elif deed == "begin" and name not in both.open:
             initiator, responder, protocol, policy = rest
             both.begin(name, Session(initiator, responder, protocol, 80, policy))
@@ -262,6 +268,8 @@ def test_hundreds_of_classes_and_sub_queues_are_served_as_the_twins(drawn):
         both.packet(gap, size, host)
         if number == 60:
             both.advance(10**8)
+        if number in (30, 90):
+            both.core.save()
     both.both("drain")
     both.compare()
 

@@ -134,7 +134,8 @@ DEEDS = st.lists(st.one_of(
     st.tuples(st.just("advance"), st.sampled_from((0, MS, 300 * MS, 10**11))),
     st.tuples(st.just("configure"), shaping()),
     st.tuples(st.just("unshape")), st.tuples(st.just("clear")),
-    st.tuples(st.just("restart"), st.sampled_from((4, 40))),
+    st.tuples(st.just("restart"), st.sampled_from((4, 40)), st.booleans()),
+    st.tuples(st.just("save")),
     st.tuples(st.just("drain"))), min_size=1, max_size=4)
 BESIDE = st.sampled_from((
     {}, {"queue_accounting": "bytes"},
@@ -156,12 +157,12 @@ def do(pair, deed, *what):
             pair.process(chunk.slice(at, min(len(chunk), at + what[1])))
     elif deed == "advance":
         pair.advance(now + what[0])
-    elif deed in ("drain", "clear"):
+    elif deed in ("drain", "clear", "save"):
         getattr(pair, deed)()
     else:
         try:
             if deed == "restart":
-                pair.restart(max_connections=what[0])
+                pair.restart(max_connections=what[0], keep=what[1])
             else:
                 pair.configure(**(what[0] if what else {"shapings": []}))
         except (SettingsError, ConfigFrozen):

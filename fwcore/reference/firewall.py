@@ -293,11 +293,11 @@ class Firewall(Egress):
             return gate.flow[1], None
         return None, bypass
 
-    def clear(self, most: int | None = None) -> None:
-        """End all sessions, or the oldest so many, in order of creation."""
+    def clear(self, most: int | None = None, *, queues: bool = True) -> None:
+        """End all sessions, or the oldest so many, in order of creation; and what waits."""
         for session in list(self.sessions.values())[:most]:
             self.end(session, "cleared")
-        if self.shaper:
+        if self.shaper and queues:
             self.shaper.advance(self.now)
             self.shaper.clear()
         self.after_operator()
@@ -334,7 +334,7 @@ class Firewall(Egress):
     def restart(self, *, keep: bool = False, **changes: Any) -> None:
         """Tear every session down and build the table anew; counters and ledgers go on.
 
-        ``keep``: the newest sessions stay, as many as the new table holds.
+        ``keep``: the newest sessions stay, as many as the new table holds, and what waits.
 
         What the script holds and what is cached outlives it; fragments and the memory of victims
         do not.
@@ -342,7 +342,7 @@ class Firewall(Egress):
         room = changes.get("max_connections", self.config.max_connections) if keep else 0
         cleared = max(0, self.live - room)
         if cleared or not keep:
-            self.clear(cleared)
+            self.clear(cleared, queues=not keep)
         memory = self.memory
         extra = memory.pages["base"] - pages_of(self.config.base_bytes)
         for name, value in changes.items():
@@ -351,7 +351,7 @@ class Firewall(Egress):
         memory.total = fresh.total
         memory.pages["base"] = max(0, fresh.pages["base"] + extra)
         memory.pages["sessions"] = fresh.pages["sessions"] + self.slab_pages(self.live)
-        memory.free = memory.total - sum(memory.pages.values())
+        memory.free = memory.total - sum(memory.pages.values()) - memory.queues
         self.load_settings()
         self.set_shaper()
         self.chains.clear()
