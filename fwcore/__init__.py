@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not run
-    from fwcore._fastpath import (
+    from fwcore._layout import (
         EndCause,
         Exposure,
         GateAction,
@@ -72,8 +72,8 @@ __all__ = [
     "__version__", "get_include",
 ]  # fmt: skip
 _ROOMS = {
-    "fwcore._fastpath": "Verdict Reason EndCause Exposure GateAction Gauge Midstream ObjectAction"
-                        " PolicyAction TcpState Tracker WhenFull",
+    "fwcore._layout": "Verdict Reason EndCause Exposure GateAction Gauge Midstream ObjectAction"
+                      " PolicyAction TcpState Tracker WhenFull",
     "fwcore.capture": "Chunk Fault Reader open_capture",
     "fwcore.engine": "Engine",
     "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
@@ -104,9 +104,11 @@ def _refuse(name: str) -> NoReturn:
 
 
 EXTENSIONS = (
-    "fwcore._pack", "fwcore._fastpath", "fwcore._capture", "fwcore._columns", "fwcore._demand",
-    "fwcore._bare", "fwcore._rings", "fwcore._capi", "fwcore._shaper", "fwcore._shaper_plan",
-    "fwcore._shaper_change", "fwcore._shaper_written", "fwcore._shaper_state", "fwcore._tally")
+    "fwcore._layout", "fwcore._pack", "fwcore._chunk", "fwcore._memory", "fwcore._policies",
+    "fwcore._shaper_plan", "fwcore._shaper_change", "fwcore._shaper_written",
+    "fwcore._shaper_state", "fwcore._shaper", "fwcore._fastpath", "fwcore._capture",
+    "fwcore._columns", "fwcore._demand", "fwcore._bare", "fwcore._rings", "fwcore._capi",
+    "fwcore._tally", "fwcore._use")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 if not TYPE_CHECKING:  # or a name that is not there would be Any

@@ -15,8 +15,6 @@ calls; nothing that Python hands over is believed: it is copied, or looked at be
 A FastPath has one user at a time (EngineBusy); several share nothing.
 """
 
-from collections import namedtuple as _namedtuple
-from enum import IntEnum
 from operator import index as _index
 
 import numpy as np
@@ -27,9 +25,16 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from fwcore import _layout
+from fwcore._chunk cimport Loaded, chunk_t
+from fwcore._layout cimport config_read, copied, gate_read
+from fwcore._memory cimport LOG_SLACK_ROWS, Arena, Table
+from fwcore._pack cimport Packed, whole
+from fwcore._policies cimport Policies
 from fwcore._shaper cimport Shaper
+from fwcore._use cimport Use
 from fwcore.dataplane.audit cimport audit_walk
-from fwcore.dataplane.clear cimport table_clear, table_lay_out
+from fwcore.dataplane.clear cimport table_clear
 from fwcore.dataplane.clock cimport (
     clock_allowed, clock_disarm, clock_set, clock_settle, clock_trust)
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
@@ -43,22 +48,14 @@ from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    BLOCK_ROWS, CLASS_COUNT, CLOCK_MEMORY_NS, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6,
-    DECODE_OFFLOADED, DUE_COLLECT, DUE_COUNT, DUE_IPS, DUE_SAMPLE, END_COUNT, END_NAMES,
-    EXPOSURE_COUNT, EXPOSURE_NAMES, FLAG_CLASS, FORCED_MAX, FRAGMENTS_MAX, FW_REDZONE,
-    GATE_COUNT, GATE_NAMES, GAUGE_COUNT, GAUGE_NAMES, GROUP_MAX, KIND_KEYED, MIDSTREAM_COUNT,
-    MIDSTREAM_NAMES, NEVER, NEWBORN_MAX, NIL, OBJECT_BYTES_MAX, OBJECT_COUNT, OBJECT_NAMES,
-    OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, PAGE_BYTES,
-    PEAK_QUEUES, PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICIES_MAX, POLICY_COUNT,
-    POLICY_NAMES, POLICY_TABLES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT,
-    STATE_NAMES, STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME,
-    SWEEP_MIN_NS, TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS,
-    TRACKER_COUNT, TRACKER_NAMES, VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, WAY_COUNT,
-    WHEN_FULL_BUCKET, WHEN_FULL_COUNT, WHEN_FULL_NAMES, audit_t, block4_t, config_t,
-    control_t, counters_t, digest_t, fragment_t, fw_arena_free, fw_arena_new, fw_bucket,
-    fw_ctz32, fw_key_t, fw_past, fw_poison, fw_prefetch, fw_t, fw_timer_t, fw_unlikely,
-    gate_t, gauges_t, guard_t, host_row_t, host_t, leak_t, line_t, packet_t, pages_t,
-    policies_t, record_t, row6_t, sample_t, segment_t, session_row_t, step_t, table_t,
+    CLOCK_MEMORY_NS, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, DUE_COLLECT,
+    DUE_COUNT, DUE_IPS, DUE_SAMPLE, END_COUNT, GROUP_MAX, KIND_KEYED, NEVER, NEWBORN_MAX, NIL,
+    OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, PEAK_QUEUES,
+    REASON_COUNT, RECORD_MASK, STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK,
+    STOP_TIME, TIME_MAX_NS, VERDICT_COUNT, WHEN_FULL_BUCKET, audit_t, config_t, control_t,
+    counters_t, digest_t, fragment_t, fw_bucket, fw_ctz32, fw_key_t, fw_past, fw_prefetch, fw_t,
+    fw_unlikely, gate_t, gauges_t, host_row_t, leak_t, line_t, packet_t, pages_t, record_t,
+    sample_t, session_row_t, step_t, table_t,
 )
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.pages cimport (
@@ -72,79 +69,25 @@ from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.table cimport table_find, table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin, timeline_take
 from fwcore.dataplane.verdict cimport verdict_packet
-from fwcore._pack cimport Packed, frame_fault, frames_check, whole
-from fwcore._use cimport Use
 from fwcore._shaper_written import SHAPER_DTYPES as _SHAPER_DTYPES
 from fwcore.errors import DataError, FrameError
 
 
-cdef object _enum(str name, const char *const *names, int count):
-    """An IntEnum from a list of layout.h."""
-    members = {(<bytes>names[i]).decode(): i for i in range(count)}
-    return IntEnum(name, members, module=__name__)
-
-
 cdef enum:
-    LOG_SLACK_ROWS = 4096          # ended sessions after which the log wants to be collected
     BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
     RECOUNTS = 1 << 16             # an entry an outcome, whatever stands there
-    POLICY_IDS = 5                 # their place among the arrays of _policy_arrays
     BREATH = 1 << 19               # packets, sessions ended, buckets scanned between two looks
     AHEAD = 24                     # frames whose bytes are on their way
     CROWDED = 16                   # packets to a session: closer together, order needs no sort
 
-Verdict = _enum("Verdict", VERDICT_NAMES, VERDICT_COUNT)
-Reason = _enum("Reason", REASON_NAMES, REASON_COUNT)
-Exposure = _enum("Exposure", EXPOSURE_NAMES, EXPOSURE_COUNT)
-EndCause = _enum("EndCause", END_NAMES, END_COUNT)
-TcpState = _enum("TcpState", STATE_NAMES, STATE_COUNT)
-WhenFull = _enum("WhenFull", WHEN_FULL_NAMES, WHEN_FULL_COUNT)
-Midstream = _enum("Midstream", MIDSTREAM_NAMES, MIDSTREAM_COUNT)
-Tracker = _enum("Tracker", TRACKER_NAMES, TRACKER_COUNT)
-GateAction = _enum("GateAction", GATE_NAMES, GATE_COUNT)
-ObjectAction = _enum("ObjectAction", OBJECT_NAMES, OBJECT_COUNT)
-PolicyAction = _enum("PolicyAction", POLICY_NAMES, POLICY_COUNT)
-Gauge = _enum("Gauge", GAUGE_NAMES, GAUGE_COUNT)
 # What one frame's judgement is given out as, by verdict and reason: made once.
-cdef list OUTCOMES = [(verdict, reason) for reason in Reason for verdict in Verdict]
-TIMEOUTS = tuple((<bytes>TIMEOUT_NAMES[i]).decode().lower() for i in range(TIMEOUT_COUNT))
+cdef list OUTCOMES = [(verdict, reason) for reason in _layout.Reason
+                      for verdict in _layout.Verdict]
 
 STOPPED_BY_PACKET = STOP_PACKET
 STOPPED_BY_TIME = STOP_TIME
 STOPPED_AT_TICK = STOP_TICK
 STOPPED_FOR_LOG = STOP_LOG
-LATEST_NS = TIME_MAX_NS
-MEMORY_NS = CLOCK_MEMORY_NS  # of the clock when it is set back
-LOG_SLACK = LOG_SLACK_ROWS
-SAMPLES = 4096         # rows of the timeline; more halve its resolution
-REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
-GRAVES_MIN = 1 << 16   # places that remember TCP victims, see grave_dig
-
-cdef object _dtypes():
-    """dtypes of the structs that cross the line: theirs is the only list of names and widths."""
-    cdef config_t config
-    cdef gate_t gate
-    cdef block4_t block
-    cdef row6_t row
-    cdef guard_t guard
-    cdef session_row_t session
-    cdef host_row_t host
-    cdef sample_t sample
-    cdef step_t step
-    cdef leak_t leak
-    cdef counters_t counters
-    cdef gauges_t gauges
-    return [np.asarray(part).dtype for part in (
-        <config_t[:1]>&config, <gate_t[:1]>&gate, <block4_t[:1]>&block, <row6_t[:1]>&row,
-        <guard_t[:1]>&guard, <session_row_t[:1]>&session, <host_row_t[:1]>&host,
-        <sample_t[:1]>&sample,
-        <step_t[:1]>&step, <leak_t[:1]>&leak, <counters_t[:1]>&counters,
-        <gauges_t[:1]>&gauges)]
-
-
-(CONFIG_DTYPE, GATE_DTYPE, BLOCK4_DTYPE, ROW6_DTYPE, GUARD_DTYPE, SESSION_DTYPE, HOST_DTYPE,
- SAMPLE_DTYPE, STEP_DTYPE, LEAK_DTYPE, COUNTERS_DTYPE, _GAUGES_DTYPE) = _dtypes()
-Gauges = _namedtuple("Gauges", _GAUGES_DTYPE.names)
 
 
 cdef dict _state_dtypes():
@@ -158,8 +101,10 @@ cdef dict _state_dtypes():
         "records": np.asarray(<record_t[:1]>&r).dtype,
         "wheel_order": np.dtype(np.uint32), "wheel_ticks": number,
         "fragments": np.asarray(<fragment_t[:1]>&fragment).dtype,
-        "victims": SESSION_DTYPE, "samples": SAMPLE_DTYPE, "counters": COUNTERS_DTYPE,
-        "pages": np.asarray(<pages_t[:1]>&pages).dtype, "gate": GATE_DTYPE, "leaks": LEAK_DTYPE,
+        "victims": _layout.SESSION_DTYPE, "samples": _layout.SAMPLE_DTYPE,
+        "counters": _layout.COUNTERS_DTYPE,
+        "pages": np.asarray(<pages_t[:1]>&pages).dtype, "gate": _layout.GATE_DTYPE,
+        "leaks": _layout.LEAK_DTYPE,
         "digests": np.asarray(<digest_t[:1]>&digest).dtype, **_SHAPER_DTYPES,
         **{name: number for name in ("reborn_at", "reborn", "graves_at", "graves", "recount_at",
                                      "recount")}}
@@ -167,73 +112,20 @@ cdef dict _state_dtypes():
 
 STATE_DTYPES = _state_dtypes()
 
-
-cdef object copied(const void *rows, size_t count, object dtype):
-    """What stands there, as an array of this dtype: a copy. A view of the structs themselves would
-    have NumPy work their dtype out each time."""
-    cdef size_t size = count * <size_t>dtype.itemsize
-    cdef uint8_t[::1] out
-    made = np.empty(size, np.uint8)
-    if size:
-        out = made
-        memcpy(&out[0], rows, size)
-    return made.view(dtype)
-
 # Figure of a saved FastPath -> lowest and highest number.
 cdef dict FIGURES = {
-    "begun": (0, 1), "resuming": (0, 1), "packet": (0, (1 << 64) - 1), "now_ns": (0, LATEST_NS),
-    "start_ns": (-CLOCK_MEMORY_NS, LATEST_NS), "tick": (0, LATEST_NS), "due_collect_ns": (0, NEVER),
-    "due_ips_ns": (0, NEVER), "due_sample_ns": (0, NEVER), "round_ns": (0, NEVER),
+    "begun": (0, 1), "resuming": (0, 1), "packet": (0, (1 << 64) - 1), "now_ns": (0, TIME_MAX_NS),
+    "start_ns": (-CLOCK_MEMORY_NS, TIME_MAX_NS), "tick": (0, TIME_MAX_NS),
+    "due_collect_ns": (0, NEVER), "due_ips_ns": (0, NEVER), "due_sample_ns": (0, NEVER),
+    "round_ns": (0, NEVER),
     "graves_blind": (0, 1), "next_step": (0, (1 << 32) - 1), "ips_level": (0, 1 << 40),
-    "ips_carry": (0, 8_000_000_000 - 1), "ips_ns": (-CLOCK_MEMORY_NS, LATEST_NS),
+    "ips_carry": (0, 8_000_000_000 - 1), "ips_ns": (-CLOCK_MEMORY_NS, TIME_MAX_NS),
     "ips_full": (0, 1),
-    "sample_step_ns": (0, LATEST_NS), "shift": (0, (1 << 32) - 1),
+    "sample_step_ns": (0, TIME_MAX_NS), "shift": (0, (1 << 32) - 1),
 }
 
 
-def record(dtype, values):
-    """A record of ``dtype`` (one of this module's) from name -> integer or integers; shape (1,).
-
-    Names that are missing are 0, and so is the rest of an array. Raises DataError for a name that
-    is not there and for what is no integer or does not fit its field.
-    """
-    made = np.zeros(1, dtype)
-    for name, value in values.items():
-        if name not in dtype.names:
-            raise DataError(f"{name}: no such field; there are {', '.join(dtype.names)}")
-        cells = made[name].reshape(-1)
-        room = np.iinfo(cells.dtype)
-        numbers = value if isinstance(value, (list, tuple, np.ndarray)) else (value,)
-        if len(numbers) > len(cells):
-            raise DataError(f"{name}: {len(numbers)} numbers, and there is room for {len(cells)}")
-        for i, number in enumerate(numbers):
-            try:
-                number = _index(number)
-            except TypeError:
-                raise DataError(f"{name}: {number!r} is no integer") from None
-            if not room.min <= number <= room.max:
-                raise DataError(f"{name}: {number} does not fit {cells.dtype}")
-            cells[i] = number
-    return made
-
-
 # --- the loop -----------------------------------------------------------------------------------
-
-cdef struct chunk_t:
-    # The arrays of a loaded chunk; they outlive every run over it. That they are not written to
-    # meanwhile is not believed: a frame's place is looked at again when it is read.
-    const uint8_t *data
-    uint64_t size
-    const uint64_t *offset
-    const uint32_t *captured
-    const uint32_t *length
-    const int64_t *time_ns
-    const uint16_t *link
-    uint16_t *outcome     # verdict, reason << 8
-    uint64_t *flow        # keyed hash a packet; NULL: not wanted
-    uint8_t *reply        # 1: sent by the session's responder; NULL: not wanted
-    uint64_t count
-
 
 cdef inline uint32_t group_size(
     const chunk_t *chunk, uint64_t position, uint32_t group,
@@ -441,335 +333,6 @@ cdef uint64_t loop(
     return position
 
 
-# --- memory -------------------------------------------------------------------------------------
-
-cdef void fastpath_chain(fw_t *fw) noexcept nogil:
-    """Everything free: chains of lines, records, hosts and fragments; the pages at start."""
-    cdef uint64_t i
-    table_lay_out(&fw.table, &fw.control, &fw.clock, fw.control.config.max_connections)
-    cdef uint64_t fragments = fw.control.config.fragments_max
-    for i in range(fragments):
-        fw.memory.fragments[i].chain = <uint32_t>i + 1 if i + 1 < fragments else NIL
-    fw.memory.fragment_free = 0
-    fw.memory.fragment_oldest = fw.memory.fragment_newest = NIL
-    for i in range(<uint64_t>fw.memory.fragment_mask + 1):
-        fw.memory.fragment_heads[i] = NIL
-    fw.memory.pages.owner[OWNER_BASE] = fw.control.config.base_pages
-    fw.memory.pages.owner[OWNER_SESSIONS] = fw.control.config.preallocated_pages
-    fw.memory.pages.free = (fw.control.config.total_pages - fw.control.config.base_pages
-                            - fw.control.config.preallocated_pages)
-    clock_set(&fw.clock, DUE_COLLECT, NEVER)
-    for i in range(GAUGE_COUNT):
-        fw.control.gate.low[i] = -1
-        fw.control.gate.high[i] = NEVER
-
-
-def _power_of_two(number):
-    """The smallest power of two that is no less."""
-    return 1 << max(0, int(number) - 1).bit_length()
-
-
-def memory_plan(config):
-    """Bytes of each part of a FastPath's memory, from the same figures as its constructor.
-
-    ``config`` maps the names of ``config_t`` to integers. Returns name -> bytes; ``records``,
-    ``index``, ``overflow`` and ``timers`` are the connection table.
-    """
-    connections, buckets = int(config["max_connections"]), int(config["buckets"])
-    reborn = min(REBORN_MAX, _power_of_two(connections))
-    fragments = int(config["fragments_max"])
-    log = (connections + 2 * LOG_SLACK) if config.get("log") else 1
-    return {
-        "records": connections * sizeof(record_t),
-        "index": buckets * sizeof(line_t),
-        "overflow": -(-connections // 8) * sizeof(line_t),
-        "timers": connections * sizeof(fw_timer_t),
-        "hosts": connections * sizeof(host_t) + 4 * _power_of_two(connections),
-        "fragments": fragments * sizeof(fragment_t) + 4 * _power_of_two(fragments),
-        "reborn": 8 * reborn,
-        "graves": 8 * max(GRAVES_MIN, reborn),
-        "victims": int(config["victims_max"]) * sizeof(session_row_t),
-        "log": log * sizeof(session_row_t),
-        "samples": SAMPLES * sizeof(sample_t),
-    }
-
-
-cdef class _Arena:
-    """One piece of memory for all arrays of a FastPath; parts begin on cache lines."""
-    cdef void *mapped
-    cdef size_t mapped_bytes
-    cdef uint8_t *memory
-    cdef size_t used
-    cdef readonly size_t bytes
-
-    def __cinit__(self, size_t bytes):
-        self.mapped = NULL
-        self.memory = <uint8_t *>fw_arena_new(bytes, &self.mapped, &self.mapped_bytes)
-        if self.memory == NULL:
-            raise MemoryError(f"the connection table needs {bytes} bytes, which cannot be had")
-        self.bytes = bytes
-        self.used = 0
-
-    def __dealloc__(self):
-        if self.mapped != NULL:
-            fw_arena_free(self.mapped, self.mapped_bytes)
-
-    cdef void *take(self, size_t bytes) except NULL:
-        cdef uint8_t *part = self.memory + self.used
-        cdef size_t end = ((bytes + 63) & ~<size_t>63) + FW_REDZONE
-        self.used += end
-        if self.used > self.bytes:
-            raise MemoryError("the arena was planned too small")
-        fw_poison(part + bytes, end - bytes)
-        return part
-
-
-# --- what may be configured -----------------------------------------------------------------------
-
-# Field of config_t -> lowest and highest number. What is not named may be anything.
-cdef dict CONFIG_LIMITS = {
-    "max_connections": (1, RECORD_MASK), "buckets": (1, RECORD_MASK),
-    "sweep_ns": (SWEEP_MIN_NS, LATEST_NS), "timeline_ns": (0, LATEST_NS),
-    "timeline_most_ns": (0, LATEST_NS),
-    "midstream_grace_ns": (0, LATEST_NS), "idledrop_idle_ns": (0, LATEST_NS - 1),
-    "timeout_ns": (0, LATEST_NS - 1),  # a time and a timeout fit 63 bits
-    "max_step_ns": (0, LATEST_NS - 1),
-    "total_pages": (0, PAGES_MAX), "base_pages": (0, PAGES_MAX),
-    "preallocated_pages": (0, PAGES_MAX), "cache_limit_pages": (0, PAGES_MAX),
-    "oversize_bytes": (0, OBJECT_BYTES_MAX),
-    "proxy_session_pages": (0, PAGES_MAX), "sessions_per_page": (0, PAGE_BYTES),
-    "pages_per_session": (0, 1 << 30), "fail_nths": (0, FORCED_MAX),
-    "fail_everys": (0, FORCED_MAX), "fragments_max": (1, FRAGMENTS_MAX),
-    "victims_max": (1, VICTIMS_MAX),
-    "when_full": (0, WHEN_FULL_COUNT - 1), "midstream": (0, MIDSTREAM_COUNT - 1),
-    "preallocated": (0, 1), "zone": (0, 1), "log": (0, 2), "ports_decide": (0, 1),
-    "short_cut": (0, 1),
-    "tracker": (0, TRACKER_COUNT - 1), "invalid_verdict": (0, VERDICT_COUNT - 1),
-    "non_ip_verdict": (0, VERDICT_COUNT - 1), "orphan_verdict": (0, VERDICT_COUNT - 1),
-}
-# The same for a gate row.
-cdef dict GATE_LIMITS = {
-    "action": (0, GATE_COUNT - 1), "reason": (0, REASON_COUNT - 1),
-    "cause": (0, EXPOSURE_COUNT - 1), "full_action": (0, GATE_COUNT - 1),
-    "full_reason": (0, REASON_COUNT - 1), "full_cause": (0, EXPOSURE_COUNT - 1),
-    "ips_bypass": (0, 1), "object_start": (0, OBJECT_COUNT - 1),
-    "object_cause": (0, EXPOSURE_COUNT - 1), "page_request": (0, OBJECT_COUNT - 1),
-    "object_refused": (0, OBJECT_COUNT - 1), "idledrop": (0, 1),
-}
-
-
-cdef object _checked(values, dtype, dict limits, str what):
-    """A copy of a record of this dtype whose fields keep to their limits, or DataError."""
-    if not isinstance(values, np.ndarray) or values.dtype != dtype or values.size != 1:
-        raise DataError(f"{what}: one record of {what.upper()}_DTYPE is asked for: record(...)")
-    copy = np.array(values).reshape(1)
-    for name, (low, high) in limits.items():
-        for number in copy[name].reshape(-1).tolist():
-            if not low <= number <= high:
-                raise DataError(f"{what}: {name}: {number} is not in {low}..{high}")
-    return copy
-
-
-cdef int config_read(values, config_t *config) except -1:
-    """CONFIG_DTYPE to config_t; DataError for what the data plane could not bear."""
-    cdef const config_t[::1] given = _checked(values, CONFIG_DTYPE, CONFIG_LIMITS, "config")
-    config[0] = given[0]
-    config.steps = config.leaks = 0
-    if config.base_pages + config.preallocated_pages > config.total_pages:
-        raise DataError(
-            f"config: base_pages {config.base_pages} and preallocated_pages"
-            f" {config.preallocated_pages} are more than total_pages {config.total_pages}")
-    for i in range(config.fail_everys):
-        if config.fail_every[i] == 0:
-            raise DataError("config: fail_every: 0 is not in 1..2**64-1")
-    return 0
-
-
-cdef class _Table:
-    """Memory for the table of a configuration, taken and touched, that no FastPath has yet."""
-
-    cdef config_t config
-    cdef _Arena arena
-    cdef dict plan
-
-    def __cinit__(self, config):
-        config_read(config, &self.config)
-        self.plan = memory_plan({
-            "max_connections": self.config.max_connections, "buckets": self.config.buckets,
-            "fragments_max": self.config.fragments_max, "victims_max": self.config.victims_max,
-            "log": self.config.log})
-        self.arena = _Arena(sum((size + 63) & ~63 for size in self.plan.values()) + 64 * 16)
-
-    cdef int install(self, fw_t *fw) except -1:
-        """Gives the memory to ``fw``: everything free, pages as at the start. Cannot fail."""
-        cdef uint64_t connections = self.config.max_connections
-        cdef uint64_t fragments = self.config.fragments_max
-        cdef uint32_t steps = fw.control.config.steps, leaks = fw.control.config.leaks
-        plan, arena = self.plan, self.arena
-        fw.control.config = self.config
-        fw.control.config.steps, fw.control.config.leaks = steps, leaks
-        fw.table.records = <record_t *>arena.take(plan["records"])
-        fw.table.timers = <fw_timer_t *>arena.take(plan["timers"])
-        fw.table.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
-        fw.table.hosts = <host_t *>arena.take(connections * sizeof(host_t))
-        fw.table.host_heads = <uint32_t *>arena.take(4 * _power_of_two(connections))
-        fw.memory.fragments = <fragment_t *>arena.take(fragments * sizeof(fragment_t))
-        fw.memory.fragment_heads = <uint32_t *>arena.take(4 * _power_of_two(fragments))
-        fw.table.reborn = <uint64_t *>arena.take(plan["reborn"])
-        fw.table.graves = <uint64_t *>arena.take(plan["graves"])
-        fw.victims = <session_row_t *>arena.take(plan["victims"])
-        fw.log = <session_row_t *>arena.take(plan["log"])
-        fw.samples = <sample_t *>arena.take(plan["samples"])
-        fw.table.host_mask = _power_of_two(connections) - 1
-        fw.memory.fragment_mask = _power_of_two(fragments) - 1
-        fw.table.reborn_mask = min(REBORN_MAX, _power_of_two(connections)) - 1
-        fw.table.graves_mask = plan["graves"] // 8 - 1
-        fw.samples_room = SAMPLES if fw.control.config.timeline_ns else 0
-        fw.log_room = LOG_SLACK if fw.control.config.log else <uint64_t>-1
-        with nogil:
-            fastpath_chain(fw)
-        return 0
-
-
-# --- policies -----------------------------------------------------------------------------------
-
-cdef object _column(compiled, str name, dtype):
-    """A copy of one array of compiled policies, or DataError."""
-    given = getattr(compiled, name)
-    if not isinstance(given, np.ndarray) or given.dtype != dtype or given.ndim != 1:
-        raise DataError(f"policies: {name}: {dtype}[n] is asked for")
-    return np.array(given, order="C")
-
-
-cdef object _segments(compiled, int table, uint64_t rows):
-    """Copies of one table's bounds and segments, or DataError."""
-    bounds, segments = compiled.bounds[table], compiled.segments[table]
-    for name, array, axes in (("bounds", bounds, 1), ("segments", segments, 2)):
-        if not isinstance(array, np.ndarray) or array.dtype != np.uint32 or array.ndim != axes:
-            raise DataError(f"policies: {name}[{table}]: uint32 with {axes} axes is asked for")
-    bounds, segments = np.array(bounds, order="C"), np.array(segments, order="C")
-    where = f"policies: table {table}"
-    if segments.shape != (len(bounds), 2):
-        raise DataError(f"{where}: {len(bounds)} bounds and segments of shape {segments.shape}")
-    if (not len(bounds) or bounds.min() or bounds.max() > 65535
-            or (np.diff(bounds.astype(np.int64)) <= 0).any()):
-        raise DataError(f"{where}: bounds go up from 0 to at most 65535")
-    first, count = segments[:, 0].astype(np.uint64), segments[:, 1].astype(np.uint64)
-    if (first + count > rows).any():
-        raise DataError(f"{where}: a segment reaches past the {rows} rows there are")
-    if table < POLICY_TABLES // 2 and (first % BLOCK_ROWS).any():
-        raise DataError(f"{where}: a segment of IPv4 rows begins within a block of eight")
-    return bounds, segments
-
-
-cdef tuple _policy_arrays(compiled):
-    """Copies of everything ``policy.Compiled`` holds, each index looked at, or DataError."""
-    ids = _column(compiled, "policy_id", np.dtype(np.uint32))
-    actions = _column(compiled, "policy_action", np.dtype(np.uint8))
-    inspections = _column(compiled, "policy_inspection", np.dtype(np.uint8))
-    blocks4 = _column(compiled, "blocks4", BLOCK4_DTYPE)
-    rows6 = _column(compiled, "rows6", ROW6_DTYPE)
-    guards4 = _column(compiled, "guards4", GUARD_DTYPE)
-    guards6 = _column(compiled, "guards6", GUARD_DTYPE)
-    if not 1 <= len(ids) <= POLICIES_MAX or not len(ids) == len(actions) == len(inspections):
-        raise DataError(f"policies: {len(ids)} ids, {len(actions)} actions, {len(inspections)}"
-                        f" inspections: as many of each are asked for, at most {POLICIES_MAX}")
-    if actions.max() >= POLICY_COUNT or inspections.max() > 3:
-        raise DataError("policies: an action or inspection that does not exist")
-    for name, guards in (("guards4", guards4), ("guards6", guards6)):
-        if len(guards) and guards["policy"].max() >= len(ids):
-            raise DataError(f"policies: {name}: a policy beyond the {len(ids)} there are")
-    if len(compiled.bounds) != POLICY_TABLES or len(compiled.segments) != POLICY_TABLES:
-        raise DataError(f"policies: {POLICY_TABLES} tables are asked for")
-    rows = [min(BLOCK_ROWS * len(blocks4), len(guards4)), min(len(rows6), len(guards6))]
-    tables = [_segments(compiled, i, rows[i // (POLICY_TABLES // 2)])
-              for i in range(POLICY_TABLES)]
-    return tables, blocks4, rows6, guards4, guards6, ids, actions, inspections
-
-
-cdef int policies_point(policies_t *policies, tuple arrays) except -1:
-    """Points ``policies`` at arrays of _policy_arrays, which outlive it."""
-    cdef const uint32_t[::1] numbers
-    cdef const uint32_t[:, ::1] pairs
-    cdef const uint8_t[::1] small
-    cdef const block4_t[::1] blocks
-    cdef const row6_t[::1] rows
-    cdef const guard_t[::1] guards
-    tables, blocks4, rows6, guards4, guards6, ids, actions, inspections = arrays
-    for i, (bounds, segments) in enumerate(tables):
-        numbers, pairs = bounds, segments
-        policies.ports[<int>i].bounds = <uint32_t *>&numbers[0]
-        policies.ports[<int>i].segments = <segment_t *>&pairs[0, 0]
-        policies.ports[<int>i].count = <uint32_t>numbers.shape[0]
-    if len(blocks4):
-        blocks = blocks4
-        policies.blocks = <block4_t *>&blocks[0]
-    if len(rows6):
-        rows = rows6
-        policies.rows6 = <row6_t *>&rows[0]
-    if len(guards4):
-        guards = guards4
-        policies.guards4 = <guard_t *>&guards[0]
-    if len(guards6):
-        guards = guards6
-        policies.guards6 = <guard_t *>&guards[0]
-    numbers = ids
-    policies.id = <uint32_t *>&numbers[0]
-    small = actions
-    policies.count = <uint32_t>small.shape[0]  # the ids of policies that are gone stand behind
-    policies.action = <uint8_t *>&small[0]
-    small = inspections
-    policies.inspection = <uint8_t *>&small[0]
-    return 0
-
-
-# --- chunks -------------------------------------------------------------------------------------
-
-COLUMNS = (("data", np.uint8), ("offset", np.uint64), ("captured", np.uint32),
-           ("length", np.uint32), ("time_ns", np.int64), ("link", np.uint16))
-
-
-cdef object _array_fault(str name, array, dtype, count):
-    """What is wrong with an array of a chunk, as FrameError; None: nothing."""
-    wanted = np.dtype(dtype)
-    if not isinstance(array, np.ndarray):
-        return FrameError(f"{name}: {type(array).__name__} is no NumPy array of {wanted}")
-    if array.dtype != wanted:
-        hint = ": times are integer nanoseconds, as time.time_ns() gives them"
-        return FrameError(
-            f"{name}: {array.dtype} instead of {wanted}{hint if wanted == np.int64 else ''}")
-    if array.ndim != 1 or not array.flags.c_contiguous:
-        return FrameError(f"{name}: one axis, C-contiguous, is asked for: np.ascontiguousarray")
-    if count is not None and len(array) != count:
-        return FrameError(f"{name}: its length is {len(array)}, and the chunk has {count} frames")
-    return None
-
-
-cdef object _chunk_fault(chunk, outcome, flow, reply):
-    """What is wrong with what ``load`` was given, as FrameError."""
-    for name, _ in COLUMNS:
-        if not hasattr(chunk, name):
-            return FrameError(
-                f"{type(chunk).__name__} is no chunk: it has no {name}; frames given as bytes go"
-                " to process_frames, or through Chunk.from_frames")
-    count = len(chunk.offset) if isinstance(chunk.offset, np.ndarray) else None
-    for name, dtype in COLUMNS:
-        fault = _array_fault(f"chunk.{name}", getattr(chunk, name), dtype,
-                             None if name == "data" else count)
-        if fault is not None:
-            return fault
-    for name, array, dtype in (("outcome", outcome, np.uint16), ("flow", flow, np.uint64),
-                               ("reply", reply, np.uint8)):
-        if array is None and name != "outcome":
-            continue
-        fault = _array_fault(name, array, dtype, count)
-        if fault is not None:
-            return fault
-        if not array.flags.writeable:
-            return FrameError(f"{name}: it is written to, and this array is read-only")
-    return FrameError("chunk: its arrays cannot be used")
-
-
 # --- the class ----------------------------------------------------------------------------------
 
 cdef class FastPath:
@@ -787,25 +350,13 @@ cdef class FastPath:
 
     cdef fw_t fw
     cdef parser_t parser
-    cdef chunk_t chunk
+    cdef Loaded loaded
     cdef Use use
-    cdef _Arena arena
-    # the arrays of the loaded chunk, held while it runs
-    cdef const uint8_t[::1] data
-    cdef const uint64_t[::1] offset
-    cdef const uint32_t[::1] captured
-    cdef const uint32_t[::1] length
-    cdef const int64_t[::1] time_ns
-    cdef const uint16_t[::1] link
-    cdef uint16_t[::1] outcome
-    cdef uint64_t[::1] flow
-    cdef uint8_t[::1] reply
-    cdef Packed packed          # or the frames that were packed
+    cdef Arena arena
     cdef public object rows     # outcomes uint8[n, 2] of what was loaded last, see Engine.judged
     cdef Use outer              # whose fast path it is: taken by `judge`
     cdef public bint watched    # every frame of `judge` goes through its keeper
-    cdef uint64_t policies_known  # ids that a session's policy may be the index of
-    cdef object policy_arrays   # copies, which nobody else knows
+    cdef Policies policies
     cdef object script_arrays
     cdef readonly Shaper shaper  # None: packets meet nothing after their verdict
     cdef dict plan
@@ -820,17 +371,18 @@ cdef class FastPath:
     cdef object __weakref__
 
     def __cinit__(self, config, steps=(), leaks=(), group=32, Use outer=None):
-        cdef _Table table = _Table(config)
+        cdef Table table = Table(config)
         group = _index(group)
         if not 1 <= group <= GROUP_MAX:
             raise DataError(f"group: {group} is not in 1..{GROUP_MAX}")
         self.use = Use()
-        self.policies_known = 1
+        self.loaded = Loaded()
         self.rows = np.zeros((0, 2), np.uint8)
         self.outer = Use() if outer is None else outer
         self.group = group
         self.breath = BREATH
         memset(&self.fw, 0, sizeof(fw_t))
+        self._point(Policies(None))
         memset(self.recount, 0, sizeof(self.recount))
         for what in range(DUE_COUNT):
             clock_set(&self.fw.clock, what, NEVER)
@@ -841,7 +393,7 @@ cdef class FastPath:
         digest_begin(&self.fw.victim_digest)
         pages_note_peaks(&self.fw)  # figures may be asked for before packet 1
 
-    cdef int _take_in(self, _Table table) except -1:
+    cdef int _take_in(self, Table table) except -1:
         """The table becomes this FastPath's."""
         table.install(&self.fw)
         self.arena, self.plan = table.arena, table.plan
@@ -922,15 +474,15 @@ cdef class FastPath:
         rows = [[], []]
         for name, given, low, high, out in (
                 ("steps", steps, -PAGES_MAX, PAGES_MAX, rows[0]),
-                ("leaks", leaks, 1, LATEST_NS, rows[1])):
+                ("leaks", leaks, 1, TIME_MAX_NS, rows[1])):
             for number, row in enumerate(given):
                 time_ns, owner, amount = map(_index, row)
-                if not (0 <= time_ns < LATEST_NS and owner in (OWNER_BASE, OWNER_SHM)
+                if not (0 <= time_ns < TIME_MAX_NS and owner in (OWNER_BASE, OWNER_SHM)
                         and low <= amount <= high):
                     raise DataError(f"{name}[{number}]: {row} is no (time_ns, owner, amount)")
                 out.append((time_ns, owner, amount))
-        self.script_arrays = (np.zeros(len(rows[0]) + 1, STEP_DTYPE),
-                              np.zeros(len(rows[1]) + 1, LEAK_DTYPE))
+        self.script_arrays = (np.zeros(len(rows[0]) + 1, _layout.STEP_DTYPE),
+                              np.zeros(len(rows[1]) + 1, _layout.LEAK_DTYPE))
         step, leak = self.script_arrays
         for i, (time_ns, owner, amount) in enumerate(rows[0]):
             step[i].time_ns, step[i].owner, step[i].pages = time_ns, owner, amount
@@ -975,12 +527,12 @@ cdef class FastPath:
     @property
     def at_end(self):
         """Whether every packet of the loaded chunk was judged."""
-        return self.position == self.chunk.count
+        return self.position == self.loaded.c.count
 
     @property
     def first_ns(self):
         """Time of the first frame that is loaded; 0 where there is none."""
-        return self.chunk.time_ns[0] if self.chunk.count else 0
+        return self.loaded.c.time_ns[0] if self.loaded.c.count else 0
 
     @property
     def now_ns(self):
@@ -1004,7 +556,7 @@ cdef class FastPath:
         cdef fw_t *fw = &self.fw
         cdef int64_t start_ns
         time_ns = _index(time_ns)
-        if not 0 <= time_ns <= LATEST_NS:
+        if not 0 <= time_ns <= TIME_MAX_NS:
             raise DataError(f"begin: {time_ns} is not in 0..2**62 ns")
         start_ns = time_ns
         with self.use:
@@ -1029,7 +581,7 @@ cdef class FastPath:
         cdef fw_t *fw = &self.fw
         cdef bint back
         time_ns = _index(time_ns)
-        if not 0 <= time_ns <= LATEST_NS:
+        if not 0 <= time_ns <= TIME_MAX_NS:
             raise DataError(f"resume: {time_ns} is not in 0..2**62 ns")
         with self.use:
             if not self.begun:
@@ -1054,70 +606,7 @@ cdef class FastPath:
         """
         with self.use:
             self._unload()
-            try:
-                if isinstance(chunk, Packed):
-                    self._hold_packed(chunk, outcome, flow, reply)
-                else:
-                    self._hold(chunk, outcome, flow, reply)
-            except FrameError:
-                self._unload()
-                raise
-            except (AttributeError, TypeError, ValueError, BufferError):
-                self._unload()
-                raise _chunk_fault(chunk, outcome, flow, reply) from None
-
-    cdef int _hold(self, chunk, outcome, flow, reply) except -1:
-        """The arrays of a chunk, checked."""
-        cdef chunk_t *to = &self.chunk
-        cdef uint64_t count, bad
-        self.data, self.offset, self.captured = chunk.data, chunk.offset, chunk.captured
-        self.length, self.time_ns, self.link = chunk.length, chunk.time_ns, chunk.link
-        self.outcome, self.flow, self.reply = outcome, flow, reply
-        count = self.offset.shape[0]
-        if not (self.captured.shape[0] == self.length.shape[0] == self.time_ns.shape[0]
-                == self.link.shape[0] == self.outcome.shape[0] == self.offset.shape[0]):
-            raise _chunk_fault(chunk, outcome, flow, reply)
-        if ((flow is not None and self.flow.shape[0] != self.offset.shape[0])
-                or (reply is not None and self.reply.shape[0] != self.offset.shape[0])):
-            raise _chunk_fault(chunk, outcome, flow, reply)
-        if count == 0:
-            return 0
-        to.size = self.data.shape[0]
-        to.data = &self.data[0] if to.size else NULL
-        to.offset, to.captured, to.length = &self.offset[0], &self.captured[0], &self.length[0]
-        to.time_ns, to.link, to.outcome = &self.time_ns[0], &self.link[0], &self.outcome[0]
-        to.flow = NULL if flow is None else &self.flow[0]
-        to.reply = NULL if reply is None else &self.reply[0]
-        with nogil:
-            bad = frames_check(to.offset, to.captured, to.time_ns, count, to.size)
-        if bad < count:
-            raise frame_fault(
-                bad, to.offset[bad], to.captured[bad], to.time_ns[bad], to.size)
-        to.count = count
-        return 0
-
-    cdef int _hold_packed(self, Packed packed, outcome, flow, reply) except -1:
-        """Frames that were packed: every place and time was looked at then."""
-        self.outcome, self.flow, self.reply = outcome, flow, reply
-        if (<size_t>self.outcome.shape[0] != packed.count
-                or (flow is not None and <size_t>self.flow.shape[0] != packed.count)
-                or (reply is not None and <size_t>self.reply.shape[0] != packed.count)):
-            raise FrameError(f"outcome, flow, reply: the frames are {packed.count}")
-        self._lend_packed(packed, &self.outcome[0] if packed.count else NULL)
-        if packed.count:
-            self.chunk.flow = NULL if flow is None else &self.flow[0]
-            self.chunk.reply = NULL if reply is None else &self.reply[0]
-        return 0
-
-    cdef void _lend_packed(self, Packed packed, uint16_t *outcome) noexcept:
-        """=> nothing is loaded; outcome outlives it."""
-        cdef chunk_t *to = &self.chunk
-        self.packed = packed
-        packed.held += 1
-        to.size, to.data = packed.size, packed.data
-        to.offset, to.captured, to.length = packed.offset, packed.captured, packed.length
-        to.time_ns, to.link, to.outcome = packed.time_ns, packed.link, outcome
-        to.count = packed.count
+            self.loaded.hold(chunk, outcome, flow, reply)
 
     def unload(self):
         """Lets go of what is loaded, judged or not."""
@@ -1125,14 +614,8 @@ cdef class FastPath:
             self._unload()
 
     cdef void _unload(self) noexcept:
-        """Lets go of the chunk."""
-        if self.packed is not None:
-            self.packed.held -= 1
-            self.packed = None
-        memset(&self.chunk, 0, sizeof(chunk_t))
+        self.loaded.let_go()
         self.position = 0
-        self.data = self.offset = self.captured = self.length = None
-        self.time_ns = self.link = self.outcome = self.flow = self.reply = None
 
     def run(self):
         """Judges packets of the loaded chunk until its end (0) or a stop (STOPPED_*).
@@ -1144,15 +627,15 @@ cdef class FastPath:
         """
         cdef int stop = 0
         with self.use:
-            if self.chunk.count and not self.begun:
+            if self.loaded.c.count and not self.begun:
                 raise DataError("run: call begin first")
             if self.fw.log_fill >= self.fw.log_room:
                 raise DataError("run: the log is full; collect it first")
-            while stop == 0 and self.position < self.chunk.count:
+            while stop == 0 and self.position < self.loaded.c.count:
                 self.fw.breath = self.breath
                 with nogil:
                     self.position = loop(
-                        &self.fw, &self.parser, &self.chunk, self.position, self.group,
+                        &self.fw, &self.parser, &self.loaded.c, self.position, self.group,
                         self.recount, &stop)
                 stop = self._look_around(stop)
         return stop
@@ -1196,7 +679,7 @@ cdef class FastPath:
             out = rows
             self.use.take()
             try:
-                self._lend_packed(packed, <uint16_t *>&out[0, 0])
+                self.loaded.lend(packed, <uint16_t *>&out[0, 0])
                 self.fw.breath = self.breath
                 self._turn()
             finally:
@@ -1211,7 +694,7 @@ cdef class FastPath:
         """Judges what is loaded until its end or the first stop."""
         cdef int stop = 0
         with nogil:
-            self.position = loop(&self.fw, &self.parser, &self.chunk, self.position, self.group,
+            self.position = loop(&self.fw, &self.parser, &self.loaded.c, self.position, self.group,
                                  self.recount, &stop)
         self.stopped = stop & ~(STOP_LOG | STOP_BREATH)
 
@@ -1225,7 +708,7 @@ cdef class FastPath:
         cdef chunk_t one
         cdef Py_buffer view
         cdef uint32_t captured
-        cdef int64_t at_ns = whole(now_ns, "time_ns", 0, LATEST_NS)
+        cdef int64_t at_ns = whole(now_ns, "time_ns", 0, TIME_MAX_NS)
         cdef uint16_t link_type = <uint16_t>whole(link, "link", 0, 65535)
         cdef uint32_t wire
         cdef bint viewed = not PyBytes_CheckExact(frame)
@@ -1290,7 +773,7 @@ cdef class FastPath:
         cdef int64_t until_ns
         cdef int found = STOP_BREATH, stop = 0
         time_ns = _index(time_ns)
-        if not 0 <= time_ns <= LATEST_NS:
+        if not 0 <= time_ns <= TIME_MAX_NS:
             raise DataError(f"advance: {time_ns} is not in 0..2**62 ns")
         until_ns = time_ns
         with self.use:
@@ -1376,11 +859,12 @@ cdef class FastPath:
         ``row``: a record of GATE_DTYPE. Answers a stop. Raises DataError.
         """
         cdef fw_t *fw = &self.fw
-        cdef const gate_t[::1] given = _checked(row, GATE_DTYPE, GATE_LIMITS, "gate")
+        cdef gate_t given
+        gate_read(row, &given)
         with self.use:
-            if given[0].idledrop and not fw.control.gate.idledrop:
+            if given.idledrop and not fw.control.gate.idledrop:
                 fw.round_ns = 0
-            fw.control.gate = given[0]
+            fw.control.gate = given
             self._watch()
             self.stopped = 0
             fw.memory.dirty = 0
@@ -1393,7 +877,7 @@ cdef class FastPath:
         For the control plane to say after a round: what stands now cannot be ended before.
         """
         time_ns = _index(time_ns)
-        if not 0 <= time_ns <= 2 * LATEST_NS - 1:
+        if not 0 <= time_ns <= NEVER:
             raise DataError(f"rest_until: {time_ns} is no time in ns")
         with self.use:
             self.fw.round_ns = time_ns
@@ -1409,7 +893,7 @@ cdef class FastPath:
             now.shm_pages, now.cache_pages = pages.owner[OWNER_SHM], pages.owner[OWNER_CACHE]
             now.proxy_sessions, now.live_sessions = fw.memory.proxy_sessions, fw.memory.live
             now.ips_full, now.now_ns, now.packet = fw.memory.ips_full, fw.clock.now_ns, fw.packet
-        return Gauges(**now)
+        return _layout.Gauges(**now)
 
     def owners(self):
         """(base, sessions, shm, cache) pages; ``queue_pages`` has those of queues."""
@@ -1514,9 +998,9 @@ cdef class FastPath:
 
         Raises DataError, and MemoryError when it cannot be had.
         """
-        return _Table(config)
+        return Table(config)
 
-    def rebuild(self, _Table table not None, bint keep=False):
+    def rebuild(self, Table table not None, bint keep=False):
         """A restart with a table of ``prepare``; counters, clock and ledgers go on.
 
         ``keep``: the sessions that live move into it. Raises DataError, and changes nothing, while
@@ -1524,7 +1008,7 @@ cdef class FastPath:
         log has not been collected, and when base and table no longer fit.
         """
         cdef fw_t *fw = &self.fw
-        cdef _Arena before = self.arena
+        cdef Arena before = self.arena
         cdef session_row_t *victims = fw.victims
         cdef sample_t *samples = fw.samples
         cdef const uint64_t *owner = fw.memory.pages.owner
@@ -1561,7 +1045,7 @@ cdef class FastPath:
             self.resuming = self.begun and not keep
             due_update(fw)
 
-    cdef int _check_rebuild(self, _Table table, uint64_t held, bint keep) except -1:
+    cdef int _check_rebuild(self, Table table, uint64_t held, bint keep) except -1:
         cdef fw_t *fw = &self.fw
         cdef config_t *new = &table.config
         if table.arena is None:
@@ -1649,11 +1133,11 @@ cdef class FastPath:
         tables = {
             "fragments": np.concatenate([np.zeros(0, STATE_DTYPES["fragments"]), *fragments]),
             "victims": self._ring(),
-            "samples": copied(fw.samples, fw.samples_fill, SAMPLE_DTYPE),
-            "counters": copied(&fw.counters, 1, COUNTERS_DTYPE),
+            "samples": copied(fw.samples, fw.samples_fill, _layout.SAMPLE_DTYPE),
+            "counters": copied(&fw.counters, 1, _layout.COUNTERS_DTYPE),
             "pages": copied(&fw.memory.pages, 1, STATE_DTYPES["pages"]),
-            "gate": copied(&fw.control.gate, 1, GATE_DTYPE),
-            "leaks": copied(fw.memory.leaks, fw.control.config.leaks, LEAK_DTYPE),
+            "gate": copied(&fw.control.gate, 1, _layout.GATE_DTYPE),
+            "leaks": copied(fw.memory.leaks, fw.control.config.leaks, _layout.LEAK_DTYPE),
             "digests": np.concatenate([
                 copied(&fw.packet_digest, 1, STATE_DTYPES["digests"]),
                 copied(&fw.victim_digest, 1, STATE_DTYPES["digests"])])}
@@ -1730,7 +1214,7 @@ cdef class FastPath:
         cdef const counters_t[::1] counters
         cdef const pages_t[::1] pages
         cdef const digest_t[::1] digests
-        cdef const gate_t[::1] gate
+        cdef gate_t gate
         cdef const session_row_t[::1] victims
         cdef const sample_t[::1] samples
         cdef uint64_t i, kept, first
@@ -1738,13 +1222,13 @@ cdef class FastPath:
             if len(tables[name]) != rows:
                 raise DataError(f"state: {name} has {len(tables[name])} rows, not {rows}")
         counters, pages, digests = tables["counters"], tables["pages"], tables["digests"]
-        gate = _checked(tables["gate"], GATE_DTYPE, GATE_LIMITS, "gate")
+        gate_read(tables["gate"], &gate)
         for name in STATE_DTYPES["pages"].names:
             if max(tables["pages"][name].reshape(-1).tolist()) > PAGES_MAX:
                 raise DataError(f"state: pages: {name} is more than 2**50")
         if digests[0].fill > 128 or digests[1].fill > 128:
             raise DataError("state: a digest of more bytes than its block has")
-        fw.counters, fw.memory.pages, fw.control.gate = counters[0], pages[0], gate[0]
+        fw.counters, fw.memory.pages, fw.control.gate = counters[0], pages[0], gate
         fw.packet_digest, fw.victim_digest = digests[0], digests[1]
         self._watch()
         kept = len(tables["victims"])
@@ -1797,7 +1281,7 @@ cdef class FastPath:
             rows = leaks
             if (rows[i].owner != fw.memory.leaks[i].owner or rows[i].rate != fw.memory.leaks[i].rate
                     or rows[i].stalled > 1 or rows[i].taken > <uint64_t>PAGES_MAX
-                    or not -CLOCK_MEMORY_NS <= rows[i].anchor_ns <= 2 * LATEST_NS - 1):
+                    or not -CLOCK_MEMORY_NS <= rows[i].anchor_ns <= NEVER):
                 raise DataError(f"state: leak {i} is another script's")
             fw.memory.leaks[i] = rows[i]
             if rows[i].stalled:
@@ -1827,7 +1311,7 @@ cdef class FastPath:
         records, armed = tables["records"], np.zeros(count, np.uint8)
         order, ticks = tables["wheel_order"], tables["wheel_ticks"]
         with nogil:
-            bad = keep_records(fw, &records[0], count, self.policies_known)
+            bad = keep_records(fw, &records[0], count, self.policies.known)
         if bad >= 0:
             raise DataError(f"state: session {bad} cannot be, or is there twice")
         with nogil:
@@ -1885,38 +1369,22 @@ cdef class FastPath:
         Raises DataError, and changes nothing, when an array is of another kind or an index has
         nothing behind it.
         """
-        cdef policies_t policies
+        cdef Policies policies = Policies(compiled, gone)
         cdef const uint16_t[::1] places
-        cdef uint32_t[::1] numbers
         cdef uint32_t number
         cdef record_t *r
-        memset(&policies, 0, sizeof(policies_t))
-        ids = np.zeros(1, np.uint32)
-        arrays = None
-        if compiled is not None and len(compiled.policy_id):
-            arrays = _policy_arrays(compiled)
-            ids = arrays[POLICY_IDS]
-        if gone is not None:
-            if not isinstance(gone, np.ndarray) or gone.dtype != np.uint32 or gone.ndim != 1:
-                raise DataError("policies: gone: uint32[m] is asked for")
-            ids = np.concatenate([ids, gone])
-        if arrays is not None:
-            arrays = (*arrays[:POLICY_IDS], ids, *arrays[POLICY_IDS + 1:])
-            policies_point(&policies, arrays)
-        else:
-            numbers = ids
-            policies.id = &numbers[0]
-            arrays = (ids,)
         with self.use:
             if self.fw.memory.live:
-                self._check_moved(moved, len(ids))
+                self._check_moved(moved, policies.known)
                 places = np.array(moved)
                 for number in self._live_records():
                     r = &self.fw.table.records[number]
                     r.policy = places[r.policy]
-            self.fw.control.policies = policies
-            self.policy_arrays = arrays
-            self.policies_known = len(ids)
+            self._point(policies)
+
+    cdef void _point(self, Policies policies) noexcept:
+        self.policies = policies
+        self.fw.control.policies = policies.c
 
     cdef int _check_moved(self, moved, known) except -1:
         if moved is None:
@@ -1975,7 +1443,7 @@ cdef class FastPath:
         if not isinstance(records, np.ndarray) or records.dtype != np.uint32 or records.ndim != 1:
             raise DataError("rows_of: uint32[n] of live_records() is asked for")
         numbers = np.array(records, order="C")
-        rows = np.empty(numbers.shape[0], dtype=SESSION_DTYPE)
+        rows = np.empty(numbers.shape[0], dtype=_layout.SESSION_DTYPE)
         if not numbers.shape[0]:
             return rows
         out, marks = rows, np.empty(numbers.shape[0], dtype=np.uint8)
@@ -2057,7 +1525,7 @@ cdef class FastPath:
         with self.use:
             count = self.fw.memory.live
             records = numbers = self._in_order(self._live_records())
-            rows = np.empty(count, dtype=SESSION_DTYPE)
+            rows = np.empty(count, dtype=_layout.SESSION_DTYPE)
             protected = np.empty(count, dtype=np.uint8)
             if count:
                 out, marks = rows, protected
@@ -2074,7 +1542,7 @@ cdef class FastPath:
         cdef uint64_t hash_
         cdef uint32_t record
         self._key(key, &k)
-        rows = np.zeros(1, dtype=SESSION_DTYPE)
+        rows = np.zeros(1, dtype=_layout.SESSION_DTYPE)
         out = rows
         with self.use:
             hash_ = key_hash(&k, fw.control.config.seeds)
@@ -2129,7 +1597,7 @@ cdef class FastPath:
             room = self.fw.table.hosts_high
             if count is not None:
                 room = min(max(0, _index(count)), room)
-            rows = np.empty(room, dtype=HOST_DTYPE)
+            rows = np.empty(room, dtype=_layout.HOST_DTYPE)
             if room == 0:
                 return rows
             out = rows
@@ -2154,21 +1622,21 @@ cdef class FastPath:
         cdef uint64_t total = self.fw.counters.victims, room = self.fw.control.config.victims_max
         cdef uint64_t kept = min(total, room)
         if kept == 0:
-            return np.zeros(0, dtype=SESSION_DTYPE)
-        ring = copied(self.fw.victims, kept, SESSION_DTYPE)
+            return np.zeros(0, dtype=_layout.SESSION_DTYPE)
+        ring = copied(self.fw.victims, kept, _layout.SESSION_DTYPE)
         return np.roll(ring, -<Py_ssize_t>(total % room) if total > room else 0)
 
     def collect_log(self):
         """Sessions that ended since the last call, in order (``log`` was configured)."""
         with self.use:
-            rows = copied(self.fw.log, self.fw.log_fill, SESSION_DTYPE)
+            rows = copied(self.fw.log, self.fw.log_fill, _layout.SESSION_DTYPE)
             self.fw.log_fill = 0
         return rows
 
     def samples(self):
         """The timeline: SAMPLE_DTYPE rows."""
         with self.use:
-            return copied(self.fw.samples, self.fw.samples_fill, SAMPLE_DTYPE)
+            return copied(self.fw.samples, self.fw.samples_fill, _layout.SAMPLE_DTYPE)
 
     def digests(self):
         """BLAKE2b-128 of the packets' and of the victims' bytes, as of now: two times 16 bytes."""
@@ -2182,7 +1650,7 @@ cdef class FastPath:
     cdef object _counters(self):
         """The counters: a record of COUNTERS_DTYPE, a copy."""
         with self.use:
-            return copied(&self.fw.counters, 1, COUNTERS_DTYPE)[0]
+            return copied(&self.fw.counters, 1, _layout.COUNTERS_DTYPE)[0]
 
     def outcome_counts(self):
         """Packets by verdict and reason: uint64[4, 31]."""
@@ -2213,7 +1681,7 @@ cdef class FastPath:
     def counters(self):
         """Every counter of ``counters_t`` by its name, arrays as lists of int; and gauges."""
         row = self._counters()
-        figures = {name: row[name].tolist() for name in COUNTERS_DTYPE.names}
+        figures = {name: row[name].tolist() for name in _layout.COUNTERS_DTYPE.names}
         with self.use:
             return figures | {
                 "live": self.fw.memory.live, "half_open": self.fw.memory.half_open,
@@ -2237,34 +1705,3 @@ cdef class FastPath:
             with nogil:
                 audit_walk(&self.fw, &hosts[0], &found)
         return found
-
-
-# --- single stages, for tests and for those who build on them ------------------------------------
-
-def tcp_tables():
-    """The TCP tables as they are indexed: {"classes": [tracker][flags] -> class, "first":
-    [tracker][way][class], "step": [place][way][class], "places": (name, state's name) each}; 128
-    and more are no places."""
-    return {
-        "classes": [[FLAG_CLASS[t][flags] for flags in range(64)] for t in range(TRACKER_COUNT)],
-        "first": [[[TCP_FIRST[t][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]
-                  for t in range(TRACKER_COUNT)],
-        "step": [[[TCP_STEP[p][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]
-                 for p in range(PLACE_COUNT)],
-        "places": [((<bytes>PLACE_NAMES[p]).decode(), (<bytes>STATE_NAMES[PLACE_STATE[p]]).decode())
-                   for p in range(PLACE_COUNT)],
-    }
-
-
-def blake2b16(parts):
-    """BLAKE2b with 16 bytes out, fed part by part, as the data plane computes it."""
-    cdef digest_t digest
-    cdef const uint8_t[::1] part
-    cdef uint8_t out[16]
-    digest_begin(&digest)
-    for data in parts:
-        if len(data):
-            part = data
-            digest_add(&digest, &part[0], part.shape[0])
-    digest_end(&digest, out)
-    return bytes(out[:16])

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from fwcore._fastpath import Gauge
+from fwcore._layout import Gauge
 from fwcore.units import GIB, MB, MIB, PAGE_BYTES, pages_of, percent_of
 from fwcore.words import EXTREME, MODES, OFF, ON
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fwcore import conserve
 from fwcore._columns import key_texts
-from fwcore._fastpath import EndCause, Exposure, Reason, TcpState, Verdict
+from fwcore._layout import EndCause, Exposure, Reason, TcpState, Verdict
 from fwcore.rows import Texts
 from fwcore.words import CLASSES, OWNERS, protocol_text
 

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import __version__, counters, engine_state as state, policy
-from fwcore._fastpath import CONFIG_DTYPE, SESSION_DTYPE, FastPath, Reason, Verdict, record
+from fwcore._fastpath import FastPath
+from fwcore._layout import CONFIG_DTYPE, SESSION_DTYPE, Reason, Verdict, record
 from fwcore._pack import Packed
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
 from fwcore._use import exclusive, undivided

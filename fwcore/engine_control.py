@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import conserve, counters, failopen, policy
-from fwcore._fastpath import (
+from fwcore._fastpath import STOPPED_AT_TICK, STOPPED_BY_PACKET, FastPath
+from fwcore._layout import (
     GATE_DTYPE,
     MEMORY_NS,
-    STOPPED_AT_TICK,
-    STOPPED_BY_PACKET,
     EndCause,
-    FastPath,
     Gauge,
     Gauges,
     Reason,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fwcore._fastpath import SESSION_DTYPE
+from fwcore._layout import SESSION_DTYPE
 from fwcore._shaper import DEPARTURE_DTYPE
 from fwcore._use import exclusive
 from fwcore.engine_memory import Memory

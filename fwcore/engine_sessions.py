@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore._fastpath import SESSION_DTYPE, EndCause, TcpState
+from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
 from fwcore._use import exclusive, undivided
 from fwcore.engine_control import HOSTS_IN_SNAPSHOT, Control, told
 from fwcore.errors import FlowError, SettingsError

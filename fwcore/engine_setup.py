@@ -11,7 +11,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from fwcore._fastpath import TIMEOUTS, Midstream, Tracker, Verdict, WhenFull, memory_plan
+from fwcore._layout import TIMEOUTS, Midstream, Tracker, Verdict, WhenFull
+from fwcore._memory import memory_plan
 from fwcore._shaper import Shaper
 from fwcore.errors import SettingsError
 from fwcore.settings import Settings, load

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from fwcore._fastpath import Exposure, GateAction, ObjectAction, Reason
+from fwcore._layout import Exposure, GateAction, ObjectAction, Reason
 
 FLOW: Final = 1
 PROXY: Final = 2

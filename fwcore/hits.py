@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fwcore import counters, policy_lookup
 from fwcore._columns import Kind, parse_columns
-from fwcore._fastpath import EndCause, Verdict
+from fwcore._layout import EndCause, Verdict
 from fwcore._tally import Tally, taken
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine

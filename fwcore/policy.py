@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fwcore._fastpath import PolicyAction
+from fwcore._layout import PolicyAction
 from fwcore.errors import SettingsError
 from fwcore.words import CLASSES, FLOW, PROXY, WITH_PORTS, nearest, protocol_number
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore._fastpath import BLOCK4_DTYPE, GUARD_DTYPE, ROW6_DTYPE
+from fwcore._layout import BLOCK4_DTYPE, GUARD_DTYPE, ROW6_DTYPE
 from fwcore.errors import SettingsError
 from fwcore.policy import Policy, of_family
 from fwcore.words import WITH_PORTS

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from fwcore import shape
-from fwcore._fastpath import EndCause, TcpState
+from fwcore._layout import EndCause, TcpState
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.outfile import Output
 from fwcore.words import CLASSES, MODES, protocol_text

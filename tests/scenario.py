@@ -382,7 +382,7 @@ def figures_of(counters: Mapping[str, Any], modes: Mapping[str, str]) -> dict[st
 def run_engine(scenario: Scenario, *, one_call: bool = False) -> Story:
     """Through fwcore.Engine: packet by packet, or in as few calls as checks allow."""
     import fwcore
-    from fwcore._fastpath import EndCause, Reason, Verdict
+    from fwcore._layout import EndCause, Reason, Verdict
 
     engine = fwcore.Engine(fwcore.load(**scenario.overrides()))
     story = Story()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from frames import ethernet, ip, tcp
 
-from fwcore._fastpath import Verdict
+from fwcore._layout import Verdict
 from fwcore.capture import Chunk
 from fwcore.replay import replay
 from fwcore.report import answer, facts, text

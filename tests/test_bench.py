@@ -13,7 +13,7 @@ import pytest
 
 from fwcore import bench
 from fwcore._bare import BareLoop, bench_parse
-from fwcore._fastpath import Verdict
+from fwcore._layout import Verdict
 from fwcore.bench import guard, runs, whole
 from fwcore.bench.cases import CASES, GUARDED
 from fwcore.bench.traffic import MixOpenings, OfficeOpenings, Openings, office_policies

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from frames import ethernet, ip, tcp, udp
 
-from fwcore import _fastpath
+from fwcore import _layout, _memory
 from fwcore._columns import parse
-from fwcore._fastpath import (
+from fwcore._fastpath import FastPath
+from fwcore._layout import (
     CONFIG_DTYPE,
     GATE_DTYPE,
     EndCause,
-    FastPath,
     Gauge,
     Reason,
     record,
@@ -179,7 +179,7 @@ def test_the_log_does_not_overflow():
 
         with pytest.raises(DataError, match="the log is full; collect it first"):
             never_collect()
-        assert len(fast.collect_log()) <= 64 + 2 * _fastpath.LOG_SLACK
+        assert len(fast.collect_log()) <= 64 + 2 * _memory.LOG_SLACK
 
 
 # --- policies ---
@@ -231,7 +231,7 @@ def put(name, value):
     change("policy_action", 3), change("policy_inspection", 4),
     put("policy_id", np.arange(3, dtype=np.uint32)), put("policy_id", np.arange(2)),
     put("bounds", []), put("segments", []), put("blocks4", np.zeros(4, np.uint8)),
-    put("rows6", np.zeros(0, _fastpath.ROW6_DTYPE)), put("guards4", None),
+    put("rows6", np.zeros(0, _layout.ROW6_DTYPE)), put("guards4", None),
     lambda p: p.bounds[0].__setitem__(0, 1), lambda p: p.bounds[0].__setitem__(1, 0),
     lambda p: p.bounds[0].__setitem__(-1, 70_000), lambda p: p.segments[0].__setitem__((0, 0), 1),
     lambda p: p.segments[0].__setitem__((0, 1), 1 << 20),

@@ -224,7 +224,7 @@ def test_examples_in_the_help_name_options_that_exist():
 def test_help_imports_nothing_heavy():
     """What makes --help quick (70 ms, November 2026); no clock can say so on a busy machine."""
     code = ("import sys; from fwcore.cli import main; main(['--help']); print(sorted({"
-            "'fwcore._fastpath', 'fwcore._capture', 'numpy', 'scapy', 'bokeh', 'matplotlib', "
+            "'fwcore._layout', 'fwcore._capture', 'numpy', 'scapy', 'bokeh', 'matplotlib', "
             "'pandas', 'pyarrow', 'asyncio', 'multiprocessing'} "
             "& set(sys.modules)), file=sys.stderr)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,

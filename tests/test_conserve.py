@@ -6,7 +6,7 @@ import pytest
 from examples import SHARE, SOME
 from hypothesis import given, settings, strategies as st
 
-from fwcore._fastpath import Gauge
+from fwcore._layout import Gauge
 from fwcore.conserve import (
     GIB,
     MIB,

@@ -7,7 +7,7 @@ import pytest
 from frames import echo, ethernet, ip, tcp, udp
 
 from fwcore import counters
-from fwcore._fastpath import EndCause, Exposure, Reason, TcpState, Verdict
+from fwcore._layout import EndCause, Exposure, Reason, TcpState, Verdict
 from fwcore.engine import Engine
 from fwcore.settings import load
 

@@ -162,7 +162,7 @@ def test_figures_of_the_readme_are_filled_in():
 
 def test_the_rules_name_every_number():
     """Verdicts, reasons, causes and laws of the page are those of the program."""
-    from fwcore._fastpath import EndCause, Reason, Verdict
+    from fwcore._layout import EndCause, Reason, Verdict
     from fwcore.engine import Engine
 
     text = (ROOT / "docs" / "rules.md").read_text()

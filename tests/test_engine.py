@@ -8,7 +8,7 @@ import pytest
 from frames import echo, ethernet, ip, tcp, udp
 from twin import Pair, assert_equal_tree, run_twin
 
-from fwcore._fastpath import EndCause, Reason, TcpState, Verdict
+from fwcore._layout import EndCause, Reason, TcpState, Verdict
 from fwcore.capture import Chunk
 from fwcore.capture.synth import make
 from fwcore.engine import Engine

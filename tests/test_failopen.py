@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fwcore._fastpath import Exposure, GateAction, ObjectAction, Reason
+from fwcore._layout import Exposure, GateAction, ObjectAction, Reason
 from fwcore.failopen import TABLE, GateRow, gate_row, idledrop_active, ips_fail_state, sets_latch
 
 A, B, D = GateAction.ADMIT, GateAction.BYPASS, GateAction.DROP

@@ -3,7 +3,7 @@
 import pytest
 
 from fwcore import glossary
-from fwcore._fastpath import EndCause, Exposure, Reason, Verdict
+from fwcore._layout import EndCause, Exposure, Reason, Verdict
 from fwcore._rings import COUNTERS as PORT_COUNTERS
 from fwcore.events import KINDS
 

@@ -9,7 +9,7 @@ from frames import WAYS, ethernet, icmp_error, ip, tcp, travelling, udp
 import fwcore
 from fwcore import hits as module
 from fwcore._columns import parse_columns
-from fwcore._fastpath import Verdict
+from fwcore._layout import Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.hits import HIT_HOSTS, Hits

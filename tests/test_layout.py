@@ -1,4 +1,4 @@
-"""layout.h, and what is made of it: layout.pxd, the enums and records of _fastpath.pyi."""
+"""layout.h, and what is made of it: layout.pxd, the enums and records of _layout.pyi."""
 
 import ast
 import importlib.util
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fwcore import _fastpath
+from fwcore import _fastpath, _layout
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,7 +39,7 @@ def test_dtypes_are_as_long_as_their_structs():
     """A field that is missing, or too much, would show here: the asserts of layout.h say these."""
     said = {name: int(size) for name, size in re.findall(
         r"_Static_assert\(sizeof\((\w+)\) == (\d+)", (LAYOUT.DATAPLANE / "layout.h").read_text())}
-    made = {"session_row_t": _fastpath.SESSION_DTYPE, "host_row_t": _fastpath.HOST_DTYPE,
+    made = {"session_row_t": _layout.SESSION_DTYPE, "host_row_t": _layout.HOST_DTYPE,
             "record_t": _fastpath.STATE_DTYPES["records"]}
     assert {name: said[name] for name in made} == {
         name: dtype.itemsize for name, dtype in made.items()}
@@ -55,15 +55,16 @@ def test_gauges_are_read_by_name():
         if isinstance(node, ast.Subscript) and "gauges" in ast.unparse(node.value)
         for name in [f"{path.name}:{node.lineno}"]}
     assert places == set()
-    assert _fastpath.Gauges._fields[:len(_fastpath.Gauge)] == tuple(
-        gauge.name.lower() for gauge in _fastpath.Gauge)
+    assert _layout.Gauges._fields[:len(_layout.Gauge)] == tuple(
+        gauge.name.lower() for gauge in _layout.Gauge)
 
 
 def test_no_size_is_written_twice():
     """Arrays of the data plane have the header's names for their sizes."""
     assert not re.findall(r"\.(?:peak|owner|short_)\[\d", "".join(
-        path.read_text() for path in [*LAYOUT.DATAPLANE.glob("*.pxd"), ROOT / "fwcore" /
-                                      "_fastpath.pyx"] if path.name != "link.pxd"))
+        path.read_text()
+        for path in [*LAYOUT.DATAPLANE.glob("*.pxd"), *(ROOT / "fwcore").glob("*.pyx")]
+        if path.name != "link.pxd" and not path.name.startswith("_shaper")))
 
 
 def test_what_was_decided_is_only_read():

@@ -9,7 +9,7 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 from twin import Pair, assert_same, run_twin
 
 from fwcore import reference
-from fwcore._fastpath import TcpState, Tracker, tcp_tables
+from fwcore._layout import TcpState, Tracker, tcp_tables
 from fwcore.capture import Chunk
 from fwcore.reference.linux import LINUX_ROWS, LINUX_START, LINUX_TABLE, reopens, tcp_step
 from fwcore.reference.packet import FLAG_CLASSES

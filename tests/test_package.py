@@ -47,7 +47,7 @@ def test_there_is_one_version():
 
 
 def test_importing_fwcore_imports_nothing_heavy():
-    code = "import sys, fwcore; print(*{'numpy', 'scapy', 'fwcore._fastpath'} & set(sys.modules))"
+    code = "import sys, fwcore; print(*{'numpy', 'scapy', 'fwcore._layout'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, check=True,
                          capture_output=True)
     assert out.stdout.strip() == ""
@@ -65,7 +65,7 @@ def test_what_readers_of_types_see_is_what_there_is():
     assert seen == fwcore._HOME
     assert {*seen, "__version__", "get_include"} == set(fwcore.__all__)
     errors_there = {name for name, value in vars(errors).items() if isinstance(value, type)}
-    enums = {name for name, value in vars(compiled("_fastpath")).items()
+    enums = {name for name, value in vars(compiled("_layout")).items()
              if isinstance(value, type) and issubclass(value, IntEnum)} - {"IntEnum"}
     assert errors_there | enums <= set(seen)
 

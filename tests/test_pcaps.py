@@ -9,7 +9,7 @@ from frames import ethernet, ip, udp
 from scapy.all import RawPcapNgReader, RawPcapReader
 from twin import run_twin
 
-from fwcore._fastpath import Reason
+from fwcore._layout import Reason
 from fwcore.capture import Chunk, load as load_chunk, open_capture
 from fwcore.replay import replay
 from fwcore.settings import load

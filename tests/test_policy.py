@@ -9,7 +9,7 @@ from frames import ethernet, ip, sctp, tcp, udp
 from hypothesis import given, strategies as st
 
 from fwcore import policy, policy_layout, policy_lookup
-from fwcore._fastpath import Reason
+from fwcore._layout import Reason
 from fwcore.engine import Engine
 from fwcore.errors import SettingsError
 from fwcore.policy_layout import compile_policies

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from frames import ethernet, icmp_error, ip, tcp, udp
 
-from fwcore._fastpath import SESSION_DTYPE, EndCause
+from fwcore._layout import SESSION_DTYPE, EndCause
 from fwcore.capture import Chunk
 from fwcore.counters import key_text
 from fwcore.errors import FwcoreError, LawBroken

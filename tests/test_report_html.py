@@ -215,7 +215,7 @@ def test_the_comparison_opens_with_timelines_on_one_axis(tmp_path):
 
 
 def test_one_colour_for_one_reason():
-    from fwcore._fastpath import Reason
+    from fwcore._layout import Reason
     from fwcore.report import charts
 
     assert set(charts.REASON_COLOURS) == {reason.name.lower() for reason in Reason}

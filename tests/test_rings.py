@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from fwcore._fastpath import Verdict
+from fwcore._layout import Verdict
 from fwcore._rings import BATCH, COUNTERS, ERROR, FRAMES, WOKEN, Interface, Rings, walk
 from fwcore.errors import DataError, LiveError
 

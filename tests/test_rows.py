@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fwcore._columns import address_texts, key_texts
-from fwcore._fastpath import SESSION_DTYPE
+from fwcore._layout import SESSION_DTYPE
 from fwcore.counters import key_text
 from fwcore.errors import DataError
 from fwcore.rows import RowFile, Texts, Words

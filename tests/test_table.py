@@ -9,7 +9,7 @@ import pytest
 from frames import ethernet, ip, udp
 
 import fwcore
-from fwcore._fastpath import EndCause
+from fwcore._layout import EndCause
 from fwcore.counters import address_text
 from fwcore.engine_control import by_host
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from fwcore._fastpath import SESSION_DTYPE, EndCause, TcpState
+from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
 from fwcore._tally import Tally, kinds, taken
 from fwcore.counters import host_words
 from fwcore.errors import DataError

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from frames import ethernet, ip, udp
 
-from fwcore._fastpath import CONFIG_DTYPE, FastPath, record
+from fwcore._fastpath import FastPath
+from fwcore._layout import CONFIG_DTYPE, record
 from fwcore._shaper import Shaper
 from fwcore._use import Use, exclusive, undivided
 from fwcore.capture import Chunk

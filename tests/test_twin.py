@@ -7,7 +7,7 @@ from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import Pair, assert_same
 
-from fwcore._fastpath import LATEST_NS
+from fwcore._layout import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.settings import load
 

@@ -13,7 +13,7 @@ import numpy as np
 from fwcore import reference
 from fwcore._columns import DESTINATION, PORTS, SOURCE, Fragment, Kind, parse_columns
 from fwcore._demand import Demand, Line
-from fwcore._fastpath import EndCause, TcpState
+from fwcore._layout import EndCause, TcpState
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.reference.demand import Demanded, dropped, late, smallest_depth

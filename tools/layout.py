@@ -1,4 +1,4 @@
-"""The C line as data: fwcore/dataplane/layout.pxd, and what of _fastpath.pyi comes from it.
+"""The C line as data: fwcore/dataplane/layout.pxd, and what of _layout.pyi comes from it.
 
     python tools/layout.py            writes both anew
     python tools/layout.py --check    says whether they are as they would be written
@@ -15,7 +15,7 @@ from pathlib import Path
 
 DATAPLANE = Path(__file__).parent.parent / "fwcore" / "dataplane"
 PXD = DATAPLANE / "layout.pxd"
-PYI = DATAPLANE.parent / "_fastpath.pyi"
+PYI = DATAPLANE.parent / "_layout.pyi"
 WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4}  # else 8
 # Of platform.h what is a macro, and has no types.
 MACROS = """\
@@ -179,7 +179,7 @@ def pxd():
 
 
 def pyi():
-    """What of _fastpath.pyi follows from layout.h."""
+    """What of _layout.pyi follows from layout.h."""
     code = code_of("layout.h")
     lists, parts = lists_of(code), []
     for name, words in ENUMS.items():

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from fwcore._bare import bench_parse
-from fwcore._fastpath import Verdict, blake2b16
+from fwcore._layout import Verdict, blake2b16
 from fwcore.bench import whole
 from fwcore.bench.shaping import SHAPED, measure_shaping
 from fwcore.bench.traffic import (

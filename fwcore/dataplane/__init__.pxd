@@ -4,5 +4,5 @@
 #   parse -> table (find) -> session (step, or made) -> gate -> pages -> verdict
 #                                   clock: due -> script, timers, rounds, timeline
 #
-# Every struct is said once, in layout.h. Nothing here is built for itself: _fastpath, _capture,
-# _columns, _demand and _bare take these functions in.
+# Every struct is said once, in layout.h. Nothing here is built for itself: the modules above
+# (_fastpath, _memory, _capture, _columns, _demand, _bare) take these functions in.

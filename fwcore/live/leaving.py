@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import _shaper
-from fwcore._fastpath import Verdict
+from fwcore._layout import Verdict
 from fwcore.engine import Engine
 from fwcore.replay.releases import PASSED_ON, SENT, leaving_order
 

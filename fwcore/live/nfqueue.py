@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore._columns import mark_frames
-from fwcore._fastpath import Verdict
+from fwcore._layout import Verdict
 from fwcore._rings import BATCH, COUNTERS, ERROR, FRAMES, WOKEN
 from fwcore.capture import Chunk
 from fwcore.errors import DataError, LiveError

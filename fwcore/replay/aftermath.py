@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore._fastpath import Reason, Verdict
+from fwcore._layout import Reason, Verdict
 from fwcore.engine import Engine
 from fwcore.replay.judged import Judged
 

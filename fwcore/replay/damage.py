@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fwcore._columns import Kind, parse_columns
-from fwcore._fastpath import Reason
+from fwcore._layout import Reason
 from fwcore.replay.judged import Judged
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fwcore import flow as flows, policy, policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
-from fwcore._fastpath import SESSION_DTYPE, EndCause, Exposure, Reason, Verdict
+from fwcore._layout import SESSION_DTYPE, EndCause, Exposure, Reason, Verdict
 from fwcore.counters import victim_rows, without_later
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore._columns import Kind
-from fwcore._fastpath import TcpState, Tracker, tcp_tables
+from fwcore._layout import TcpState, Tracker, tcp_tables
 from fwcore.replay.judged import Judged
 from fwcore.words import TCP
 

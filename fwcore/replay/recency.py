@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from fwcore import policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
-from fwcore._fastpath import EndCause, PolicyAction, Reason, TcpState, Verdict
+from fwcore._layout import EndCause, PolicyAction, Reason, TcpState, Verdict
 from fwcore.errors import SettingsError
 from fwcore.hits import IDLE_S, MORE
 from fwcore.policy import Policy

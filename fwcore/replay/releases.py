@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from fwcore import _shaper
 from fwcore._capture import capture_pack
 from fwcore._columns import mark_frames
-from fwcore._fastpath import Verdict
+from fwcore._layout import Verdict
 from fwcore.capture import Chunk
 
 if TYPE_CHECKING:

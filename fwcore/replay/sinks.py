@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore._columns import address_texts, key_texts
-from fwcore._fastpath import EndCause, Reason, TcpState, Verdict
+from fwcore._layout import EndCause, Reason, TcpState, Verdict
 from fwcore._shaper import DEPARTURE_DTYPE
 from fwcore.capture import Chunk, PcapWriter
 from fwcore.counters import state_name

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fwcore._fastpath import Reason, Verdict
+from fwcore._layout import Reason, Verdict
 from fwcore.replay import trail
 from fwcore.result import Result
 

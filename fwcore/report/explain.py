@@ -267,7 +267,7 @@ class EngineWatch:
 
     def process(self, chunk: Any) -> list[tuple[str, str]]:
         """Verdict and reason of each packet by name; keeps the flow's sessions that ended."""
-        from fwcore._fastpath import Reason, Verdict
+        from fwcore._layout import Reason, Verdict
 
         outcome = self._engine.process(chunk)
         for rows in self._engine.collect_ended():
@@ -282,7 +282,7 @@ class EngineWatch:
         self._engine.begin(time_ns)
 
     def _keep(self, rows: Any) -> None:
-        from fwcore._fastpath import EndCause
+        from fwcore._layout import EndCause
 
         ports = {self._flow.initiator.port, self._flow.responder.port}
         wanted = (rows["protocol"] == self._flow.protocol) & (rows["zone"] == self._flow.zone)
@@ -378,7 +378,7 @@ def _end_bytes(end: Any) -> tuple[bytes, int]:
 
 def gate_text(row: Any) -> str:
     """A gate row in words: what each class of new sessions gets, and who asks for a page."""
-    from fwcore._fastpath import Exposure, GateAction, ObjectAction, Reason
+    from fwcore._layout import Exposure, GateAction, ObjectAction, Reason
 
     parts = []
     for at, name in enumerate(CLASSES):
