@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not run
     from fwcore._layout import (
+        Answer,
         EndCause,
         Exposure,
         GateAction,
@@ -64,7 +65,7 @@ def get_include() -> str:
 __all__ = [
     "Engine", "Settings", "Timeouts", "load", "Chunk", "Fault", "Reader", "open_capture", "Result",
     "Event", "Transition", "Flow",
-    "Verdict", "Reason", "EndCause", "Exposure", "GateAction", "Gauge", "Midstream",
+    "Answer", "Verdict", "Reason", "EndCause", "Exposure", "GateAction", "Gauge", "Midstream",
     "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
     "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
     "FlowError", "FrameError", "LawBroken", "MissingExtra", "OutputError", "PipeClosed",
@@ -72,8 +73,8 @@ __all__ = [
     "__version__", "get_include",
 ]  # fmt: skip
 _ROOMS = {
-    "fwcore._layout": "Verdict Reason EndCause Exposure GateAction Gauge Midstream ObjectAction"
-                      " PolicyAction TcpState Tracker WhenFull",
+    "fwcore._layout": "Answer Verdict Reason EndCause Exposure GateAction Gauge Midstream"
+                      " ObjectAction PolicyAction TcpState Tracker WhenFull",
     "fwcore.capture": "Chunk Fault Reader open_capture",
     "fwcore.engine": "Engine",
     "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
@@ -108,7 +109,7 @@ EXTENSIONS = (
     "fwcore._shaper_plan", "fwcore._shaper_change", "fwcore._shaper_written",
     "fwcore._shaper_state", "fwcore._shaper", "fwcore._fastpath", "fwcore._capture",
     "fwcore._columns", "fwcore._demand", "fwcore._bare", "fwcore._rings", "fwcore._capi",
-    "fwcore._tally", "fwcore._use")
+    "fwcore._tally", "fwcore._use", "fwcore._inspector")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 if not TYPE_CHECKING:  # or a name that is not there would be Any

@@ -27,6 +27,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fwcore import _layout
 from fwcore._chunk cimport Loaded, chunk_t
+from fwcore._inspector cimport Inspector
 from fwcore._layout cimport config_read, copied, gate_read
 from fwcore._memory cimport LOG_SLACK_ROWS, Arena, Table
 from fwcore._pack cimport Packed, whole
@@ -51,7 +52,7 @@ from fwcore.dataplane.layout cimport (
     CLOCK_MEMORY_NS, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, DUE_COLLECT,
     DUE_COUNT, DUE_IPS, DUE_SAMPLE, END_COUNT, GROUP_MAX, KIND_KEYED, NEVER, NEWBORN_MAX, NIL,
     OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, PEAK_QUEUES,
-    REASON_COUNT, RECORD_MASK, STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK,
+    REASON_COUNT, RECORD_MASK, STOP_ASK, STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK,
     STOP_TIME, TIME_MAX_NS, VERDICT_COUNT, WHEN_FULL_BUCKET, audit_t, config_t, control_t,
     counters_t, digest_t, fragment_t, fw_bucket, fw_ctz32, fw_key_t, fw_past, fw_prefetch, fw_t,
     fw_unlikely, gate_t, gauges_t, host_row_t, leak_t, line_t, packet_t, pages_t, record_t,
@@ -209,21 +210,27 @@ cdef inline void group_fetch_victims(
             session_prefetch_end(table, control, line.record[0] & RECORD_MASK)
 
 
-cdef inline void packet_look(
-    fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i,
+cdef inline int packet_look(
+    fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i, const packet_t *p,
 ) noexcept nogil:
-    """With a shaper: what it asks of the frame."""
+    """With a shaper or an inspector: what they ask of the frame; whether it has to wait."""
     cdef uint64_t offset = chunk.offset[i]
     cdef uint32_t captured = chunk.captured[i]
     if fw_unlikely(offset > chunk.size or chunk.size - offset < captured):
         offset = captured = 0
-    fw.egress.look(fw, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser)
+    if fw.inspector != NULL and fw.inspector.look(
+            fw, p, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser):
+        return STOP_ASK
+    if fw.shaper != NULL:
+        fw.egress.look(fw, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser)
+    return STOP_NONE
 
 
 cdef inline int packet_finish(
     fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i, packet_t *p,
 ) noexcept nogil:
-    """Pass three: one packet, whole. STOP_TIME: it is yet to be judged; any other: it was."""
+    """Pass three: one packet, whole. STOP_TIME, STOP_ASK: it is yet to be judged; any other: it
+    was."""
     cdef int64_t time_ns = chunk.time_ns[i]
     cdef uint32_t outcome
     cdef int late = time_ns < fw.clock.now_ns
@@ -235,11 +242,11 @@ cdef inline int packet_finish(
         stop = due_moments(fw, time_ns)
         if stop:
             return stop
+    if fw_unlikely(fw.hooked) and packet_look(fw, parser, chunk, i, p):
+        return STOP_ASK
     if fw_unlikely(late):
         fw.counters.time_reversed += 1
     fw.clock.now_ns = time_ns
-    if fw_unlikely(fw.shaper != NULL):
-        packet_look(fw, parser, chunk, i)
     outcome = verdict_packet(fw, p, chunk.length[i])
     if fw_unlikely(fw.shaper != NULL):
         outcome = fw.egress.packet(fw, p, fw.of_session, chunk.length[i], outcome)
@@ -316,7 +323,7 @@ cdef uint64_t loop(
             fw.packet = before + position
             why = packet_finish(fw, parser, &chunk, position, &packets[i])
             if fw_unlikely(why != STOP_NONE):
-                position += 0 if why & STOP_TIME else 1  # the packet itself is yet to be judged
+                position += 0 if why & (STOP_TIME | STOP_ASK) else 1  # it is yet to be judged
                 break
             position += 1
         if chunk.reply != NULL:
@@ -359,6 +366,7 @@ cdef class FastPath:
     cdef Policies policies
     cdef object script_arrays
     cdef readonly Shaper shaper  # None: packets meet nothing after their verdict
+    cdef readonly Inspector inspector  # None: nobody is asked about first bytes
     cdef dict plan
     cdef readonly uint64_t position
     cdef readonly int stopped   # STOPPED_* that no `apply` has answered yet
@@ -416,6 +424,9 @@ cdef class FastPath:
             if self.shaper is not None:     # who holds it has this one's use, which is closed
                 self.shaper.disown()
                 self.shaper = None
+            if self.inspector is not None:
+                self.inspector.disown()
+                self.inspector = None
 
     def set_soft(self, config):
         """Settings that may change while running; timeouts arm every session anew.
@@ -696,7 +707,7 @@ cdef class FastPath:
         with nogil:
             self.position = loop(&self.fw, &self.parser, &self.loaded.c, self.position, self.group,
                                  self.recount, &stop)
-        self.stopped = stop & ~(STOP_LOG | STOP_BREATH)
+        self.stopped = stop & ~(STOP_LOG | STOP_BREATH | STOP_ASK)
 
     def judge_on(self, frame, now_ns, length=None, link=1):
         """The same for the keeper; None: a stop came before it, answer it and call again."""
@@ -748,7 +759,7 @@ cdef class FastPath:
                     if stop & STOP_BREATH:
                         self._look_around(STOP_BREATH)
                     else:
-                        self.stopped = stop & ~STOP_LOG
+                        self.stopped = stop & ~(STOP_LOG | STOP_ASK)
         finally:
             self.use.give()
         return OUTCOMES[(outcome & 255) + VERDICT_COUNT * (outcome >> 8)] if done else None
@@ -758,7 +769,7 @@ cdef class FastPath:
         no stop."""
         if stop & STOP_BREATH:
             stop = 0
-        self.stopped = stop & ~STOP_LOG
+        self.stopped = stop & ~(STOP_LOG | STOP_ASK)
         PyErr_CheckSignals()
         return stop
 
@@ -826,11 +837,27 @@ cdef class FastPath:
         self.shaper = shaper
         fw.shaper = &shaper.core
         fw.egress = egress_calls()
+        fw.hooked = 1
         shaper.serve()
         egress_due(fw)
         if self.begun:
             due_update(fw)
         return 0
+
+    def set_inspector(self, Inspector inspector):
+        """From now on the first bytes of sessions that begin and are proxied are gathered for this
+        one; None: for nobody. Those of the one before are scanned as without it, or bypassed where
+        an answer was due. Raises DataError where it is another fast path's."""
+        cdef fw_t *fw = &self.fw
+        with self.use:
+            if inspector is not None and inspector.keeper is not None:
+                raise DataError("inspector: it is a fast path's already, or was")
+            if self.inspector is not None:
+                self.inspector.leave()
+            self.inspector = inspector
+            if inspector is not None:
+                inspector.join(self, fw, self.use)
+            fw.hooked = fw.shaper != NULL or fw.inspector != NULL
 
     def let_leave(self, drain=False, clear=False):
         """What is due at links up to now leaves; ``drain``: all that waits, in its time, the
@@ -938,10 +965,10 @@ cdef class FastPath:
 
     def clear(self):
         """Ends every session `cleared`, all at once; how many. DataError where a log is kept, or
-        with a shaper."""
+        with a shaper or an inspector."""
         cdef uint64_t ended = self.fw.memory.live
         with self.use:
-            if self.fw.control.config.log or self.fw.shaper != NULL:
+            if self.fw.control.config.log or self.fw.hooked:
                 raise DataError("clear: each session's end is noted; end_sessions(live_records())")
             with nogil:
                 table_clear(&self.fw)
@@ -1169,8 +1196,8 @@ cdef class FastPath:
             if not isinstance(table, np.ndarray) or table.dtype != dtype or table.ndim != 1:
                 raise DataError(f"state: table {name}: {dtype}[n] is asked for")
         with self.use:
-            if self.begun or fw.memory.live:
-                raise DataError("state: this FastPath has begun already")
+            if self.begun or fw.memory.live or fw.inspector != NULL:
+                raise DataError("state: this FastPath has begun already, or has an inspector")
             self._set_clock(given)
             self._set_ledgers(tables)
             self._set_script(given, tables["leaks"])

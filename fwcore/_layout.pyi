@@ -47,6 +47,8 @@ class Reason(IntEnum):
     KILLED = 28
     OVER_LIMIT = 29
     QUEUE_FULL = 30
+    BYPASS_INSPECTOR = 31
+    INSPECTOR_BLOCK = 32
 
 class Exposure(IntEnum):
     CONSERVE = 0
@@ -56,6 +58,7 @@ class Exposure(IntEnum):
     IPS = 4
     OVERSIZE = 5
     NO_MEMORY = 6
+    INSPECTOR = 7
 
 class EndCause(IntEnum):
     EXPIRED = 0
@@ -117,6 +120,11 @@ class Gauge(IntEnum):
     PROXY_SESSIONS = 3
     LIVE_SESSIONS = 4
     IPS_FULL = 5
+
+class Answer(IntEnum):
+    ACCEPT = 0
+    BLOCK = 1
+    BYPASS = 2
 
 class Gauges(NamedTuple):
     used_pages: int

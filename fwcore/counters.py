@@ -19,7 +19,9 @@ from fwcore.rows import Texts
 from fwcore.words import CLASSES, OWNERS, protocol_text
 
 PEAKS = (*OWNERS, "free", "used")
-REASONS_LATER = ("over_limit", "queue_full")  # added after 0.1: they stand here unless they are 0
+# added after 0.1: they stand here unless they are 0
+REASONS_LATER = ("over_limit", "queue_full", "bypass_inspector", "inspector_block")
+CAUSES_LATER = ("inspector",)
 
 
 def _names(enum: Any) -> list[str]:
@@ -58,7 +60,8 @@ def _exposure(raw: dict[str, Any]) -> dict[str, Any]:
     by_cause = {
         name: {"sessions": raw["exposed_sessions"][i], "packets": raw["exposed_packets"][i],
                "bytes": raw["exposed_bytes"][i]}
-        for i, name in enumerate(_names(Exposure))}
+        for i, name in enumerate(_names(Exposure))
+        if raw["exposed_packets"][i] or name not in CAUSES_LATER}
     return {"sessions": raw["exposed_any"], "packets": sum(raw["exposed_packets"]),
             "bytes": sum(raw["exposed_bytes"]), "by_cause": by_cause}
 

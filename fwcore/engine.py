@@ -290,6 +290,7 @@ class Engine(Shaped):
             self._resume(index(now_ns))
         self._answer()
         while found is None:
+            self._ask()
             found = self.fastpath.judge_on(frame, now_ns, length, link)
             self._answer()
         self._tell()
@@ -307,8 +308,9 @@ class Engine(Shaped):
         """Writes the engine to a file, whole or not at all; ``restore`` makes it again.
 
         Sessions, timers, memory, machines, meters, what waits in queues, ledgers, counters, the
-        seed: what follows is the same to the digest. Raises OutputError; StateError where policies
-        are no plain values.
+        seed: what follows is the same to the digest. Functions are not saved, nor bytes that are
+        gathered for an inspector: what follows is what would without it. Raises OutputError;
+        StateError where policies are no plain values, and while an inspector's answers are due.
         """
         data = self._to_bytes()
         with Output(path) as output:
@@ -341,7 +343,9 @@ class Engine(Shaped):
         self._finish()
         self.fastpath.let_leave()
         self._collect_left()
+        self._check_asked()
         figures, tables = self.fastpath.state()
+        tables["records"]["asked"] = tables["records"]["question"] = 0
         ended = np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])
         gone = self._policy_ids[len(self.policies):].tolist()
         header = {

@@ -135,7 +135,7 @@ class Control:
         return self.fastpath.at_end
 
     def _tell(self) -> None:
-        """Those who listen are told here; nobody does."""
+        """Those who are asked or listen are told here; nobody does."""
 
     def _by_hand(self) -> None:
         """What follows from what was done by hand: noted with the last packet, cause ``packet``."""

@@ -1,10 +1,13 @@
-"""Who is told what happens: functions called with a batch at stops and at the end of calls.
+"""Who is told what happens, and who is asked: functions called with a batch at stops and at the end
+of calls.
 
     engine.on("transition", f)     f(batch): transitions since the last call, in order
+    engine.inspect(f)              f(rows) -> answers: sessions whose first bytes have come
 
 A batch has the newest; ``batch.lost`` says how many of the older ones are not in it. It is never
 once a packet, but where frames are judged one at a time. A function that calls the engine gets
-EngineBusy, its exception comes out of the call that told it, and what it was told is told once.
+EngineBusy, its exception comes out of the call that told it, and what it was told is told once;
+what it was asked and did not answer is asked again with the next call.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from fwcore._layout import SESSION_DTYPE
+from fwcore._inspector import FIRST_BYTES_MAX, Inspector
+from fwcore._layout import SESSION_DTYPE, Answer
 from fwcore._shaper import DEPARTURE_DTYPE
-from fwcore._use import exclusive
+from fwcore._use import exclusive, undivided
 from fwcore.engine_memory import Memory
-from fwcore.errors import SettingsError
+from fwcore.errors import DataError, SettingsError, StateError
 from fwcore.events import EventLog
 from fwcore.words import nearest
 
@@ -49,6 +53,7 @@ class Batch(Sequence[Any]):
 
 
 Hook = Callable[[Batch], object]
+Asked = Callable[[Any], Any]     # questions to answers, see Hooks.inspect
 
 
 class Hooks(Memory):
@@ -58,6 +63,7 @@ class Hooks(Memory):
         super().__init__(*given)
         self._hooks: dict[str, list[Hook]] = {}
         self._told: dict[str, int] = {}
+        self._inspects: Asked | None = None
 
     @exclusive
     def on(self, kind: str, function: Hook) -> Callable[[], None]:
@@ -86,7 +92,68 @@ class Hooks(Memory):
             hooks.remove(function)
         if not hooks and self._hooks.pop(kind, None) is not None:
             self._listen(kind, None)
-        self.fastpath.watched = bool(self._hooks)
+        self.fastpath.watched = bool(self._hooks) or self._inspects is not None
+
+    # --- an inspector ---
+
+    @exclusive
+    @undivided
+    def inspect(self, function: Asked, *, first_bytes: int = 1024) -> Callable[[], None]:
+        """From now on, ``function(rows)`` says what becomes of inspected sessions, by their first
+        payload; returns what ends that.
+
+        It stands in the proxy's place, for sessions that begin from now on and whose policy asks
+        for ``proxy`` inspection; gate, pages and the proxy's table decide before it, as ever. A
+        session is a question when the first run of payload in one direction that is scanned has
+        ``first_bytes`` bytes, or is over: the other side sends payload, FIN, RST. Its pages are
+        given back then, the packets up to here have passed, and no other packet of it is judged
+        before the answer.
+
+        ``rows``: a structured array of n questions, in order, at most 256: fields as ``sessions()``
+        has them, and ``packet`` (that made it one), ``reply`` (1: the responder's bytes), ``seen``
+        (bytes of the run, by the lengths), ``size``, and ``payload`` uint8[n, first_bytes]: the
+        first ``size`` of them, captured without a gap; the rest is 0. Answers: n of ``Answer``, as
+        a sequence or an array: ACCEPT (INSPECT from now on), BYPASS, BLOCK (DROP, as long as the
+        session stands). They come at stops and at the end of calls; that rows go by one call or by
+        several changes no verdict, where an answer follows from its row.
+
+        An exception comes out of the call, and the same questions are asked with the next. The
+        next inspector takes the place of this one. Where it ends, sessions whose bytes were being
+        gathered are scanned as without it, and those that wait are bypassed. Raises SettingsError.
+        """
+        if not isinstance(first_bytes, int) or not 1 <= first_bytes <= FIRST_BYTES_MAX:
+            raise SettingsError(f"inspect: first_bytes: {first_bytes!r} is not in"
+                                f" 1..{FIRST_BYTES_MAX}")
+        inspector = Inspector(first_bytes)
+        self.fastpath.set_inspector(inspector)
+        self._inspects = function
+        self.fastpath.watched = True
+        return lambda: self._inspect_no_more(inspector)
+
+    @exclusive
+    @undivided
+    def _inspect_no_more(self, inspector: Inspector) -> None:
+        if self.fastpath.inspector is inspector:
+            self.fastpath.set_inspector(None)
+            self._inspects = None
+            self.fastpath.watched = bool(self._hooks)
+
+    def _ask(self) -> None:
+        """Asks about all sessions that wait, and gives their answers."""
+        inspector = self.fastpath.inspector
+        if inspector is None or self._inspects is None:
+            return
+        if inspector.waits:
+            rows = inspector.waiting()
+            inspector.answer(_answers(self._inspects(rows), len(rows)))
+        inspector.make_room()
+
+    def _check_asked(self) -> None:
+        inspector = self.fastpath.inspector
+        if inspector is not None and inspector.waits:
+            raise StateError(f"the inspector has yet to answer for {inspector.waits} sessions")
+
+    # --- telling ---
 
     def _log_of(self, kind: str) -> EventLog[Any] | None:
         if kind == "transition":
@@ -115,7 +182,8 @@ class Hooks(Memory):
         return self.fastpath.counters()["created" if kind == "new_session" else "victims"]
 
     def _tell(self) -> None:
-        """Tells everybody what has happened since."""
+        """Asks who is asked, and tells everybody what has happened since."""
+        self._ask()
         for kind in KINDS if self._hooks else ():
             if kind not in self._hooks:
                 continue
@@ -146,3 +214,17 @@ class Hooks(Memory):
         if kind == "ended":
             return np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])[-fresh:]
         return self.fastpath.newborn_rows(fresh)
+
+
+def _answers(given: Any, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """uint8[count] of what an inspector gave. Raises DataError."""
+    try:
+        found = np.asarray(given if isinstance(given, np.ndarray) else list(given))
+    except (TypeError, ValueError):
+        found = np.zeros(0)
+    if found.shape != (count,) or (
+            count and (found.dtype.kind not in "iu" or not 0 <= found.min() <= found.max()
+                       < len(Answer))):
+        raise DataError(f"inspect: {count} questions want {count} of Answer: the function gave"
+                        f" {given!r:.80}")
+    return found.astype(np.uint8)

@@ -115,7 +115,8 @@ class Sessions(Control):
 
     def _clear(self, most: int | None = None, queues: bool = True) -> int:
         """Ends the oldest ``most``, or all; how many. ``queues``: what waits is cleared."""
-        one_by_one = self._log or self.fastpath.shaper is not None
+        one_by_one = (self._log or self.fastpath.shaper is not None
+                      or self.fastpath.inspector is not None)
         if most is not None or one_by_one or self.fastpath.live < BULK:
             numbers = self.fastpath.live_records()
             numbers = numbers if most is None else numbers[:max(0, most)]

@@ -97,6 +97,8 @@ REASONS: Final = _under(
           vendor="exceeded shaper limit, drop"),
     Entry("queue_full", "dropped at a link: no room in the class's queue, RED, or too large ever to"
           " leave"),
+    Entry("bypass_inspector", "forwarded uninspected: an inspector's answer"),
+    Entry("inspector_block", "packet of a session that an inspector blocked"),
 )
 
 DECODE: Final = _under(
@@ -241,6 +243,7 @@ EXPOSURE_CAUSES: Final = _under(
     Entry("ips", "IPS in its fail state, fail-open enable", vendor="IPS session scan paused"),
     Entry("oversize", "objects larger than oversize_bytes, from there on"),
     Entry("no_memory", "objects for which a page could not be had"),
+    Entry("inspector", "sessions that an inspector bypassed"),
 )
 
 INSPECTION: Final = (

@@ -15,6 +15,7 @@ from fwcore._layout import (
     CONFIG_DTYPE,
     GATE_DTYPE,
     EndCause,
+    Exposure,
     Gauge,
     Reason,
     record,
@@ -124,9 +125,10 @@ def test_a_group_has_its_bounds(group):
 
 
 @pytest.mark.parametrize("changes", [
-    {"action": [0, 0, 0, 3]}, {"reason": [len(Reason)] * 4}, {"cause": [7] * 4},
+    {"action": [0, 0, 0, 3]}, {"reason": [len(Reason)] * 4}, {"cause": [len(Exposure)] * 4},
     {"full_action": 3}, {"full_reason": 255}, {"full_cause": 99}, {"object_start": 3},
-    {"object_cause": 7}, {"page_request": 200}, {"object_refused": 3}, {"ips_bypass": 2},
+    {"object_cause": len(Exposure)}, {"page_request": 200}, {"object_refused": 3},
+    {"ips_bypass": 2},
 ])
 def test_a_gate_row_that_points_nowhere(changes):
     fast = FastPath(config())

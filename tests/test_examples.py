@@ -18,6 +18,7 @@ SAYS = {
     "frames": ["FORWARD NEW", "FORWARD HIT", "FORWARD HIT", "True 1"],
     "batches": None, "threads": None, "event_loop": ["2000 packets,"],
     "processes": ["True "], "scapy_sniff": None, "af_packet": None, "nfqueue": None,
+    "inspector": ["20 BLOCK, 120 packets blocked, 4 pages at most"],
 }
 NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
 MISSING = live_net.missing()
@@ -51,6 +52,10 @@ def test_the_one_of_scapy_names_layers():
     assert len(lines) == 10
     assert all(line.startswith("FORWARD ") and "Raw" not in line.split()[2] for line in lines)
     assert any("TCP" in line for line in lines)
+
+
+def test_the_one_of_an_inspection_blocks_by_name():
+    assert run("inspector", "pcaps/web.pcap") == SAYS["inspector"]
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_PACKET") or os.geteuid() != 0,

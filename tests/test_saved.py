@@ -297,10 +297,10 @@ MADE_AGAIN = set("""
     config lines hosts host_heads fragment_heads host_mask fragment_mask reborn_mask graves_mask
     policies steps log log_room samples_room live half_open proxy_sessions free_line free_record
     free_host hosts_high oldest newest fragment_oldest fragment_newest fragment_free
-    egress""".split())
-# between two calls
+    egress hooked""".split())
+# between two calls; who is asked is not saved
 EMPTY = set("""
-    breath round_due dirty log_fill newborn pad exposure ip_bytes traffic_class
+    breath round_due dirty log_fill newborn exposure ip_bytes traffic_class inspector
     of_session""".split())
 
 

@@ -21,7 +21,7 @@ LINE_WIDTH = 100
 FILE_LINES = 700
 # Longer ones, and how long they may be at most.
 LONG_FILES = {
-    "fwcore/_fastpath.pyx": 1707,
+    "fwcore/_fastpath.pyx": 1734,
     "tests/test_reference.py": 1145,
 }
 TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on its line
@@ -42,7 +42,7 @@ FLOORS = (
     ("dataplane.egress", "dataplane.admit"),
     ("dataplane.verdict", "dataplane.rows", "dataplane.audit", "dataplane.clear",
      "dataplane.keep"),
-    ("dataplane.script", "dataplane.timeline"),
+    ("dataplane.script", "dataplane.timeline", "dataplane.inspector"),
     ("dataplane.due",),
     ("dataplane",),
     ("_pack", "_use", "_layout"),
@@ -50,7 +50,7 @@ FLOORS = (
     ("_shaper_change",),
     ("_shaper_written",),
     ("_shaper_state",),
-    ("_shaper",),
+    ("_shaper", "_inspector"),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand", "_rings", "_tally"),
     ("escape", "interruption", "outfile", "shape", "flow"),
     ("rows",),
@@ -92,7 +92,7 @@ OUTSIDE = {
         "_rings", "_capi", "live.",
         "policy_lookup",
         "_pack", "_layout", "_policies", "_chunk", "_fastpath", "_shaper", "_shaper_plan",
-        "_shaper_written", "_shaper_state",
+        "_inspector", "_shaper_written", "_shaper_state",
         "_columns", "_demand",
         "policy_layout", "shaping_layout",
         "capture.", "result",

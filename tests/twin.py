@@ -13,7 +13,7 @@ import numpy as np
 from fwcore import reference
 from fwcore._columns import DESTINATION, PORTS, SOURCE, Fragment, Kind, parse_columns
 from fwcore._demand import Demand, Line
-from fwcore._layout import EndCause, TcpState
+from fwcore._layout import Answer, EndCause, TcpState
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.reference.demand import Demanded, dropped, late, smallest_depth
@@ -84,6 +84,22 @@ class Pair:
             self.packets += 1
             assert got == want, f"packet {self.packets}: engine {got}, twin {want}"
 
+    def inspect(self, answer: Callable[..., str], first_bytes: int) -> None:
+        """Sets an inspector: ``answer(payload, reply, seen, policy)``: accept, block or bypass."""
+        def asked(rows: Any) -> list[Answer]:
+            self.asked += [(int(row["created_packet"]), int(row["packet"])) for row in rows]
+            return [Answer[answer(bytes(row["payload"][:row["size"]]), bool(row["reply"]),
+                                  int(row["seen"]), int(row["policy"])).upper()] for row in rows]
+
+        def question(row: Any) -> str:
+            self.wanted.append((row.session.created_packet, row.packet))
+            return answer(row.payload, row.reply, row.seen, row.session.policy.id)
+
+        self.asked: list[tuple[int, int]] = []
+        self.wanted: list[tuple[int, int]] = []
+        self.engine.inspect(asked, first_bytes=first_bytes)
+        self.twin.set_inspector(question, first_bytes)
+
     def configure(self, **changes: Any) -> None:
         """Changes settings. Raises what the engine raises, and then the twin is as it was."""
         before = self.engine.settings
@@ -98,8 +114,10 @@ class Pair:
         self.twin.restart(keep=keep, **changed(before, self.engine.settings))
 
     def save(self) -> None:
-        """The engine is another from here on, made of what this one wrote down."""
+        """The engine is another from here on, made of what this one wrote down, less the
+        inspector."""
         breath = self.engine.fastpath.breath
+        self.twin.set_inspector(None)
         self.engine = copy.deepcopy(self.engine)
         self.engine.fastpath.breath = breath
 

@@ -33,6 +33,7 @@ ENUMS = {
     "EndCause": "FW_ENDS", "TcpState": "FW_STATES", "WhenFull": "FW_WHEN_FULLS",
     "Midstream": "FW_MIDSTREAMS", "Tracker": "FW_TRACKERS", "GateAction": "FW_GATE_ACTIONS",
     "ObjectAction": "FW_OBJECT_ACTIONS", "PolicyAction": "FW_POLICY_ACTIONS", "Gauge": "FW_GAUGES",
+    "Answer": "FW_ANSWERS",
 }
 BEGIN = "# --- made from dataplane/layout.h by tools/layout.py ---\n"
 END = "# --- by hand again ---\n"

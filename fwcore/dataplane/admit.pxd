@@ -11,9 +11,9 @@ from fwcore.dataplane.gate cimport ask_t, policy_match
 from fwcore.dataplane.hosts cimport host_find
 from fwcore.dataplane.inspect cimport verdict_inspected
 from fwcore.dataplane.layout cimport (
-    CLASS_SYN, CLASS_SYNACK, FORWARD_WAY, GATE_BYPASS, GATE_DROP, META_FAMILY, META_ZONE,
-    MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NIL, OWNER_BASE, OWNER_SHM, PLACE_NONE, PLACE_STATE,
-    PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_DENIED, REASON_HALF_OPEN_LIMIT,
+    ASKED_GATHERS, CLASS_SYN, CLASS_SYNACK, FORWARD_WAY, GATE_BYPASS, GATE_DROP, META_FAMILY,
+    META_ZONE, MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NIL, OWNER_BASE, OWNER_SHM, PLACE_NONE,
+    PLACE_STATE, PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_DENIED, REASON_HALF_OPEN_LIMIT,
     REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_NEW, REASON_NO_MEMORY, REASON_NO_SESSION,
     REASON_TABLE_FULL, REASON_TCP_INVALID, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED,
     SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
@@ -256,4 +256,6 @@ cdef inline uint32_t verdict_miss(
     r.bytes[a.way] = wire
     if a.inspection == 0:
         return outcome_of(VERDICT_FORWARD, REASON_NEW)
+    if fw_unlikely(fw.inspector != NULL) and a.proxied:
+        r.asked = ASKED_GATHERS
     return verdict_inspected(fw, record[0], p, wire, a.way, REASON_NEW)

@@ -1,16 +1,20 @@
 # Inspection: the object that a session's scan has grown to, and its place in the IPS buffer.
 #
+# With an inspector (inspector.pxd) a proxied session's first run of payload is gathered for it, and
+# with the run's first bytes, or its end, the session leaves the proxy: the rest is the answer's.
+#
 # Laws: what is not scanned is counted as exposed, by cause; an object's pages are its session's.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
-    CLASS_FIN, CLASS_RST, DUE_IPS, END_KILLED, EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE,
-    NEVER, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE, OBJECT_PASSED, OBJECT_SCANNING, OWNER_SHM,
-    PAGE_BYTES, REASON_BYPASS_CONSERVE, REASON_HIT, REASON_KILLED, REASON_NEW, SESSION_PROXIED,
-    VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, control_t, fw_clock_t, fw_drain,
-    fw_drained_ns, fw_t, fw_unlikely, memory_t, packet_t, record_t,
+    BLOCKED, CLASS_FIN, CLASS_RST, DUE_IPS, END_KILLED, EXPOSURE_INSPECTOR, EXPOSURE_IPS,
+    EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, NEVER, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE,
+    OBJECT_PASSED, OBJECT_SCANNING, OWNER_SHM, PAGE_BYTES, REASON_BYPASS_CONSERVE,
+    REASON_BYPASS_INSPECTOR, REASON_HIT, REASON_INSPECTOR_BLOCK, REASON_KILLED, REASON_NEW,
+    SESSION_PROXIED, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, control_t,
+    fw_clock_t, fw_drain, fw_drained_ns, fw_t, fw_unlikely, memory_t, packet_t, record_t,
 )
 from fwcore.dataplane.outcome cimport outcome_of
 from fwcore.dataplane.pages cimport pages_release_buffers
@@ -27,6 +31,15 @@ cdef inline void exposure_count(fw_t *fw, record_t *r, int cause, uint32_t wire)
         exposure_enter(fw, r, cause, wire)
 
 
+cdef inline int bypass_reason(int cause, int reason) noexcept nogil:
+    """A packet of a session that passes unscanned; one of another kind keeps its own reason."""
+    if reason != REASON_NEW and reason != REASON_HIT:
+        return reason
+    if cause == EXPOSURE_INSPECTOR:
+        return REASON_BYPASS_INSPECTOR
+    return REASON_BYPASS_CONSERVE + cause
+
+
 cdef inline uint32_t session_standing(
     fw_t *fw, record_t *r, uint32_t wire, int reason,
 ) noexcept nogil:
@@ -34,6 +47,8 @@ cdef inline uint32_t session_standing(
     cdef int cause
     if r.inspection == 0:
         return outcome_of(VERDICT_FORWARD, reason)
+    if r.bypass == BLOCKED:
+        return outcome_of(VERDICT_DROP, REASON_INSPECTOR_BLOCK)
     if r.bypass:
         cause = r.bypass - 1
     elif r.inspection & 1 and fw.control.gate.ips_bypass:
@@ -41,9 +56,7 @@ cdef inline uint32_t session_standing(
     else:
         return outcome_of(VERDICT_INSPECT, reason)
     exposure_count(fw, r, cause, wire)
-    if reason == REASON_NEW or reason == REASON_HIT:
-        reason = REASON_BYPASS_CONSERVE + cause
-    return outcome_of(VERDICT_BYPASS, reason)
+    return outcome_of(VERDICT_BYPASS, bypass_reason(cause, reason))
 
 
 cdef inline void object_pass(
@@ -94,17 +107,31 @@ cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcep
     return 1
 
 
+cdef inline int object_over(fw_t *fw, uint32_t record) noexcept nogil:
+    """The run is over; 1: an inspector is asked, and the proxy is done with the session."""
+    cdef record_t *r = &fw.table.records[record]
+    if fw_unlikely(r.asked) and r.object_phase == OBJECT_SCANNING and r.object_bytes:
+        fw.inspector.ask(fw, record)
+        return 1
+    object_end(&fw.memory, &fw.control, r)
+    return 0
+
+
 cdef inline int object_step(
     fw_t *fw, uint32_t record, int way, uint32_t payload,
 ) noexcept nogil:
     """A proxied session's payload; 0: the session is to be killed."""
     cdef record_t *r = &fw.table.records[record]
-    if r.object_phase != OBJECT_NONE and r.object_way != way:
-        object_end(&fw.memory, &fw.control, r)
+    if r.object_phase != OBJECT_NONE and r.object_way != way and object_over(fw, record):
+        return 1
     if r.object_phase == OBJECT_NONE and not object_begin(fw, r, way):
         return 0
-    if r.object_phase == OBJECT_SCANNING:
-        return object_grow(fw, record, payload)
+    if r.object_phase != OBJECT_SCANNING:
+        return 1
+    if not object_grow(fw, record, payload):
+        return 0
+    if fw_unlikely(r.asked) and r.object_phase == OBJECT_SCANNING:
+        fw.inspector.gather(fw, record, payload)
     return 1
 
 
@@ -163,6 +190,8 @@ cdef inline uint32_t verdict_inspected(
     """A packet of a session whose policy asks for inspection; a legal step."""
     cdef record_t *r = &fw.table.records[record]
     cdef int passed = 0
+    if fw_unlikely(r.bypass == BLOCKED):
+        return outcome_of(VERDICT_DROP, REASON_INSPECTOR_BLOCK)
     if r.flags & SESSION_PROXIED:
         if p.payload:
             if not object_step(fw, record, way, p.payload):
@@ -170,12 +199,10 @@ cdef inline uint32_t verdict_inspected(
                 return outcome_of(VERDICT_DROP, REASON_KILLED)
             passed = r.object_phase == OBJECT_PASSED
         if p.class_ == CLASS_FIN or p.class_ == CLASS_RST:
-            object_end(&fw.memory, &fw.control, r)
+            object_over(fw, record)
     if p.payload and r.inspection & 1 and not fw.control.gate.ips_bypass:
         ips_fill(fw, p.payload)
     if passed:
         exposure_count(fw, r, r.object_cause, wire)
-        if reason == REASON_NEW or reason == REASON_HIT:
-            reason = REASON_BYPASS_CONSERVE + r.object_cause
-        return outcome_of(VERDICT_BYPASS, reason)
+        return outcome_of(VERDICT_BYPASS, bypass_reason(r.object_cause, reason))
     return session_standing(fw, r, wire, reason)

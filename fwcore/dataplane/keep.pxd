@@ -14,10 +14,10 @@ from fwcore.dataplane.clock cimport clock_arm
 from fwcore.dataplane.hosts cimport host_enter
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED, OBJECT_SCANNING,
+    BLOCKED, EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED, OBJECT_SCANNING,
     PLACE_COUNT, PROTECTED_BIT, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
-    SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST,
-    control_t, fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t, record_t, table_t,
+    SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, control_t,
+    fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t, record_t, table_t,
 )
 from fwcore.dataplane.session cimport session_due_tick, session_key
 from fwcore.dataplane.table cimport table_find, table_link
@@ -66,7 +66,7 @@ cdef inline int keep_valid(
         return 0
     if r.place >= PLACE_COUNT or r.timeout >= TIMEOUT_COUNT or r.policy >= policies:
         return 0
-    if r.named or r.inspection > 3 or r.bypass > EXPOSURE_COUNT:
+    if r.named or r.inspection > 3 or (r.bypass > EXPOSURE_COUNT and r.bypass != BLOCKED):
         return 0
     if r.object_phase > OBJECT_PASSED or r.object_way > 1 or r.object_cause >= EXPOSURE_COUNT:
         return 0
@@ -122,6 +122,8 @@ cdef inline int64_t keep_records(
     """
     cdef uint64_t i, last_packet = 0
     for i in range(count):
+        if fw.inspector == NULL and (records[i].asked or records[i].question):
+            return <int64_t>i
         if not keep_valid(&fw.clock, &records[i], policies, last_packet) or not keep_link(
                 &fw.table, &fw.memory, &fw.control, &records[i]):
             return <int64_t>i

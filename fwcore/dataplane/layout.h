@@ -20,11 +20,12 @@
     X(p, BYPASS_OVERSIZE) X(p, BYPASS_NO_MEMORY) X(p, MALFORMED) X(p, ICMP_ORPHAN)              \
     X(p, NO_SESSION) X(p, DENIED) X(p, CONSERVE_BLOCK) X(p, EXTREME) X(p, IPS_BLOCK)            \
     X(p, HALF_OPEN_LIMIT) X(p, HOST_LIMIT) X(p, PROXY_TABLE_FULL) X(p, TABLE_FULL)              \
-    X(p, NO_MEMORY) X(p, KILLED) X(p, OVER_LIMIT) X(p, QUEUE_FULL)
+    X(p, NO_MEMORY) X(p, KILLED) X(p, OVER_LIMIT) X(p, QUEUE_FULL) X(p, BYPASS_INSPECTOR)       \
+    X(p, INSPECTOR_BLOCK)
 
 #define FW_EXPOSURES(X, p)                                                                      \
     X(p, CONSERVE) X(p, KERNEL) X(p, ONE_SHOT) X(p, PROXY_TABLE) X(p, IPS) X(p, OVERSIZE)       \
-    X(p, NO_MEMORY)
+    X(p, NO_MEMORY) X(p, INSPECTOR)
 
 #define FW_ENDS(X, p)                                                                           \
     X(p, EXPIRED) X(p, CLOSED) X(p, CLASH) X(p, EVICTED) X(p, TENSION) X(p, KILLED) X(p, CLEARED)
@@ -40,6 +41,7 @@
 #define FW_GATE_ACTIONS(X, p) X(p, ADMIT) X(p, BYPASS) X(p, DROP)
 #define FW_OBJECT_ACTIONS(X, p) X(p, GRANT) X(p, BYPASS) X(p, KILL)
 #define FW_POLICY_ACTIONS(X, p) X(p, ACCEPT) X(p, DENY) X(p, LOCAL)
+#define FW_ANSWERS(X, p) X(p, ACCEPT) X(p, BLOCK) X(p, BYPASS)
 #define FW_GAUGES(X, p)                                                                         \
     X(p, USED_PAGES) X(p, FREE_PAGES) X(p, SHM_PAGES) X(p, PROXY_SESSIONS) X(p, LIVE_SESSIONS)  \
     X(p, IPS_FULL)
@@ -55,6 +57,7 @@ enum { FW_MIDSTREAMS(FW_AS_ENUM, MIDSTREAM_) MIDSTREAM_COUNT };
 enum { FW_GATE_ACTIONS(FW_AS_ENUM, GATE_) GATE_COUNT };
 enum { FW_OBJECT_ACTIONS(FW_AS_ENUM, OBJECT_) OBJECT_COUNT };
 enum { FW_POLICY_ACTIONS(FW_AS_ENUM, POLICY_) POLICY_COUNT };
+enum { FW_ANSWERS(FW_AS_ENUM, ANSWER_) ANSWER_COUNT };
 enum { FW_GAUGES(FW_AS_ENUM, GAUGE_) GAUGE_COUNT };
 
 static const char *const VERDICT_NAMES[] = {FW_VERDICTS(FW_AS_NAME, )};
@@ -67,6 +70,7 @@ static const char *const MIDSTREAM_NAMES[] = {FW_MIDSTREAMS(FW_AS_NAME, )};
 static const char *const GATE_NAMES[] = {FW_GATE_ACTIONS(FW_AS_NAME, )};
 static const char *const OBJECT_NAMES[] = {FW_OBJECT_ACTIONS(FW_AS_NAME, )};
 static const char *const POLICY_NAMES[] = {FW_POLICY_ACTIONS(FW_AS_NAME, )};
+static const char *const ANSWER_NAMES[] = {FW_ANSWERS(FW_AS_NAME, )};
 static const char *const GAUGE_NAMES[] = {FW_GAUGES(FW_AS_NAME, )};
 
 /* --- the words of a packet and of a step --------------------------------------------------- */
@@ -107,9 +111,11 @@ enum {
     SEED_WORDS = 6,              /* of the keyed hash */
     ADDRESS_BYTES = 16,
     INSPECTIONS = 4,             /* of a policy's inspection: none, flow, proxy, flow+proxy */
-    REASON_ROOM = 32,            /* reasons of a verdict's row of counters */
+    REASON_ROOM = 64,            /* reasons of a verdict's row of counters */
     BLOCK_ROWS = 8,              /* IPv4 rows of policies compared side by side */
     EARLY_DROP_BUCKETS = 8,      /* Linux: NF_CT_EVICTION_RANGE [R] */
+    QUESTIONS_MAX = 256,         /* sessions of which an inspector is asked at once */
+    BLOCKED = 255,               /* record_t.bypass: the inspector said so */
 };
 /* Why the loop came back before the end of the chunk. */
 enum {
@@ -119,6 +125,7 @@ enum {
     STOP_TICK = 4,               /* with STOP_TIME: a round of idledrop is due */
     STOP_LOG = 8,                /* the session log wants to be collected */
     STOP_BREATH = 16,            /* much was done: look whether to go on; changes nothing */
+    STOP_ASK = 32,               /* the inspector has to answer before the packet is judged */
 };
 #define COLLECTOR_NS 60000000000LL      /* Linux GC_SCAN_INTERVAL_MAX, 60 s [R] */
 #define UDP_STREAM_NS 2000000000LL      /* Linux: UDP is a stream later than this [R] */
@@ -202,6 +209,8 @@ enum {
     SESSION_ONCE = 128,      /* no TCP, seen once: half-open until its next packet */
 };
 enum { OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED }; /* phase: none, scanned, let through */
+enum { ASKED_NOT, ASKED_GATHERS, ASKED_WAITS, ASKED_COUNT }; /* an inspector: its first bytes come,
+                                                                 its answer is yet to come */
 typedef struct {
     uint64_t meta, a_lo, b_lo; /* fw_key_t, in its order; meta 0: the record is free */
     int64_t last_seen_ns;
@@ -210,7 +219,7 @@ typedef struct {
     uint8_t place;             /* PLACE_* */
     uint8_t flags;             /* SESSION_* */
     uint8_t inspection;        /* class bits the policy asks for: 1 flow, 2 proxy */
-    uint8_t bypass;            /* 0: not bypassed, else 1 + EXPOSURE_* of the proxy part */
+    uint8_t bypass;            /* 0: not bypassed, BLOCKED, else 1 + EXPOSURE_* of the proxy part */
     uint8_t timeout;           /* TIMEOUT_* */
     uint8_t object_phase;      /* OBJECT_* */
     uint16_t policy;           /* index */
@@ -224,7 +233,8 @@ typedef struct {
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
     uint8_t named;                   /* 1: within end_sessions, named already */
     uint64_t object_bytes;           /* of the object being scanned; oversize_bytes at the time */
-    uint64_t pad2;
+    uint32_t question;               /* with an inspector: place of its row + 1; 0: none */
+    uint32_t asked;                  /* ... ASKED_* */
 } record_t;
 _Static_assert((int)SESSION_FROM_B == (int)REPLY_WAY, "verdict_hit's exclusive or");
 _Static_assert(sizeof(record_t) == 128, "two cache lines");
@@ -515,6 +525,39 @@ typedef struct {
     uint32_t count;                           /* policies; 0: accept everything */
 } policies_t;
 
+/* What an inspector is asked of a session: the row, and behind it the first bytes of a run. */
+typedef struct {
+    session_row_t session;       /* as of `packet` */
+    uint64_t packet;             /* at which the bytes were there, or the run was over */
+    uint64_t seen;               /* payload bytes of the run, by the lengths */
+    uint32_t size;               /* of them those that are here: captured, without a gap */
+    uint32_t next;               /* place of the next free row */
+    uint8_t reply;               /* 1: the responder sent them */
+    uint8_t gap;                 /* 1: a frame was cut, what follows it does not join */
+    uint8_t pad[6];
+} question_t;
+_Static_assert(sizeof(question_t) == 152, "no holes");
+
+/* An inspector's side of the data plane (inspector.pxd); called through here, as egress_t is. */
+typedef struct {
+    int (*look)(void *fw, const packet_t *p, const uint8_t *data, uint32_t captured, uint32_t wire,
+                uint32_t link, const void *parser);
+    void (*gather)(void *fw, uint32_t record, uint32_t payload);
+    void (*ask)(void *fw, uint32_t record);
+    void (*forget)(void *fw, uint32_t record);
+    uint8_t *rows;               /* question_t, each with its bytes: `stride` apart */
+    uint64_t stride;
+    uint32_t places;             /* rows there are */
+    uint32_t free;               /* place of the first free one; NIL: none */
+    uint32_t first_bytes;        /* of a run, kept in a row */
+    uint32_t waiting;            /* sessions that wait for the answer ... */
+    uint32_t questions[QUESTIONS_MAX]; /* ... places of their rows, in order */
+    const uint8_t *data;         /* the frame that is being judged ... */
+    const void *parser;
+    uint32_t captured, wire, link;
+    uint32_t pad;
+} inspector_t;
+
 struct shaper;                       /* shaping.h */
 /* What there is of shaping in the way of a packet, called through here (egress.pxd): were it woven
  * into the loop, the compiler would take the rest of the loop apart. `fw` is a fw_t. */
@@ -586,9 +629,10 @@ typedef struct {
     uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
     uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
     uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
-    uint32_t pad;
+    uint32_t hooked;                 /* 1: there is a shaper or an inspector */
     struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
     egress_t egress;                 /* ... how they come to it */
+    inspector_t *inspector;          /* who is asked about first bytes; NULL: nobody */
     table_t table;
     session_row_t *victims;          /* ring */
     session_row_t *log;              /* sessions that ended and were not collected yet */
@@ -610,7 +654,8 @@ FW_HOLDS(packet_t, decode, DECODE_COUNT - 1);
 FW_HOLDS(record_t, place, PLACE_COUNT - 1);
 FW_HOLDS(record_t, flags, 2 * SESSION_ONCE - 1);
 FW_HOLDS(record_t, inspection, INSPECTIONS - 1);
-FW_HOLDS(record_t, bypass, EXPOSURE_COUNT);
+FW_HOLDS(record_t, bypass, BLOCKED);
+FW_HOLDS(record_t, asked, ASKED_COUNT - 1);
 FW_HOLDS(record_t, timeout, TIMEOUT_COUNT - 1);
 FW_HOLDS(record_t, policy, POLICIES_MAX - 1);
 FW_HOLDS(record_t, exposed, (1 << EXPOSURE_COUNT) - 1);
@@ -627,6 +672,7 @@ FW_HOLDS(gate_t, reason[0], REASON_COUNT - 1);
 FW_HOLDS(config_t, fragments_max, FRAGMENTS_MAX);
 FW_HOLDS(config_t, victims_max, VICTIMS_MAX);
 FW_HOLDS(config_t, when_full, WHEN_FULL_COUNT - 1);
+_Static_assert(EXPOSURE_COUNT < BLOCKED, "what is blocked is not bypassed");
 _Static_assert(RECORD_MASK < NIL && FRAGMENTS_MAX < NIL, "what there is not is no number of one");
 _Static_assert(END_COUNT <= 255, "a living session has no cause");
 _Static_assert(REASON_COUNT <= REASON_ROOM && VERDICT_COUNT <= 256, "an outcome is two bytes");

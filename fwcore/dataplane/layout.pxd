@@ -11,9 +11,10 @@ cdef extern from "dataplane/layout.h" nogil:
         REASON_BYPASS_OVERSIZE, REASON_BYPASS_NO_MEMORY, REASON_MALFORMED, REASON_ICMP_ORPHAN
         REASON_NO_SESSION, REASON_DENIED, REASON_CONSERVE_BLOCK, REASON_EXTREME, REASON_IPS_BLOCK
         REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT, REASON_PROXY_TABLE_FULL, REASON_TABLE_FULL
-        REASON_NO_MEMORY, REASON_KILLED, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_COUNT
+        REASON_NO_MEMORY, REASON_KILLED, REASON_OVER_LIMIT, REASON_QUEUE_FULL
+        REASON_BYPASS_INSPECTOR, REASON_INSPECTOR_BLOCK, REASON_COUNT
         EXPOSURE_CONSERVE, EXPOSURE_KERNEL, EXPOSURE_ONE_SHOT, EXPOSURE_PROXY_TABLE, EXPOSURE_IPS
-        EXPOSURE_OVERSIZE, EXPOSURE_NO_MEMORY, EXPOSURE_COUNT
+        EXPOSURE_OVERSIZE, EXPOSURE_NO_MEMORY, EXPOSURE_INSPECTOR, EXPOSURE_COUNT
         END_EXPIRED, END_CLOSED, END_CLASH, END_EVICTED, END_TENSION, END_KILLED, END_CLEARED
         END_COUNT
         STATE_NONE, STATE_SYN_SENT, STATE_SYN_RECV, STATE_ESTABLISHED, STATE_FIN_WAIT
@@ -25,6 +26,7 @@ cdef extern from "dataplane/layout.h" nogil:
         GATE_ADMIT, GATE_BYPASS, GATE_DROP, GATE_COUNT
         OBJECT_GRANT, OBJECT_BYPASS, OBJECT_KILL, OBJECT_COUNT
         POLICY_ACCEPT, POLICY_DENY, POLICY_LOCAL, POLICY_COUNT
+        ANSWER_ACCEPT, ANSWER_BLOCK, ANSWER_BYPASS, ANSWER_COUNT
         GAUGE_USED_PAGES, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_PROXY_SESSIONS
         GAUGE_LIVE_SESSIONS, GAUGE_IPS_FULL, GAUGE_COUNT
         KIND_KEYED, KIND_QUOTE, KIND_LATER, KIND_NO_QUOTE, KIND_NON_IP, KIND_UNSUPPORTED
@@ -49,11 +51,12 @@ cdef extern from "dataplane/layout.h" nogil:
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
         NEWBORN_MAX, FORCED_MAX, POLICIES_MAX, PAGE_BYTES, SEED_WORDS, ADDRESS_BYTES, INSPECTIONS
-        REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS
-        STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH
+        REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS, QUESTIONS_MAX, BLOCKED
+        STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH, STOP_ASK
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
         SESSION_ANSWERED, SESSION_LEARNS, SESSION_ONCE
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
+        ASKED_NOT, ASKED_GATHERS, ASKED_WAITS, ASKED_COUNT
         HAS_SOURCE, HAS_DESTINATION, HAS_PORTS
         FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES, OWNER_COUNT
@@ -90,6 +93,7 @@ cdef extern from "dataplane/layout.h" nogil:
     const char *const GATE_NAMES[]
     const char *const OBJECT_NAMES[]
     const char *const POLICY_NAMES[]
+    const char *const ANSWER_NAMES[]
     const char *const GAUGE_NAMES[]
     const char *const TRACKER_NAMES[]
     const uint8_t FLAG_CLASS[TRACKER_COUNT][64]
@@ -125,7 +129,8 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t created_packet
         uint32_t age_prev, age_next, host
         uint8_t object_way, object_cause, exposed, named
-        uint64_t object_bytes, pad2
+        uint64_t object_bytes
+        uint32_t question, asked
 
     ctypedef struct line_t:
         uint16_t tag[WAYS]
@@ -304,6 +309,26 @@ cdef extern from "dataplane/layout.h" nogil:
         uint8_t *inspection
         uint32_t count
 
+    ctypedef struct question_t:
+        session_row_t session
+        uint64_t packet, seen
+        uint32_t size, next
+        uint8_t reply, gap
+
+    ctypedef struct inspector_t:
+        int (*look)(void *fw, const packet_t *p, const uint8_t *data, uint32_t captured,
+                    uint32_t wire, uint32_t link, const void *parser) noexcept nogil
+        void (*gather)(void *fw, uint32_t record, uint32_t payload) noexcept nogil
+        void (*ask)(void *fw, uint32_t record) noexcept nogil
+        void (*forget)(void *fw, uint32_t record) noexcept nogil
+        uint8_t *rows
+        uint64_t stride
+        uint32_t places, free, first_bytes, waiting
+        uint32_t questions[QUESTIONS_MAX]
+        const uint8_t *data
+        const void *parser
+        uint32_t captured, wire, link
+
     ctypedef struct egress_t:
         void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
                      const void *parser) noexcept nogil
@@ -351,9 +376,10 @@ cdef extern from "dataplane/layout.h" nogil:
         fw_clock_t clock
         int64_t breath, round_ns
         uint64_t round_due, packet
-        uint32_t shift, of_session, exposure, ip_bytes, traffic_class
+        uint32_t shift, of_session, exposure, ip_bytes, traffic_class, hooked
         void *shaper
         egress_t egress
+        inspector_t *inspector
         table_t table
         session_row_t *victims
         session_row_t *log

@@ -272,6 +272,8 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
         session_row(fw, record, cause, hash_, &fw.log[fw.log_fill])
         fw.log_fill += 1
     if r.flags & SESSION_PROXIED:
+        if fw_unlikely(r.question):
+            fw.inspector.forget(fw, record)
         object_end(&fw.memory, &fw.control, r)
         pages_release_buffers(&fw.memory, &fw.control, fw.control.config.proxy_session_pages)
         fw.memory.proxy_sessions -= 1

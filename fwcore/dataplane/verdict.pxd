@@ -14,7 +14,7 @@ from fwcore.dataplane.fragment cimport fragment_find, fragment_store
 from fwcore.dataplane.inspect cimport session_standing, verdict_inspected
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    CLASS_RST, END_CLASH, END_CLOSED, FORWARD_WAY, KIND_BROKEN, KIND_KEYED, KIND_LATER,
+    BLOCKED, CLASS_RST, END_CLASH, END_CLOSED, FORWARD_WAY, KIND_BROKEN, KIND_KEYED, KIND_LATER,
     KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED,
     META_PROTOCOL, NIL, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT, REASON_FRAGMENT,
     REASON_FRAGMENT_ORPHAN, REASON_HIT, REASON_ICMP_ORPHAN, REASON_MALFORMED, REASON_NON_IP,
@@ -133,8 +133,12 @@ cdef inline uint32_t verdict_moved(
     fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, uint8_t place,
     int reason,
 ) noexcept nogil:
-    """A packet that takes its session to another place, or tells something new of it."""
-    if fw.table.records[record].flags & SESSION_LEARNS and reason == REASON_HIT:
+    """A packet that takes its session to another place, or tells something new of it. Of a blocked
+    session none does: it does not arrive."""
+    if fw_unlikely(fw.table.records[record].bypass == BLOCKED):
+        if place == PLACE_NONE:
+            session_move(fw, record, PLACE_NONE, 0)
+    elif fw.table.records[record].flags & SESSION_LEARNS and reason == REASON_HIT:
         if session_learn(fw, record, place, way, p.class_):
             return verdict_last(fw, record, p, wire, way)
     else:
@@ -170,6 +174,9 @@ cdef inline uint32_t verdict_unmoved(
         record[0] = NIL
         return verdict_miss(fw, p, wire, record)
     session_count(r, way, wire)
+    if fw_unlikely(r.bypass == BLOCKED):
+        r.last_seen_ns = fw.clock.now_ns
+        return session_standing(fw, r, wire, REASON_HIT)
     if cell == TCP_ILLEGAL:
         if fw.control.config.invalid_verdict == VERDICT_DROP:
             return outcome_of(VERDICT_DROP, REASON_TCP_INVALID)

@@ -60,6 +60,7 @@ class Firewall(Egress):
         self.count_decode(packet)
         self.reply = False
         self.of_session = None
+        self.captured_payload = frame[:wire][packet.end - packet.payload:packet.end]
         judged = self.judge(packet, wire)
         if packet.fragment == "first" and packet.kind in ("session", "icmp_error", "malformed"):
             self.fragment_store(packet, judged)
@@ -71,6 +72,7 @@ class Firewall(Egress):
         self.packet_digest.update(bytes((judged.verdict, REASON[judged.reason])))
         self.sample()
         self.settle("packet")
+        self.give_answers()
         return judged.verdict, REASON[judged.reason]
 
     def judge(self, packet: Packet, wire: int) -> Judgement:
@@ -120,6 +122,9 @@ class Firewall(Egress):
         self.of_session = session
         direction = self.count_to_session(session, packet.source_first, wire)
         self.reply = direction == "reply"
+        if session.blocked:  # it does not arrive, and moves nothing
+            self.touch(session, step=False)
+            return self.session_judgement(session, "hit", None)
         step = self.step(session, direction, flags)
         if step == "invalid":
             if self.config.invalid == "drop":
@@ -236,6 +241,7 @@ class Firewall(Egress):
             packet.source_first == from_initiator, policy, inspection, proxied, bypass, state,
         )
         self.insert(session)
+        session.asks = proxied and self.inspector is not None
         if self.shaper:
             session.shaped = self.shaper.begin(row, asker)
         if packet.flags & SYN_FLAG:

@@ -148,6 +148,7 @@ def parse_ipv4(frame: Frame, packet: Packet, at: int) -> str:
     frame.need(at, header, frame.wire)
     packet.family = 4
     packet.ip_bytes = total
+    packet.end = at + total
     packet.traffic_class = frame.data[at + 1]
     packet.source = frame.address(at + 12, 4)
     packet.destination = frame.address(at + 16, 4)
@@ -180,6 +181,7 @@ def parse_ipv6(frame: Frame, packet: Packet, at: int) -> str:
         raise Malformed
     packet.family = 6
     packet.ip_bytes = 40 + length
+    packet.end = at + 40 + length
     packet.traffic_class = frame.number(at, 2) >> 4 & 0xFF
     packet.source = frame.address(at + 8, 6)
     packet.destination = frame.address(at + 24, 6)

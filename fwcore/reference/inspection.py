@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fwcore.reference.eviction import Eviction
-from fwcore.reference.session import Judgement, Object, Session
+from fwcore.reference.session import Judgement, Object, Question, Session
 from fwcore.reference.words import BYPASS, DROP, FLOW, FORWARD, INSPECT, SECOND, pages_of
 
 
 class Inspection(Eviction):
     """What happens to the payload of a session."""
 
+    def set_inspector(self, inspector: Callable[[Question], str] | None, first_bytes: int = 0
+                      ) -> None:
+        """Who says accept, block or bypass of sessions that begin from now on; None: nobody."""
+        self.inspector, self.first_bytes = inspector, first_bytes
+        for session in self.sessions.values():
+            session.asks = False
+
     def session_judgement(self, session: Session, reason: str, cause: str | None) -> Judgement:
         """The worst of the parts; `cause` is that of an object which is not scanned."""
+        if session.blocked:
+            return Judgement(DROP, "inspector_block")
         cause = session.bypass or cause
         if cause is None and session.inspection & FLOW and self.gate.ips_bypass:
             cause = "ips"
@@ -25,6 +36,8 @@ class Inspection(Eviction):
         self, session: Session, direction: str, payload: int, ends: bool, reason: str
     ) -> Judgement:
         """Object and IPS accounting of a packet, then its verdict; `ends`: FIN or RST."""
+        if session.blocked:
+            return self.session_judgement(session, reason, None)
         cause = None
         if session.proxied and payload:
             cause = self.object_payload(session, direction, payload)
@@ -32,7 +45,7 @@ class Inspection(Eviction):
                 self.end(session, "killed")
                 return Judgement(DROP, "killed")
         if ends:
-            self.object_end(session)
+            self.object_over(session)
         if payload and session.inspection & FLOW and not self.gate.ips_bypass:
             self.ips_fill(payload)
         return self.session_judgement(session, reason, cause)
@@ -40,7 +53,50 @@ class Inspection(Eviction):
     def object_payload(self, session: Session, direction: str, payload: int) -> str | None:
         """Payload of a proxied session: None (scanned), an exposure cause, or "kill"."""
         if session.object and session.object.direction != direction:
+            self.object_over(session)
+            if not session.proxied:
+                return None
+        cause = self.object_scan(session, direction, payload)
+        thing = session.object
+        if session.asks and thing and cause is None:
+            if not thing.gap:
+                room = self.first_bytes - len(thing.shown)
+                thing.gap = len(self.captured_payload) < payload
+                thing.shown += self.captured_payload[:room]
+            if thing.bytes >= self.first_bytes:
+                self.ask(session, thing)
+        return cause
+
+    def object_over(self, session: Session) -> None:
+        """The run of payload is over: what was gathered of it is all that an inspector will see."""
+        thing = session.object
+        if session.asks and thing and thing.bytes and thing.bypass is None:
+            self.ask(session, thing)
+        else:
             self.object_end(session)
+
+    def ask(self, session: Session, thing: Object) -> None:
+        """The session leaves the proxy; the inspector is asked, what it says is for later packets.
+        """
+        assert self.inspector is not None
+        question = Question(session, thing.direction == "reply", thing.shown, thing.bytes,
+                            self.number)
+        self.object_end(session)
+        self.memory.release_shm(self.proxy_pages)
+        self.proxy_sessions -= 1
+        session.proxied = session.asks = False
+        self.answers.append((session, self.inspector(question)))
+
+    def give_answers(self) -> None:
+        """What the inspector said of this packet's session."""
+        for session, answer in self.answers:
+            session.blocked = answer == "block"
+            if answer == "bypass":
+                session.bypass = "inspector"
+        self.answers.clear()
+
+    def object_scan(self, session: Session, direction: str, payload: int) -> str | None:
+        """The same, of a run that goes on or begins."""
         if session.object is None:
             start = self.gate.object_start
             if start == "kill":

@@ -10,7 +10,7 @@ from fwcore.reference.machines import Snapshot
 from fwcore.reference.packet import Packet
 from fwcore.reference.session import Judgement, Session
 from fwcore.reference.state import SHARED, State
-from fwcore.reference.words import END, INSPECTIONS, REASONS_LATER, SECOND
+from fwcore.reference.words import CAUSES_LATER, END, INSPECTIONS, REASONS_LATER, SECOND
 
 FLAP_NS = 60 * SECOND
 """An entry into extreme sooner than this after the last exit is a flap [D]."""
@@ -107,7 +107,8 @@ class Ledger(State):
 
     def counters(self) -> dict[str, Any]:
         """All counters, as they go into the outcome."""
-        by_cause = {cause: dict(row) for cause, row in self.exposure.items()}
+        by_cause = {cause: dict(row) for cause, row in self.exposure.items()
+                    if row["packets"] or cause not in CAUSES_LATER}
         # counters that stand here unless they are 0
         later = {"grace_unsure": self.grace_unsure, "time_jumped": self.time_jumped}
         return {

@@ -43,6 +43,7 @@ class Packet:
     destination_port: int = 0
     flags: int = 0
     payload: int = 0
+    end: int = 0  # of the IP packet within the frame: the payload stands before it
     ip_bytes: int = 0  # of the outermost IP packet; 0: not IP
     traffic_class: int = 0  # its DSCP << 2 | ECN
     offloaded: bool = False

@@ -16,6 +16,8 @@ class Object:
     """A run of payload in one direction of a proxied session."""
 
     direction: str
+    shown: bytes = b""  # what an inspector will see of it
+    gap: bool = False  # a frame was cut: what follows it does not join
     bytes: int = 0
     pages: int = 0
     bypass: str | None = None  # exposure cause once it is not scanned
@@ -53,6 +55,8 @@ class Session:
     dropped: dict[str, list[int]] = field(  # by way: packets and bytes that egress dropped
         default_factory=lambda: {"forward": [0, 0], "reply": [0, 0]})
     exposed: set[str] = field(default_factory=set)  # causes already counted for it
+    asks: bool = False  # an inspector is to be asked about its first bytes
+    blocked: bool = False  # which has blocked it
 
     @property
     def host(self) -> tuple[int, int]:
@@ -74,6 +78,16 @@ class Session:
     def local(self) -> bool:
         """TCP to the firewall itself: tension and idledrop never take it [R]."""
         return self.transport == "tcp" and self.policy.action == "local"
+
+
+class Question(NamedTuple):
+    """What an inspector is asked."""
+
+    session: Session
+    reply: bool  # the responder sent the run
+    payload: bytes  # the first of its bytes that were captured, without a gap
+    seen: int  # payload bytes of the run, by the lengths
+    packet: int
 
 
 class Judgement(NamedTuple):

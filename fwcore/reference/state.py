@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from fwcore.reference.machines import make_machines
 from fwcore.reference.memory import Memory
 from fwcore.reference.packet import Key
 from fwcore.reference.policy import ACCEPT_ALL, policy_parse
-from fwcore.reference.session import FragmentEntry, Session
+from fwcore.reference.session import FragmentEntry, Question, Session
 from fwcore.reference.shaping import Shaper
 from fwcore.reference.table import seeds
 from fwcore.reference.tcp import TIMEOUT_SETTING
@@ -150,6 +151,10 @@ class State:
         self.objects = 0
         self.objects_bypassed = 0
         self.objects_oversize = 0
+        self.inspector: Callable[[Question], str] | None = None
+        self.first_bytes = 0
+        self.captured_payload = b""  # of the packet that is being judged
+        self.answers: list[tuple[Session, str]] = []
         self.ips_filled_bytes = 0
         self.ips_full_count = 0
         self.fragments_forgotten = 0

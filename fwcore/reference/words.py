@@ -19,14 +19,16 @@ REASONS = (
     "bypass_proxy_table", "bypass_ips", "bypass_oversize", "bypass_no_memory", "malformed",
     "icmp_orphan", "no_session", "denied", "conserve_block", "extreme", "ips_block",
     "half_open_limit", "host_limit", "proxy_table_full", "table_full", "no_memory", "killed",
-    "over_limit", "queue_full",
+    "over_limit", "queue_full", "bypass_inspector", "inspector_block",
 )
-REASONS_LATER = ("over_limit", "queue_full")
+REASONS_LATER = ("over_limit", "queue_full", "bypass_inspector", "inspector_block")
 """Those that stand in a digest only where they are not 0."""
 REASON = {name: number for number, name in enumerate(REASONS)}
 
-CAUSES = ("conserve", "kernel", "one_shot", "proxy_table", "ips", "oversize", "no_memory")
+CAUSES = ("conserve", "kernel", "one_shot", "proxy_table", "ips", "oversize", "no_memory",
+          "inspector")
 """Why a packet passed without an inspection that its policy asks for."""
+CAUSES_LATER = ("inspector",)
 
 ENDS = ("expired", "closed", "clash", "evicted", "tension", "killed", "cleared")
 END = {name: number for number, name in enumerate(ENDS)}

@@ -65,6 +65,7 @@ REASON_COLOURS = {
     "ips_block": "#3b82f6", "half_open_limit": "#b45309", "host_limit": "#c2410c",
     "proxy_table_full": "#db2777", "table_full": "#e11d48", "no_memory": "#b91c1c",
     "killed": "#ec4899", "over_limit": "#f43f5e", "queue_full": "#a21caf",
+    "bypass_inspector": "#9a6b12", "inspector_block": "#d9467a",
 }  # fmt: skip
 
 
