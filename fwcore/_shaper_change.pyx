@@ -202,6 +202,7 @@ cdef class Changed(Planned):
         cdef uint32_t i, at
         memcpy(link.row_at, was.row_at, sizeof(link.row_at))
         memcpy(link.row_set, was.row_set, sizeof(link.row_set))
+        link.rows_held, link.left = was.rows_held, 1
         for i in range(ORDERS * PRIORITIES):
             (&link.row_at[0][0])[i].place = class_from(s, link, (&link.row_at[0][0])[i].id)
         self._take_turns(link.turn, was.turn, link.children, link.children_count)

@@ -482,8 +482,23 @@ cdef class Planned:
                     leaves += 1
                     link.leaves_count += 1
             link.lowest = s.leaves[link.leaves]
+            self._ids(link)
             link.words = (link.leaves_count + 63) // 64
             words += link.words
+        return 0
+
+    cdef int _ids(self, link_t *link) except -1:
+        """Leaves by id. => they are known; ids ascend, so that the last class has the highest"""
+        cdef class_t *c
+        cdef uint32_t i
+        link.ids = self.core.classes[link.classes + link.classes_count - 1].id + 1
+        link.leaf_by_id = <uint32_t *>self.room(link.ids * sizeof(uint32_t))
+        for i in range(link.ids):
+            link.leaf_by_id[i] = link.lowest
+        for i in range(link.classes, link.classes + link.classes_count):
+            c = &self.core.classes[i]
+            if c.leaf:
+                link.leaf_by_id[c.id] = i
         return 0
 
     cdef int _waits(self, packets_max, keep) except -1:

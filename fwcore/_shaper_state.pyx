@@ -207,6 +207,7 @@ cdef class Kept(Written):
             h = &s.shaped[i]
             h[0] = given[i]
             memset(h.account, 255, sizeof(h.account))
+            h.meters[0] = h.meters[1] = 0
             if h.row == 0:
                 continue
             r = &s.rows[h.row - 1]
@@ -228,6 +229,7 @@ cdef class Kept(Written):
         if meter:
             raise _wrong("a session with another meter's account")
         h.account[way][k] = at
+        h.meters[way] = <unsigned char>(k + 1)
         if not held_before(h, at, way, k):
             a.sessions += 1
             a.tcp += h.protocol == 6
@@ -448,11 +450,13 @@ cdef class Kept(Written):
         cdef turn_t *turn
         cdef uint64_t queued = 0, size = 0
         cdef uint32_t i
+        link.left = 1
         for i in range(ORDERS * PRIORITIES):
             turn = &(&link.row_at[0][0])[i]
             turn.id, turn.place = row.row_at[i], class_from(s, link, row.row_at[i])
             if turn.id >= 0:
                 link.row_set[i // PRIORITIES] |= <uint32_t>1 << (i % PRIORITIES)
+                link.rows_held |= <uint32_t>1 << (i // PRIORITIES)
         for i in range(PRIORITIES):
             link.turn[i].id = row.turn[i]
             link.turn[i].place = child_from(s, link.children, link.children_count, row.turn[i])

@@ -45,7 +45,7 @@ class Plan:
         keys = int(self.meters["keys_max"][keyed].sum(dtype=np.uint64))
         shares = int(self.classes["shares"][self.classes["share"] != 0].sum(dtype=np.uint64))
         return (sessions * 64 + packets * (96 + 44 * keep) + keys * 136 + shares * 200
-                + (len(self.classes) + len(self.links)) * 17_408)
+                + (len(self.classes) + len(self.links)) * 17_408 + len(self.links) * 262_144)
 
     def named(self, found: dict[str, Any]) -> dict[str, Any]:
         """A shaper's counters by names: meters, links, and classes as ``link:id``."""

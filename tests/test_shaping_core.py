@@ -229,6 +229,21 @@ def test_codel_of_bursts_ends_and_begins_again_as_the_twins(count):
     both.compare()
 
 
+@pytest.mark.parametrize("count", [31, 36])
+def test_codel_ends_where_the_queue_is_short_again(count):
+    """A burst that CoDel thins out, and long after it a frame that nobody is before."""
+    row = ClassRow("w", 1, discard="codel", target_ns=5 * MS, interval_ns=20 * MS,
+                   limit_packets=100)
+    both = Both(Declared(links=(LinkRow("w", 10**6),), classes=(row,),
+                         rows=(ShapingRow(1, link="w"),)))
+    both.begin("a", Session())
+    for _ in range(count):
+        both.packet(0, 1000, "a")
+    both.packet(8 * MS * count + 500 * MS, 1000, "a")
+    both.both("drain")
+    both.compare()
+
+
 # --- more than one word of each set ---------------------------------------------------------------
 
 MANY_LEAVES, ADDRESSES = 70, 80

@@ -118,6 +118,7 @@ cdef inline void class_withdraw(
     """Nothing of a class is asked for at a priority any more. Bounded by the depth of the tree."""
     cdef uint64_t *set_
     cdef const span_t *span
+    link.left = 1
     while c.colour != COLOUR_RED:
         if c.colour == COLOUR_GREEN:
             set_ = row_of(link, class_order(c), priority)
@@ -277,7 +278,7 @@ cdef inline void colours_walk(shaper_t *s, link_t *link, int64_t now) noexcept n
     memset(link.rows, 0, <uint64_t>ORDERS * PRIORITIES * link.span.total * sizeof(uint64_t))
     memset(link.feed, 0, <uint64_t>PRIORITIES * link.feed_span.total * sizeof(uint64_t))
     memset(link.row_any, 0, sizeof(link.row_any))
-    link.lent = 0
+    link.lent, link.left = 0, 1
     for word in range(link.words):
         bits = s.maps[link.map + word]
         while bits:

@@ -31,7 +31,7 @@ from fwcore.dataplane.queue cimport (
 from fwcore.dataplane.shaping cimport (
     COUNT_FRAME, COUNT_PACKETS, DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL,
     DROP_NO_MEMORY, DROP_PUSHED_OUT, DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL,
-    FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, METERS_MAX,
+    FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT,
     NO_MARK, NOT_LENT, NOWHERE, OVER_CLASS, OVER_DROP, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
     SHAPE_NIL,
     SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHAPE_SECOND, SHARE_NONE,
@@ -371,7 +371,7 @@ cdef inline void link_left(
     if s.ends != NULL:
         handed.ends = s.ends[at]
     wait_give(s, at)
-    there = &s.classes[leaf_of(s, further, leaf.id)]
+    there = &s.classes[leaf_of(further, leaf.id)]
     why = link_enqueue(s, further, there, &handed, SHAPE_NIL)
     if why != SHAPE_PASSED:
         departure_row(s, handed.packet, now, further, there,
@@ -543,7 +543,7 @@ cdef inline int meters_judge(
     cdef int colour[4]
     cdef int i, k, wants
     cdef meter_t *m
-    for i in range(METERS_MAX):
+    for i in range(h.meters[p.way]):
         if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
             continue
         m = &s.meters[r.meters[p.way][i]]
@@ -556,7 +556,7 @@ cdef inline int meters_judge(
             m.dropped[1] += counted_size(m, p)
             m.by_colour[colour[i]] += 1
             return 0
-    for i in range(METERS_MAX):
+    for i in range(h.meters[p.way]):
         if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
             continue
         m = &s.meters[r.meters[p.way][i]]
@@ -609,7 +609,7 @@ cdef inline judged_t arrival_judge(
         if cls < 0:
             cls = r.cls[p.way]
     link = &s.links[r.link[p.way]]
-    leaf = &s.classes[leaf_of(s, link, cls)]
+    leaf = &s.classes[leaf_of(link, cls)]
     judged.link = <int>link.number
     judged.cls = leaf.id
     if met != NULL:

@@ -303,6 +303,7 @@ cdef inline void shaping_begin(
             key = meter_key(&s.meters[r.meters[way][i]], a, r.id, way)
             at = meter_take(s, &s.meters[r.meters[way][i]], &key, now)
             h.account[way][i] = at
+            h.meters[way] = <uint8_t>(i + 1)
             if not held_before(h, at, way, i):
                 account = &s.accounts[at]
                 account.sessions += 1

@@ -427,10 +427,14 @@ typedef struct {
 typedef struct {
     link_row_t row;
     uint32_t number, distance;
-    uint32_t rank, pad4;              /* its place in by_distance */
+    uint32_t rank;                    /* its place in by_distance */
+    uint32_t rows_held;               /* bit an order: row_set is not 0 */
     uint32_t classes, classes_count;  /* the first one, ascending ids */
     uint32_t leaves, leaves_count;    /* into shaper_t.leaves */
     uint32_t lowest;                  /* the leaf with the lowest id */
+    uint32_t ids;                     /* entries of leaf_by_id */
+    uint32_t left;                    /* 1: somebody left a row since its pointers were looked at */
+    uint32_t *leaf_by_id;             /* the leaf of each id, or the lowest one */
     uint32_t words;                   /* of the map of leaves where something waits */
     uint32_t map;                     /* the first one, into shaper_t.maps */
     uint32_t line;                    /* packet on it; NIL: none */
@@ -464,7 +468,8 @@ typedef struct {
 typedef struct {
     uint32_t row;                     /* number + 1; 0: no row */
     uint32_t account[2][METERS_MAX];  /* by way; NIL: none */
-    uint32_t protocol;                /* 6, 17 or another */
+    uint16_t protocol;                /* 6, 17 or another */
+    uint8_t meters[2];                /* by way: accounts behind so many are NIL */
     uint32_t dropped[2];              /* by way: packets that arrived and did not pass, ... */
     uint64_t dropped_bytes[2];        /* ... and their bytes on the wire */
 } shaped_t;

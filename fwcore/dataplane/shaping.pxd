@@ -161,8 +161,10 @@ cdef extern from "shaping.h" nogil:
         uint64_t dropped_bytes, giants, borrowed, delay_max
     ctypedef struct link_t:
         link_row_t row
-        uint32_t number, distance, rank, pad4
-        uint32_t classes, classes_count, leaves, leaves_count, lowest, words, map
+        uint32_t number, distance, rank, rows_held
+        uint32_t classes, classes_count, leaves, leaves_count, lowest, ids, left
+        uint32_t *leaf_by_id
+        uint32_t words, map
         uint32_t line, line_leaf, pad
         uint64_t line_rate
         int64_t start_ns, end_ns
@@ -187,7 +189,8 @@ cdef extern from "shaping.h" nogil:
     ctypedef struct shaped_t:
         uint32_t row
         uint32_t account[2][4]
-        uint32_t protocol
+        uint16_t protocol
+        uint8_t meters[2]
         uint32_t dropped[2]
         uint64_t dropped_bytes[2]
     ctypedef packed struct departure_t:

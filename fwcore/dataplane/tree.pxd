@@ -24,7 +24,7 @@ from fwcore.dataplane.heap cimport heap_first
 from fwcore.dataplane.layout cimport fw_clz64, fw_ctz64
 from fwcore.dataplane.queue cimport shares_wake
 from fwcore.dataplane.shaping cimport (
-    LENT_BY_ITSELF, ORDERS, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, bucket_charge, bucket_ready,
+    LENT_BY_ITSELF, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, bucket_charge, bucket_ready,
     bucket_want, class_t, link_t, shaper_t, span_t, turn_t,
 )
 
@@ -51,12 +51,9 @@ cdef inline uint32_t class_of(const shaper_t *s, const link_t *link, int64_t id_
     return SHAPE_NIL
 
 
-cdef inline uint32_t leaf_of(const shaper_t *s, const link_t *link, int64_t id_) noexcept nogil:
+cdef inline uint32_t leaf_of(const link_t *link, int64_t id_) noexcept nogil:
     """The leaf of an id, else the one with the lowest."""
-    cdef uint32_t at = class_of(s, link, id_) if id_ >= 0 else SHAPE_NIL
-    if at != SHAPE_NIL and s.classes[at].leaf:
-        return at
-    return link.lowest
+    return link.leaf_by_id[id_] if 0 <= id_ < link.ids else link.lowest
 
 
 cdef inline uint32_t child_from(
@@ -86,8 +83,11 @@ cdef inline void row_set(link_t *link, int order, int priority, turn_t at) noexc
     link.row_at[order][priority] = at
     if at.id < 0:
         link.row_set[order] &= ~(<uint32_t>1 << priority)
+        if link.row_set[order] == 0:
+            link.rows_held &= ~(<uint32_t>1 << order)
     else:
         link.row_set[order] |= <uint32_t>1 << priority
+        link.rows_held |= <uint32_t>1 << order
 
 
 cdef inline turn_t row_from(
@@ -119,8 +119,13 @@ cdef inline void rows_mend(shaper_t *s, link_t *link) noexcept nogil:
     """A pointer whose member went away moves to the next one, or to nothing."""
     cdef int order, priority
     cdef turn_t at
-    cdef uint32_t bits
-    for order in range(ORDERS):
+    cdef uint32_t bits, orders = link.rows_held
+    if not link.left:
+        return
+    link.left = 0
+    while orders:  # bounded by ORDERS
+        order = fw_ctz64(orders)
+        orders &= orders - 1
         bits = link.row_set[order]
         while bits:
             priority = fw_ctz64(bits)
