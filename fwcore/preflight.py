@@ -14,7 +14,7 @@ from typing import Any
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.outfile import Named, check_apart
 
-TABLES, PICTURES = (".csv", ".parquet"), (".png", ".svg", ".pdf")
+TABLES, PICTURES = (".csv", ".jsonl", ".parquet"), (".png", ".svg", ".pdf")
 BLOCKS = (*TABLES, "")     # of a row a packet: CSV where the name does not say
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
     "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": BLOCKS,

@@ -1,4 +1,4 @@
-"""Rows to a file, in blocks of columns: Parquet by its ending, otherwise CSV.
+"""Rows to a file, in blocks of columns: Parquet or JSON lines by its ending, otherwise CSV.
 
 The one writer of every table that leaves fwcore: verdicts, sessions, victims, timelines.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.escape import cell, encodable
 from fwcore.outfile import Output
 
-ENDINGS = (".csv", ".parquet")
+ENDINGS = (".csv", ".jsonl", ".parquet")
 Columns = Mapping[str, Any]          # name -> array (masked: empty cells), list, Words or Texts
 GROUP_ROWS = 1 << 17                 # rows of a Parquet file that are written at a time
 
@@ -84,9 +85,9 @@ class Texts:
 class RowFile:
     """A table that is written block by block; ``close`` puts it in its place.
 
-    By the ending .csv (or none) or .parquet. The first block, which may be empty, says what the
-    columns are. Raises OutputError, FwcoreError for another ending, and MissingExtra for Parquet
-    without pyarrow.
+    By the ending .csv (or none), .jsonl or .parquet. The first block, which may be empty, says what
+    the columns are. Raises OutputError, FwcoreError for another ending, and MissingExtra for
+    Parquet without pyarrow.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -97,9 +98,11 @@ class RowFile:
         self._begun = False
         ending = Path(path).suffix.lower()
         if ending and ending not in ENDINGS:
-            raise FwcoreError(f"{path}: a table is written as .csv or .parquet, not {ending}")
-        self._is_parquet = ending == ".parquet"
-        if self._is_parquet:
+            raise FwcoreError(f"{path}: a table is written as .csv, .jsonl or .parquet,"
+                              f" not {ending}")
+        self._write_block = {".parquet": self._write_parquet, ".jsonl": self._write_jsonl}.get(
+            ending, self._write_csv)
+        if ending == ".parquet":
             try:
                 import pyarrow.parquet  # noqa: F401 - heavy, and an extra
             except ImportError:
@@ -110,10 +113,7 @@ class RowFile:
     def write(self, columns: Columns) -> None:
         """One block."""
         try:
-            if self._is_parquet:
-                self._write_parquet(columns)
-            else:
-                self._write_csv(columns)
+            self._write_block(columns)
         except OSError as error:
             raise self._output.failure(error) from None
 
@@ -123,12 +123,17 @@ class RowFile:
         if not self._begun:
             self._begun = True
             writer.writerow(map(cell, columns))
-        lists = [each if isinstance(each, list | tuple) else each.tolist()
-                 for each in columns.values()]
         lists = [[*map(cell, each)] if each and isinstance(each[0], str) else each
-                 for each in lists]
+                 for each in _lists(columns)]
         writer.writerows(zip(*lists, strict=True))
         self._output.write(text.getvalue().encode("utf-8", "backslashreplace"))
+
+    def _write_jsonl(self, columns: Columns) -> None:
+        """An object a line; a cell that is empty is null. ASCII: what is no text stays readable."""
+        encode = json.JSONEncoder(separators=(",", ":")).encode
+        self._output.write("".join(
+            encode(dict(zip(columns, row, strict=True))) + "\n"
+            for row in zip(*_lists(columns), strict=True)).encode("ascii"))
 
     def _write_parquet(self, columns: Columns) -> None:
         import pyarrow as pa
@@ -189,11 +194,17 @@ class RowFile:
             self.discard()
 
 
+def _lists(columns: Columns) -> list[Any]:
+    """Each column as Python's own values; an empty cell is None."""
+    return [each if isinstance(each, list | tuple) else each.tolist() for each in columns.values()]
+
+
 def write(table: np.ndarray, path: str | os.PathLike[str]) -> int:
-    """Writes a structured array (n,) by the file's ending, .csv or .parquet; rows written."""
+    """Writes a structured array (n,) as .csv, .jsonl or .parquet, by the ending; rows written."""
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
-        raise FwcoreError(f"{path}: a table is written as .csv or .parquet, not {ending or 'this'}")
+        raise FwcoreError(
+            f"{path}: a table is written as .csv, .jsonl or .parquet, not {ending or 'this'}")
     with RowFile(path) as file:
         file.write({name: table[name] for name in table.dtype.names or ()})
     return len(table)

@@ -416,9 +416,9 @@ def test_bench_help_names_every_benchmark():
     ("--state", "file/x.state", "file is no directory"),
     ("--write", ".", "it is a directory"),
     ("--plot", "x.jpg", "--plot is written as .png or .svg"),
-    ("--verdicts", "x.txt", "--verdicts is written as .csv or .parquet"),
-    ("--sessions", "x.csv.gz", "--sessions is written as .csv or .parquet"),
-    ("--departures", "x.jsonl", "--departures is written as .csv or .parquet"),
+    ("--verdicts", "x.txt", "--verdicts is written as .csv or .jsonl or .parquet"),
+    ("--sessions", "x.csv.gz", "--sessions is written as .csv or .jsonl or .parquet"),
+    ("--departures", "x.json", "--departures is written as .csv or .jsonl or .parquet"),
 ])  # fmt: skip
 def test_outputs_are_checked_before_packet_1(
         run, played, tmp_path, monkeypatch, option, path, said):

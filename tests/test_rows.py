@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from ipaddress import ip_address
 
 import numpy as np
@@ -72,16 +73,26 @@ def blocks():
                "said": [f"it's, {n}" for n in number]}
 
 
-def test_a_table_is_the_same_in_both_formats_whatever_its_blocks(tmp_path):
+def test_a_table_is_the_same_in_all_formats_whatever_its_blocks(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    for path in (tmp_path / "a.csv", tmp_path / "a.parquet"):
+    for path in (tmp_path / "a.csv", tmp_path / "a.parquet", tmp_path / "a.jsonl"):
         with RowFile(path) as file:
             for block in blocks():
                 file.write(block)
     with open(tmp_path / "a.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     table = parquet.read_table(tmp_path / "a.parquet")
+    lines = [*map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines())]
+    assert lines == table.to_pylist()
     assert parquet.ParquetFile(tmp_path / "a.parquet").num_row_groups == 1
     assert [{name: str(value) for name, value in row.items()} for row in table.to_pylist()] == rows
     assert rows[4] == {"number": "4", "host": "0.0.0.4", "word": "even", "said": "it's, 4"}
     assert {str(each) for each in table.schema.types} == {"uint64", "string"}
+
+
+def test_an_empty_cell_is_null_in_json_lines(tmp_path):
+    with RowFile(tmp_path / "a.jsonl") as file:
+        file.write({"n": np.zeros(0, np.uint8), "said": []})
+        file.write({"n": np.ma.array([7, 8], mask=[False, True]), "said": ["=\udc80", ""]})
+    assert (tmp_path / "a.jsonl").read_bytes() == (
+        b'{"n":7,"said":"=\\udc80"}\n{"n":null,"said":""}\n')

@@ -21,7 +21,7 @@ from fwcore.escape import visible
 @options.JSON
 @options.HTML
 @click.option("--flows", "flows_file", type=click.Path(), metavar="FILE",
-              help="Every flow and what became of it, .csv or .parquet.")  # fmt: skip
+              help="Every flow and what became of it, .csv, .jsonl or .parquet.")  # fmt: skip
 @options.QUIET
 def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) -> int:
     """The same traffic under several settings, joined flow by flow.

@@ -62,9 +62,9 @@ HTML = click.option("--html", "html_file", type=click.Path(), metavar="FILE",
 PLOT = click.option("--plot", "plot_file", type=click.Path(), metavar="FILE",
                     help="The main picture alone, .png, .svg or .pdf.")  # fmt: skip
 VICTIMS = click.option("--victims", "victims_file", type=click.Path(), metavar="FILE",
-                       help="Sessions that were taken, .csv or .parquet.")  # fmt: skip
+                       help="Sessions that were taken, .csv, .jsonl or .parquet.")  # fmt: skip
 TIMELINE = click.option("--timeline", "timeline_file", type=click.Path(), metavar="FILE",
-                        help="Memory and counters over time, .csv or .parquet.")  # fmt: skip
+                        help="Memory, counters over time, .csv, .jsonl or .parquet.")  # fmt: skip
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No summary, no progress.")
 
 

@@ -37,12 +37,12 @@ def _settings(given: dict[str, Any]) -> Any:
 @click.option("--write", "write_file", type=click.Path(), metavar="FILE",
               help="What was forwarded, as pcap; with shaping as it left.")  # fmt: skip
 @click.option("--verdicts", "verdicts_file", type=click.Path(), metavar="FILE",
-              help="A row a packet, .csv or .parquet.")  # fmt: skip
+              help="A row a packet, .csv, .jsonl or .parquet.")  # fmt: skip
 @click.option("--departures", "departures_file", type=click.Path(), metavar="FILE",
               help="A row for each link that a packet ended at, as --verdicts.")  # fmt: skip
 @click.option("--addresses", is_flag=True, help="Addresses and ports in the rows of --verdicts.")
 @click.option("--sessions", "sessions_file", type=click.Path(), metavar="FILE",
-              help="Every session that ever lived, .csv or .parquet.")  # fmt: skip
+              help="Every session that ever lived, .csv, .jsonl or .parquet.")  # fmt: skip
 @options.VICTIMS
 @options.TIMELINE
 @click.option("--expect-outcome", metavar="DIGEST", help="Exit with 4 when the outcome differs.")
