@@ -72,7 +72,7 @@ cdef class Inspector:
         bytes_ = rows
         self.core.rows = &bytes_[0]
         self.rows = rows.view(self.dtype)
-        for place in range(places - 1, self.core.places - 1, -1):
+        for place in range(self.core.places, places):
             question_free(&self.core, place)
         self.core.places = places
         return 0
@@ -108,6 +108,11 @@ cdef class Inspector:
             self.fw.inspector = NULL
             self.fw = NULL
         self.core.waiting = 0
+
+    @property
+    def places(self):
+        """Rows there are."""
+        return self.core.places
 
     @property
     def waits(self):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fwcore._inspector import FIRST_BYTES_MAX, Inspector
 from fwcore._layout import SESSION_DTYPE, Answer
@@ -53,7 +54,8 @@ class Batch(Sequence[Any]):
 
 
 Hook = Callable[[Batch], object]
-Asked = Callable[[Any], Any]     # questions to answers, see Hooks.inspect
+# questions to answers, see Hooks.inspect
+Asked = Callable[[NDArray[Any]], Sequence[int] | NDArray[Any]]
 
 
 class Hooks(Memory):

@@ -158,6 +158,7 @@ def test_more_sessions_than_rows():
         assert {row[2] for row in listener.rows} == {b"evil"}
         assert (found[-9:] == BLOCKED).all()
         assert cut == 1 or listener.calls == 4  # 238 by the end of a call, 256, 256, 12
+        assert engine.fastpath.inspector.places == 1024  # for 762 at a time
 
 
 def test_a_cut_frame_ends_what_is_shown():
@@ -172,10 +173,28 @@ def test_a_cut_frame_ends_what_is_shown():
 
 def test_a_session_that_ends_is_asked_about_all_the_same_and_its_heir_is_not_it():
     listener = Listener()
-    engine = engine_with(listener, 4, max_connections=1, buckets=1)
-    judged(engine, [said(b"evil", 1, "S"), said(b"", 2, "S"), said(b"", 1, "S")])
-    assert listener.rows == [(1, False, b"evil", 4)]
-    assert judged(engine, [said(b"", 1, "A")])[0][0] != Verdict.DROP
+    engine = engine_with(listener, 4, tcp_s=5)
+    frames = [said(b"evil", 1), said(b"", 2), said(b"", 1)]
+    engine.process(Chunk.from_frames(frames, [START, START + 10 * S, START + 11 * S]))
+    assert (listener.calls, listener.rows) == (1, [(1, False, b"evil", 4)])
+    assert engine.sessions()["created_packet"].tolist() == [2, 3]
+    assert judged(engine, [said(b"", 1)], START + 12 * S) == [SEEN]
+
+
+def test_who_ends_before_the_question_leaves_the_row():
+    listener = Listener()
+    engine = engine_with(listener, 8, max_connections=1, buckets=1)
+    judged(engine, [said(b"evil", host) for host in range(1, 255)])
+    assert (listener.calls, engine.fastpath.inspector.places) == (0, 64)
+
+
+def test_a_run_that_was_let_pass_is_not_shown_with_the_next():
+    listener = Listener()
+    engine = engine_with(listener, 9000, oversize_bytes=5000)
+    frames = [*opened(), said(b"x" * 3000), said(b"x" * 3000), said(b"y" * 99, reply=True),
+              said(b"x")]
+    assert (Verdict.BYPASS, Reason.BYPASS_OVERSIZE) in judged(engine, frames)
+    assert listener.rows == [(7, True, b"y" * 99, 99)]
 
 
 # --- what an answer does ---

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fwcore
-from fwcore import Chunk, Engine, FwcoreError, Reason, Settings, Verdict
+from fwcore import Answer, Chunk, Engine, FwcoreError, Reason, Settings, Verdict
 
 
 def judged(engine: Engine, frames: list[bytes]) -> dict[str, int]:
@@ -39,6 +39,11 @@ def looked_at(engine: Engine) -> tuple[int, str]:
     return len(engine.sessions()), engine.mode
 
 
+def looks(rows: NDArray[np.void]) -> list[Answer]:
+    """An inspector that blocks who is spoken to first by the other side."""
+    return [Answer.BLOCK if row["reply"] else Answer.ACCEPT for row in rows]
+
+
 def refused(frames: list[bytes]) -> str:
     """What an error says."""
     try:
@@ -56,6 +61,8 @@ def mistakes(engine: Engine) -> None:
     engine.process_frames([b""], 0)  # type: ignore[arg-type]
     Verdict.ACCEPT  # type: ignore[attr-defined]  # noqa: B018
     engine.mode + 1  # type: ignore[operator]
+    engine.inspect(looks)()
+    engine.inspect(str)  # type: ignore[arg-type]
 
 
 def main(frame: bytes) -> dict[str, int]:
