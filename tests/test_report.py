@@ -165,6 +165,7 @@ def test_the_graph_of_a_terminal_does_not_rise_before_the_jump():
     for name, (low, high) in {"base": (1000, 20_000), "sessions": (0, 0), "shm": (0, 0),
                               "cache": (0, 0)}.items():
         line[name] = [low, high]
+    line["free"] = [data["memory"]["total_pages"] - used for used in (1000, 20_000)]
     line["time_ns"] = [start, start + 10**10]
     used, _ = graph._columns_of_time(facts.timeline(Result(data)), 20)
     assert used.tolist() == [1000] * 19 + [20_000]
@@ -203,7 +204,7 @@ def test_tables_as_files(result, tmp_path):
 
 
 def test_tables_say_what_they_can_write(result, tmp_path, monkeypatch):
-    with pytest.raises(FwcoreError, match=r"\.csv or \.parquet"):
+    with pytest.raises(FwcoreError, match=r"\.csv, \.jsonl or \.parquet"):
         rows.write(result.array("victims"), tmp_path / "v.xlsx")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"fwcore\[parquet\]"):

@@ -13,6 +13,7 @@ from fwcore import _shaper
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.errors import ConfigFrozen, DataError, SettingsError
+from fwcore.report import facts
 from fwcore.settings import load
 
 MS = 10**6
@@ -259,6 +260,21 @@ def test_a_queue_drives_a_firewall_into_conserve_mode_and_out_again():
     assert told == [(8, "packet", 0, "on", 88), (12, "time", 360_448_000, "off", 81)]
     assert pair.engine.counters()["memory"]["peak"]["queues"] == 12
     assert "queues" not in pair.engine.counters()["memory"]["now"]
+
+
+def test_pages_of_queues_are_used_and_seen_over_time():
+    """Sixty pages of base, one of sessions, twelve of queues: what is used is all of them."""
+    rows = {"links": [{"name": "w", "rate": "1Mbit"}], "shapings": [{"id": 1, "link": "w"}]}
+    engine = Engine(load("fortios-7", seed=1, max_connections=64, ram_bytes=100 * PAGE,
+                         base_bytes=60 * PAGE, cache_limit_bytes=0, queue_accounting="bytes",
+                         timeline_interval_s=0.01, **rows))
+    frame = ethernet(ip("10.0.0.1", "10.0.0.2", 17, udp(1000, 53, 4096 - 42)))
+    engine.process(Chunk.from_frames([frame] * 12, [START] * 12))
+    engine.advance(START + 10**9)
+    columns = facts.timeline(engine.result())
+    assert facts.owners(columns) == ("base", "sessions", "shm", "queues", "cache")
+    assert (columns["queues"].max(), columns["used"].max()) == (12, 73)
+    assert (columns["queues"][-1], columns["used"][-1]) == (0, 61)
 
 
 def test_a_full_memory_drops_what_would_wait():

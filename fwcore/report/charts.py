@@ -14,7 +14,6 @@ import numpy as np
 from fwcore.errors import MissingExtra
 from fwcore.report import facts
 from fwcore.result import Result
-from fwcore.words import OWNERS
 
 try:
     from bokeh.embed import components
@@ -44,7 +43,8 @@ LONG_S = 300  # a longer capture's axis reads in hours, minutes and seconds
 MIB_PAGES = 256
 FONT = "system-ui, sans-serif"
 COLOURS = {
-    "base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "cache": "#94a3b8",
+    "base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "queues": "#0d9488",
+    "cache": "#94a3b8",
     "forward": "#22a06b", "inspect": "#2f9fd0", "bypass": "#e0a106", "drop": "#d64545",
     "good": "#22a06b", "bad": "#d64545", "extreme": "#c026d3", "on": "#e0a106",
     "created": "#22a06b", "ended": "#64748b", "tension": "#d64545", "evicted": "#e07a2f",
@@ -180,7 +180,8 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
     chart.xaxis.axis_label = "seconds since the first packet"
     _bands(chart, result, total * 1.08)
     stack, top = {}, np.zeros(len(columns["second"]))
-    for owner in OWNERS:
+    owners = facts.owners(columns)
+    for owner in owners:
         stack[f"{owner}_low"] = top.astype(np.float32)
         top = top + columns[owner] / MIB_PAGES
         stack[f"{owner}_top"] = top.astype(np.float32)
@@ -201,11 +202,11 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
             "second", f"{owner}_low", f"{owner}_top", source=source, fill_color=COLOURS[owner],
             fill_alpha=0.55 if owner == "cache" else 1.0,
         )])
-        for owner in OWNERS
+        for owner in owners
     ]  # fmt: skip
     edge = chart.line("second", "used", source=source, line_color="#4c8dff", line_width=1.6)
     _legend(chart, [*areas, ("used", [edge])])
-    rows = [(owner, f"@{owner}{{0,0.0}} MiB") for owner in OWNERS]
+    rows = [(owner, f"@{owner}{{0,0.0}} MiB") for owner in owners]
     _hover(chart, edge, [("time", "@second{0.000} s"), ("packet", "@packet{0,0}"),
                          ("mode", "@mode"), ("used", "@used{0,0.0} MiB"), *rows])  # fmt: skip
     _thresholds(chart, result)
@@ -216,23 +217,24 @@ def _beside_base(
     result: Result, columns: Mapping[str, np.ndarray], x_range: Any
 ) -> dict[str, Any]:
     """The same without base, where it would hide the others: a panel of its own."""
-    others = columns["sessions"] + columns["shm"] + columns["cache"]
+    owners = facts.owners(columns)[1:]
+    others = np.add.reduce([columns[owner] for owner in owners])
     if not 0 < others.max() * SMALL < result.data["memory"]["total_pages"]:
         return {}
     chart = _figure("others", x_range, 200, "MiB, without base")
     top, stack = np.zeros(len(others)), {}
-    for owner in OWNERS[1:]:
+    for owner in owners:
         stack[f"{owner}_low"] = top.astype(np.float32)
         top = top + columns[owner] / MIB_PAGES
         stack[f"{owner}_top"] = top.astype(np.float32)
         stack[owner] = (columns[owner] / MIB_PAGES).astype(np.float32)
     source = ColumnDataSource({**stack, "second": columns["second"], "top": top})
     areas = [(owner, [chart.varea("second", f"{owner}_low", f"{owner}_top", source=source,
-                                  fill_color=COLOURS[owner])]) for owner in OWNERS[1:]]
+                                  fill_color=COLOURS[owner])]) for owner in owners]
     edge = chart.line("second", "top", source=source, line_alpha=0.0)
     _legend(chart, areas)
     _hover(chart, edge, [("time", "@second{0.000} s"),
-                         *((owner, f"@{owner}{{0,0.00}} MiB") for owner in OWNERS[1:])])
+                         *((owner, f"@{owner}{{0,0.00}} MiB") for owner in owners)])
     return {"others": chart}
 
 

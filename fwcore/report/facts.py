@@ -129,7 +129,7 @@ def samples(columns: Mapping[str, np.ndarray], limit: int) -> np.ndarray:
     length = min((len(column) for column in columns.values()), default=0)
     if length <= limit:
         return np.arange(length)
-    used = columns["base"] + columns["sessions"] + columns["shm"]
+    used = columns["used"]
     edges = np.linspace(0, length, limit // 4 + 1).astype(np.int64)
     starts = edges[:-1]
     kept = [starts, np.array([length - 1])]
@@ -141,16 +141,28 @@ def samples(columns: Mapping[str, np.ndarray], limit: int) -> np.ndarray:
 
 
 def timeline(result: Result, limit: int = 10**9) -> dict[str, np.ndarray]:
-    """The timeline's columns (m,), thinned to about `limit` rows, plus `second` and `used`."""
+    """The timeline's columns (m,), thinned to about `limit` rows, plus `second`, `queues`, `used`.
+
+    A sample has no pages of queues: they are what neither another owner has nor is free.
+    """
     columns = timeline_columns(result.data.get("timeline", {}))
     if not columns or not len(columns.get("time_ns", ())):
         return {}
     columns = _with_end(result, columns)
+    total = result.data["memory"]["total_pages"]
+    others = sum(columns[owner].astype(np.int64) for owner in OWNERS)
+    columns["queues"] = total - columns["free"].astype(np.int64) - others
+    columns["used"] = total - columns["free"].astype(np.int64) - columns["cache"]
     chosen = samples(columns, limit)
     thinned = {name: column[chosen] for name, column in columns.items()}
     thinned["second"] = (thinned["time_ns"] - columns["time_ns"][0]) / 1e9
-    thinned["used"] = thinned["base"] + thinned["sessions"] + thinned["shm"]
     return thinned
+
+
+def owners(columns: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Who has pages in these columns, the cache last; queues where they ever had some."""
+    queues = ("queues",) if columns["queues"].any() else ()
+    return (*OWNERS[:-1], *queues, OWNERS[-1])
 
 
 def _with_end(result: Result, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -14,12 +14,12 @@ from fwcore.escape import shown, visible
 from fwcore.outfile import Output
 from fwcore.report import answer, facts
 from fwcore.result import Result
-from fwcore.words import OWNERS
 
 ENDINGS = (".png", ".svg", ".pdf")
 SAMPLES = 3000
 MIB_PAGES = 256
-COLOURS = {"base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "cache": "#cbd5e1"}
+COLOURS = {"base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "queues": "#0d9488",
+           "cache": "#cbd5e1"}
 TONES = {"good": "#1b8a5a", "bad": "#c53030", "extreme": "#86198f"}
 BAND_TEXT = {"on": "conserve", "extreme": "extreme"}
 BAND_NAMES = 20  # a band below this part of the time has no name
@@ -54,9 +54,10 @@ def write(result: Result, path: str | Path) -> None:
 
 def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     second = columns["second"]
-    parts = [columns[owner] / MIB_PAGES for owner in OWNERS]
-    colours = [COLOURS[owner] for owner in OWNERS]
-    axes.stackplot(second, *parts, labels=OWNERS, colors=colours, linewidth=0)
+    owners = facts.owners(columns)
+    parts = [columns[owner] / MIB_PAGES for owner in owners]
+    colours = [COLOURS[owner] for owner in owners]
+    axes.stackplot(second, *parts, labels=owners, colors=colours, linewidth=0)
     axes.plot(second, columns["used"] / MIB_PAGES, color="#1e40af", linewidth=1.4, label="used")
     start, _ = facts.span(result)
     for band in facts.bands(result)[:500]:
@@ -77,7 +78,7 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     told = "\n".join(
         line for sentence in answer.sentences(result)[:2] for line in textwrap.wrap(sentence, 120))
     axes.set_title(f"{_title(result)}\n{shown(told)}", loc="left", fontsize=10)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=6, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=7, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
