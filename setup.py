@@ -49,6 +49,7 @@ extensions = [
         f"fwcore.{path.stem}",
         [str(path)],
         define_macros=macros,
+        include_dirs=["fwcore/include"] if path.stem == "_capi" else [],
         depends=[*HEADERS, "fwcore/include/fwcore.h"] if path.stem == "_capi" else HEADERS,
         # The bare loop is the yardstick: what is tried on the others must not move it.
         extra_compile_args=flags if path.stem == "_bare" else [*flags, *extra],

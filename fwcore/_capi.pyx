@@ -21,6 +21,7 @@ from fwcore._pack cimport Borrowed
 from fwcore._shaper import DEPARTURE_DTYPE as _DEPARTURE_DTYPE
 from fwcore.engine import Engine as _Engine
 from fwcore.errors import DataError, SettingsError
+from fwcore.fastpath cimport fwcore_chunk, fwcore_departure, fwcore_t
 from fwcore.words import MODES as _MODES
 
 cdef extern from *:
@@ -32,25 +33,10 @@ cdef extern from *:
         FW_TEXT_BYTES
     char *fw_text
 
-cdef extern from "include/fwcore.h" nogil:
+cdef extern from "fwcore.h" nogil:
     enum:
         FWCORE_API_VERSION
     const char *FWCORE_CAPSULE
-    ctypedef uint64_t fwcore_t
-    ctypedef struct fwcore_chunk:
-        const uint8_t *data
-        uint64_t size
-        const uint64_t *offset
-        const uint32_t *captured
-        const uint32_t *length
-        const int64_t *time_ns
-        const uint16_t *link
-        uint64_t count
-    ctypedef struct fwcore_departure:
-        uint64_t packet
-        int64_t time_ns
-        uint16_t link, class_id
-        uint8_t fate, dscp
     ctypedef struct fwcore_api:
         uint32_t version, bytes
         fwcore_t (*make)(const char *settings, const char *lines)

@@ -26,4 +26,11 @@ class Packed:
         NDArray[np.uint16],
     ]: ...
 
-class Borrowed(Packed): ...
+class Borrowed(Packed):
+    def pack(
+        self,
+        frames: Any,
+        times_ns: Iterable[int],
+        lengths: Iterable[int] | None = None,
+        link: int | Iterable[int] = 1,
+    ) -> None: ...

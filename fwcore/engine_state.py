@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from fwcore import conserve
-from fwcore._fastpath import STATE_DTYPES
+from fwcore._fastpath_state import STATE_DTYPES
 from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE, FATES, WHYS
 from fwcore.engine_control import Control

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fwcore import _fastpath, _layout
+from fwcore import _fastpath_state, _layout
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,7 +40,7 @@ def test_dtypes_are_as_long_as_their_structs():
     said = {name: int(size) for name, size in re.findall(
         r"_Static_assert\(sizeof\((\w+)\) == (\d+)", (LAYOUT.DATAPLANE / "layout.h").read_text())}
     made = {"session_row_t": _layout.SESSION_DTYPE, "host_row_t": _layout.HOST_DTYPE,
-            "record_t": _fastpath.STATE_DTYPES["records"]}
+            "record_t": _fastpath_state.STATE_DTYPES["records"]}
     assert {name: said[name] for name in made} == {
         name: dtype.itemsize for name, dtype in made.items()}
     for dtype in made.values():

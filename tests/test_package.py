@@ -124,7 +124,8 @@ def test_the_stub_has_the_modules_names(name):
 @pytest.mark.parametrize("name", COMPILED)
 def test_the_stub_has_the_methods_of_the_classes(name):
     for node in STUBS[name].body:
-        if isinstance(node, ast.ClassDef) and not node.bases:
+        if isinstance(node, ast.ClassDef) and not (
+                {ast.unparse(base) for base in node.bases} & {"IntEnum", "NamedTuple"}):
             assert stub_names(node.body) == _public(vars(getattr(compiled(name), node.name)))
 
 

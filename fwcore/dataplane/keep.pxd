@@ -11,16 +11,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_arm
-from fwcore.dataplane.hosts cimport host_enter
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
     BLOCKED, EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED, OBJECT_SCANNING,
-    PLACE_COUNT, PROTECTED_BIT, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
-    SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, control_t,
-    fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t, record_t, table_t,
+    PLACE_COUNT, SESSION_HALF_OPEN, SESSION_ONCE, SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS,
+    WHEEL_SLOTS, control_t, fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t, record_t, table_t,
 )
-from fwcore.dataplane.session cimport session_due_tick, session_key
-from fwcore.dataplane.table cimport table_find, table_link
+from fwcore.dataplane.session cimport session_due_tick, session_enter, session_key
+from fwcore.dataplane.table cimport table_find
 
 
 cdef inline void keep_wheel(
@@ -92,22 +90,8 @@ cdef inline int keep_link(
     bucket = fw_bucket(hash_, control.config.buckets)
     if table_find(table, &key, hash_, bucket) != NIL:
         return 0
-    table.free_record = table.timers[number].next
     r[0] = given[0]
-    if r.flags & SESSION_FROM_B:
-        r.host = host_enter(table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta))
-    else:
-        r.host = host_enter(table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta))
-    table_link(table, bucket, hash_, number | (PROTECTED_BIT if r.flags & SESSION_LOCAL else 0))
-    if control.config.when_full == WHEN_FULL_REPLACE_OLDEST:
-        r.age_prev = table.newest
-        r.age_next = NIL
-        if table.newest != NIL:
-            table.records[table.newest].age_next = number
-        else:
-            table.oldest = number
-        table.newest = number
-    memory.live += 1
+    session_enter(table, memory, control, number, bucket, hash_)
     memory.half_open += (r.flags & (SESSION_HALF_OPEN | SESSION_ONCE)) != 0
     memory.proxy_sessions += (r.flags & SESSION_PROXIED) != 0
     return 1

@@ -11,8 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore.dataplane.clock cimport (
-    clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_from,
-)
+    clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_from)
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.hosts cimport host_enter, host_leave, host_slot
 from fwcore.dataplane.key cimport key_hash
@@ -29,8 +28,7 @@ from fwcore.dataplane.layout cimport (
     session_row_t, table_t,
 )
 from fwcore.dataplane.pages cimport (
-    pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used,
-)
+    pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used)
 from fwcore.dataplane.shaping cimport shaped_t, shaper_t
 from fwcore.dataplane.table cimport table_link, table_oldest, table_oldest_free, table_unlink
 
@@ -88,7 +86,7 @@ cdef inline void session_row(
     row_address(initiator if from_b else responder, r.b_lo, r.b_hi, row.family)
     row.initiator_port = port_b if from_b else port_a
     row.responder_port = port_a if from_b else port_b
-    row.policy = fw.control.policies.id[r.policy] if fw.control.policies.id != NULL else 0
+    row.policy = fw.control.policies.id[r.policy]
     row.state = PLACE_STATE[r.place]
     row.inspection = r.inspection
     row.cause = cause
@@ -526,6 +524,30 @@ cdef inline int session_make_room(fw_t *fw, uint32_t bucket) noexcept nogil:
 
 # --- the beginning ------------------------------------------------------------------------------
 
+cdef inline void session_enter(
+    table_t *table, memory_t *memory, const control_t *control, uint32_t number, uint32_t bucket,
+    uint64_t hash_,
+) noexcept nogil:
+    """The first free record is in use: index, host and order of creation know it. => its key and
+    flags stand, and its key is not in the table."""
+    cdef record_t *r = &table.records[number]
+    table.free_record = table.timers[number].next
+    if r.flags & SESSION_FROM_B:
+        r.host = host_enter(table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta))
+    else:
+        r.host = host_enter(table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta))
+    table_link(table, bucket, hash_, number | (PROTECTED_BIT if r.flags & SESSION_LOCAL else 0))
+    if control.config.when_full == WHEN_FULL_REPLACE_OLDEST:
+        r.age_prev = table.newest
+        r.age_next = NIL
+        if table.newest != NIL:
+            table.records[table.newest].age_next = number
+        else:
+            table.oldest = number
+        table.newest = number
+    memory.live += 1
+
+
 cdef inline uint32_t session_begin(
     fw_t *fw, const packet_t *p, uint32_t entry_flags,
 ) noexcept nogil:
@@ -537,7 +559,6 @@ cdef inline uint32_t session_begin(
     cdef uint32_t record = fw.table.free_record
     cdef record_t *r = &fw.table.records[record]
     FW_ASSERT(record != NIL)
-    fw.table.free_record = fw.table.timers[record].next
     memset(r, 0, sizeof(record_t))
     r.meta = p.key.meta
     r.a_lo = p.key.a_lo
@@ -547,23 +568,9 @@ cdef inline uint32_t session_begin(
     r.flags = entry_flags
     r.created_ns = r.last_seen_ns = fw.clock.now_ns
     r.created_packet = fw.packet
-    if entry_flags & SESSION_FROM_B:
-        r.host = host_enter(&fw.table, &fw.control, r.b_lo, r.b_hi, META_FAMILY(r.meta))
-    else:
-        r.host = host_enter(&fw.table, &fw.control, r.a_lo, r.a_hi, META_FAMILY(r.meta))
-    table_link(&fw.table, p.bucket, p.hash,
-               record | (PROTECTED_BIT if entry_flags & SESSION_LOCAL else 0))
-    if fw.control.config.when_full == WHEN_FULL_REPLACE_OLDEST:
-        r.age_prev = fw.table.newest
-        r.age_next = NIL
-        if fw.table.newest != NIL:
-            fw.table.records[fw.table.newest].age_next = record
-        else:
-            fw.table.oldest = record
-        fw.table.newest = record
+    session_enter(&fw.table, &fw.memory, &fw.control, record, p.bucket, p.hash)
     if fw_unlikely(fw.table.newborn != NULL):
         fw.table.newborn[fw.counters.created % NEWBORN_MAX] = record
-    fw.memory.live += 1
     fw.counters.created += 1
     if fw.memory.live > fw.counters.peak:
         fw.counters.peak = fw.memory.live

@@ -189,19 +189,26 @@ cdef inline uint32_t verdict_unmoved(
 
 # --- dispatch -----------------------------------------------------------------------------------
 
-cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
-    """The session under the packet's key. One past its deadline ends here, and is not found."""
-    cdef uint32_t record = p.guess
+cdef inline uint32_t session_in_time(fw_t *fw, uint32_t record) noexcept nogil:
+    """The session itself; one past its deadline ends here, and is not found."""
     cdef record_t *r = &fw.table.records[record]
-    if fw_unlikely(not table_same(r, &p.key)):  # a free record has no key
-        record = table_find(&fw.table, &p.key, p.hash, p.bucket)
-        if record == NIL:
-            return NIL
-        r = &fw.table.records[record]
     if fw_unlikely(session_past(&fw.control, &fw.clock, r)):
         session_end(fw, record, session_timeout_cause(r))
         return NIL
     return record
+
+
+cdef inline uint32_t session_seek(fw_t *fw, const packet_t *p) noexcept nogil:
+    """The session under the packet's key, or NIL."""
+    cdef uint32_t record = table_find(&fw.table, &p.key, p.hash, p.bucket)
+    return NIL if record == NIL else session_in_time(fw, record)
+
+
+cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
+    """The same where the key was guessed of: it is the frame's own. A free record has none."""
+    if fw_unlikely(not table_same(&fw.table.records[p.guess], &p.key)):
+        return session_seek(fw, p)
+    return session_in_time(fw, p.guess)
 
 
 cdef inline int session_way(const record_t *r, const packet_t *p) noexcept nogil:
@@ -222,7 +229,7 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
         p.swapped = fw.memory.fragments[entry].swapped
         p.hash = key_hash(&p.key, fw.control.config.seeds)
         p.bucket = fw_bucket(p.hash, fw.control.config.buckets)
-        record = session_find(fw, p)
+        record = session_seek(fw, p)
         fw.of_session = record
         if record != NIL:
             p.way = session_way(&fw.table.records[record], p)
@@ -240,7 +247,7 @@ cdef inline uint32_t verdict_orphan(const control_t *control) noexcept nogil:
 
 cdef inline uint32_t verdict_quote(fw_t *fw, packet_t *p, uint32_t wire) noexcept nogil:
     """An ICMP error shares the outcome of the session it speaks of, and changes nothing in it."""
-    cdef uint32_t record = session_find(fw, p)
+    cdef uint32_t record = session_seek(fw, p)
     fw.of_session = record
     if record == NIL:
         return verdict_orphan(&fw.control)
