@@ -12,10 +12,11 @@ from os import urandom as _urandom
 import numpy as np
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from fwcore.dataplane.layout cimport (
-    END_EVICTED, END_KILLED, END_TENSION, STATE_ESTABLISHED, fw_be32, fw_be64, session_row_t)
+    ADDRESS_BYTES, END_EVICTED, END_KILLED, END_TENSION, STATE_ESTABLISHED, fw_be32, fw_be64,
+    session_row_t)
 from fwcore.errors import DataError, refusing
 
 _ENTRIES_MOST = 1 << 31     # entry numbers have 32 bits, and 0 is none
@@ -169,6 +170,64 @@ cdef object _columns(given, int many, str name):
     return made
 
 
+cdef inline bint _was_taken(const session_row_t *row) noexcept nogil:
+    return row.cause == END_EVICTED or row.cause == END_TENSION or row.cause == END_KILLED
+
+
+cdef inline bint _from_b(const session_row_t *row) noexcept nogil:
+    """Whether the initiator is the key's endpoint b, the greater (address, port)."""
+    cdef int order = memcmp(row.initiator, row.responder, ADDRESS_BYTES)
+    return order > 0 or (order == 0 and row.initiator_port > row.responder_port)
+
+
+cdef inline void _mention(Tally ways, const session_row_t *row) noexcept nogil:
+    """Who began the flow of a session that was taken, unless somebody is remembered."""
+    cdef uint64_t *seen
+    if _was_taken(row):
+        seen = ways._of(&row.flow)
+        if seen[0] == 0 and seen != &ways.forgot[0]:
+            seen[0] = 1 + _from_b(row)
+
+
+@refusing(DataError)
+def begun(Tally ways not None, const session_row_t[:] ended not None,
+          const uint64_t[::1] flow not None, const uint64_t[::1] number not None,
+          uint8_t[::1] from_b not None):
+    """Who began the flow of each of n packets, as far as ``ways`` (a word, a sum) remembers.
+
+    A flow's first mention stays: a packet, by ``flow`` uint64[n] (0: none), ``number`` uint64[n]
+    ascending and ``from_b`` uint8[n] (1: its initiator is the key's endpoint b), which becomes what
+    is remembered; or a session taken among ``ended`` (``SESSION_DTYPE[m]``, in the order in which
+    they ended), whose initiator is known. Returns how many of ``ended`` came before the last
+    packet; without packets all do. Raises DataError.
+    """
+    cdef Py_ssize_t i, at = 0
+    cdef uint64_t *seen
+    if ways.words != 1 or ways.sums != 1:
+        raise DataError("who began is kept by a word, as a sum")
+    if not flow.shape[0] == number.shape[0] == from_b.shape[0]:
+        raise DataError("flow, number and from_b have one row a packet")
+    ways._reserve(ended.shape[0] + flow.shape[0])
+    with nogil:
+        if flow.shape[0] == 0:
+            while at < ended.shape[0]:
+                _mention(ways, &ended[at])
+                at += 1
+        for i in range(flow.shape[0]):
+            while at < ended.shape[0] and ended[at].ended_packet <= number[i]:
+                _mention(ways, &ended[at])
+                at += 1
+            if flow[i] == 0:
+                continue
+            seen = ways._of(&flow[i])
+            if seen == &ways.forgot[0]:
+                continue
+            if seen[0] == 0:
+                seen[0] = 1 + from_b[i]
+            from_b[i] = seen[0] == 2
+    return at
+
+
 @refusing(DataError)
 def taken(const session_row_t[:] rows not None, Tally hosts not None, Tally policies not None,
           const int64_t[::1] bounds_ns not None):
@@ -197,7 +256,7 @@ def taken(const session_row_t[:] rows not None, Tally hosts not None, Tally poli
     with nogil:
         for i in range(rows.shape[0]):
             row = &rows[i]
-            if row.cause != END_EVICTED and row.cause != END_TENSION and row.cause != END_KILLED:
+            if not _was_taken(row):
                 continue
             lost = row.bytes[0] + row.bytes[1]
             sessions += 1

@@ -19,14 +19,13 @@ import os
 import secrets
 from collections.abc import Iterable, Sequence
 from operator import index
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import __version__, counters, engine_state as state, policy
+from fwcore import __version__, counters, engine_state as state, infile, policy
 from fwcore._fastpath import FastPath
 from fwcore._layout import CONFIG_DTYPE, SESSION_DTYPE, Reason, Verdict, record
 from fwcore._pack import Packed
@@ -324,7 +323,7 @@ class Engine(Shaped):
         when its table cannot be had.
         """
         try:
-            data = Path(path).read_bytes()
+            data = infile.read(path, state.FILE_MOST, lambda head: head[:6] == state.MAGIC[:6])
         except OSError as error:
             raise StateError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
         try:

@@ -31,6 +31,7 @@ from fwcore.words import MODES
 MAGIC = b"FWCORE\0\2"
 DIGEST_BYTES = 16
 HEADER_MAX = 1 << 30
+FILE_MOST = 1 << 36         # bytes: beyond any table that can be had
 LATEST_NS = 1 << 62
 Tables = dict[str, np.ndarray[Any, np.dtype[Any]]]
 DTYPES = {**STATE_DTYPES, "ended": SESSION_DTYPE, "departures": DEPARTURE_DTYPE,

@@ -2,7 +2,9 @@
 
 The fast path keeps no figures by host; it says of each packet whether the session's responder sent
 it, and the host is read from the packet by the same parser. So a server's lost replies count for
-the client whose session it was.
+the client whose session it was; also when the session was taken, or refused, and its packets are
+dropped without one: who began a flow is remembered from its session that was taken, or from its
+first packet that was hit. (What comes after a session that ended by itself counts for its sender.)
 
 Sessions taken come from the log of victims, which forgets none, and not from the ledger's ring.
 
@@ -23,18 +25,20 @@ from numpy.typing import NDArray
 
 from fwcore import counters, policy_lookup
 from fwcore._columns import Kind, parse_columns
-from fwcore._layout import EndCause, Verdict
-from fwcore._tally import Tally, taken
+from fwcore._layout import SESSION_DTYPE, EndCause, Verdict
+from fwcore._tally import Tally, begun, taken
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.policy import Policy
 from fwcore.policy_layout import compile_policies
 from fwcore.units import SECOND_NS
 
+HIT_FLOWS = 1 << 22            # of which it is remembered who began them
 HIT_HOSTS = 100_000            # a host that lost packets both ways takes two
 KEY_A, KEY_B = [3, 1], [4, 2]  # words of a key: high and low half of an endpoint's address
 
 SUMS = ("taken", "bytes", "dropped", "bypassed", "dropped_bytes", "bypassed_bytes")
+NOBODY = np.zeros(0, np.uint64)
 HIT_VERDICTS = (Verdict.DROP, Verdict.BYPASS)
 TAKEN = (EndCause.EVICTED, EndCause.TENSION, EndCause.KILLED)
 
@@ -71,6 +75,8 @@ class Hits:
         self._packets = Tally(4, 2, HIT_HOSTS)     # (high, low, family, verdict): packets, bytes
         self._nameless = 0                         # packets of no host
         self._taken = Tally(3, 2, HIT_HOSTS)       # (high, low, family): sessions, bytes
+        self._ways = Tally(1, 1, HIT_FLOWS)        # (flow,): 1, or 2 where endpoint b began it
+        self._ended: list[NDArray[Any]] = []       # whose initiators are not yet in it
         self._policies = Tally(1, 2, 1 << 32)          # (id,): sessions, bytes
         self._unlisted = 0
         self.lost = {"sessions": 0, "established": 0, "active": 0, "bytes": 0}
@@ -87,7 +93,11 @@ class Hits:
             self.ask(engine.policies)
 
     def take(self, ended: NDArray[Any]) -> None:
-        """Counts the sessions taken among ended ones (``SESSION_DTYPE[n]``), by host and policy."""
+        """Counts the sessions taken among ended ones (``SESSION_DTYPE[n]``), by host and policy.
+
+        Those of a chunk come before the chunk does.
+        """
+        self._ended.append(ended)
         sessions, size, established, idle = taken(
             ended, self._taken, self._policies, BOUNDS_NS)
         for name, count in zip(self.idle, idle, strict=True):
@@ -106,25 +116,46 @@ class Hits:
         return {**self.lost, "idle": dict(self.idle)}
 
     def add(
-        self, chunk: Chunk, verdict: NDArray[np.uint8], reply: NDArray[np.uint8], shift: int = 0,
+        self, chunk: Chunk, verdict: NDArray[np.uint8], reply: NDArray[np.uint8],
+        flow: NDArray[np.uint64], number: NDArray[np.uint64], shift: int = 0,
     ) -> None:
         """Counts the dropped and bypassed packets of a chunk of n.
 
-        ``verdict`` uint8[n], ``reply`` uint8[n] as ``Engine.process`` gives them; ``shift``: of
-        the addresses in a looped replay.
+        ``verdict`` uint8[n], ``reply`` uint8[n] and ``flow`` uint64[n] as ``Engine.process`` gives
+        them; ``number`` uint64[n]: the run's own numbers; ``shift``: of the addresses in a looped
+        replay.
         """
         hit = np.flatnonzero((verdict == Verdict.DROP) | (verdict == Verdict.BYPASS))
         for begin in range(0, len(hit), CHUNK_SIZE):
             part = hit[begin:begin + CHUNK_SIZE]
             rows = parse_columns(chunk.select(part), shift=shift, cut=True)
             dropped = verdict[part] == Verdict.DROP
-            self._count_policies(rows, reply[part], dropped)
+            from_b = rows["swapped"] ^ reply[part]
+            self._remember(flow[part], number[part], from_b)
+            answers = np.where(rows["flow"] != 0, rows["swapped"] ^ from_b, reply[part])
+            self._count_policies(rows, answers, dropped)
             known = rows["family"] != 0
             self._nameless += int(len(part) - known.sum())
             rows, dropped = rows[known], dropped[known]
-            address = initiators(rows, reply[part][known], dropped)
+            address = initiators(rows, answers[known], dropped)
             self._packets.add((address[:, 0], address[:, 1], rows["family"], dropped),
                               (np.ones(len(rows), np.uint64), rows["length"]))
+        self.settle()
+
+    def settle(self) -> None:
+        """The chunk has no more packets that were hit."""
+        if self._ended:
+            self._remember(NOBODY, NOBODY, NOBODY.astype(np.uint8))
+
+    def _remember(
+        self, flow: NDArray[np.uint64], number: NDArray[np.uint64], from_b: NDArray[np.uint8]
+    ) -> None:
+        """Who began the flows of packets, into ``from_b`` (1: endpoint b); of the sessions taken
+        until then too."""
+        ended = (np.concatenate(self._ended) if len(self._ended) > 1
+                 else self._ended[0] if self._ended else np.zeros(0, SESSION_DTYPE))
+        known = begun(self._ways, ended, flow, number, from_b)
+        self._ended = [ended[known:]] if known < len(ended) else []
 
     def _count_policies(
         self, rows: NDArray[Any], reply: NDArray[np.uint8], dropped: NDArray[np.bool_],

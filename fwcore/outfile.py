@@ -9,6 +9,7 @@ is opened: an output is never an input, nor another output.
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import stat
@@ -65,6 +66,13 @@ class Output:
         self._part = part
         return os.fdopen(handle, "wb")
 
+    def streamed(self) -> Any:
+        """``file`` for who writes archives: in a device or a pipe, positions mean nothing.
+
+        (/dev/null answers each question for one with 0.)
+        """
+        return self.file if self._part else _Stream(self.file)
+
     def write(self, data: bytes | memoryview) -> None:
         try:
             self.file.write(data)
@@ -118,6 +126,16 @@ class Output:
         self.discard()
         if failure is not None:
             raise failure from None
+
+
+class _Stream:
+    """A file that can be written and nothing else. NumPy takes what can ``read`` for a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write, self.flush = file.write, file.flush
+
+    def read(self, _size: int = -1) -> bytes:
+        raise io.UnsupportedOperation("not readable")
 
 
 # --- apart ----------------------------------------------------------------------------------------

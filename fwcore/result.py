@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from fwcore import shape
-from fwcore._layout import EndCause, TcpState
+from fwcore import infile, shape
+from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.outfile import Output
 from fwcore.words import CLASSES, MODES, protocol_text
@@ -39,8 +39,19 @@ Table = np.ndarray | Callable[[], np.ndarray]
 SCHEMA = 1
 EXIT_DONE, EXIT_LOST, EXIT_FAULT, EXIT_LAW = 0, 2, 3, 5
 EXIT_INTERRUPTED = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGPIPE": 141}
-ROW_TABLES = ("victims", "events", "transitions", "hosts", "policies", "inputs")
+_HIT = "taken bytes dropped bypassed dropped_bytes bypassed_bytes"
+ROW_TABLES: Mapping[str, str] = {   # their columns, which stand there without a row too
+    "victims": "packet created_packet key cause age_ns idle_ns bytes state policy inspection",
+    "events": "kind packet time_ns machine text",
+    "transitions": "packet time_ns cause machine from to used_pages freeable_pages free_pages",
+    "hosts": f"host {_HIT} sessions", "policies": f"id {_HIT}",
+    "inputs": "path reader format packets fault",
+}
+TEXT_COLUMNS = {*"key cause state inspection kind machine text from to host path reader format"
+                .split()}
 JSON_MEMBER = "result_json"
+RESULT_MOST = 1 << 31     # bytes of a file: more than ten million sessions make
+JSON_MOST = 1 << 28       # ... and of the JSON within a state file
 CAPTURES = tuple(map(bytes.fromhex, (  # first bytes of pcap (us, ns; both orders) and pcapng
     "d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")))  # fmt: skip
 
@@ -163,7 +174,7 @@ class Result(Section):
             return _columns_to_array(timeline_columns(self._data.get("timeline", {})))
         if name not in ROW_TABLES:
             raise KeyError(f"no table {name!r}; there are {', '.join(self.arrays)}")
-        return rows_to_array(self._rows(name))
+        return rows_to_array(self._rows(name), ROW_TABLES[name].split())
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
         if name == "transitions":
@@ -248,13 +259,13 @@ class Result(Section):
         tables: dict[str, Any] = {JSON_MEMBER: text}
         tables |= {name: self._table(name) for name in self._tables}
         with Output(path) as output:
-            np.savez_compressed(output.file, **tables)
+            np.savez_compressed(output.streamed(), **tables)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
         """A Result from a JSON or a state file, told apart by their first bytes."""
         try:
-            raw = Path(path).read_bytes()
+            raw = infile.read(path, RESULT_MOST, _may_be)
         except OSError as error:
             raise FwcoreError(f"{path}: cannot be read: {error.strerror}") from None
         if raw[:4] in CAPTURES or {".pcap", ".pcapng", ".cap"} & set(Path(path).suffixes):
@@ -272,16 +283,42 @@ class Result(Section):
     def _from_state(cls, raw: bytes) -> Result:
         try:
             with np.load(io.BytesIO(raw), allow_pickle=False) as members:
-                tables = {name: members[name] for name in members.files}
+                if JSON_MEMBER not in members.files:
+                    raise FwcoreError(f"no {JSON_MEMBER} in the archive")
+                _hold(members.zip, JSON_MEMBER, np.dtype(np.uint8), JSON_MOST)
+                data = _read(members[JSON_MEMBER].tobytes())
+                tables = {}
+                for name in members.files:
+                    if name != JSON_MEMBER:
+                        _hold(members.zip, name, SESSION_DTYPE, data["sessions"]["live"])
+                        tables[name] = members[name]
+        except FwcoreError:
+            raise
         except Exception as error:     # of zipfile, zlib and NumPy: the archive is what is wrong
             raise FwcoreError(f"a damaged archive: {str(error)[:200]}") from None
-        text = tables.pop(JSON_MEMBER, None)
-        if not isinstance(text, np.ndarray):
-            raise FwcoreError(f"no {JSON_MEMBER} in the archive")
-        for name, table in tables.items():
-            if not isinstance(table, np.ndarray) or table.ndim != 1:
-                raise FwcoreError(f"{name} in the archive is no table")
-        return cls(_read(text.tobytes()), tables)
+        return cls(data, tables)
+
+
+def _may_be(head: bytes) -> bool:
+    """Whether a file that begins so can be a result or a state file."""
+    return head[:2] == b"PK" or head.lstrip()[:1] == b"{"
+
+
+def _hold(archive: Any, name: str, dtype: np.dtype[Any], most: int) -> None:
+    """Raises FwcoreError unless a member is a table of at most ``most`` rows of a type.
+
+    Asked before it is unpacked: an archive of a few bytes may unpack to any number of them.
+    """
+    with archive.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                  else np.lib.format.read_array_header_2_0)
+        extent, _, found = header(member)
+    if len(extent) != 1 or found != dtype:
+        raise FwcoreError(f"{name} in the archive is no table of ours")
+    if not 0 <= extent[0] <= most:
+        raise FwcoreError(f"{name} in the archive has {extent[0]} rows, where the result knows"
+                          f" {most}")
 
 
 def as_html(title: str, figures: Mapping[str, Any]) -> str:
@@ -342,22 +379,26 @@ def timeline_columns(timeline: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def rows_to_array(rows: list[dict[str, Any]]) -> np.ndarray:
-    """Rows of plain values -> structured array; a key missing from a row becomes 0 or ''."""
-    names = dict.fromkeys(key for row in rows for key in row)
-    columns = {}
-    for name in names:
+def rows_to_array(rows: list[dict[str, Any]], known: Iterable[str] = ()) -> np.ndarray:
+    """Rows of plain values -> structured array; a key missing from a row becomes 0 or ''.
+
+    The ``known`` columns stand first, also when no row has them.
+    """
+    columns: dict[str, np.ndarray] = {}
+    for name in dict.fromkeys([*known, *(key for row in rows for key in row)]):
         values = [row.get(name) for row in rows]
         if any(isinstance(value, dict | list) for value in values):
             continue  # nested figures (a transition's snapshot) have no place in a flat table
-        filler: Any = "" if any(isinstance(value, str) for value in values) else 0
-        columns[name] = np.asarray([filler if value is None else value for value in values])
+        is_text = name in TEXT_COLUMNS or any(isinstance(value, str) for value in values)
+        filler: Any = "" if is_text else 0
+        columns[name] = np.asarray([filler if value is None else value for value in values],
+                                   None if values else "U1" if is_text else "i8")
     return _columns_to_array(columns)
 
 
 def _columns_to_array(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     length = min((len(column) for column in columns.values()), default=0)
-    dtype = [(name, column.dtype if len(column) else "i8") for name, column in columns.items()]
+    dtype = [(name, column.dtype) for name, column in columns.items()]
     table = np.zeros(length, dtype=dtype)
     for name, column in columns.items():
         table[name] = column[:length]

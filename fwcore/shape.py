@@ -166,17 +166,27 @@ TIMELINE = dict.fromkeys(
 COST = _counts("lost sessions_taken dropped_packets dropped_bytes uninspected"
                " uninspected_packets uninspected_bytes")
 HARMED = {"flows": COUNT, "bytes": COUNT, "cost": named(COST)}
+PAIR_FLOWS = _counts("flows bytes")
 COMPARE = {
     "flows": COUNT, "settings": rows(TEXT), "hosts_harmed": COUNT, "policies_harmed": COUNT,
     "harm": rows({"name": TEXT, "shaping?": TEXT, "flows": named(COUNT),
-                  "conserve_seconds": named(number), **_counts(
+                  "conserve_seconds": named(number), "turned": PAIR_FLOWS, **_counts(
         "lost uninspected dropped_bytes uninspected_bytes sessions_taken transitions")}),
     "groups": rows({"outcomes": named(TEXT), **_counts("flows packets bytes"), "largest": rows(
         {"flow": TEXT, "policy_name": TEXT, **_counts("first_packet bytes")})}),
     "hosts": rows({"host": TEXT, **HARMED}), "policies": rows({"policy_name": TEXT, **HARMED}),
 }
+INPUTS = rows({
+    "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),
+    "fault": either(None, TEXT, {"message": TEXT, "byte_offset": COUNT})})
+HOST = {
+    "host": TEXT, "packets": COUNT, "inputs": INPUTS,
+    "flows": rows({"flow": TEXT, "policy_name": TEXT, "outcome": TEXT, **_counts(
+        "first_packet packets bytes dropped_bytes uninspected_bytes")}),
+}
 EXPLAIN = {
-    "flow": TEXT, "start_ns": TIME, "capture_packets": COUNT, "nearest?": rows(TEXT),
+    "flow": TEXT, "start_ns": TIME, "capture_packets": COUNT, "kept": COUNT, "nearest?": rows(TEXT),
+    "inputs": INPUTS,
     "rows": rows({
         **_counts("packet length used_pages freeable_pages total_pages"), "time_ns": TIME,
         **dict.fromkeys("direction flags mode gate verdict reason".split(), TEXT),
@@ -193,10 +203,7 @@ RESULT = {
     **_counts("packets bytes memory_tension time_reversed? time_jumped? victims_forgotten? flaps?"
               " unjudged? short_frames?"),
     "interrupted?": FLAG, "interrupted_by?": TEXT, "lost?": rows({"path": TEXT, "message": TEXT}),
-    "inputs": rows({
-        "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),
-        "fault": either(None, TEXT, {"message": TEXT, "byte_offset": COUNT})}),
-    "policy_names?": named(TEXT), "filter?": {"text": TEXT, "frames": COUNT},
+    "inputs": INPUTS, "policy_names?": named(TEXT), "filter?": {"text": TEXT, "frames": COUNT},
     "focus?": {"text": TEXT, "flows": COUNT}, "whole?": {"packets": COUNT},
     "settings?": named({"from?": TEXT, "mark?": either(None, TEXT)}),
     "verdicts": _counts("forward inspect bypass drop"),

@@ -7,13 +7,14 @@ import pytest
 from frames import WAYS, ethernet, icmp_error, ip, tcp, travelling, udp
 
 import fwcore
-from fwcore import hits as module
+from fwcore import hits as module, policy
 from fwcore._columns import parse_columns
 from fwcore._layout import Verdict
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.hits import HIT_HOSTS, Hits
 from fwcore.replay import replay, result_body
+from fwcore.report.compare import Comparison, FlowLedger
 from fwcore.settings import load
 
 DNS = {"id": 1, "source": "any", "destination": "any", "protocol": "udp", "ports": [53],
@@ -127,12 +128,17 @@ def crowd(count):
     return Chunk.from_frames(frames, range(count))
 
 
+def strangers(count):
+    """Flows that nobody knows, and numbers."""
+    return np.zeros(count, np.uint64), np.arange(1, count + 1, dtype=np.uint64)
+
+
 def test_hosts_are_bounded_and_named_as_the_engine_names_them():
     chunk, hits = crowd(CHUNK_SIZE), Hits()
     verdict = np.full(CHUNK_SIZE, int(Verdict.DROP), np.uint8)
     reply = np.zeros(CHUNK_SIZE, np.uint8)
     for turn in range(30):
-        hits.add(chunk, verdict, reply, turn * CHUNK_SIZE)
+        hits.add(chunk, verdict, reply, *strangers(CHUNK_SIZE), turn * CHUNK_SIZE)
     engine = Engine("plain")
     assert hits.forgotten_packets() == 30 * CHUNK_SIZE - HIT_HOSTS
     rows = hits.rows(engine, 2 * HIT_HOSTS)["hosts"]
@@ -146,11 +152,12 @@ def test_who_is_kept_does_not_depend_on_the_chunks(monkeypatch, size):
     chunk = crowd(64)
     verdict = np.array([Verdict.DROP, Verdict.BYPASS, Verdict.FORWARD] * 22, np.uint8)[:64]
     whole, parts = Hits(), Hits()
-    whole.add(chunk, verdict, np.zeros(64, np.uint8))
+    whole.add(chunk, verdict, np.zeros(64, np.uint8), *strangers(64))
     for begin in range(0, 64, size):
         part = slice(begin, begin + size)
         parts.add(chunk.slice(part.start, min(64, part.stop)), verdict[part],
-                  np.zeros(len(verdict[part]), np.uint8))
+                  np.zeros(len(verdict[part]), np.uint8),
+                  *(each[part] for each in strangers(64)))
     engine = Engine("plain")
     assert whole.rows(engine, 64) == parts.rows(engine, 64)
     rows = whole.rows(engine, 64)["hosts"]
@@ -187,3 +194,46 @@ def test_an_engine_says_who_answers():
         with pytest.raises(ValueError, match="reply: its length is 2"):
             engine.process(chunk, reply=reply[:2].copy())
     assert len(parse_columns(chunk)) == 3
+
+
+# --- beside the comparison ------------------------------------------------------------------------
+
+
+def talks(count):
+    """``count`` connections between ports above 1023, 40 packets each, side by side."""
+    frames = []
+    for turn in range(40):
+        for i in range(count):
+            client, server = f"10.0.0.{i % 5 + 1}", f"192.0.2.{i % 3 + 1}"
+            flags = ("S", "SA", "A")[turn] if turn < 3 else "PA"
+            asks = turn % 2 == 0
+            ends = (client, server) if asks else (server, client)
+            ports = (40000 + i, 50000) if asks else (50000, 40000 + i)
+            frames.append(ethernet(ip(*ends, 6, tcp(*ports, flags, payload=bytes(turn)))))
+    return Chunk.from_frames(frames, [i * 10_000_000 for i in range(len(frames))])
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_replay_and_comparison_count_for_the_same_hosts_and_policies(size):
+    """Flows that were taken or refused lose packets both ways without a session: their initiator
+    loses them, in every view."""
+    chunk = talks(30)
+    policies = [{"id": 3, "source": "10.0.0.0/8", "inspection": "proxy"}, {"id": 9}]
+    settings = load("fortios-7", policies=policies, av_failopen="off", midstream="drop",
+                    ram_bytes=64 << 20, max_connections=24, buckets=3,
+                    pressure=[{"at_s": 6, "add_bytes": 60 << 20}])
+    ledger = FlowLedger()
+    result = replay([chunk.slice(at, min(at + size, len(chunk)))
+                     for at in range(0, len(chunk), size)], settings,
+                    flows=ledger.packets, ended=ledger.take)
+    joined = Comparison(("run",), (result,), (ledger.table(),), (policy.parse(policies),))
+    ended = result["sessions.ended"]
+    assert result["verdicts.drop"] > 300 and ended["tension"] + ended["evicted"] > 10
+    for rows, name in ((joined.hosts(), "host"), (joined.by_policy(), "policy_name")):
+        lost = {row[name]: row["cost"]["run"]["dropped_bytes"] for row in rows}
+        shown = {str(row.get("host", row.get("id"))): row["dropped_bytes"]
+                 for row in result["top"]["hosts" if name == "host" else "policies"]}
+        assert {each: size for each, size in shown.items() if size} == {
+            each: size for each, size in lost.items() if size}
+    with_focus = replay([chunk], settings, focus="policy 3")
+    assert with_focus["verdicts.drop"] == result["verdicts.drop"]

@@ -6,8 +6,9 @@ from pathlib import Path
 import fake
 import numpy as np
 import pytest
-from frames import ethernet, icmp_error, ip, tcp, udp
+from frames import dns, ethernet, icmp_error, ip, tcp, udp
 
+from fwcore import policy
 from fwcore._layout import SESSION_DTYPE, EndCause
 from fwcore.capture import Chunk
 from fwcore.counters import key_text
@@ -307,3 +308,23 @@ def test_a_policy_of_a_zone_takes_flows_of_that_zone():
     named = {str(seed): load("plain", zone="vlan", seed=seed, policies=rows) for seed in (1, 2)}
     made = compare.run([Chunk.from_frames(frames, [0, 1])], named, replay)
     assert made.policy_ids.tolist() == [[8], [8]]        # one flow of the frames: its first packet
+
+
+def test_a_refused_flow_that_the_other_end_begins_anew_is_not_said_to_be_scanned():
+    """Its policy asks for inspection; midstream in the grace it passes under another's."""
+    policies = [{"id": 1, "protocol": "tcp", "ports": [8080], "inspection": "proxy"}, {"id": 2}]
+    frames = [dns(), ethernet(ip("10.0.0.9", "192.0.2.1", 6, tcp(40000, 8080, "S"))),
+              *[ethernet(ip("192.0.2.1", "10.0.0.9", 6, tcp(8080, 40000, "A", 900)))] * 3]
+    chunk = Chunk.from_frames(frames, [at * 10**9 for at in range(len(frames))])
+    settings = load("fortios-7", policies=policies, av_failopen="off", ram_bytes=64 << 20,
+                    max_connections=1024, pressure=[{"at_s": 0, "add_bytes": 19 << 20}])
+    sums = compare.FlowLedger()
+    result = replay([chunk], settings, flows=sums.packets, ended=sums.take)
+    joined = compare.Comparison(("a", "b"), (result, result), (sums.table(),) * 2,
+                                (policy.parse(policies),) * 2)
+    (row, _) = joined.harm()
+    assert row["uninspected_bytes"] == 0
+    assert row["turned"] == {"flows": 1, "bytes": sum(map(len, frames[2:]))}
+    told = " ".join(compare_text.sentences(joined.to_dict(), ["a", "b"]))
+    assert "2.79 KiB of 1 flow unscanned since the other end began it anew" in told
+    assert "none unscanned" not in told

@@ -17,24 +17,27 @@ PCAPS = Path(__file__).parent.parent / "pcaps"
 CONSERVE = [str(PCAPS / "conserve.pcap"), "--settings", str(PCAPS / "conserve.toml")]
 
 
+EXPLAINED = {"explain": ("--packet", "97"), "host": ("--host", "10.1.1.39")}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """compare.json and explain.json, with what the commands said."""
     folder = tmp_path_factory.mktemp("saved")
     assert cli.main(["compare", *CONSERVE, "--with", "av-failopen=pass", "--with",
                      "av-failopen=off", "-q", "--json", str(folder / "compare.json")]) == 0
-    assert cli.main(["explain", *CONSERVE, "--packet", "97", "--json",
-                     str(folder / "explain.json")]) == 0
+    for kind, given in EXPLAINED.items():
+        assert cli.main(["explain", *CONSERVE, *given, "--json", str(folder / f"{kind}.json")]) == 0
     return folder
 
 
-@pytest.mark.parametrize("kind", ["compare", "explain"])
+@pytest.mark.parametrize("kind", ["compare", "explain", "host"])
 def test_report_shows_what_the_command_showed(folder, capfd, kind):
     path = folder / f"{kind}.json"
     assert cli.main(["report", str(path)]) == 0
     shown = capfd.readouterr().out
-    if kind == "explain":
-        assert cli.main(["explain", *CONSERVE, "--packet", "97"]) == 0
+    if kind in EXPLAINED:
+        assert cli.main(["explain", *CONSERVE, *EXPLAINED[kind]]) == 0
     else:
         assert cli.main(["compare", *CONSERVE, "--with", "av-failopen=pass", "--with",
                          "av-failopen=off"]) == 0
@@ -43,7 +46,7 @@ def test_report_shows_what_the_command_showed(folder, capfd, kind):
     assert f"of a saved {kind} there is only the text" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["compare", "explain"])
+@pytest.mark.parametrize("kind", ["compare", "explain", "host"])
 def test_every_part_that_is_missing_is_named(folder, tmp_path, kind):
     data = json.loads((folder / f"{kind}.json").read_text())
     path = tmp_path / "damaged.json"

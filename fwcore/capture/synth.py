@@ -362,7 +362,8 @@ def _with_duration(name: str, known: dict, given: dict) -> dict:
     if duration_s is None:
         return given
     if not 0 < duration_s < 10**9:
-        raise SettingsError(f"synth {name}: duration_s = {duration_s} is out of range")
+        raise SettingsError(f"synth {name}: duration_s = {duration_s} is out of range;"
+                            " allowed: more than 0 and less than 1000000000")
     if "packets" in given and "rate_pps" in given:
         raise SettingsError(f"synth {name}: packets, rate_pps and duration_s: give two of them")
     if "packets" in given:

@@ -82,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         return fail(str(error), USAGE) if error.name in EXTENSIONS else _defect(error)
     except MemoryError as error:
-        return fail(f"not enough memory: {error}", USAGE)
+        return fail(": ".join(filter(None, (
+            "not enough memory", str(error), "a smaller file, table or part of a capture (--limit)"
+            " needs less"))), USAGE)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         terminal.silence()

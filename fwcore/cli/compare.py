@@ -57,7 +57,8 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
         return result
 
     comparison = module.run(list(captures), named, run)
-    code = max(result.exit_code for result in comparison.results)
+    code = exits.gravest(exits.of_replay(result, 0, None)
+                         for result in _unlike(comparison.results))
     if given["html_file"]:
         from fwcore.report import compare_page, page
 
@@ -72,3 +73,9 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
                 comparison.to_dict(), terminal.style()),
         ) or code  # fmt: skip
     return code
+
+
+def _unlike(results: Sequence[Any]) -> list[Any]:
+    """One result, and each other that ended otherwise: what they share is said once."""
+    first, *rest = results
+    return [first, *(result for result in rest if result.exit_code != first.exit_code)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fwcore.cli import given as settings_of, options, running
+from fwcore.cli import exits, given as settings_of, options, running
 from fwcore.cli.app import app
 from fwcore.errors import FwcoreError
 from fwcore.escape import visible_tree
@@ -47,14 +47,31 @@ def explain(
         raise FwcoreError("--packet looks the flow up first, and standard input can be read once:"
                           " save it to a file, or give --flow")
     vlan_zone = settings.zone == "vlan"
-    wanted = flows.parse(flow) if flow is not None else module.flow_of_packet(
-        _frames(captures, given), packet or 0, vlan_zone=vlan_zone)
-    selection = Selection(given["filter_"])
+    wanted = flows.parse(flow) if flow is not None else _of_packet(
+        captures, given, packet or 0, vlan_zone)
+    selection, turns = Selection(given["filter_"]), _turns(captures, given)
     with Interruption() as interruption, interruption.waiting():
-        life = module.run(_frames(captures, given), _engine(settings), wanted,
+        life = module.run(_frames(turns, given), _engine(settings), wanted,
                           vlan_zone=vlan_zone, selection=selection)
-    return running.json_or_text(life, given["json_file"], lambda: module.show(
+    life["inputs"] = turns.judged_inputs(turns.packets)
+    code = exits.of_inputs(life["inputs"])
+    spoken = running.json_or_text(life, given["json_file"], lambda: module.show(
         visible_tree(life), terminal.style()))
+    return code or spoken
+
+
+def _of_packet(
+    captures: Sequence[str], given: dict[str, Any], packet: int, vlan_zone: bool
+) -> Any:
+    """The flow of a packet; where there is none, what is wrong with the capture is said first."""
+    from fwcore.report import explain as module
+
+    turns = _turns(captures, given)
+    try:
+        return module.flow_of_packet(_frames(turns, given), packet, vlan_zone=vlan_zone)
+    except FwcoreError:
+        exits.of_inputs(turns.inputs)
+        raise
 
 
 def _host(
@@ -64,19 +81,24 @@ def _host(
     from fwcore import terminal
     from fwcore.report import host_flows
 
+    codes: list[int] = []
+
     def replay(paths: Sequence[str], chosen: Any, **more: Any) -> Any:
-        return running.replay(paths, chosen, given, **more)
+        result = running.replay(paths, chosen, given, **more)
+        codes.append(exits.of_replay(result, 0, None))
+        return result
 
     made = host_flows.run(list(captures), host, settings, replay)
-    return running.json_or_text(
+    spoken = running.json_or_text(
         made, given["json_file"],
         lambda: host_flows.show(visible_tree(made), terminal.style()))
+    return exits.gravest([*codes, spoken])
 
 
-def _frames(captures: Sequence[str], given: dict[str, Any]) -> Any:
-    """The captures' frames as the replay would read them: timing and limit applied."""
+def _turns(captures: Sequence[str], given: dict[str, Any]) -> Any:
+    """The captures as the replay would read them, the limit applied."""
     from fwcore.capture import open_captures
-    from fwcore.replay import Timing, Turns
+    from fwcore.replay import Turns
 
     def readers() -> Any:
         return open_captures(list(captures), reader=given["reader"],
@@ -85,8 +107,15 @@ def _frames(captures: Sequence[str], given: dict[str, Any]) -> Any:
 
     if given["loop"] > 1:
         raise FwcoreError("explain follows one turn of a capture: --loop has no meaning here")
+    return Turns(readers, 1, given["limit"])
+
+
+def _frames(turns: Any, given: dict[str, Any]) -> Any:
+    """Their frames at the times that the replay would give them."""
+    from fwcore.replay import Timing
+
     timing = Timing.parse(given["timing"])
-    return (timing.retime(chunk) for _, chunk in Turns(readers, 1, given["limit"]))
+    return (timing.retime(chunk) for _, chunk in turns)
 
 
 def _engine(settings: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fwcore import terminal, words
-from fwcore.errors import FwcoreError
+from fwcore.errors import FwcoreError, SettingsError
 
 
 def settings(given: dict[str, Any], more: Sequence[str] = (), **overrides: Any) -> Any:
@@ -75,7 +76,13 @@ def variant(text: str, given: dict[str, Any]) -> Any:
             assignments.append(part)
         else:  # a value with commas, like ips_trigger=conserve,buffer
             assignments[-1] += "," + part
-    return settings(given, assignments, **overrides)
+    try:
+        return settings(given, assignments, **overrides)
+    except SettingsError as error:      # an assignment of ours is not what --set gave
+        found = re.match(r"--set: ([\w.-]+)", str(error))
+        if found and found[1] in {words.spelled(part.partition("=")[0]) for part in assignments}:
+            raise SettingsError(f"--with {text}{str(error).removeprefix('--set')}") from None
+        raise
 
 
 def warn(made: Any, loop: int, name: str = "") -> None:

@@ -15,8 +15,9 @@ from fwcore.escape import visible_tree
 @options.several(options.SETTINGS)
 @click.option("--connections", type=int, metavar="N", help="Plan for this many (max_connections).")
 @click.option("--tunnels", type=int, metavar="N", help="Plan for this many IPsec tunnels.")
-@click.option("--leak", "leak_bytes_per_s", type=int, metavar="BYTES", help="A leak a second.")
-@click.option("--restart-every", type=int, metavar="DAYS", help="The leak, as restarts needed.")
+@click.option("--leak", "leak", metavar="AMOUNT", help="A leak a second, like 1000 or 4KiB.")
+@click.option("--restart-every", type=click.IntRange(1), metavar="DAYS",
+              help="The leak, as restarts needed.")  # fmt: skip
 @click.option("--free", "free", metavar="AMOUNT",
               help="Also: how many connections leave so much free, like 200MiB.")  # fmt: skip
 @options.JSON
@@ -33,12 +34,15 @@ def plan(**given: Any) -> int:
     from fwcore.report import plan as page
     from fwcore.settings.values import amount_bytes
 
-    if given["leak_bytes_per_s"] is not None and given["restart_every"] is not None:
+    if given["leak"] is not None and given["restart_every"] is not None:
         raise click.UsageError("--leak and --restart-every both say how large a leak is: give one")
-    names = ("connections", "tunnels", "leak_bytes_per_s", "restart_every")
+    names = ("connections", "tunnels", "restart_every")
     settings = settings_of.settings(given)
-    free = None if given["free"] is None else amount_bytes(
-        given["free"], settings.kilo, "--free")
-    made = page.make(settings, free_bytes=free, **{name: given[name] for name in names})
+    free, leak = (None if given[name] is None else amount_bytes(
+        given[name], settings.kilo, f"--{name}") for name in ("free", "leak"))
+    if leak == 0:
+        raise click.UsageError("--leak 0: a leak is more than 0 bytes a second")
+    made = page.make(settings, free_bytes=free, leak_bytes_per_s=leak,
+                     **{name: given[name] for name in names})
     return running.json_or_text(made, given["json_file"], lambda: page.render(
         visible_tree(made), terminal.style()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -15,6 +16,13 @@ def _settings(given: dict[str, Any]) -> Any:
     if not given["quiet"]:
         module.warn(made, given["loop"])
     return made
+
+
+def _digest(_ctx: click.Context, _option: Any, value: str | None) -> str | None:
+    if value and not re.fullmatch(r"[0-9]+:[0-9a-f]+", value):
+        raise click.BadParameter(f"{value[:80]!r} is no outcome, like 1:5d3c...: see outcome in"
+                                 " the JSON of --json")
+    return value
 
 
 @app.command(short_help="Captures through a firewall: what became of every packet.")
@@ -45,7 +53,8 @@ def _settings(given: dict[str, Any]) -> Any:
               help="Every session that ever lived, .csv, .jsonl or .parquet.")  # fmt: skip
 @options.VICTIMS
 @options.TIMELINE
-@click.option("--expect-outcome", metavar="DIGEST", help="Exit with 4 when the outcome differs.")
+@click.option("--expect-outcome", metavar="DIGEST", callback=_digest,
+              help="Exit with 4 when the outcome differs.")  # fmt: skip
 @click.option("--expect", "expect_file", type=click.Path(), metavar="RESULT",
               help="Exit with 4 when the outcome is not that of a saved result, and name the first"
                    " setting, figure and packet that differ.")  # fmt: skip

@@ -116,6 +116,7 @@ class Live:
         self.leaving = Leaving(self.engine) if shapes else None
         self.watchers: list[Watcher] = []
         self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan")
+        self._judged = 0
         self.states = dict.fromkeys(self.rings.names, "up")
         self.interrupted_by = ""
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
@@ -195,11 +196,14 @@ class Live:
             times = np.maximum(times, self.engine.fastpath.now_ns)
         chunk = Chunk(rings.data, rings.offset[:count], rings.captured[:count],
                       rings.length[:count], times, rings.link[:count])
-        reply = np.zeros(count, dtype=np.uint8)
+        reply, flow = np.zeros(count, dtype=np.uint8), np.zeros(count, dtype=np.uint64)
+        number = np.arange(self._judged + 1, self._judged + count + 1, dtype=np.uint64)
+        self._judged += count
         begin = time.perf_counter_ns()
-        outcome = self.engine.process(chunk, None, reply)
+        outcome = self.engine.process(chunk, flow, reply)
         self.hits.follow(self.engine)
-        self.hits.add(chunk, outcome[:, 0], reply)      # the frames are the kernel's after sending
+        # Before they are sent: then the frames are the kernel's again.
+        self.hits.add(chunk, outcome[:, 0], reply, flow, number)
         if self.leaving is None:
             rings.send(outcome)
         else:

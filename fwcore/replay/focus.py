@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from fwcore import flow as flows, policy, policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
 from fwcore._layout import SESSION_DTYPE, EndCause, Exposure, Reason, Verdict
-from fwcore.counters import victim_rows, without_later
+from fwcore._tally import Tally, begun
+from fwcore.counters import CAUSES_LATER, victim_rows, without_later
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN
 from fwcore.replay.judged import Judged
@@ -32,6 +33,7 @@ from fwcore.settings import Settings
 from fwcore.words import ICMP, ICMPV6, SCTP, TCP, UDP, nearest
 
 HALF = (1 << 64) - 1
+FLOWS = 1 << 24            # whose first packets say whose they are
 FIRST_FRAGMENTS = 1 << 14  # newest first fragments in focus, for those that follow them
 FRAGMENT_OF = ("source", "destination", "fragment_id", "fragment_protocol", "zone")
 STANDS = 255  # a session's cause while it lives
@@ -47,6 +49,7 @@ class Focus:
         self.text = text.strip()
         self._vlan_zone = settings.zone == "vlan"
         self._fragments: dict[tuple[bytes, ...], None] = {}
+        self._ways = Tally(1, 1, FLOWS)      # (flow,): 1, or 2 where endpoint b began it
         word, _, rest = self.text.partition(" ")
         self._network: Any = None
         self._policy: policy.Policy | None = None
@@ -75,7 +78,10 @@ class Focus:
             found = keyed & (key == _words(self._flow)).all(axis=1)
         else:
             found = np.zeros(len(rows), dtype=bool)
-            ends = policy_lookup.ends_of(key[keyed], (rows["swapped"] ^ judged.reply)[keyed])
+            from_b = rows["swapped"] ^ judged.reply
+            begun(self._ways, np.zeros(0, SESSION_DTYPE), judged.flow,
+                  np.zeros(len(rows), np.uint64), from_b)
+            ends = policy_lookup.ends_of(key[keyed], from_b[keyed])
             at = policy_lookup.find(self._table, ends)
             found[keyed] = at == self._table.policies.index(self._policy)
         return found | self._later(rows, found)
@@ -245,6 +251,8 @@ class FocusLedger:
                 "bytes": int(self._exposed_bytes[cause])}
             for cause in Exposure
         }
+        by_cause = {name: row for name, row in by_cause.items()
+                    if row["packets"] or name not in CAUSES_LATER}
         return {"sessions": int((exposed != 0).sum()), "packets": int(bypassed.sum()),
                 "bytes": int(self._exposed_bytes.sum()), "by_cause": by_cause}
 

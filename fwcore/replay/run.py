@@ -304,20 +304,23 @@ class _Run:
         self.aftermath.take(self.engine, first, judged, shown)
         self.short_frames += short_frames(judged)
         self.trail.add(outcome)
+        self._take_ended(judged)
         self._take_hits(judged, shown)
         self.sinks.take(judged, shown, self.selection.numbers)
-        self._take_ended(judged)
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)
 
     def _take_hits(self, judged: Judged, shown: NDArray[np.bool_] | None) -> None:
         """Who lost packets, where somebody did."""
         if not any(verdict in HIT_VERDICTS for verdict, _ in judged.kinds):
+            self.hits.settle()
             return
-        chunk, verdict, reply = judged.chunk, judged.outcome[:, 0], judged.reply
+        number = np.arange(judged.first, judged.first + len(judged.chunk), dtype=np.uint64)
+        chunk, verdict, reply, flow = judged.chunk, judged.outcome[:, 0], judged.reply, judged.flow
         if shown is not None:
-            chunk, verdict, reply = chunk.select(shown), verdict[shown], reply[shown]
-        self.hits.add(chunk, verdict, reply, judged.shift)
+            chunk, number = chunk.select(shown), number[shown]
+            verdict, reply, flow = verdict[shown], reply[shown], flow[shown]
+        self.hits.add(chunk, verdict, reply, flow, number, judged.shift)
 
     def _take_ended(self, judged: Judged | None = None) -> None:
         """What ended since the last time, to all who count it; None: after the last packet."""

@@ -121,17 +121,17 @@ def _cost(result: Result) -> str:
         parts.append(f"{units.plural(scarce, 'packet')} refused for want of memory or room")
     if lost:
         parts.append(f"{units.plural(lost, 'session')} taken{_which(result)}")
-    others = _others(result)
+    rest = others(result)
     if not parts:
-        return f"Nothing was lost for want of memory or room, and nothing passed unscanned{others}."
+        return f"Nothing was lost for want of memory or room, and nothing passed unscanned{rest}."
     if not scarce and not lost:
         parts.append("none lost")
     text = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 and scarce + lost else
                                     ", " if len(parts) > 1 else "") + parts[-1]
-    return f"{text}{others}."
+    return f"{text}{rest}."
 
 
-def _others(result: Result) -> str:
+def others(result: Result) -> str:
     """What was dropped for reasons that are neither memory nor room nor shaping, the most of it by
     name: '; 733 packets dropped otherwise (no_session 733)'."""
     reasons = result.data["reasons"]

@@ -40,13 +40,14 @@ from fwcore.words import protocol_text
 
 OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
 LOST = ("dropped", "evicted", "refused")  # harm by what did not pass, not by what passed unseen
-BYPASS, DROP = 2, 3
+FORWARD, BYPASS, DROP = 0, 2, 3
 TAKEN_CAUSES = tuple(cause.name.lower() for cause in TAKEN)
 EXAMPLES = 5  # of a group
 NAMED = 100  # hosts and policies in the JSON
 BLOCK = 1 << 16  # rows of a file written at a time
 MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
-SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted")
+SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted",
+        "forwarded_a", "forwarded_b")  # bytes of packets whose session that end of the key began
 COST = ("lost", "sessions_taken", "dropped_packets", "dropped_bytes", "uninspected",
         "uninspected_packets", "uninspected_bytes")  # fmt: skip
 FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
@@ -73,7 +74,7 @@ class FlowLedger:
         """The replay's `flows`: the chunk's frames say which flow each packet is of."""
         rows = judged.rows
         part = self.add(rows["flow"], judged.outcome, judged.chunk.length, judged.flow,
-                        judged.number)
+                        judged.number, rows["swapped"] ^ judged.reply)
         at = np.searchsorted(judged.number, part["first_packet"])
         part["key"] = rows["key"][at]
         if self._vlan_zone:      # for policies; what numbers the flow knows no zone
@@ -83,9 +84,11 @@ class FlowLedger:
     def add(
         self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray,
         own: np.ndarray | None = None, number: np.ndarray | None = None,
+        from_b: np.ndarray | None = None,
     ) -> np.ndarray:
         """One chunk: flow uint64[n] (0: none), outcome uint8[n, 2] (verdict, reason), length[n];
-        own uint64[n]: the run's numbers for them; number uint64[n]: the packets', in order.
+        own uint64[n]: the run's numbers for them; number uint64[n]: the packets', in order;
+        from_b uint8[n]: 1 where endpoint b began the packet's session.
 
         Its sums, FLOW_DTYPE[m], a view of what is kept.
         """
@@ -94,7 +97,8 @@ class FlowLedger:
         number = np.arange(self.seen + 1, self.seen + len(flow) + 1) if number is None else number
         if not len(flow) == len(own) == len(outcome) == len(length) == len(number):
             raise ValueError("flow, outcome and length must have one row a packet")
-        part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), number)
+        part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), number,
+                          np.zeros(len(flow), np.uint8) if from_b is None else from_b)
         self.seen += len(flow)
         both = np.flatnonzero((flow != 0) & (own != 0))
         self._names.append(np.column_stack([own[both], flow[both]]))
@@ -137,7 +141,8 @@ class FlowLedger:
 
 
 def _sum_chunk(
-    flow: np.ndarray, verdict: np.ndarray, length: np.ndarray, number: np.ndarray
+    flow: np.ndarray, verdict: np.ndarray, length: np.ndarray, number: np.ndarray,
+    from_b: np.ndarray,
 ) -> np.ndarray:
     """FLOW_DTYPE[m] of one chunk."""
     ids, first, slot = np.unique(flow, return_index=True, return_inverse=True)
@@ -148,6 +153,9 @@ def _sum_chunk(
         counted = np.ones(len(flow)) if weight is None else weight.astype(np.float64)
         part[name or "packets"] = np.bincount(slot, counted, len(ids))
         part[f"{name}_bytes".lstrip("_")] = np.bincount(slot, counted * length, len(ids))
+    for name, end in (("forwarded_a", 0), ("forwarded_b", 1)):
+        counted = (verdict == FORWARD) & (from_b == end)
+        part[name] = np.bincount(slot, counted * length.astype(np.float64), len(ids))
     return part[ids != 0]
 
 
@@ -220,6 +228,18 @@ class Comparison:
             ends = policy_lookup.ends_of(table["key"], table["from_b"])
             rows.append(ids[policy_lookup.find(policy_layout.compile_policies(known), ends)])
         return np.stack(rows)
+
+    def turned(self, at: int) -> np.ndarray:
+        """Bytes of each flow that a setting let pass without the inspection that the flow's policy
+        asks for, since its session was begun anew by the other end, int64[m].
+
+        So does what comes back midstream from a responder whose initiator was refused.
+        """
+        known = self.policies[at] if self.policies else (policy.DEFAULT,)
+        asking = [each.id for each in known if each.inspection]
+        table = self.flows[at]
+        other = np.where(table["from_b"] != 0, table["forwarded_a"], table["forwarded_b"])
+        return np.where(np.isin(self.policy_ids[at], asking), other, 0)
 
     def policy_text(self, number: int) -> str:
         """A policy by its name, or its number; `no policy` for -1."""
@@ -307,12 +327,13 @@ class Comparison:
     def harm(self) -> list[dict[str, Any]]:
         """For each setting: flows by outcome, and what was lost or passed unscanned in bytes."""
         rows = []
-        for name, table, found, result in zip(
-                self.names, self.flows, self.found, self.results, strict=True):
+        for at, (name, table, found, result) in enumerate(zip(
+                self.names, self.flows, self.found, self.results, strict=True)):
+            turned = self.turned(at)
             number = np.bincount(found, minlength=len(OUTCOMES))
             rows.append({
                 "name": name, "personality": result.data["personality"],
-                "flows": {kind: int(number[at]) for at, kind in enumerate(OUTCOMES)},
+                "flows": {kind: int(number[which]) for which, kind in enumerate(OUTCOMES)},
                 "harmed": int(len(table) - number[0]),
                 "lost": int(sum(number[OUTCOMES.index(kind)] for kind in LOST)),
                 "uninspected": int(number[OUTCOMES.index("uninspected")]),
@@ -321,6 +342,7 @@ class Comparison:
                 "uninspected_packets": int(table["bypassed"].sum()),
                 "uninspected_bytes": int(table["bypassed_bytes"].sum()),
                 "sessions_taken": int(table["evicted"].sum()),
+                "turned": {"flows": int((turned > 0).sum()), "bytes": int(turned.sum())},
                 "transitions": len(result.data["conserve"]["transitions"]),
                 "conserve_seconds": dict(result.data["conserve"]["seconds"]),
                 "peak_used_pages": int(result.data["memory"]["peak"]["used"]),

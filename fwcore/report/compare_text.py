@@ -12,6 +12,7 @@ from typing import Any
 from fwcore import units
 from fwcore.report import answer, text
 from fwcore.report.compare import OUTCOMES, sentence
+from fwcore.result import Result
 
 SHOWN = 8  # groups
 HARMED = 6  # hosts and policies
@@ -75,7 +76,8 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
     shown = harm if len(harm) <= SIDE_BY_SIDE else [
         min(harm, key=lambda row: row["lost"]), max(harm, key=lambda row: row["lost"])]
     for row in shown:
-        told.append(f"Under {names[settings.index(row['name'])]}: {cost(row)}.")
+        at = settings.index(row["name"])
+        told.append(f"Under {names[at]}: {cost(row, made['results'][at])}.")
     worst = max(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     least = min(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     more = worst["lost"] - least["lost"]
@@ -95,16 +97,24 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
     return told
 
 
-def cost(row: Mapping[str, Any]) -> str:
-    """What one setting cost, in words; `row` is of `harm`."""
-    lost = f"{units.plural(row['lost'], 'flow')} lost ({units.size(row['dropped_bytes'])} dropped)"
+def cost(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """What one setting cost, in words, and for want of what; `row` is of `harm`."""
+    scarce = answer.refused(Result(result))
+    why = f"; {units.plural(scarce, 'packet')} refused for want of memory or room" * bool(scarce)
+    lost = (f"{units.plural(row['lost'], 'flow')} lost ({units.size(row['dropped_bytes'])} dropped"
+            f"{why}{answer.others(Result(result))})")
     unseen = (f"{units.plural(row['uninspected'], 'flow')} passed unscanned"
               f" ({units.size(row['uninspected_bytes'])})")
+    turned = (f"{units.size(row['turned']['bytes'])} of"
+              f" {units.plural(row['turned']['flows'], 'flow')} unscanned since the other end began"
+              f" {'it' if row['turned']['flows'] == 1 else 'them'} anew")
     mode = {name: spent for name, spent in row["conserve_seconds"].items() if name != "off"}
     spent = sum(mode.values())
     return ", ".join([
         lost if row["lost"] else "no flow lost",
-        unseen if row["uninspected_bytes"] else "none unscanned",
+        *([unseen] if row["uninspected_bytes"] else [] if row["turned"]["bytes"]
+          else ["none unscanned"]),
+        *([turned] if row["turned"]["bytes"] else []),
         f"conserve mode {units.seconds(spent)}" if spent else "conserve mode never on",
         *([row["shaping"]] if "shaping" in row else []),
     ])
@@ -119,10 +129,12 @@ def _whom(made: Made, name: str, least: str) -> str:
                  row["cost"][name]["dropped_bytes"] - row["cost"][least]["dropped_bytes"], row)
                 for row in made[title]]
         lost, size, most = max(more, key=lambda each: each[:2], default=(0, 0, None))
-        if most is not None and lost > 0:
-            cost = most["cost"]
-            parts.append(f"{word} {most[key]} ({units.plural(cost[name]['lost'], 'flow')}"
-                         f" instead of {units.count(cost[least]['lost'])}, {signed_size(size)})")
+        if most is None or lost <= 0:
+            continue
+        cost, alike = most["cost"], sum(each[:2] == (lost, size) for each in more) - 1
+        parts.append(f"{word} {most[key]} ({units.plural(cost[name]['lost'], 'flow')}"
+                     f" instead of {units.count(cost[least]['lost'])}, {signed_size(size)}"
+                     + (f"; {units.plural(alike, 'other')} as much" if alike else "") + ")")
     return f"; most of {' and '.join(parts)}" if parts else ""
 
 

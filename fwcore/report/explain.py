@@ -93,7 +93,8 @@ def follow(
                 row[name] = selection.number(row[name])
     return {
         "schema": 1, "kind": "explain", "flow": str(flow), "start_ns": selection.first_ns or 0,
-        "capture_packets": selection.frames, "rows": rows, "sessions": sessions,
+        "capture_packets": selection.frames, "kept": selection.packets,
+        "rows": rows, "sessions": sessions,
     }  # fmt: skip
 
 
@@ -214,9 +215,13 @@ class Matcher:
         return Seen(index, "forward" if forward else "reply", letters or part, int(row["length"]))
 
     def _fragment(self, row: Any) -> tuple[int, ...]:
-        """What the fragments of one packet have in common."""
-        return (*row["source"].tolist(), *row["destination"].tolist(), int(row["fragment_id"]),
-                int(row["fragment_protocol"]), int(row["zone"]) if self._vlan_zone else 0)
+        return _fragment(row, self._vlan_zone)
+
+
+def _fragment(row: Any, vlan_zone: bool) -> tuple[int, ...]:
+    """What the fragments of one packet have in common."""
+    return (*row["source"].tolist(), *row["destination"].tolist(), int(row["fragment_id"]),
+            int(row["fragment_protocol"]), int(row["zone"]) if vlan_zone else 0)
 
 
 def _halves(end: Endpoint) -> tuple[int, int]:
@@ -235,12 +240,22 @@ def _flow_of(row: Any, vlan_zone: bool) -> Flow:
 def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = False) -> Flow:
     """The flow of a packet by its number in the capture, its sender first. Raises FwcoreError."""
     done = 0
+    first: dict[tuple[int, ...], Any] = {}      # fragments that later ones follow, the newest
     for chunk in frames:
-        if done < number <= done + len(chunk):
-            at = number - done - 1
-            (row,) = parse_columns(chunk.slice(at, at + 1), zone=vlan_zone, cut=True)
+        rows = parse_columns(chunk, zone=vlan_zone, cut=True)
+        at = number - done - 1
+        for row in rows[:at][rows["fragment"][:at] == Fragment.FIRST]:
+            first[_fragment(row, vlan_zone)] = row
+            if len(first) > Matcher.FRAGMENTS:
+                del first[next(iter(first))]
+        if at < len(chunk):
+            row = rows[at]
+            if row["kind"] == Kind.LATER:
+                row = first.get(_fragment(row, vlan_zone), row)
             if row["kind"] != Kind.KEYED:
                 kind = Kind(int(row["kind"])).name.lower().replace("_", " ")
+                if row["kind"] == Kind.LATER:
+                    kind = "a later fragment; the first one is not before it"
                 raise FwcoreError(f"packet {number} has no flow of its own ({kind})")
             return _flow_of(row, vlan_zone)
         done += len(chunk)
@@ -419,6 +434,9 @@ def show(life: Mapping[str, Any], style: text.Style | None = None) -> str:
     lines = [style.paint(f"fwcore explain  {life['flow']}", "strong"), ""]
     if not life["rows"]:
         checked = units.plural(life["capture_packets"], "packet")
+        if life["kept"] < life["capture_packets"]:
+            checked = (f"the {units.plural(life['kept'], 'packet')} that the filter keeps of"
+                       f" {units.count(life['capture_packets'])}")
         lines.append(f"  No packet of this flow among {checked}.")
         near = life.get("nearest", ())
         lines += ["", "  Nearest flows in the capture:"] if near else []

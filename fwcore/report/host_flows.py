@@ -45,7 +45,7 @@ def run(
                 ("dropped_packets", "dropped"), ("dropped_bytes", "dropped_bytes"),
                 ("uninspected_packets", "bypassed"), ("uninspected_bytes", "bypassed_bytes"))}})
     return {"schema": 1, "kind": "host", "host": str(address), "packets": result["packets"],
-            "flows": rows}
+            "inputs": result["inputs"], "flows": rows}
 
 
 def show(made: Mapping[str, Any], style: text.Style) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fwcore import units
+from fwcore.escape import visible_tree
 from fwcore.report import answer, charts, facts, page, searchable, shaping
 from fwcore.report.page import escaped, more, note, section, table
 from fwcore.report.text import banner
@@ -28,6 +29,7 @@ def write(result: Result, path: str | Path) -> int:
 
 def render(result: Result) -> str:
     """The page of one result."""
+    result = Result(visible_tree(result.data))     # its texts may come from anywhere
     made = charts.make(result)
     chart_script, divs = charts.embed(made) if made else ("", {})
     victims = _victims(result)

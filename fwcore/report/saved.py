@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fwcore import shape
+from fwcore import infile, shape
 from fwcore.errors import FwcoreError
 from fwcore.escape import visible_tree
 from fwcore.report import text
 from fwcore.report.compare import OUTCOMES
+from fwcore.result import RESULT_MOST
 
-SHAPES = {"compare": shape.COMPARE, "explain": shape.EXPLAIN}
+SHAPES = {"compare": shape.COMPARE, "explain": shape.EXPLAIN, "host": shape.HOST}
 
 
 def read(path: str) -> dict[str, Any] | None:
-    """The comparison or explanation that a file holds, None for anything else.
+    """The comparison or explanation (of a flow, of a host) that a file holds, None for others.
 
     Raises FwcoreError, with the place, where it is damaged.
     """
     try:
-        raw = Path(path).read_bytes()
+        raw = infile.read(path, RESULT_MOST, lambda head: head[:1] == b"{")
         data = json.loads(raw) if raw[:1] == b"{" else None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, FwcoreError):
         return None  # whoever reads results says what is wrong with it
-    if not isinstance(data, dict) or data.get("kind") not in SHAPES:
+    if not isinstance(data, dict):
         return None
-    kind = str(data["kind"])
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in SHAPES:
+        return None
     try:
         shape.check(data, SHAPES[kind], kind)
         if kind == "compare":
             _agree(data)
+        if kind == "host" and not {row["outcome"] for row in data["flows"]} <= set(OUTCOMES):
+            raise FwcoreError("flows: an outcome is none of the known ones")
     except FwcoreError as error:
         raise FwcoreError(f"{path}: not a whole {kind}: {error}") from None
     return data
@@ -55,7 +59,9 @@ def _agree(made: Mapping[str, Any]) -> None:
 
 def render(made: Mapping[str, Any], style: text.Style) -> str:
     """What the command itself shows."""
-    from fwcore.report import compare_text, explain
+    from fwcore.report import compare_text, explain, host_flows
 
     made = visible_tree(made)
-    return (compare_text if made["kind"] == "compare" else explain).show(made, style)
+    show: dict[str, Callable[[Mapping[str, Any], text.Style], str]] = {
+        "compare": compare_text.show, "explain": explain.show, "host": host_flows.show}
+    return show[made["kind"]](made, style)

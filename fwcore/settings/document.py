@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fwcore.errors import SettingsError
+from fwcore import infile
+from fwcore.errors import FwcoreError, SettingsError
 from fwcore.words import spelled
 
+DOCUMENT_MOST = 1 << 24     # bytes: a hundred thousand policies
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_"'-]+)*)\s*=""")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
@@ -102,8 +104,10 @@ class Document(NamedTuple):
 def read_document(path: str | Path) -> Document:
     """Read a TOML file. Raises SettingsError with file and line."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        text = infile.read(path, DOCUMENT_MOST).decode("utf-8")
         return Document(str(path), tomllib.loads(text), key_lines(text))
+    except FwcoreError as error:
+        raise SettingsError(str(error)) from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
