@@ -16,13 +16,13 @@ from fwcore.dataplane.clock cimport (
 )
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
-    DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE, EXPIRE_BATCH,
-    FW_ASSERT, NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK, STOP_TIME,
-    WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t, table_t,
+    DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LEAK, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE,
+    EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK,
+    STOP_TIME, WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_past_watermark
 from fwcore.dataplane.script cimport (
-    script_leaks, script_move, script_retry, script_steps, script_tick_due)
+    leaks_run, script_leaks, script_move, script_retry, script_steps, script_tick_due)
 from fwcore.dataplane.session cimport (
     evict_collect, session_due_tick, session_end, session_past, session_prefetch_end,
     session_timeout_cause,
@@ -223,6 +223,9 @@ cdef inline int due_moments(fw_t *fw, int64_t until_ns) noexcept nogil:
             return stop
         if fw.breath <= 0:
             return STOP_TIME | STOP_BREATH
+        if fw.clock.due_ns[DUE_LEAK] <= until_ns:
+            leaks_run(fw, until_ns)
+            due_update(fw)
         at_ns = clock_next(&fw.clock)
     return STOP_NONE
 

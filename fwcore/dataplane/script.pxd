@@ -3,17 +3,22 @@
 # Overview: what the script cannot have its owner is short of: asked for again at each tick, base
 # before shm. A leak that is short stands still until a tick has settled what its owner owes.
 #
-# Law: the script never takes more than there is; what it holds and what it is short of add up to
-# what it asked for.
+# A leak may lose more pages between two packets than a machine could count one by one. So while
+# nothing would stop for them they are taken together (leaks_run), by the law below.
+#
+# Laws: the script never takes more than there is; what it holds and what it is short of add up to
+# what it asked for. Pages taken together leave what they would leave one after the other.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_moved, clock_set
 from fwcore.dataplane.layout cimport (
-    DUE_LEAK, DUE_STEP, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, control_t,
-    fw_clock_t, fw_muldiv, fw_t, leak_t, memory_t, pages_t, step_t,
+    DUE_COUNT, DUE_LEAK, DUE_STEP, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_USED_PAGES, NEVER, NIL,
+    OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, control_t, fw_clock_t, fw_muldiv, fw_t, gate_t,
+    leak_t, memory_t, pages_t, step_t,
 )
-from fwcore.dataplane.pages cimport pages_release_buffers
+from fwcore.dataplane.pages cimport (
+    pages_gauge, pages_note_peaks, pages_release_buffers, pages_take)
 from fwcore.dataplane.session cimport request_pages
 
 
@@ -78,14 +83,17 @@ cdef inline int script_tick_due(const memory_t *memory, const control_t *control
     return 0
 
 
-cdef inline void leak_arm(leak_t *leak) noexcept nogil:
-    """When the next page is due: anchor + ceil(k * 4096 s / rate)."""
-    cdef uint64_t wait = fw_muldiv(
-        leak.taken + 1, <uint64_t>PAGE_BYTES * 1000000000, leak.rate, 1)
+cdef inline int64_t leak_due_ns(const leak_t *leak, uint64_t page) noexcept nogil:
+    """When the leak's page k is due: anchor + ceil(k * 4096 s / rate)."""
+    cdef uint64_t wait = fw_muldiv(page, <uint64_t>PAGE_BYTES * 1000000000, leak.rate, 1)
     if wait >= <uint64_t>NEVER - <uint64_t>leak.anchor_ns:
-        leak.next_ns = NEVER
-    else:
-        leak.next_ns = <int64_t>(<uint64_t>leak.anchor_ns + wait)
+        return NEVER
+    return <int64_t>(<uint64_t>leak.anchor_ns + wait)
+
+
+cdef inline void leak_arm(leak_t *leak) noexcept nogil:
+    """The next page has its time."""
+    leak.next_ns = leak_due_ns(leak, leak.taken + 1)
 
 
 cdef inline void leaks_set(
@@ -201,4 +209,102 @@ cdef inline void script_leaks(fw_t *fw, int64_t at_ns) noexcept nogil:
             else:
                 leak.taken += 1
                 leak_arm(leak)
+    leaks_set(&fw.memory, &fw.control, &fw.clock)
+
+
+# --- leaked pages together ----------------------------------------------------------------------
+
+cdef inline uint64_t leak_pages(const leak_t *leak, int64_t until_ns) noexcept nogil:
+    """Pages that fall due up to a time: the largest k whose leak_due_ns is no later, less taken."""
+    if leak.next_ns > until_ns:   # stalled ones too: NEVER
+        return 0
+    return fw_muldiv(<uint64_t>until_ns - <uint64_t>leak.anchor_ns, leak.rate,
+                     <uint64_t>PAGE_BYTES * 1000000000, 0) - leak.taken
+
+
+cdef inline int script_fails_within(const fw_t *fw, uint64_t requests) noexcept nogil:
+    """Whether the script wants one of the next so many page requests to fail."""
+    cdef uint64_t before = fw.counters.page_requests
+    cdef uint32_t i
+    for i in range(fw.control.config.fail_nths):
+        if before < fw.control.config.fail_nth[i] <= before + requests:
+            return 1
+    for i in range(fw.control.config.fail_everys):
+        if (before + requests) // fw.control.config.fail_every[i] > (
+                before // fw.control.config.fail_every[i]):
+            return 1
+    return 0
+
+
+cdef inline int gauge_quiet(const fw_t *fw, int gauge, int64_t by) noexcept nogil:
+    """Whether the gauge is within its quiet interval, as it stands and moved by so much."""
+    cdef const gate_t *gate = &fw.control.gate
+    cdef int64_t value = pages_gauge(&fw.memory, gauge)
+    return (gate.low[gauge] < value < gate.high[gauge]
+            and gate.low[gauge] < value + by < gate.high[gauge])
+
+
+cdef inline int leaks_quiet(const fw_t *fw, int64_t until_ns) noexcept nogil:
+    """Whether every page leaked up to a time is had, and stops for nothing: then nor does one
+    before it, for each gauge goes one way."""
+    cdef const pages_t *pages = &fw.memory.pages
+    cdef uint64_t there = pages.free + pages.owner[OWNER_CACHE], count, all_ = 0, shm = 0
+    cdef uint32_t i
+    for i in range(fw.control.config.leaks):
+        count = leak_pages(&fw.memory.leaks[i], until_ns)
+        if count > there - all_ or (count and pages.short_[fw.memory.leaks[i].owner]):
+            return 0
+        all_ += count
+        if fw.memory.leaks[i].owner == OWNER_SHM:
+            shm += count
+    return (not script_fails_within(fw, all_)
+            and gauge_quiet(fw, GAUGE_USED_PAGES, <int64_t>all_)
+            and gauge_quiet(fw, GAUGE_SHM_PAGES, <int64_t>shm)
+            and gauge_quiet(fw, GAUGE_FREE_PAGES,
+                            -<int64_t>(all_ if all_ < pages.free else pages.free)))
+
+
+cdef inline int64_t leaks_quiet_until(const fw_t *fw, int64_t until_ns) noexcept nogil:
+    """The last time up to this one until which leaks_quiet holds, or now."""
+    cdef int64_t low = fw.clock.now_ns, high = until_ns, middle
+    if leaks_quiet(fw, high):
+        return high
+    while low + 1 < high:  # bounded by the bits of a time
+        middle = low + (high - low) // 2
+        if leaks_quiet(fw, middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+cdef inline void leaks_run(fw_t *fw, int64_t until_ns) noexcept nogil:
+    """Takes together the leaked pages of moments at which nothing else happens, up to the first
+    that stops. => the moments before are done, and what their gauges say has been looked at"""
+    cdef leak_t *leak
+    cdef uint64_t count
+    cdef uint32_t i
+    cdef int what
+    for what in range(DUE_COUNT):
+        if what != DUE_LEAK and fw.clock.due_ns[what] <= until_ns:
+            until_ns = fw.clock.due_ns[what] - 1
+    if fw.clock.due_ns[DUE_LEAK] > until_ns:
+        return
+    until_ns = leaks_quiet_until(fw, until_ns)
+    for i in range(fw.control.config.leaks):
+        leak = &fw.memory.leaks[i]
+        count = leak_pages(leak, until_ns)
+        if count == 0:
+            continue
+        pages_take(&fw.memory, count)
+        fw.memory.pages.owner[leak.owner] += count
+        if leak.owner == OWNER_SHM:
+            fw.memory.pages.script_shm += count
+        fw.counters.page_requests += count
+        leak.taken += count
+        if leak_due_ns(leak, leak.taken) > fw.clock.now_ns:
+            fw.clock.now_ns = leak_due_ns(leak, leak.taken)
+        leak_arm(leak)
+    pages_note_peaks(fw)
+    fw.memory.dirty = 0
     leaks_set(&fw.memory, &fw.control, &fw.clock)
