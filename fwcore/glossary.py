@@ -215,8 +215,8 @@ TAKEN: Final = _under(
 
 LRU: Final = _under(
     "lru",
-    Entry("sessions", "as many as were evicted or taken by tension, chosen by least-recently-used"
-          " at the same moments; fewer where it found no more"),
+    Entry("sessions", "sessions that least-recently-used would have taken: at each moment as many"
+          " as were evicted or taken by tension, none of them twice; fewer where no other stood"),
     Entry("same", "of these, those that were taken in fact"),
     Entry("established", "of these, TCP in ESTABLISHED: connections that were in use"),
     Entry("active", "of these, with a packet in the second before"),

@@ -38,9 +38,13 @@ def chunk(packets) -> Chunk:
 
 
 def by_asking(packets, settings):
-    """Before each packet the table's idle times and states are read, after it what was taken."""
+    """Before each packet the table's idle times and states are read, after it what was taken.
+
+    A session, known by the packet that made it, is chosen once.
+    """
     idle: list[int] = []
     states: list[int] = []
+    chosen: set[int] = set()
     with Engine(settings, log=True) as engine:
         for at, *rest in packets:
             engine.advance(at)
@@ -52,7 +56,9 @@ def by_asking(packets, settings):
             free = table[(table["flow"] != flow[0]) | np.isin(table["flow"], taken)]
             if settings.policies:
                 free = free[free["protocol"] != 6]
+            free = free[~np.isin(free["created_packet"], list(chosen))]
             free = np.sort(free, order="last_seen_ns")[:len(taken)]
+            chosen |= set(free["created_packet"].tolist())
             idle += (at - free["last_seen_ns"]).tolist()
             states += free["state"].tolist()
     return idle, states
@@ -121,7 +127,19 @@ def test_what_the_oldest_were_doing_is_said():
     settings = load("linux-conntrack", max_connections=2, buckets=1)
     result = replay(chunk(words), settings, lru=True)
     assert result["taken"]["established"] == 0 and result["lru"]["established"] == 1
-    assert "least-recently-used would have taken 1 and none" in " ".join(sentences(result))
+    assert ("least-recently-used would have taken 1: 1 established, none active"
+            in " ".join(sentences(result)))
+
+
+def test_a_session_is_chosen_once():
+    """Linux spares the one established connection of a flood; least-recently-used takes it once."""
+    path = PCAPS[0].parent / "syn-flood.pcap"
+    settings = load("linux-conntrack", max_connections=64, buckets=16)
+    result = replay(path, settings, lru=True)
+    row, taken = result["lru"], result["taken"]["sessions"]
+    assert row["established"] == 1 and taken - 64 <= row["sessions"] <= taken
+    assert (f"least-recently-used would have taken {row['sessions']}: 1 established,"
+            in " ".join(sentences(result)))
 
 
 def test_what_a_meter_dropped_has_made_its_session():

@@ -7,10 +7,12 @@ order as it stood before that moment, and says how long those had been idle, and
 were TCP in ESTABLISHED (``Places``); then the real ones go.
 
     moment      a packet number and a time: what was taken there counts as one choice
-    candidates  all that live, but for the session whose packet is judged, and local TCP
+    candidates  all that live, but for the session whose packet is judged, local TCP, and what was
+                chosen before: it would be gone, so that no session is counted twice
 
 It is a ledger beside the engine and not a second run: the sessions are those that the firewall had,
-after all it really took before. Memory: an entry a live session; time: a step a packet.
+after all it really took before, and what it did not have any more can not be chosen. Memory: an
+entry a live session; time: a step a packet.
 
 Law (``recency``): for every session its TCP state, and when it was last seen, are the engine's own.
 """
@@ -54,6 +56,7 @@ class Recency:
                                 ' want of a page has made its session or not, and nobody outside'
                                 ' knows; use "none"')
         self._seen: OrderedDict[int, int] = OrderedDict()     # flow -> ns, longest ago first
+        self._chosen: dict[int, int] = {}                     # the same, chosen and standing still
         self._places = Places(settings.tracker)
         self._local: set[int] = set()                         # flows that tension leaves alone
         self._policies = (policy_layout.compile_policies(policies)
@@ -88,11 +91,10 @@ class Recency:
             while place < len(rows) and rows[place][0] <= self._at:
                 self._moment(rows[place], flow, now_ns)
                 place += 1
-            if left or not flow or flow == self._gone or (none and flow not in self._seen):
+            if left or not flow or flow == self._gone or (none and not self._stands(flow)):
                 continue
             if self._places.step(flow, way, class_):
-                self._seen[flow] = now_ns
-                self._seen.move_to_end(flow)
+                self._note_seen(flow, now_ns)
         for moment in rows[place:]:
             self._moment(moment, 0, self._now_ns or 0)
 
@@ -100,10 +102,21 @@ class Recency:
         """What ended after the last packet, and the sessions that stand (SESSION_DTYPE[n])."""
         for moment in _moments(ended):
             self._moment(moment, 0, self._now_ns or 0)
-        known = {flow: (seen_ns, self._places.state(flow)) for flow, seen_ns in self._seen.items()}
+        known = {flow: (seen_ns, self._places.state(flow))
+                 for flow, seen_ns in (*self._seen.items(), *self._chosen.items())}
         rows = zip(*(standing[name].tolist() for name in ("flow", "last_seen_ns", "state")),
                    strict=True)
         self.holds &= known == {flow: (seen_ns, state) for flow, seen_ns, state in rows}
+
+    def _stands(self, flow: int) -> bool:
+        return flow in self._seen or flow in self._chosen
+
+    def _note_seen(self, flow: int, now_ns: int) -> None:
+        if flow in self._chosen:
+            self._chosen[flow] = now_ns
+        else:
+            self._seen[flow] = now_ns
+            self._seen.move_to_end(flow)
 
     def _times(self, judged: Judged) -> NDArray[np.int64]:
         """When each packet was judged, int64[n]: the clock goes back for none, and with
@@ -133,7 +146,8 @@ class Recency:
                 pinned = flow if ended_ns == now_ns and flow not in taken else 0
                 self._choose(taken, ended_ns, pinned)
                 taken = set()
-            known = self._seen.pop(each, None), self._places.state(each)
+            stood = self._chosen if each in self._chosen else self._seen
+            known = stood.pop(each, None), self._places.state(each)
             self._places.forget(each)
             if each == flow and (cause == EndCause.KILLED       # the packet that it has just seen
                                  or (cause == EndCause.CLOSED and seen_ns == ended_ns)):
@@ -142,10 +156,11 @@ class Recency:
                 self.holds &= known == (seen_ns, state)
 
     def _choose(self, taken: set[int], now_ns: int, pinned: int) -> None:
-        """The same number of sessions, longest idle first."""
+        """The same number of sessions, longest idle first; each goes once."""
         free = (each for each in self._seen.items()
                 if each[0] != pinned and each[0] not in self._local)
-        for flow, seen_ns in islice(free, len(taken)):
+        for flow, seen_ns in list(islice(free, len(taken))):
+            self._chosen[flow] = self._seen.pop(flow)
             self.sessions += 1
             self.same += flow in taken
             self.established += self._places.state(flow) == TcpState.ESTABLISHED

@@ -156,8 +156,8 @@ def _which(result: Result) -> str:
             f" {whose} last second")
     lru = result.data.get("lru", {})
     if lru.get("sessions"):
-        text += (f"; least-recently-used would have taken {_or_none(lru['established'])} and"
-                 f" {_or_none(lru['active'])}")
+        text += (f"; least-recently-used would have taken {units.count(lru['sessions'])}:"
+                 f" {_or_none(lru['established'])} established, {_or_none(lru['active'])} active")
     return f" ({text})"
 
 
