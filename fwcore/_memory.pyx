@@ -52,6 +52,17 @@ def memory_plan(config):
     }
 
 
+def _largest(plan, config):
+    """Which setting asks for most of the memory, and for how much."""
+    asked = {}
+    for part, size in plan.items():
+        setting = {"index": "buckets", "fragments": "fragments_max", "victims": "victims_max"}.get(
+            part, "max_connections")
+        asked[setting] = asked.get(setting, 0) + size
+    setting = max(asked, key=asked.get)
+    return f"{setting} = {int(config[setting])} asks for {asked[setting]} of them; set it lower"
+
+
 cdef class Arena:
     """One piece of memory for all arrays of a FastPath; parts begin on cache lines."""
 
@@ -59,7 +70,7 @@ cdef class Arena:
         self.mapped = NULL
         self.memory = <uint8_t *>fw_arena_new(size, &self.mapped, &self.mapped_bytes)
         if self.memory == NULL:
-            raise MemoryError(f"the connection table needs {size} bytes, which cannot be had")
+            raise MemoryError(f"{size} bytes")
         self.size = size
         self.used = 0
 
@@ -107,7 +118,11 @@ cdef class Table:
             "max_connections": self.config.max_connections, "buckets": self.config.buckets,
             "fragments_max": self.config.fragments_max, "victims_max": self.config.victims_max,
             "log": self.config.log})
-        self.arena = Arena(sum((size + 63) & ~63 for size in self.plan.values()) + 64 * 16)
+        size = sum((size + 63) & ~63 for size in self.plan.values()) + 64 * 16
+        try:
+            self.arena = Arena(size)
+        except MemoryError:
+            raise MemoryError(f"{size} bytes cannot be had: {_largest(self.plan, self.config)}") from None
 
     cdef int install(self, fw_t *fw) except -1:
         """Gives the memory to ``fw``: everything free, pages as at the start. Cannot fail."""

@@ -43,6 +43,8 @@ TOP: Final = (
     Entry("duration_ns", "capture time from the first packet to the latest"),
     Entry("short_frames", "frames malformed only because their IP header says more than the record,"
           " which calls them whole; in the result when not 0"),
+    Entry("pressure_late", "rows of [[pressure]] whose moment came after the last packet, so that"
+          " they never happened; in the result when not 0"),
     Entry("time_reversed", "packets older than one before them; handled at the later time"),
     Entry("time_jumped", "packets further ahead than max_step_s; handled so far on and no further"),
 )

@@ -15,6 +15,7 @@ application control, DoS as well as flow-based antivirus, DLP, and web filter sc
 """
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ FEATURES: Mapping[str, int] = {
     "waf": PROXY,
 }
 ACTIONS: Mapping[str, int] = {action.name.lower(): int(action) for action in PolicyAction}
+NO_POLICY = "no policy"  # what reports call it where none takes a flow
 NAME_MAX = 64  # characters of a policy's name
 KEYS = ("id", "name", "zone", "source", "destination", "protocol", "ports", "action", "inspection")
 
@@ -303,6 +305,16 @@ def parse(rows: Sequence[Mapping[str, Any]], where: str = "policy") -> tuple[Pol
         seen[policy.id] = number
         policies.append(policy)
     return tuple(policies) or (DEFAULT,)
+
+
+def called(policies: Iterable[Policy]) -> dict[int, str]:
+    """What reports call each policy, by id: its name, or its id where it has none. Where the name
+    is another's too, or could be taken for an id or for no policy at all: name and id."""
+    rows = list(policies)
+    names = Counter(each.name for each in rows)
+    unclear = {name for name in names if names[name] > 1 or name.isdecimal() or name == NO_POLICY}
+    return {each.id: str(each.id) if not each.name else
+            f"{each.name} (id {each.id})" if each.name in unclear else each.name for each in rows}
 
 
 def has_proxy(policies: Iterable[Policy]) -> bool:

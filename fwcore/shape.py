@@ -201,7 +201,7 @@ EXPLAIN = {
 RESULT = {
     "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,
     **_counts("packets bytes memory_tension time_reversed? time_jumped? victims_forgotten? flaps?"
-              " unjudged? short_frames?"),
+              " unjudged? short_frames? pressure_late?"),
     "interrupted?": FLAG, "interrupted_by?": TEXT, "lost?": rows({"path": TEXT, "message": TEXT}),
     "inputs": INPUTS, "policy_names?": named(TEXT), "filter?": {"text": TEXT, "frames": COUNT},
     "focus?": {"text": TEXT, "flows": COUNT}, "whole?": {"packets": COUNT},

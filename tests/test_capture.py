@@ -203,6 +203,24 @@ def test_pcapng_damage(capture, bad, words):
     assert str(reader.fault).startswith(f"{reader.path}: byte {len(start)}: ")
 
 
+def test_times_outside_capture_time_are_held_and_said(capture):
+    """Two packets a microsecond apart come at one time: who reads it is told, and which they are."""
+    def odd(seconds):
+        return block("<", 1, bytes(8) + option("<", 14, struct.pack("<q", seconds)))
+
+    plain = section() + odd(0) + odd(2**62 // 10**9) + odd(-1)
+    packets = [enhanced(b"a", 5), enhanced(b"b", 999_999, number=1), enhanced(b"c", 5, number=2),
+               enhanced(b"d", 6, number=2), enhanced(b"e", 10**6, number=2)]
+    for chunk_size in (1, 100):
+        reader = open_capture(capture(plain + b"".join(packets)), chunk_size=chunk_size)
+        for _ in range(2):
+            assert [row[2] for row in rows(reader)] == [5000, 2**62, 0, 0, 0]
+            (said,) = reader.notes
+            assert said.startswith("3 packets, packet 2 the first, have times outside seconds 0 to")
+    reader = open_capture(capture(plain + packets[0] + packets[2]))
+    assert len(rows(reader)) == 2 and reader.notes[0].startswith("packet 2 has a time outside")
+
+
 @pytest.mark.parametrize("code, size, words", [
     (9, 0, "if_tsresol has 0 bytes"), (9, 2, "if_tsresol has 2 bytes"),
     (14, 4, "if_tsoffset has 4 bytes"), (14, 12, "if_tsoffset has 12 bytes")])

@@ -191,6 +191,18 @@ def test_pressure_as_text():
     assert given.pressure_row("fail_every=3") == {"fail_every": 3}
     with pytest.raises(FwcoreError, match="is not KEY=VALUE"):
         given.pressure_row("fail_every")
+    with pytest.raises(FwcoreError, match="add-bytes is given twice"):
+        given.pressure_row("at_s=1 add_bytes=1 add-bytes=1GiB")
+
+
+def test_a_plan_has_no_pressure(run, tmp_path):
+    code, _, err = run("plan", "--pressure", "at_s=0 add_bytes=500MiB")
+    assert code == 2 and "a plan has no moments" in err
+    path = tmp_path / "p.toml"
+    path.write_text("[[pressure]]\nat_s = 0\nadd_bytes = 4096\n")
+    code, _, err = run("plan", "--settings", str(path))
+    assert code == 0 and "note: [[pressure]] is not counted" in err
+    assert "--pressure" not in run("plan", "--help")[1]
 
 
 def every_command():
@@ -454,6 +466,19 @@ def test_notes_on_policies_that_do_nothing():
     inspecting = settings.load("fortios-7", policies=rows)
     assert not list(preflight.notes(inspecting, 1))
     assert "later turns have other addresses" in next(preflight.notes(inspecting, 2))
+
+
+def test_a_zone_that_nothing_is_of_is_said():
+    from fwcore import settings
+
+    for rows in ({"policies": [{"zone": 10}, {"zone": 0}]},
+                 {"meters": [{"name": "m", "rungs": [{"rate": 8, "depth": 64}]}],
+                  "shapings": [{"zone": 10, "meters": ["m"]}]}):
+        said = set(settings.load("plain", **rows).warnings)
+        said -= set(settings.load("plain", zone="vlan", **rows).warnings)
+        assert len(said) == 1
+        assert said.pop().startswith("what asks for zone 10 never")
+    assert not settings.load("plain", policies=[{"zone": 0}, {"zone": "any"}]).warnings
 
 
 def test_a_capture_is_not_reported(run, tmp_path):

@@ -160,3 +160,18 @@ def test_on_the_command_line(capfd):
     assert "about policy 6" in capfd.readouterr().out
     assert cli.main([*argv, "--focus", "policy 99"]) == 2
     assert "there is no policy '99'" in capfd.readouterr().err
+
+
+def test_an_id_comes_before_a_name_and_a_name_that_is_two_policies_is_refused():
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1000, port))) for port in (1, 2, 3, 3)]
+    rules = [{"id": 1, "name": "2", "protocol": "udp", "ports": [1]},
+             {"id": 2, "name": "1", "protocol": "udp", "ports": [2]},
+             {"id": 3, "name": "1"}]
+    chunk, settings = Chunk.from_frames(frames, [0, 1, 2, 3]), load("plain", policies=rules)
+    result = replay(chunk, settings)
+    assert result["policy_names"] == {"1": "2 (id 1)", "2": "1 (id 2)", "3": "1 (id 3)"}
+    for text, packets in (("2", 1), ("3", 2), ("1 (id 3)", 2), ("2 (id 1)", 1)):
+        assert replay(chunk, settings, focus=f"policy {text}")["packets"] == packets
+    rules[0]["id"] = 7
+    with pytest.raises(SettingsError, match="policies 2, 3 are all named '1'; give the id"):
+        replay(chunk, load("plain", policies=rules), focus="policy 1")

@@ -26,6 +26,14 @@ def refusal(*rows):
     return str(refused.value)
 
 
+def test_what_reports_call_policies():
+    """A name that is another's too, or reads like an id or like none, comes with its id."""
+    names = {1: "2", 2: "x", 3: "x", 4: "mail", 5: "", 6: "no policy"}
+    rows = policy.parse([{"id": number, "name": name} for number, name in names.items()])
+    assert list(policy.called(rows).values()) == [
+        "2 (id 1)", "x (id 2)", "x (id 3)", "mail", "5", "no policy (id 6)"]
+
+
 def test_no_rows_are_one_policy():
     (only,) = policy.parse([])
     assert (only.id, only.action, only.inspection) == (0, policy.PolicyAction.ACCEPT, 0)

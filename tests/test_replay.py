@@ -19,6 +19,7 @@ from fwcore.engine_control import Control
 from fwcore.errors import CaptureError, FwcoreError, SettingsError
 from fwcore.replay import Timing, replay
 from fwcore.replay.pace import Pace
+from fwcore.report import text
 from fwcore.result import Result
 from fwcore.settings import load
 
@@ -334,3 +335,21 @@ def test_a_capture_is_not_changed_while_it_is_read(tmp_path):
     copy = shutil.copy(WEB, tmp_path / "copy.pcap")
     assert replay(copy, loop=2)["outcome"] == replay(WEB, loop=2)["outcome"]
     assert Path(copy).read_bytes() == WEB.read_bytes()
+
+
+def test_a_turn_beyond_the_end_of_time_is_refused():
+    chunk = Chunk.from_frames([bytes(60)] * 2, [0, 2**61])
+    assert replay(chunk, loop=1)["packets"] == 2
+    with pytest.raises(SettingsError, match="turn 2 would come to second 6917529027; there are"
+                                            " seconds 0 to 4611686018 .*: use --loop 1"):
+        replay(chunk, loop=2)
+
+
+def test_pressure_that_never_came_is_said():
+    rows = [{"at_s": at_s, "add_bytes": 4096} for at_s in (0, 2, 2.5)]
+    rows += [{"fail_nth": 1}, {"at_s": 3, "leak_bytes_per_s": 1}]
+    chunk = Chunk.from_frames([bytes(60)] * 2, [10**9, 3 * 10**9])
+    result = replay(chunk, load("plain", pressure=rows))
+    assert result["pressure_late"] == 2
+    assert "2 rows of [[pressure]] never happened" in text.summary(result)
+    assert "pressure_late" not in replay(chunk, load("plain", pressure=rows[:2])).data

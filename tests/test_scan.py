@@ -62,7 +62,7 @@ def test_arrays_are_checked():
 
 def test_control_blocks_are_left_to_the_caller():
     data = np.frombuffer(small_pcapng()[0], np.uint8)
-    count, position, status, _ = capture_scan_pcapng(
+    count, position, status, *_ = capture_scan_pcapng(
         data, 0, len(data), True, np.zeros((0, 7), np.uint64), 0, *arrays(4),
         np.zeros(4, np.uint16))
     assert (count, position, status) == (0, 0, ScanStatus.CONTROL)

@@ -38,6 +38,15 @@ def test_by_hand():
     assert found["without_flow"] == {"packets": 1, "bytes": sizes[3]}
 
 
+def test_policies_of_one_name_stay_two():
+    frames = [ethernet(ip("10.0.0.5", "192.0.2.1", 17, udp(9, port, 18))) for port in (53, 54)]
+    rules = policy.parse([{"id": 1, "name": "x", "ports": [53], "protocol": "udp"},
+                          {"id": 2, "name": "x"}])
+    found = made([Chunk.from_frames(frames, [0, 1])], rules)
+    assert {row["name"]: row["packets"] for row in found["policy"]} == {
+        "x (id 1)": 1, "x (id 2)": 1}
+
+
 @pytest.mark.parametrize("size", [17, 8192])
 def test_nothing_is_lost_and_chunks_do_not_matter(size):
     path = str(PCAPS / "conserve.pcap")

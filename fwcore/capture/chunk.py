@@ -28,6 +28,16 @@ million (November 2026)."""
 TIME_MAX_NS = 2**62
 """Times are clamped to [0, TIME_MAX_NS], so that a sum of two never overflows."""
 
+
+def held_text(count: int, first: int) -> str:
+    """What a reader says of times outside that range: how many, and which packet's was first."""
+    if count == 1:
+        return (f"packet {first} has a time outside seconds 0 to {TIME_MAX_NS // 10**9} (1970 to"
+                " 2116) and is taken as of the nearer end")
+    return (f"{count} packets, packet {first} the first, have times outside seconds 0 to"
+            f" {TIME_MAX_NS // 10**9} (1970 to 2116) and are taken as of the nearer end: between"
+            " them no time passes")
+
 LINK_MASK = 0x0FFFFFFF
 """The link type in the pcap header's last word; the bits above tell of frame check sequences."""
 

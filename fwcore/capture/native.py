@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from fwcore._capture import ScanStatus
-from fwcore.capture.chunk import Array, Chunk, Fault
+from fwcore.capture.chunk import Array, Chunk, Fault, held_text
 from fwcore.capture.stream import Source, open_source
 from fwcore.errors import CaptureError
 
@@ -56,7 +56,8 @@ class NativeReader(ABC):
         self.chunk_size = chunk_size
         self.packets = 0
         self.fault: Fault | None = None
-        self.notes: list[str] = []     # what was read on over; not in the way of any packet
+        self.said: list[str] = []      # what was read on over; not in the way of any packet
+        self.held = self.first_held = 0     # times outside capture time; the first one's packet
         self.compression = source.compression
         self.format = ""
         self._source: Source | None = source
@@ -77,6 +78,11 @@ class NativeReader(ABC):
     def _explain(self, data: Array, status: ScanStatus) -> str:
         """What is wrong at ``_position``."""
         return f"this record of {len(data) - self._position} bytes is damaged"
+
+    @property
+    def notes(self) -> list[str]:
+        """What was read on over, and how many times are not what the file says."""
+        return [*self.said, held_text(self.held, self.first_held)] if self.held else self.said
 
     @property
     def position_bytes(self) -> int:
@@ -103,6 +109,7 @@ class NativeReader(ABC):
             self.close()
             self._source = open_source(self.path)
             self.packets, self.fault = 0, None
+            self.held = self.first_held = 0
             self._begin(self._source)
         self._begun = True
         return self._source

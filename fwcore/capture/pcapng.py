@@ -91,7 +91,7 @@ class PcapNgReader(NativeReader):
 
     def _begin(self, source: Source) -> None:
         self.format = "pcapng"
-        self.notes = []
+        self.said = []
         self._order = "<"
         self._table: Array = np.empty((8, COLUMNS), np.uint64)
         self._interfaces = self._table[:0]
@@ -108,10 +108,13 @@ class PcapNgReader(NativeReader):
     def _scan(self, data: Array, room: Room) -> tuple[int, ScanStatus]:
         count = 0
         while True:
-            taken, self._position, status, self._last_ns = capture_scan_pcapng(
+            taken, self._position, status, self._last_ns, held, first = capture_scan_pcapng(
                 data, self._position, len(data), self._order == ">", self._interfaces,
                 self._last_ns, room.offset[count:], room.captured[count:], room.length[count:],
                 room.time_ns[count:], room.link[count:])
+            if held and not self.held:
+                self.first_held = self.packets + count + first + 1
+            self.held += held
             count += taken
             if status != ScanStatus.CONTROL:
                 return count, ScanStatus(status)
@@ -148,8 +151,8 @@ class PcapNgReader(NativeReader):
         """One more interface of the section; the table doubles, for a file may have millions."""
         said: list[str] = []
         row = interface_row(block, self._order, said)
-        for text in said[: NOTES_MAX - len(self.notes)]:
-            self.notes.append(f"interface {len(self._interfaces)}: {text}")
+        for text in said[: NOTES_MAX - len(self.said)]:
+            self.said.append(f"interface {len(self._interfaces)}: {text}")
         count = len(self._interfaces)
         if count == len(self._table):
             self._table = np.concatenate([self._table, np.empty_like(self._table)])

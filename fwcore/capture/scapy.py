@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple, Self
 
-from fwcore.capture.chunk import CHUNK_SIZE, LINK_MASK, TIME_MAX_NS, Chunk, Fault
+from fwcore.capture.chunk import CHUNK_SIZE, LINK_MASK, TIME_MAX_NS, Chunk, Fault, held_text
 from fwcore.capture.detect import open_native
 from fwcore.capture.native import packet_limit
 from fwcore.capture.pcapng import NO_LIMIT, OPTION_TSOFFSET
@@ -73,6 +73,7 @@ class ScapyReader:
         self.fault: Fault | None = None
         self.size_bytes = os.path.getsize(path)
         self.load_s = 0.0
+        self.notes: list[str] = []
         self._chunk: Chunk | None = None
         self._name = name
 
@@ -85,7 +86,7 @@ class ScapyReader:
                 self._read(records.append)
             except _Stop as stop:
                 self.fault = Fault(self.path, stop.byte_offset, len(records), str(stop))
-            self._chunk = pack(records)
+            self._chunk, self.notes = pack(records), held(records)
             self.load_s = time.perf_counter() - begin
         return self._chunk
 
@@ -136,6 +137,7 @@ class PacketsReader:
     def __init__(self, chunk: Chunk, reader: str, chunk_size: int, load_s: float) -> None:
         self.path, self.format = "(packets)", "packets"
         self.fault: Fault | None = None
+        self.notes: list[str] = []
         self._chunk, self.reader, self.chunk_size = chunk, reader, chunk_size
         self.packets = 0
         self.load_s = load_s
@@ -197,8 +199,9 @@ def from_packets(
         kind = kind or type(packet).__name__
         records.append(_record(packet, number, given, link))
     reader = type(packets).__name__ if hasattr(packets, "read_packet") else f"list of {kind}"
-    chunk = pack(records)
-    return PacketsReader(chunk, reader, chunk_size, time.perf_counter() - begin)
+    found = PacketsReader(pack(records), reader, chunk_size, time.perf_counter() - begin)
+    found.notes = held(records)
+    return found
 
 
 def _load_layers() -> None:
@@ -220,7 +223,7 @@ def _from_reader(raw: Any, chunk_size: int, begin: float) -> PacketsReader:
         fault = Fault(str(raw.filename), stop.byte_offset, len(records), str(stop))
     reader = PacketsReader(pack(records), type(raw).__name__, chunk_size,
                            time.perf_counter() - begin)
-    reader.fault = fault
+    reader.fault, reader.notes = fault, held(records)
     return reader
 
 
@@ -260,8 +263,15 @@ def _link_of(packet: Any, number: int) -> int:
         "give link=, or import scapy.layers.all before reading")
 
 
+def held(records: list[Record]) -> list[str]:
+    """What is to be said of times outside capture time, if there are any."""
+    places = [number for number, record in enumerate(records, 1)
+              if not 0 <= record.time_ns <= TIME_MAX_NS]
+    return [held_text(len(places), places[0])] if places else []
+
+
 def pack(records: list[Record]) -> Chunk:
-    """Frames in one chunk; times are clamped to [0, 2**62]."""
+    """Frames in one chunk; times are held in [0, 2**62]."""
     if not records:
         return Chunk.from_frames([], [])
     data, length, time_ns, link = zip(*records, strict=True)
@@ -392,5 +402,5 @@ def _pcapng_records(raw: Any) -> Iterator[Record]:
             raise _Stop(watch.start, f"a packet of {len(data)} bytes: longer than any can be")
         if meta.tshigh is not None:
             ticks = (meta.tshigh << 32) + meta.tslow
-            last_ns = min(ticks * 10**9 // meta.tsresol, TIME_MAX_NS)
+            last_ns = ticks * 10**9 // meta.tsresol
         yield Record(data, meta.wirelen, last_ns, meta.linktype)

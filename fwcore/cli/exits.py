@@ -87,8 +87,9 @@ def of_replay(result: Result, written: int, expected: str | None) -> int:
     if broken:
         fail(f"broken laws: {', '.join(broken)}: this is a defect of fwcore", 5)
     of_inputs(result.data.get("inputs", ()))
-    if facts.short_frames(result):
-        fail(f"note: {facts.short_frames(result)}", DONE)
+    for said in (facts.short_frames(result), facts.pressure_late(result)):
+        if said:
+            fail(f"note: {said}", DONE)
     for row in result.data.get("lost", ()):
         fail(row["message"], USAGE)
     code = result.exit_code

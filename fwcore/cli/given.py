@@ -42,6 +42,9 @@ def pressure_row(text: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals:
             raise FwcoreError(f"--pressure {text!r}: {part!r} is not KEY=VALUE")
+        if words.spelled(key) in row:
+            raise FwcoreError(f"--pressure {text!r}: {key} is given twice; two things that happen"
+                              " are two --pressure")
         row[words.spelled(key)] = number(value)
     return row
 

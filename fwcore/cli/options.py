@@ -14,7 +14,7 @@ PERSONALITIES = tuple(sorted(
     path.stem for path in (Path(__file__).parent.parent / "personalities").glob("*.toml")))
 TIMINGS = "original | speed:X | pps:N | line-rate:10G"
 
-SETTINGS = (
+APPLIANCE = (
     click.option("--personality", metavar="NAME", shell_complete=lambda *_: PERSONALITIES,
                  help=f"What it behaves like: {', '.join(PERSONALITIES)}."),
     click.option("--settings", "settings_file", type=click.Path(), metavar="FILE",
@@ -23,10 +23,12 @@ SETTINGS = (
                  help="One setting; may be repeated. 'fwcore settings' lists them."),
     click.option("--policy", "policy_file", type=click.Path(), metavar="FILE",
                  help="Policies in TOML, instead of those in the settings."),
-    click.option("--pressure", multiple=True, metavar="'KEY=VALUE ...'",
-                 help="Pressure on memory: 'at_s=1 add_bytes=64MiB', 'at=13:32:50 ...'."),
     click.option("--seed", type=int, metavar="N", help="Seed of the bucket hash."),
 )  # fmt: skip
+PRESSURE = click.option(
+    "--pressure", multiple=True, metavar="'KEY=VALUE ...'",
+    help="Pressure on memory: 'at_s=1 add_bytes=64MiB', 'at=13:32:50 ...'.")
+SETTINGS = (*APPLIANCE, PRESSURE)
 
 
 def _chunk_size() -> int:

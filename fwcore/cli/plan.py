@@ -10,9 +10,13 @@ from fwcore.cli import given as settings_of, options, running
 from fwcore.cli.app import app
 from fwcore.escape import visible_tree
 
+NO_MOMENT = ("a plan has no moments at which something happens; what others hold from the start is"
+             " base_bytes (--set base_bytes=1GiB), a leak is --leak")
+
 
 @app.command()
-@options.several(options.SETTINGS)
+@options.several(options.APPLIANCE)
+@click.option("--pressure", multiple=True, hidden=True)
 @click.option("--connections", type=int, metavar="N", help="Plan for this many (max_connections).")
 @click.option("--tunnels", type=int, metavar="N", help="Plan for this many IPsec tunnels.")
 @click.option("--leak", "leak", metavar="AMOUNT", help="A leak a second, like 1000 or 4KiB.")
@@ -34,10 +38,14 @@ def plan(**given: Any) -> int:
     from fwcore.report import plan as page
     from fwcore.settings.values import amount_bytes
 
+    if given["pressure"]:
+        raise click.UsageError(f"--pressure {given['pressure'][0]!r}: {NO_MOMENT}")
     if given["leak"] is not None and given["restart_every"] is not None:
         raise click.UsageError("--leak and --restart-every both say how large a leak is: give one")
     names = ("connections", "tunnels", "restart_every")
     settings = settings_of.settings(given)
+    if settings.pressure:
+        terminal.note(f"fwcore: note: [[pressure]] is not counted: {NO_MOMENT}")
     free, leak = (None if given[name] is None else amount_bytes(
         given[name], settings.kilo, f"--{name}") for name in ("free", "leak"))
     if leak == 0:

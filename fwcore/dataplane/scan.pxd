@@ -34,10 +34,11 @@ cdef extern from *:
         return swapped ? __builtin_bswap16(value) : value;
     }
 
-    /* floor(ticks * multiply / divide / 2**shift) ns + offset seconds, clamped to [0, 2**62].
-     * divide 0 means a unit too fine for 64 bits of ticks to reach one nanosecond. */
+    /* floor(ticks * multiply / divide / 2**shift) ns + offset seconds, held in [0, 2**62]; *held: 1
+     * where it had to be. divide 0 means a unit too fine for 64 bits of ticks to reach one
+     * nanosecond. */
     static inline int64_t fw_ticks_ns(uint64_t ticks, uint64_t multiply, uint64_t divide,
-                                      unsigned shift, int64_t offset_s) {
+                                      unsigned shift, int64_t offset_s, int *held) {
         unsigned __int128 scaled = (unsigned __int128)ticks * multiply;
         __int128 when;
         if (divide == 0)
@@ -45,6 +46,7 @@ cdef extern from *:
         else if (divide != 1)
             scaled /= divide;
         when = (__int128)(scaled >> shift) + (__int128)offset_s * 1000000000;
+        *held = when < 0 || when > FW_TIME_MAX;
         if (when < 0)
             return 0;
         return when > FW_TIME_MAX ? FW_TIME_MAX : (int64_t)when;
@@ -54,7 +56,7 @@ cdef extern from *:
     uint32_t fw_load32(const uint8_t *at, bint swapped) noexcept nogil
     uint16_t fw_load16(const uint8_t *at, bint swapped) noexcept nogil
     int64_t fw_ticks_ns(uint64_t ticks, uint64_t multiply, uint64_t divide, unsigned int shift,
-                        int64_t offset_s) noexcept nogil
+                        int64_t offset_s, int *held) noexcept nogil
     const int64_t FW_TIME_MAX
     void __builtin_prefetch(const void *at, int write, int locality) noexcept nogil
 
@@ -122,6 +124,8 @@ ctypedef struct scan_pcapng_t:
     const uint64_t *interfaces   # [n, INTERFACE_COLUMNS]
     uint32_t interface_count
     int64_t last_ns              # time of the last packet, for simple blocks, which have none
+    uint64_t held                # OUT: times that lay outside [0, 2**62] ...
+    uint64_t first_held          # ... and which frame's was the first
 
 
 cdef inline int scan_pcap(const uint8_t *data, uint64_t begin, uint64_t end, scan_pcap_t *form,
@@ -176,19 +180,23 @@ cdef inline int scan_take(const uint8_t *data, uint64_t position, uint32_t inter
     """One packet of a pcapng block whose bytes start at `position`, `space` of them its own."""
     cdef const uint64_t *row
     cdef Py_ssize_t n = out.count
+    cdef int held = 0
     if interface >= section.interface_count:
         return SCAN_INTERFACE
     row = section.interfaces + <uint64_t>interface * INTERFACE_COLUMNS
     if timed:
         section.last_ns = fw_ticks_ns(
             ticks, row[INTERFACE_MULTIPLY], row[INTERFACE_DIVIDE],
-            <unsigned int>row[INTERFACE_SHIFT], <int64_t>row[INTERFACE_OFFSET_S])
+            <unsigned int>row[INTERFACE_SHIFT], <int64_t>row[INTERFACE_OFFSET_S], &held)
     else:
         captured = min(captured, min(<uint32_t>row[INTERFACE_SNAPLEN], space))
     if captured > row[INTERFACE_LIMIT]:
         return SCAN_LONG
     if captured > space:
         return SCAN_SPACE
+    if held:
+        section.first_held = <uint64_t>n if section.held == 0 else section.first_held
+        section.held += 1
     out.offset[n] = position
     out.captured[n] = captured
     out.length[n] = length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any
 
-from fwcore import __version__
+from fwcore import __version__, policy
 from fwcore.counters import address_text, counters, laws, timeline, victim_rows
 from fwcore.engine import Engine
 from fwcore.hits import Hits
@@ -56,7 +56,8 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
     connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))
     hosts = heapq.nsmallest(
         IDLEDROP_HOSTS, engine.idledrop_hosts.items(), key=lambda item: (-item[1], item[0]))
-    names = {str(each.id): each.name for each in engine.policies if each.name}
+    called = policy.called(engine.policies)
+    names = {str(each.id): called[each.id] for each in engine.policies if each.name}
     return ({"policy_names": names} if names else {}) | {
         "schema": 1, "fwcore": __version__, "personality": settings.personality,
         "settings": settings.describe(), **body, "conserve": _conserve(engine),

@@ -144,10 +144,15 @@ def _network(word: str, text: str) -> Any:
 
 
 def _policy(text: str, policies: tuple[policy.Policy, ...]) -> policy.Policy:
-    """The policy of a number or a name."""
-    for each in policies:
-        if text in (str(each.id), each.name) and text:
-            return each
+    """The policy of a number, or of a name as reports write it."""
+    called = policy.called(policies)
+    for found in ([each for each in policies if text == str(each.id)],
+                  [each for each in policies if text in (each.name, called[each.id]) and text]):
+        if len(found) > 1:
+            raise SettingsError(f"focus: policies {', '.join(str(each.id) for each in found)} are"
+                                f" all named {text[:80]!r}; give the id")
+        if found:
+            return found[0]
     known = [name for each in policies for name in (each.name, str(each.id)) if name]
     raise SettingsError(f"focus: there is no policy {text[:80]!r}{nearest(text, known)}; there are "
                         + ", ".join(known[:20]) + (", ..." if len(known) > 20 else ""))
@@ -250,6 +255,7 @@ class FocusLedger:
                 "packets": int((bypassed & (reason == Reason[f"BYPASS_{cause.name}"])).sum()),
                 "bytes": int(self._exposed_bytes[cause])}
             for cause in Exposure
+            if (exposed >> cause & 1).any() or cause.name.lower() not in CAUSES_LATER
         }
         by_cause = {name: row for name, row in by_cause.items()
                     if row["packets"] or name not in CAUSES_LATER}

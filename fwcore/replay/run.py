@@ -353,6 +353,13 @@ class _Run:
                 rows[name] = self.selection.numbers(rows[name])
         return rows
 
+    def _pressure_late(self) -> int:
+        """Rows of [[pressure]] whose moment has not come."""
+        if self.first_ns is None:
+            return len(self.engine.settings.pressure)
+        passed_ns = max(self.last_ns, self.engine.fastpath.now_ns) - self.first_ns
+        return sum(row.get("at_ns", 0) > passed_ns for row in self.engine.settings.pressure)
+
     def result(self, wall_ns: int) -> Result:
         """What was found; ``wall_ns`` is what it took in all."""
         body = result_body(self.engine, self.hits)
@@ -384,6 +391,9 @@ class _Run:
             body["interrupted_by"] = self.interrupted_by
             if self.unjudged:
                 body["unjudged"] = self.unjudged
+        late = self._pressure_late()
+        if late:
+            body["pressure_late"] = late
         if self.sinks.lost:
             body["lost"] = self.sinks.lost
         return Result(body, {"sessions": self._standing})

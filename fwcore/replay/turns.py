@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from fwcore.capture import Chunk
+from fwcore.errors import SettingsError
 from fwcore.replay.timing import TIME_END_NS
+from fwcore.units import SECOND_NS
 
 
 @dataclass
@@ -33,7 +35,10 @@ class Turns:
         return self.opened
 
     def __iter__(self) -> Generator[tuple[int, Chunk], None, None]:
-        """(turn, chunk), at most ``limit`` packets in all."""
+        """(turn, chunk), at most ``limit`` packets in all.
+
+        Raises SettingsError for a turn that would go beyond the end of time.
+        """
         offset = 0
         for turn in range(self.loop):
             first: int | None = None
@@ -49,7 +54,7 @@ class Turns:
                         last = max(last, int(chunk.time_ns.max()))
                     part = self._limited(chunk)
                     self._where(reader, turn)
-                    yield turn, later(part, offset) if offset else part
+                    yield turn, later(part, offset, turn) if offset else part
                     if self.limit is not None and self.packets >= self.limit:
                         break
             finally:  # also when the run is interrupted
@@ -88,11 +93,15 @@ class Turns:
         self.done = turn * size + getattr(reader, "position_bytes", 0)
 
 
-def later(chunk: Chunk, offset_ns: int) -> Chunk:
-    """The chunk ``offset_ns`` later, at most at the end of time."""
-    offset_ns = min(offset_ns, TIME_END_NS)
-    return replaced(
-        chunk, time_ns=np.minimum(chunk.time_ns, TIME_END_NS - offset_ns) + offset_ns)
+def later(chunk: Chunk, offset_ns: int, turn: int) -> Chunk:
+    """The chunk ``offset_ns`` later. Raises SettingsError where that is beyond the end of time."""
+    if len(chunk) and int(chunk.time_ns.max()) + offset_ns > TIME_END_NS:
+        raise SettingsError(
+            f"--loop: turn {turn + 1} would come to second"
+            f" {(int(chunk.time_ns.max()) + offset_ns) // SECOND_NS}; there are seconds 0 to"
+            f" {TIME_END_NS // SECOND_NS} (the year 2116): use --loop {turn}, or bring the times"
+            " nearer (--timing pps:N)")
+    return replaced(chunk, time_ns=chunk.time_ns + offset_ns)
 
 
 def _inputs(reader: Any) -> list[dict[str, Any]]:

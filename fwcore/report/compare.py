@@ -243,8 +243,9 @@ class Comparison:
 
     def policy_text(self, number: int) -> str:
         """A policy by its name, or its number; `no policy` for -1."""
-        named = {each.id: each.name for rows in self.policies for each in rows if each.name}
-        return "no policy" if number < 0 else named.get(number, str(number))
+        named = {each.id: policy.called(rows)[each.id]
+                 for rows in self.policies for each in rows if each.name}
+        return policy.NO_POLICY if number < 0 else named.get(number, str(number))
 
     def flow(self, at: int) -> dict[str, Any]:
         """One flow by name: who, under which policy (of the first setting), how much."""

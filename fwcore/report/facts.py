@@ -323,6 +323,15 @@ def short_frames(result: Result) -> str:
         ' short_frames = "cut" takes them as cut')
 
 
+def pressure_late(result: Result) -> str:
+    """That the capture ended before pressure came; '' where all came."""
+    number = result.data.get("pressure_late", 0)
+    if not number:
+        return ""
+    return (f"{units.plural(number, 'row')} of [[pressure]] never happened: at_s (or at) is after"
+            " the last packet")
+
+
 def setting(result: Result, name: str) -> Any:
     """A setting's effective value, None when the result does not have it."""
     return result.data.get("settings", {}).get(name, {}).get("value")

@@ -76,7 +76,7 @@ class Traffic:
         """The host, policy and service of each flow of ``names``, as text."""
         ends = policy_lookup.ends_of(self.names["key"], self.names["from_b"])
         table = policy_layout.compile_policies(policies)
-        called = [each.name or str(each.id) for each in policies] + ["no policy"]
+        called = [*policy.called(policies).values(), policy.NO_POLICY]
         return {
             "host": [str(address_of(row, "initiator")) for row in ends],
             "policy": [called[at] for at in policy_lookup.find(table, ends).tolist()],

@@ -137,6 +137,18 @@ def _warn_items(settings: Settings) -> str:
     return ""
 
 
+def _warn_zone(settings: Settings) -> str:
+    """Rows that ask for a VLAN where the key of a session has none."""
+    rows = (*settings.policies, *settings.shaping_rows["shaping"])
+    zones = sorted({row["zone"] for row in rows
+                    if isinstance(row.get("zone"), int) and row["zone"]})
+    if settings.zone == "vlan" or not zones:
+        return ""
+    named = ", ".join(map(str, zones[:5])) + (", ..." if len(zones) > 5 else "")
+    return (f'what asks for zone {named} never matches: with zone = "none" every session is of zone'
+            ' 0; --set zone=vlan makes the VLAN id the zone')
+
+
 def refuse_together(settings: Settings) -> None:
     """Raises SettingsError for the first combination that is not allowed."""
     _check_thresholds(settings)
@@ -148,5 +160,6 @@ def refuse_together(settings: Settings) -> None:
 def warnings(settings: Settings) -> tuple[str, ...]:
     """What is allowed and probably not meant."""
     found = (_warn_never_left(settings), _warn_table_first(settings),
-             _warn_kernel_first(settings), _warn_items(settings), *settings.shaping.warnings)
+             _warn_kernel_first(settings), _warn_items(settings), _warn_zone(settings),
+             *settings.shaping.warnings)
     return tuple(text for text in found if text)
