@@ -122,7 +122,8 @@ cdef class Table:
         try:
             self.arena = Arena(size)
         except MemoryError:
-            raise MemoryError(f"{size} bytes cannot be had: {_largest(self.plan, self.config)}") from None
+            why = _largest(self.plan, self.config)
+            raise MemoryError(f"{size} bytes cannot be had: {why}") from None
 
     cdef int install(self, fw_t *fw) except -1:
         """Gives the memory to ``fw``: everything free, pages as at the start. Cannot fail."""

@@ -204,7 +204,7 @@ def test_pcapng_damage(capture, bad, words):
 
 
 def test_times_outside_capture_time_are_held_and_said(capture):
-    """Two packets a microsecond apart come at one time: who reads it is told, and which they are."""
+    """Two packets a microsecond apart come at one time: it is said, and which they are."""
     def odd(seconds):
         return block("<", 1, bytes(8) + option("<", 14, struct.pack("<q", seconds)))
 

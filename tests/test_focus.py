@@ -170,8 +170,8 @@ def test_an_id_comes_before_a_name_and_a_name_that_is_two_policies_is_refused():
     chunk, settings = Chunk.from_frames(frames, [0, 1, 2, 3]), load("plain", policies=rules)
     result = replay(chunk, settings)
     assert result["policy_names"] == {"1": "2 (id 1)", "2": "1 (id 2)", "3": "1 (id 3)"}
-    for text, packets in (("2", 1), ("3", 2), ("1 (id 3)", 2), ("2 (id 1)", 1)):
-        assert replay(chunk, settings, focus=f"policy {text}")["packets"] == packets
+    for called, packets in (("2", 1), ("3", 2), ("1 (id 3)", 2), ("2 (id 1)", 1)):
+        assert replay(chunk, settings, focus=f"policy {called}")["packets"] == packets
     rules[0]["id"] = 7
     with pytest.raises(SettingsError, match="policies 2, 3 are all named '1'; give the id"):
         replay(chunk, load("plain", policies=rules), focus="policy 1")

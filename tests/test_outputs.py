@@ -386,8 +386,10 @@ def test_a_time_that_is_none_is_refused(text, times):
 
 def test_turns_end_with_time():
     chunk = Chunk.from_frames([b"x"] * 3, [0, (1 << 62) - 5, 1 << 62])
-    assert later(chunk, 10).time_ns.tolist() == [10, 1 << 62, 1 << 62]
-    assert later(chunk, 1 << 70).time_ns.tolist() == [1 << 62] * 3
+    assert later(chunk.slice(0, 2), 5, 1).time_ns.tolist() == [5, 1 << 62]
+    for offset in (1, 1 << 70):
+        with pytest.raises(FwcoreError, match="--loop: turn 2 would come to second"):
+            later(chunk, offset, 1)
 
 
 def test_duration_is_to_the_latest_packet():

@@ -341,7 +341,7 @@ def test_a_turn_beyond_the_end_of_time_is_refused():
     chunk = Chunk.from_frames([bytes(60)] * 2, [0, 2**61])
     assert replay(chunk, loop=1)["packets"] == 2
     with pytest.raises(SettingsError, match="turn 2 would come to second 6917529027; there are"
-                                            " seconds 0 to 4611686018 .*: use --loop 1"):
+                                            " seconds 0 to 4611686018"):
         replay(chunk, loop=2)
 
 

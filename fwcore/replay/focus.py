@@ -255,7 +255,6 @@ class FocusLedger:
                 "packets": int((bypassed & (reason == Reason[f"BYPASS_{cause.name}"])).sum()),
                 "bytes": int(self._exposed_bytes[cause])}
             for cause in Exposure
-            if (exposed >> cause & 1).any() or cause.name.lower() not in CAUSES_LATER
         }
         by_cause = {name: row for name, row in by_cause.items()
                     if row["packets"] or name not in CAUSES_LATER}

@@ -6,8 +6,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace as replaced
 from typing import Any
 
-import numpy as np
-
 from fwcore.capture import Chunk
 from fwcore.errors import SettingsError
 from fwcore.replay.timing import TIME_END_NS
