@@ -218,8 +218,8 @@ def _inspection(place: _Place) -> tuple[int, tuple[str, ...]]:
     bits, features = 0, []
     for name in _listed(value):
         if not isinstance(name, str) or name not in FEATURES:
-            near = (f"; {name!r} stands alone, not in a list" if name in INSPECTIONS
-                    else nearest(name, FEATURES))
+            alone = isinstance(name, str) and name in INSPECTIONS
+            near = f"; {name!r} stands alone, not in a list" if alone else nearest(name, FEATURES)
             raise place.error(
                 "inspection", f"inspection: {name!r} is no feature"
                 f"{near}; allowed: {', '.join(INSPECTIONS)}, or"

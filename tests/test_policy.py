@@ -106,10 +106,10 @@ def test_has_proxy_looks_at_what_passes():
     [
         ({"inspection": ["antivirsu"]}, 'did you mean "antivirus"'),
         ({"inspection": "flow-proxy"}, "allowed: none, flow"),
-        ({"inspection": [3]}, "3 is unknown"),
+        ({"inspection": [3]}, "3 is no feature"),
         ({"action": "allow"}, "accept, deny, local"),
         ({"action": ["deny"]}, "is unknown"),
-        ({"inspection": [{}]}, "is unknown"),
+        ({"inspection": [{}]}, "is no feature"),
         ({"action": "denny"}, 'did you mean "deny"'),
         ({"protocol": "tpc"}, 'did you mean "tcp"'),
         ({"protocol": 256}, "0 to 255"),
