@@ -44,7 +44,7 @@ MIB_PAGES = 256
 FONT = "system-ui, sans-serif"
 COLOURS = {
     "base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "queues": "#0d9488",
-    "cache": "#94a3b8",
+    "cache": "#b58f55",
     "forward": "#22a06b", "inspect": "#2f9fd0", "bypass": "#e0a106", "drop": "#d64545",
     "good": "#22a06b", "bad": "#d64545", "extreme": "#c026d3", "on": "#e0a106",
     "created": "#22a06b", "ended": "#64748b", "tension": "#d64545", "evicted": "#e07a2f",
@@ -177,7 +177,8 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
     total = result.data["memory"]["total_pages"] / MIB_PAGES
     chart = _figure("memory", x_range, 380, "MiB", y_range=Range1d(0, total * 1.08))
     chart.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
-    chart.xaxis.axis_label = "seconds since the first packet"
+    unit = "hours, minutes and seconds" if x_range.end > LONG_S else "seconds"
+    chart.xaxis.axis_label = f"{unit} since the first packet"
     _bands(chart, result, total * 1.08)
     stack, top = {}, np.zeros(len(columns["second"]))
     owners = facts.owners(columns)

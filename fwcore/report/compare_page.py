@@ -137,12 +137,14 @@ def _groups(comparison: Comparison, names: Sequence[str]) -> str:
 
 
 def _flows(comparison: Comparison, names: Sequence[str]) -> searchable.Table | None:
-    """Every flow that did not live under all settings, as a table to search and sort."""
+    """Every flow that did not live under all settings, as a table to search and sort; those that
+    fared unlike under them stand first."""
     harmed = np.flatnonzero((comparison.found != 0).any(axis=0))
     if not len(harmed):
         return None
     first = comparison.flows[0]
-    order = harmed[np.lexsort((first["first_packet"][harmed], -first["bytes"][harmed]))]
+    alike = (comparison.found[:, harmed] == comparison.found[0, harmed]).all(axis=0)
+    order = harmed[np.lexsort((first["first_packet"][harmed], -first["bytes"][harmed], alike))]
     chosen = order[:MAX_FLOWS]
     ids = comparison.policy_ids[0, chosen].tolist()
     columns: list[searchable.Column] = [
@@ -156,4 +158,4 @@ def _flows(comparison: Comparison, names: Sequence[str]) -> searchable.Table | N
         kinds = [OUTCOMES[kind] for kind in found[chosen].tolist()]
         columns.append(searchable.words(name, kinds, TONES))
     return searchable.Table("flows", columns, len(harmed), "flows harmed",
-                            "address, port, policy web, evicted")
+                            "address, port, policy, outcome")

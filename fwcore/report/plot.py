@@ -19,7 +19,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 SAMPLES = 3000
 MIB_PAGES = 256
 COLOURS = {"base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "queues": "#0d9488",
-           "cache": "#cbd5e1"}
+           "cache": "#b58f55"}
 TONES = {"good": "#1b8a5a", "bad": "#c53030", "extreme": "#86198f"}
 BAND_TEXT = {"on": "conserve", "extreme": "extreme"}
 BAND_NAMES = 20  # a band below this part of the time has no name
