@@ -381,7 +381,7 @@ cdef class Shaper(Kept):
                 accounted = accounted and self._accounted(link, at, packets, size)
             pages = pages and link.pages == queue_pages(s, held) and link.queued_bytes == held
             total += link.pages
-            busy = busy and sum(self._busy(i).values()) == link.line_bytes * 8 * SHAPE_SECOND
+            busy = busy and sum(self._busy(i).values()) == int(link.line_bytes) * 8 * SHAPE_SECOND
             serial = serial and self._serial(i)
         for i in range(s.meters_count):
             bound = bound and self._bound(&s.meters[i])

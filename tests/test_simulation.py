@@ -68,6 +68,14 @@ def test_where_the_kernel_has_no_level_nobody_holds_its_machine():
              [("force", "on"), packets(0)]))
 
 
+def test_a_link_that_carried_more_than_two_gigabytes_keeps_its_law():
+    """Bytes in billionths of a bit go beyond 64 bits there."""
+    links = [{"name": "a", "rate": 400_000, "count": "wire"}]
+    shapings = [{"id": 1, "link": "a", "reply_link": "", "meters": [], "reply_meters": []}]
+    run(Case({"links": links, "shapings": shapings}, {}, [
+        ("packets", 1, [(S, UDP, 2**32 - 1, 1)]), ("packets", 1, [(10**8 * S, b"", 54, 1)])]))
+
+
 # --- what it is made of -------------------------------------------------------------------------
 
 
