@@ -71,7 +71,8 @@ fuzz: $(VENV)/test
 	    $(if $(INPUT),--input $(INPUT)) $(TARGET)
 
 sanitize: $(VENV)/test
-	$(BIN)/python tools/sanitize.py --jobs $(JOBS) $(if $(BRIEF),--brief)
+	$(BIN)/python tools/sanitize.py --jobs $(JOBS) $(if $(BRIEF),--brief) \
+	    $(if $(SEED),--seed $(SEED))
 
 mutants: $(VENV)/test
 	$(BIN)/python tools/mutants.py --jobs $(JOBS) $(if $(CHANGED),--changed $(CHANGED)) \

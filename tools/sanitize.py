@@ -12,7 +12,7 @@ built anew in a temporary copy; there, in a process with the sanitizers' runtime
   a report. Frames are cut at each of their first 512 bytes, and longer ones at some places beyond.
 
 With `--brief`, for every change: fewer cuts, two personalities; then, in the same build, the tests
-of the data plane and half a minute of simulation with a fresh seed.
+of the data plane and half a minute of simulation (a fresh seed, or --seed).
 
 The runtime's parts of the connection table's memory stand apart too (FW_REDZONE). Ends with 1
 when either sanitizer reported anything.
@@ -77,7 +77,7 @@ def surroundings(folder: Path) -> dict[str, str]:
         UBSAN_OPTIONS="print_stacktrace=1", FWCORE_EXAMPLES=str(BRIEF_EXAMPLES))
 
 
-def together(folder: Path, jobs: int) -> int:
+def together(folder: Path, jobs: int, seed: int | None) -> int:
     """Tests and simulation in this build; how many reports or failures there were."""
     tests = [f"tests/{name}" for name in BRIEF_TESTS]
     reports = 0
@@ -85,7 +85,8 @@ def together(folder: Path, jobs: int) -> int:
         ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--capture=sys",
          "-n", str(jobs), "--benchmark-disable", "-m", "not slow", "-k", f"not {BRIEF_NOT}",
          *tests],
-        ["tools/simulate.py", "--seconds", str(BRIEF_SIMULATION_S), "--jobs", str(jobs)],
+        ["tools/simulate.py", "--seconds", str(BRIEF_SIMULATION_S), "--jobs", str(jobs),
+         *(["--seed", str(seed)] if seed is not None else [])],
     ):
         done = subprocess.run(
             [sys.executable, *command], cwd=folder, env=surroundings(folder), text=True,
@@ -126,6 +127,7 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--brief", action="store_true", help="what every change has to pass")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seed", type=int, help="of the simulation; a fresh one if not given")
     parser.add_argument("captures", nargs="*")
     options = parser.parse_args()
     if options.inside:
@@ -139,7 +141,7 @@ def main() -> int:
             return 1
         reports = run(captures(options.captures), folder, options.jobs, options.brief)
         if options.brief:
-            reports += together(folder, options.jobs)
+            reports += together(folder, options.jobs, options.seed)
     print(f"sanitize: {reports} reports in {time.monotonic() - begin:.0f} s")
     return 1 if reports else 0
 
