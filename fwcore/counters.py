@@ -22,6 +22,9 @@ PEAKS = (*OWNERS, "free", "used")
 # added after 0.1: they stand here unless they are 0
 REASONS_LATER = ("over_limit", "queue_full", "bypass_inspector", "inspector_block")
 CAUSES_LATER = ("inspector",)
+# Packets refused for want of memory or room; what a policy denies or a header forfeits is no harm.
+REFUSALS = ("conserve_block", "extreme", "ips_block", "half_open_limit", "host_limit",
+            "proxy_table_full", "table_full", "no_memory", "killed")  # fmt: skip
 
 
 def _names(enum: Any) -> list[str]:
@@ -60,10 +63,9 @@ def _exposure(raw: dict[str, Any]) -> dict[str, Any]:
     by_cause = {
         name: {"sessions": raw["exposed_sessions"][i], "packets": raw["exposed_packets"][i],
                "bytes": raw["exposed_bytes"][i]}
-        for i, name in enumerate(_names(Exposure))
-        if raw["exposed_packets"][i] or name not in CAUSES_LATER}
+        for i, name in enumerate(_names(Exposure))}
     return {"sessions": raw["exposed_any"], "packets": sum(raw["exposed_packets"]),
-            "bytes": sum(raw["exposed_bytes"]), "by_cause": by_cause}
+            "bytes": sum(raw["exposed_bytes"]), "by_cause": causes_met(by_cause)}
 
 
 def _decode(engine: Any, reasons: dict[str, int]) -> dict[str, int]:
@@ -78,6 +80,12 @@ def _decode(engine: Any, reasons: dict[str, int]) -> dict[str, int]:
 def without_later(reasons: dict[str, int]) -> dict[str, int]:
     """Reasons with their packets, without those that were added after 0.1 and have none."""
     return {name: count for name, count in reasons.items() if count or name not in REASONS_LATER}
+
+
+def causes_met(by_cause: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Causes of exposure, without those that were added after 0.1 and have no packet."""
+    return {name: row for name, row in by_cause.items()
+            if row["packets"] or name not in CAUSES_LATER}
 
 
 def counters(engine: Any) -> dict[str, Any]:

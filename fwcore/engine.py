@@ -41,7 +41,7 @@ from fwcore.engine_setup import (
     settings_of,
 )
 from fwcore.engine_shaping import Shaped
-from fwcore.errors import ConfigFrozen, LawBroken, SettingsError, StateError
+from fwcore.errors import ConfigFrozen, FwcoreError, LawBroken, SettingsError, StateError
 from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
@@ -326,6 +326,8 @@ class Engine(Shaped):
             data = infile.read(path, state.FILE_MOST, lambda head: head[:6] == state.MAGIC[:6])
         except OSError as error:
             raise StateError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
+        except FwcoreError as error:
+            raise StateError(str(error)) from None
         try:
             return cls._from_bytes(data)
         except StateError as error:

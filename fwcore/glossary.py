@@ -41,10 +41,15 @@ TOP: Final = (
     Entry("packets", "frames processed, whatever their verdict"),
     Entry("bytes", "length of those frames on the wire"),
     Entry("duration_ns", "capture time from the first packet to the latest"),
+    Entry("refused", "packets refused for want of memory or room: the reasons conserve_block,"
+          " extreme, ips_block, half_open_limit, host_limit, proxy_table_full, table_full,"
+          " no_memory and killed. Of a flow, in compare: every packet of it was dropped"),
     Entry("short_frames", "frames malformed only because their IP header says more than the record,"
           " which calls them whole; in the result when not 0"),
     Entry("pressure_late", "rows of [[pressure]] whose moment came after the last packet, so that"
           " they never happened; in the result when not 0"),
+    Entry("silence", "longest time without a packet, ns, and the packet that ended it; in the"
+          " result when above an hour"),
     Entry("time_reversed", "packets older than one before them; handled at the later time"),
     Entry("time_jumped", "packets further ahead than max_step_s; handled so far on and no further"),
 )

@@ -167,15 +167,6 @@ COST = _counts("lost sessions_taken dropped_packets dropped_bytes uninspected"
                " uninspected_packets uninspected_bytes")
 HARMED = {"flows": COUNT, "bytes": COUNT, "cost": named(COST)}
 PAIR_FLOWS = _counts("flows bytes")
-COMPARE = {
-    "flows": COUNT, "settings": rows(TEXT), "hosts_harmed": COUNT, "policies_harmed": COUNT,
-    "harm": rows({"name": TEXT, "shaping?": TEXT, "flows": named(COUNT),
-                  "conserve_seconds": named(number), "turned": PAIR_FLOWS, **_counts(
-        "lost uninspected dropped_bytes uninspected_bytes sessions_taken transitions")}),
-    "groups": rows({"outcomes": named(TEXT), **_counts("flows packets bytes"), "largest": rows(
-        {"flow": TEXT, "policy_name": TEXT, **_counts("first_packet bytes")})}),
-    "hosts": rows({"host": TEXT, **HARMED}), "policies": rows({"policy_name": TEXT, **HARMED}),
-}
 INPUTS = rows({
     "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),
     "fault": either(None, TEXT, {"message": TEXT, "byte_offset": COUNT})})
@@ -202,6 +193,7 @@ RESULT = {
     "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,
     **_counts("packets bytes memory_tension time_reversed? time_jumped? victims_forgotten? flaps?"
               " unjudged? short_frames? pressure_late?"),
+    "silence?": _counts("ns packet"),
     "interrupted?": FLAG, "interrupted_by?": TEXT, "lost?": rows({"path": TEXT, "message": TEXT}),
     "inputs": INPUTS, "policy_names?": named(TEXT), "filter?": {"text": TEXT, "frames": COUNT},
     "focus?": {"text": TEXT, "flows": COUNT}, "whole?": {"packets": COUNT},
@@ -246,4 +238,14 @@ RESULT = {
             **_counts("id packets bytes borrowed giants waiting")}),
         "open_loop": {"tcp_share_of_bytes": number, "flows_hit": COUNT}},
     "pace?": {"late_packets?": COUNT, "max_late_ns?": COUNT},
+}
+COMPARE = {
+    "flows": COUNT, "settings": rows(TEXT), "hosts_harmed": COUNT, "policies_harmed": COUNT,
+    "harm": rows({"name": TEXT, "shaping?": TEXT, "flows": named(COUNT),
+                  "conserve_seconds": named(number), "turned": PAIR_FLOWS, **_counts(
+        "lost uninspected dropped_bytes uninspected_bytes sessions_taken transitions")}),
+    "groups": rows({"outcomes": named(TEXT), **_counts("flows packets bytes"), "largest": rows(
+        {"flow": TEXT, "policy_name": TEXT, **_counts("first_packet bytes")})}),
+    "results": rows(RESULT), "hosts": rows({"host": TEXT, **HARMED}),
+    "policies": rows({"policy_name": TEXT, **HARMED}),
 }

@@ -5,12 +5,12 @@ from pathlib import Path
 import fake
 import numpy as np
 import pytest
-from frames import ethernet, ip, tcp
+from frames import ethernet, ip, tcp, udp
 
 from fwcore._layout import Verdict
 from fwcore.capture import Chunk
 from fwcore.replay import replay
-from fwcore.report import answer, facts, text
+from fwcore.report import answer, compare, compare_text, facts, html, text
 from fwcore.result import Result
 from fwcore.settings import load
 
@@ -75,6 +75,24 @@ def test_what_was_dropped_otherwise_is_no_secret():
     assert "10.0.0.1  3 · 162 B" in text.summary(result)
     met = replay(PCAPS / "conserve.pcap", load(None, PCAPS / "conserve.toml"))
     assert answer.NOTHING_INSPECTED not in answer.sentences(met)
+
+
+@pytest.mark.parametrize(("days", "said"), [
+    (2000, "2000 d 00 h of the capture passed without a packet, before packet 4;"
+           " durations count them"),
+    (0, "")])
+@pytest.mark.parametrize("chunk_size", [1, 3, 4096])
+def test_a_capture_that_is_mostly_silence_says_so(days, said, chunk_size):
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 7)]
+    times = [n * 10**9 + (n >= 3) * days * 86_400 * 10**9 for n in range(len(frames))]
+    result = replay(Chunk.from_frames(frames, times), load("fortios-7"), chunk_size=chunk_size)
+    assert facts.silence(result) == said
+    for shown in (text.summary(result), html.render(result)):
+        assert ("passed without a packet" in " ".join(shown.split())) is bool(said)
+    named = {name: load("fortios-7", max_connections=number)
+             for name, number in (("a", 10), ("b", 20))}
+    made = compare.run([Chunk.from_frames(frames, times)], named, replay)
+    assert (said in " ".join(compare_text.show(made.to_dict()).split())) or not said
 
 
 def test_a_flood_took_no_connection_that_was_established():

@@ -12,8 +12,8 @@ OWNERS = ("base", "sessions", "shm", "cache", "free", "used", "queues")
 # The counters of the digest, and those the result adds to them.
 COUNTERS = [
     "packets", "bytes", "time_reversed", "time_jumped", "duration_ns", "memory_tension", "flaps",
-    "grace_unsure", "short_frames", "pressure_late", "fragments_forgotten", "transitions_forgotten",
-    "events_forgotten", "victims_forgotten",
+    "refused", "grace_unsure", "short_frames", "pressure_late", "silence", "fragments_forgotten",
+    "transitions_forgotten", "events_forgotten", "victims_forgotten",
     *(f"decode.{name}" for name in (
         "ipv4", "ipv6", "tcp", "udp", "icmp", "sctp", "other_ip", "non_ip", "fragments",
         "malformed", "truncated", "offloaded", "unsupported_link")),

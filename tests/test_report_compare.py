@@ -74,7 +74,7 @@ def test_a_session_taken_counts_for_its_flow_and_no_other_end_does():
     made.take(ended(7, 8, 7))
     made.take(ended(8, cause=EndCause.CLOSED))
     table = made.table()
-    assert by_flow(table, "evicted") == {7: 2, 8: 1}
+    assert by_flow(table, "taken") == {7: 2, 8: 1}
     assert by_flow(table, "first_packet") == {7: 1, 8: 2}
 
 
@@ -93,8 +93,8 @@ def test_what_the_ring_of_victims_forgot_is_counted_all_the_same(when_full):
     small, large = made.harm()
     counted = sum(made.results[0][f"sessions.ended.{name}"] for name in ("evicted", "tension"))
     assert counted > 400 and made.results[0]["victims_forgotten"] == counted - 3
-    assert small["flows"]["evicted"] == small["sessions_taken"] == counted
-    assert large["flows"]["evicted"] == large["sessions_taken"] == 0
+    assert small["flows"]["taken"] == small["sessions_taken"] == counted
+    assert large["flows"]["taken"] == large["sessions_taken"] == 0
     assert made.net()[0]["lost"] == -counted
     top = made.results[0]["top"]
     assert (sum(row["taken"] for row in top["policies"]), top["forgotten_sessions"]) == (counted, 0)
@@ -102,18 +102,18 @@ def test_what_the_ring_of_victims_forgot_is_counted_all_the_same(when_full):
 
 def test_runs_whose_flows_and_counters_disagree_are_a_defect():
     made = comparison()
-    made.flows[0]["evicted"][0] = 1
+    made.flows[0]["taken"][0] = 1
     with pytest.raises(LawBroken, match="sessions taken"):
         compare.Comparison(made.names, made.results, made.flows)
 
 
 def test_the_worst_outcome_wins():
-    #  flow 1 lived, 2 uninspected, 3 dropped in part, 4 evicted and dropped, 5 refused
+    #  flow 1 lived, 2 uninspected, 3 dropped in part, 4 taken and dropped, 5 refused
     made = ledger([1, 1, 2, 2, 3, 3, 4, 4, 5, 5], [F, I, F, B, B, D, F, D, D, D])
     made.take(ended(4))
     found = compare.outcomes(made.table())
     assert [compare.OUTCOMES[at] for at in found] == [
-        "lived", "uninspected", "dropped", "evicted", "refused"]  # fmt: skip
+        "lived", "uninspected", "dropped", "taken", "refused"]  # fmt: skip
 
 
 def nothing_taken():
@@ -141,7 +141,7 @@ def test_groups_harm_and_net_by_hand():
     assert groups["uninspected only under pass"]["first_packets"] == [5]
     assert groups["lived under both"]["bytes"] == 200
     off, passed = made.harm()
-    assert off["flows"] == {"lived": 2, "uninspected": 0, "dropped": 1, "evicted": 0, "refused": 1}
+    assert off["flows"] == {"lived": 2, "uninspected": 0, "dropped": 1, "taken": 0, "refused": 1}
     assert (off["dropped_bytes"], passed["dropped_bytes"]) == (300, 200)
     (net,) = made.net()
     assert net["lost"] + net["uninspected"] == net["harmed"]
@@ -173,7 +173,7 @@ def test_flows_join_whatever_a_setting_makes_of_their_numbers(other):
                                  "other": load("plain", **small, **other)}, replay)
     one, two = made.flows
     assert one["packets"].tolist() == two["packets"].tolist()
-    assert one["packets"].sum() == len(frames) and one["evicted"].sum() > 0
+    assert one["packets"].sum() == len(frames) and one["taken"].sum() > 0
 
 
 def test_on_a_terminal():

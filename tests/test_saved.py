@@ -176,7 +176,7 @@ def test_a_restart_that_keeps_sessions(when_full, accounting):
 # --- what is no saved engine ---
 
 
-def test_a_file_that_is_none(tmp_path):
+def test_a_file_that_is_none(tmp_path, monkeypatch):
     path = tmp_path / "x"
     with pytest.raises(StateError, match="x: cannot be read"):
         Engine.restore(path)
@@ -184,6 +184,10 @@ def test_a_file_that_is_none(tmp_path):
         path.write_bytes(data)
         with pytest.raises(StateError, match="x: "):
             Engine.restore(path)
+    path.write_bytes(b"FWCORE" + bytes(100))
+    monkeypatch.setattr("fwcore.engine_state.FILE_MOST", 100)
+    with pytest.raises(StateError, match="x: has more than"):
+        Engine.restore(path)
     with pytest.raises(OutputError):
         living().save(tmp_path / "none" / "x")
 

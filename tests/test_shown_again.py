@@ -56,6 +56,9 @@ def test_every_part_that_is_missing_is_named(folder, tmp_path, kind):
         with pytest.raises(FwcoreError, match=f"not a whole {kind}: .*{key}"):
             saved.read(str(path))
     if kind == "compare":
+        for results in ([], data["results"][:1], [{}, {}], [None, None]):
+            path.write_text(json.dumps(data | {"results": results}))
+            assert cli.main(["report", str(path)]) == 2
         path.write_text(json.dumps(data | {"settings": ["a", "b"]}))
         with pytest.raises(FwcoreError, match="not of the settings named"):
             saved.read(str(path))

@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from fwcore import __version__, policy
-from fwcore.counters import address_text, counters, laws, timeline, victim_rows
+from fwcore.counters import REFUSALS, address_text, counters, laws, timeline, victim_rows
 from fwcore.engine import Engine
 from fwcore.hits import Hits
 from fwcore.replay.shaped import shaping_section
@@ -47,10 +47,8 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
     memory["thresholds"] = engine.thresholds
     raw = engine.fastpath.counters()
     body["sessions"]["half_open"] = raw["half_open"]
-    refusals = ("no_session", "conserve_block", "extreme", "ips_block", "half_open_limit",
-                "host_limit", "proxy_table_full", "table_full", "no_memory")
     body["denied"] = body["reasons"]["denied"]
-    body["refused"] = sum(body["reasons"][name] for name in refusals)
+    body["refused"] = sum(body["reasons"].get(name, 0) for name in REFUSALS)
     scan = engine.fastpath.audit()
     parts = engine.fastpath.memory
     connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))

@@ -24,7 +24,7 @@ from fwcore import flow as flows, policy, policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
 from fwcore._layout import SESSION_DTYPE, EndCause, Exposure, Reason, Verdict
 from fwcore._tally import Tally, begun
-from fwcore.counters import CAUSES_LATER, victim_rows, without_later
+from fwcore.counters import REFUSALS, causes_met, victim_rows, without_later
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN
 from fwcore.replay.judged import Judged
@@ -234,7 +234,7 @@ class FocusLedger:
             "packets": len(number), "bytes": self._bytes, "top": top, "reasons": reasons,
             "verdicts": _counted(verdict, Verdict), "denied": reasons["denied"],
             "decode": self._decode | {name: reasons[name] for name in ("malformed", "truncated")},
-            "refused": sum(reasons[name] for name in REFUSALS),
+            "refused": sum(reasons.get(name, 0) for name in REFUSALS),
         }
         created, ended, cause, exposed = _lives(sessions)
         body["sessions"] = _session_counts(created, ended, cause)
@@ -256,10 +256,8 @@ class FocusLedger:
                 "bytes": int(self._exposed_bytes[cause])}
             for cause in Exposure
         }
-        by_cause = {name: row for name, row in by_cause.items()
-                    if row["packets"] or name not in CAUSES_LATER}
         return {"sessions": int((exposed != 0).sum()), "packets": int(bypassed.sum()),
-                "bytes": int(self._exposed_bytes.sum()), "by_cause": by_cause}
+                "bytes": int(self._exposed_bytes.sum()), "by_cause": causes_met(by_cause)}
 
     def _victims(self, body: dict[str, Any], rows: Any, selection: Selection) -> None:
         """The newest of those taken; from the log, which has them all."""
@@ -270,10 +268,6 @@ class FocusLedger:
         for row in body["victims"]:
             for name in ("packet", "created_packet"):
                 row[name] = selection.number(row[name])
-
-
-REFUSALS = ("no_session", "conserve_block", "extreme", "ips_block", "half_open_limit",
-            "host_limit", "proxy_table_full", "table_full", "no_memory")
 
 
 def _counted(values: NDArray[Any], enum: Any) -> dict[str, int]:

@@ -20,7 +20,7 @@ from fwcore.interruption import Interrupted, Interruption
 from fwcore.outfile import check_apart
 from fwcore.replay.aftermath import Aftermath
 from fwcore.replay.body import NS, renumbered, result_body
-from fwcore.replay.damage import short_frames
+from fwcore.replay.damage import Silence, short_frames
 from fwcore.replay.focus import Focus, FocusLedger
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
@@ -208,6 +208,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.aftermath = Aftermath()
         self.trail = Trail()
+        self.silence = Silence()
         self.hits = Hits(self.engine.policies, vlan_zone=self.engine.settings.zone == "vlan")
 
     def finish(self) -> None:
@@ -292,12 +293,13 @@ class _Run:
         self.process_ns += spent
         self.longest_pause_ns = max(self.longest_pause_ns, spent)
         if self.first_ns is None:
-            self.first_ns = int(chunk.time_ns[0])
-        self.last_ns = max(self.last_ns, self.engine.fastpath.now_ns)
+            self.first_ns = self.last_ns = int(chunk.time_ns[0])
+        before_ns, self.last_ns = self.last_ns, max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
         first = self.packets - len(chunk) + 1
         judged = Judged(chunk, outcome, flow, reply, first, self.selection.numbers,
                         self.engine.fastpath.shift)
+        self.silence.take(judged, before_ns, self.last_ns)
         if self.flows is not None:
             self.flows(judged)
         shown = None if self.focus is None else self.focus.take(judged)
@@ -387,6 +389,8 @@ class _Run:
             body["lru"], body["laws"]["recency"] = self.recency.row(), self.recency.holds
         if self.short_frames:
             body["short_frames"] = self.short_frames
+        if self.silence.packet:
+            body["silence"] = {"ns": self.silence.ns, "packet": self.silence.packet}
         if self.interrupted_by:
             body["interrupted_by"] = self.interrupted_by
             if self.unjudged:

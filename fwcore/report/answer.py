@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fwcore import units
+from fwcore.counters import REFUSALS
 from fwcore.report import facts, shaping
 from fwcore.result import Result
 
 TAKEN = ("evicted", "tension", "killed")
 HARM_WORDS = (("taken", "session", "taken"), ("dropped", "packet", "dropped"),
               ("bypassed", "packet", "unscanned"))
-# Packets refused for want of memory or room; what a policy denies or a header forfeits is no harm.
-SCARCE = ("conserve_block", "extreme", "ips_block", "half_open_limit", "host_limit",
-          "proxy_table_full", "table_full", "no_memory", "killed")  # fmt: skip
 SHAPED = ("over_limit", "queue_full")
 DROPS = ("no_session", "denied", "malformed", "icmp_orphan")    # of the others, those that say so
 LINUX_DROPS = DROPS[:2]     # of the rest it forwards some
@@ -57,7 +55,7 @@ def taken(result: Result) -> int:
 
 def refused(result: Result) -> int:
     """Packets dropped for want of memory or room."""
-    return sum(result.data["reasons"].get(name, 0) for name in SCARCE)
+    return sum(result.data["reasons"].get(name, 0) for name in REFUSALS)
 
 
 def _mode(result: Result) -> str:
@@ -135,7 +133,7 @@ def others(result: Result) -> str:
     """What was dropped for reasons that are neither memory nor room nor shaping, the most of it by
     name: '; 733 packets dropped otherwise (no_session 733)'."""
     reasons = result.data["reasons"]
-    known = (*SCARCE, *SHAPED)
+    known = (*REFUSALS, *SHAPED)
     number = result.data["verdicts"]["drop"] - sum(reasons.get(name, 0) for name in known)
     if number <= 0:
         return ""

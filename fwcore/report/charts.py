@@ -43,8 +43,7 @@ LONG_S = 300  # a longer capture's axis reads in hours, minutes and seconds
 MIB_PAGES = 256
 FONT = "system-ui, sans-serif"
 COLOURS = {
-    "base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "queues": "#0d9488",
-    "cache": "#b58f55",
+    **facts.OWNER_COLOURS,
     "forward": "#22a06b", "inspect": "#2f9fd0", "bypass": "#e0a106", "drop": "#d64545",
     "good": "#22a06b", "bad": "#d64545", "extreme": "#c026d3", "on": "#e0a106",
     "created": "#22a06b", "ended": "#64748b", "tension": "#d64545", "evicted": "#e07a2f",

@@ -10,7 +10,7 @@ victims.
     lived        every packet passed, inspected where its policy asks for it
     uninspected  every packet passed, some without an inspection that its policy asks for
     dropped      some packets were dropped, and no session of it was taken
-    evicted      a session of it was taken (evicted, tension, killed)
+    taken        a session of it was taken (evicted, tension, killed)
     refused      every packet was dropped
 
 A flow has the worst of these that is true of it. What all settings refuse alike (a policy's deny,
@@ -38,21 +38,21 @@ from fwcore.result import Result
 from fwcore.rows import RowFile
 from fwcore.words import protocol_text
 
-OUTCOMES = ("lived", "uninspected", "dropped", "evicted", "refused")
-LOST = ("dropped", "evicted", "refused")  # harm by what did not pass, not by what passed unseen
+OUTCOMES = ("lived", "uninspected", "dropped", "taken", "refused")
+LOST = ("dropped", "taken", "refused")  # harm by what did not pass, not by what passed unseen
 FORWARD, BYPASS, DROP = 0, 2, 3
 TAKEN_CAUSES = tuple(cause.name.lower() for cause in TAKEN)
 EXAMPLES = 5  # of a group
 NAMED = 100  # hosts and policies in the JSON
 BLOCK = 1 << 16  # rows of a file written at a time
 MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
-SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "evicted",
+SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "taken",
         "forwarded_a", "forwarded_b")  # bytes of packets whose session that end of the key began
 COST = ("lost", "sessions_taken", "dropped_packets", "dropped_bytes", "uninspected",
         "uninspected_packets", "uninspected_bytes")  # fmt: skip
 FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
                 "packets unscanned": "bypassed", "bytes unscanned": "bypassed_bytes",
-                "sessions taken": "evicted"}  # fmt: skip
+                "sessions taken": "taken"}  # fmt: skip
 FLOW_DTYPE = np.dtype([
     ("flow", "u8"), ("first_packet", "u8"), ("key", "u8", 5), ("from_b", "u1"),
     *((name, "i8") for name in SUMS)])  # fmt: skip
@@ -118,7 +118,7 @@ class FlowLedger:
         if len(own) and (at.max() >= len(names) or (names[at, 0] != own).any()):
             raise RuntimeError("a session was taken of a flow that has no packet")
         part = np.zeros(len(own), dtype=FLOW_DTYPE)
-        part["flow"], part["evicted"] = names[at, 1], count
+        part["flow"], part["taken"] = names[at, 1], count
         part["first_packet"] = np.iinfo(np.uint64).max      # it is known from the packets
         self._add(part)
 
@@ -178,7 +178,7 @@ def outcomes(flows: np.ndarray) -> np.ndarray:
     for name, holds in (
         ("uninspected", flows["bypassed"] > 0),
         ("dropped", flows["dropped"] > 0),
-        ("evicted", flows["evicted"] > 0),
+        ("taken", flows["taken"] > 0),
         ("refused", flows["dropped"] == flows["packets"]),
     ):
         found[holds] = OUTCOMES.index(name)
@@ -204,7 +204,7 @@ class Comparison:
                 raise FwcoreError(f"{name} saw other flows than {self.names[0]}: not one capture")
         for name, table, result in zip(self.names, self.flows, self.results, strict=True):
             ended = result.data["sessions"]["ended"]
-            if table["evicted"].sum() != sum(ended[cause] for cause in TAKEN_CAUSES):
+            if table["taken"].sum() != sum(ended[cause] for cause in TAKEN_CAUSES):
                 raise LawBroken(f"{name}: sessions taken of flows are not those that were counted;"
                                 " a defect of fwcore, please report")
 
@@ -243,9 +243,13 @@ class Comparison:
 
     def policy_text(self, number: int) -> str:
         """A policy by its name, or its number; `no policy` for -1."""
-        named = {each.id: policy.called(rows)[each.id]
-                 for rows in self.policies for each in rows if each.name}
-        return policy.NO_POLICY if number < 0 else named.get(number, str(number))
+        return policy.NO_POLICY if number < 0 else self._called.get(number, str(number))
+
+    @cached_property
+    def _called(self) -> dict[int, str]:
+        """Policies that have a name, by id."""
+        return {each.id: called[each.id] for rows in self.policies
+                for called in (policy.called(rows),) for each in rows if each.name}
 
     def flow(self, at: int) -> dict[str, Any]:
         """One flow by name: who, under which policy (of the first setting), how much."""
@@ -311,7 +315,7 @@ class Comparison:
         for table, found, place in zip(self.flows, self.found, places, strict=True):
             lost = np.isin(found, [OUTCOMES.index(name) for name in LOST])
             unseen = found == OUTCOMES.index("uninspected")
-            columns = (lost, table["evicted"], table["dropped"], table["dropped_bytes"], unseen,
+            columns = (lost, table["taken"], table["dropped"], table["dropped_bytes"], unseen,
                        table["bypassed"], table["bypassed_bytes"])
             cost.append({name: _sums(place, column, count)
                          for name, column in zip(COST, columns, strict=True)})
@@ -342,7 +346,7 @@ class Comparison:
                 "dropped_bytes": int(table["dropped_bytes"].sum()),
                 "uninspected_packets": int(table["bypassed"].sum()),
                 "uninspected_bytes": int(table["bypassed_bytes"].sum()),
-                "sessions_taken": int(table["evicted"].sum()),
+                "sessions_taken": int(table["taken"].sum()),
                 "turned": {"flows": int((turned > 0).sum()), "bytes": int(turned.sum())},
                 "transitions": len(result.data["conserve"]["transitions"]),
                 "conserve_seconds": dict(result.data["conserve"]["seconds"]),
@@ -446,7 +450,7 @@ def flow_text(row: Any) -> str:
 
 
 def sentence(names: Sequence[str], kinds: Mapping[str, str]) -> str:
-    """A group in words: 'lived under all', 'evicted only under A', 'dropped under A, B'."""
+    """A group in words: 'lived under all', 'taken only under A', 'dropped under A, B'."""
     different = set(kinds.values())
     if len(different) == 1:
         return f"{different.pop()} under {'both' if len(names) == 2 else 'all'}"

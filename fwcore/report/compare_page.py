@@ -90,7 +90,7 @@ def _harm(comparison: Comparison, names: Sequence[str]) -> str:
     return page.section(
         "Harm, setting by setting",
         page.table(("setting", *(label for label, _, _ in figures)), rows, range(1, 10)),
-        page.table(("net", "flows dropped, evicted or refused", "flows passed unscanned",
+        page.table(("net", "flows dropped, taken or refused", "flows passed unscanned",
                     "bytes dropped", "bytes unscanned"), net, (1, 2, 3, 4)),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fwcore import units
-from fwcore.report import answer, text
+from fwcore.report import answer, facts, text
 from fwcore.report.compare import OUTCOMES, sentence
 from fwcore.result import Result
 
@@ -77,7 +77,7 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
         min(harm, key=lambda row: row["lost"]), max(harm, key=lambda row: row["lost"])]
     for row in shown:
         at = settings.index(row["name"])
-        told.append(f"Under {names[at]}: {cost(row, made['results'][at])}.")
+        told.append(f"Under {names[at]}: {cost(row, Result(made['results'][at]))}.")
     worst = max(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     least = min(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     more = worst["lost"] - least["lost"]
@@ -92,17 +92,19 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
              and all(len(set(group["outcomes"].values())) == 1 for group in made["groups"]))
     if alike:
         told.append(f"Every flow fared alike under {'both' if len(harm) == 2 else 'all'}.")
+    if silence := facts.silence(Result(made["results"][0])):
+        told.append(f"{silence}.")
     if all(answer.inspects_nothing(each) for each in made["results"]):
         told.append(answer.NOTHING_INSPECTED)
     return told
 
 
-def cost(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+def cost(row: Mapping[str, Any], result: Result) -> str:
     """What one setting cost, in words, and for want of what; `row` is of `harm`."""
-    scarce = answer.refused(Result(result))
+    scarce = answer.refused(result)
     why = f"; {units.plural(scarce, 'packet')} refused for want of memory or room" * bool(scarce)
     lost = (f"{units.plural(row['lost'], 'flow')} lost ({units.size(row['dropped_bytes'])} dropped"
-            f"{why}{answer.others(Result(result))})")
+            f"{why}{answer.others(result)})")
     unseen = (f"{units.plural(row['uninspected'], 'flow')} passed unscanned"
               f" ({units.size(row['uninspected_bytes'])})")
     turned = (f"{units.size(row['turned']['bytes'])} of"
@@ -155,7 +157,7 @@ def _table(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
         ])  # fmt: skip
     tones = ["", *TONES, "bad", "bad", "warn"]
     if len(names) > SIDE_BY_SIDE:
-        rows[0] = ["", "lived", "unseen", "drop", "evict", "refuse", "taken", "dropped",
+        rows[0] = ["", "lived", "unseen", "drop", "taken", "refuse", "sess", "dropped",
                    "unscanned"]  # fmt: skip
         return text.columns(rows, tones, style)
     labels = ["", *OUTCOMES, "sessions taken", "bytes dropped", "bytes unscanned"]

@@ -20,6 +20,8 @@ VERDICTS = ("forward", "inspect", "bypass", "drop")
 TONES = {"forward": "good", "inspect": "info", "bypass": "warn", "drop": "bad"}
 MODE_TONES = {"off": "dim", "on": "warn", "extreme": "bad"}
 NORMAL_REASONS = ("new", "hit")
+OWNER_COLOURS = {"base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "queues": "#0d9488",
+                 "cache": "#b58f55"}
 FLAT = 50  # memory that moves by less than this part of RAM makes no picture
 HARMS = {"taken": "bad", "dropped": "bad", "bypassed": "warn"}
 AMOUNTS = {"taken": "bytes", "dropped": "dropped_bytes", "bypassed": "bypassed_bytes"}
@@ -330,6 +332,18 @@ def pressure_late(result: Result) -> str:
         return ""
     return (f"{units.plural(number, 'row')} of [[pressure]] never happened: at_s (or at) is after"
             " the last packet")
+
+
+def silence(result: Result) -> str:
+    """That most of the capture's time passed without a packet; '' where it did not.
+
+    Durations (of a mode, of a capture) count it: whoever reads 2132 d must see where they are.
+    """
+    found = result.data.get("silence")
+    if not found or 2 * found["ns"] < result.data["duration_ns"]:
+        return ""
+    return (f"{units.nanoseconds(found['ns'])} of the capture passed without a packet, before"
+            f" packet {units.count(found['packet'])}; durations count them")
 
 
 def setting(result: Result, name: str) -> Any:

@@ -40,7 +40,7 @@ def run(
     for at in order.tolist():
         sums = joined.flows[0][at]
         rows.append(joined.flow(at) | {
-            "outcome": OUTCOMES[joined.found[0, at]], "sessions_taken": int(sums["evicted"]),
+            "outcome": OUTCOMES[joined.found[0, at]], "sessions_taken": int(sums["taken"]),
             **{name: int(sums[column]) for name, column in (
                 ("dropped_packets", "dropped"), ("dropped_bytes", "dropped_bytes"),
                 ("uninspected_packets", "bypassed"), ("uninspected_bytes", "bypassed_bytes"))}})

@@ -35,7 +35,7 @@ def render(result: Result) -> str:
     victims = _victims(result)
     sections = [
         page.told([*answer.sentences(result), facts.short_frames(result),
-                   facts.pressure_late(result)]), _tiles(result),
+                   facts.pressure_late(result), facts.silence(result)]), _tiles(result),
         _memory(divs), _chart("Sessions", divs, "sessions", "setups"),
         _chart("Verdicts and reasons", divs, "verdicts", "reasons"), _reasons(result),
         _exposure(result, divs), _shaping(result), _hit(result), _transitions(result),

@@ -18,8 +18,6 @@ from fwcore.result import Result
 ENDINGS = (".png", ".svg", ".pdf")
 SAMPLES = 3000
 MIB_PAGES = 256
-COLOURS = {"base": "#64748b", "sessions": "#3b82f6", "shm": "#8b5cf6", "queues": "#0d9488",
-           "cache": "#b58f55"}
 TONES = {"good": "#1b8a5a", "bad": "#c53030", "extreme": "#86198f"}
 BAND_TEXT = {"on": "conserve", "extreme": "extreme"}
 BAND_NAMES = 20  # a band below this part of the time has no name
@@ -56,7 +54,7 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     second = columns["second"]
     owners = facts.owners(columns)
     parts = [columns[owner] / MIB_PAGES for owner in owners]
-    colours = [COLOURS[owner] for owner in owners]
+    colours = [facts.OWNER_COLOURS[owner] for owner in owners]
     axes.stackplot(second, *parts, labels=owners, colors=colours, linewidth=0)
     axes.plot(second, columns["used"] / MIB_PAGES, color="#1e40af", linewidth=1.4, label="used")
     start, _ = facts.span(result)

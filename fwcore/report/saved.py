@@ -47,6 +47,8 @@ def _agree(made: Mapping[str, Any]) -> None:
     names = made["settings"]
     if len(names) < 2 or [row["name"] for row in made["harm"]] != names:
         raise FwcoreError("harm is not of the settings named")
+    if len(made["results"]) != len(names):
+        raise FwcoreError(f"{len(made['results'])} results of {len(names)} settings")
     for title in ("hosts", "policies"):
         if any(list(row["cost"]) != names for row in made[title]):
             raise FwcoreError(f"{title}: cost is not of the settings named")

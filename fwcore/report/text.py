@@ -159,7 +159,8 @@ def _input(result: Result, style: Style) -> Iterator[str]:
     if data.get("time_reversed"):
         figure.append(f"{units.count(data['time_reversed'])} back in time")
     decoded = [f"{name} {units.short(part)}" for name, part in data["decode"].items() if part]
-    for said in (facts.short_frames(result), facts.pressure_late(result)):
+    for said in (facts.short_frames(result), facts.pressure_late(result),
+                 facts.silence(result)):
         rows += [style.paint(text, "warn") for text in fold(said) if text]
     yield from section("in", [*rows, *wrap(figure, style), *wrap(decoded, style)], style)
 
