@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 from operator import index
 from types import TracebackType
@@ -99,7 +98,8 @@ class Engine(Shaped):
         self._ruled = bool(rows)
         self._rows = tuple(rows)
         self._policy_ids = np.array([each.id for each in parsed], np.uint32)
-        self.seed = secrets.randbits(64) if settings.seed is None else settings.seed
+        drawn = int.from_bytes(os.urandom(8), "little")
+        self.seed = drawn if settings.seed is None else settings.seed
         self._group = group
         self._packed = Packed()
         self._keep, self._watch = bool(departures), bool(arrivals)
@@ -114,7 +114,7 @@ class Engine(Shaped):
             record(CONFIG_DTYPE, config), *script_of(self.settings), group=self._group,
             outer=self._use)
         self.fastpath.set_policies(_compiled(self.policies, self._ruled))
-        if self.settings.shaping:
+        if self.settings.shapes:
             self._shape(self.settings)
 
     def __enter__(self) -> Engine:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fwcore._layout import TIMEOUTS, Midstream, Tracker, Verdict, WhenFull
 from fwcore._memory import memory_plan
 from fwcore._shaper import Shaper
 from fwcore.errors import SettingsError
 from fwcore.settings import Settings, load
-from fwcore.shaping_layout import Plan, lay_out
 from fwcore.units import pages_of, to_ns
 from fwcore.words import OWNERS
+
+if TYPE_CHECKING:
+    from fwcore.shaping_layout import Plan
 
 # Settings whose figures are memory taken at the start: they change by restart() only.
 FIXED = frozenset((
@@ -138,6 +140,8 @@ def shaper_of(
     settings: Settings, seed: int, sessions: int, keep: bool, watch: bool,
 ) -> tuple[Plan, Shaper]:
     """Meters, links and classes as they begin, and how they are numbered."""
+    from fwcore.shaping_layout import lay_out
+
     plan = lay_out(settings.shaping)
     need = plan.bytes(sessions, settings.queue_packets_max, keep)
     _check_memory(need, f"shaping of {sessions} sessions needs {need} bytes", "keys_max or limits")

@@ -6,7 +6,7 @@ somebody will (``departures=True``, ``arrivals=True``).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from fwcore._use import exclusive, undivided
 from fwcore.engine_hooks import Hooks
 from fwcore.engine_setup import shaper_of
 from fwcore.settings import Settings
-from fwcore.shaping_layout import Plan, places
+
+if TYPE_CHECKING:
+    from fwcore.shaping_layout import Plan
 
 
 class Shaped(Hooks):
@@ -32,6 +34,8 @@ class Shaped(Hooks):
             settings, self.seed, fastpath.max_connections,
             self._keep or self._heard is not None, self._watch)
         if before is not None and fastpath.shaper is not None:
+            from fwcore.shaping_layout import places
+
             fastpath.let_leave()
             self._collect_left()
             shaper.take_over(fastpath.shaper, *places(plan, before), serve=False)
@@ -40,7 +44,7 @@ class Shaped(Hooks):
 
     def _reshape(self, old: Settings, new: Settings) -> None:
         """The same where these settings say otherwise than those; before the first row nothing."""
-        if (self._plan is not None or new.shaping) and (
+        if (self._plan is not None or new.shapes) and (
                 (new.shaping, new.queue_packets_max) != (old.shaping, old.queue_packets_max)):
             self._shape(new)
 

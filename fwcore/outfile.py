@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -61,7 +60,7 @@ class Output:
 
     def _beside(self) -> BinaryIO:
         folder = os.path.dirname(self._target)
-        part = os.path.join(folder, f".fwcore-{secrets.token_hex(4)}.part")
+        part = os.path.join(folder, f".fwcore-{os.urandom(4).hex()}.part")
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._part = part
         return os.fdopen(handle, "wb")

@@ -20,14 +20,13 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html import escape
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fwcore import infile, shape
+from fwcore import infile
 from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.outfile import Output
@@ -323,6 +322,8 @@ def _hold(archive: Any, name: str, dtype: np.dtype[Any], most: int) -> None:
 
 def as_html(title: str, figures: Mapping[str, Any]) -> str:
     """A table of two columns."""
+    from html import escape
+
     rows = "".join(
         f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:right'>"
         f"{escape(f'{value:,}' if isinstance(value, int) else str(value))}</td></tr>"
@@ -417,6 +418,8 @@ def _read(text: str | bytes) -> dict[str, Any]:
         raise FwcoreError("the JSON has no 'schema'")
     if data["schema"] != SCHEMA:
         raise FwcoreError(f"its schema is {data['schema']}, this fwcore reads {SCHEMA}")
+    from fwcore import shape  # for whoever reads one
+
     shape.check(data, shape.RESULT)
     return data
 

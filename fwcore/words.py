@@ -5,7 +5,6 @@ Everything may import this file; it imports nothing of the package. The twin has
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -78,6 +77,8 @@ def near(name: object, names: Iterable[str]) -> str | None:
     """The one of ``names`` that comes nearest to what was written, or None."""
     by_spelling = {spelled(each): each for each in names}
     word = spelled(str(name)[:100].lower())
+    import difflib  # when something is amiss
+
     found = difflib.get_close_matches(word, list(by_spelling), n=1, cutoff=0.5)
     return by_spelling[found[0]] if found else None
 

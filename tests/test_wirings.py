@@ -27,6 +27,7 @@ from fwcore.replay import replay
 from fwcore.report import shape as view
 from fwcore.report.text import Style
 from fwcore.settings import load, wirings
+from fwcore.settings.declared import VENDORS
 from fwcore.settings.saved import from_plain, to_plain
 from fwcore.shaping import parse
 from fwcore.shaping_check import NEVER, Check, meaning
@@ -530,7 +531,7 @@ ODD = st.one_of(
 @st.composite
 def any_table(draw):
     """A table of some vendor: known keys, values that fit for the most part."""
-    vendor = draw(st.sampled_from(wirings.VENDORS))
+    vendor = draw(st.sampled_from(VENDORS))
     kinds = wirings.vendors()[vendor].kinds
     rows = []
     for _ in range(draw(st.integers(1, 5))):

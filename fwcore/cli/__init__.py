@@ -6,7 +6,8 @@
     exits      exit codes, and what a command says when it ends
     running    a replay with a progress line and signals that finish it
 
-Every command imports what it needs when it runs, so that --help is quick.
+A command's file is imported when it is asked for, and what it needs when it runs: --help and a
+replay are quick.
 """
 
 from __future__ import annotations
@@ -18,20 +19,6 @@ from collections.abc import Sequence
 import click
 
 from fwcore import EXTENSIONS, terminal
-from fwcore.cli import (
-    bench as bench,
-    compare as compare,
-    demand as demand,
-    explain as explain,
-    live as live,
-    lookup as lookup,
-    plan as plan,
-    replay as replay,
-    report as report,
-    shape as shape,
-    synth as synth,
-    top as top,
-)
 from fwcore.cli.app import app
 from fwcore.cli.exits import DEFECT, INTERRUPTED, USAGE, fail
 from fwcore.errors import FwcoreError, PipeClosed

@@ -10,7 +10,7 @@ from fwcore.cli import options
 from fwcore.cli.app import app
 
 
-@app.command(short_help="How fast the data plane is on this machine.")
+@app.command()
 @click.option("--baseline", type=click.Path(), metavar="FILE", help="An earlier run's JSON lines.")
 @click.option("--against", metavar="PYTHON",
               help="The Python of another build, measured in turn with this one.")  # fmt: skip

@@ -13,7 +13,7 @@ from fwcore.errors import FwcoreError
 from fwcore.escape import visible_tree
 
 
-@app.command(short_help="The life of one flow, packet by packet; or a host's flows.")
+@app.command()
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @click.option("--flow", metavar="A:PORT-B:PORT/PROTOCOL", help="Whose life to tell.")
 @click.option("--packet", type=click.IntRange(1), metavar="N",

@@ -34,7 +34,7 @@ WATCH = (
 )  # fmt: skip
 
 
-@app.command(short_help="Be a bump in the wire, look at an interface, judge a queue.")
+@app.command()
 @click.option("--inside", metavar="IF", help="One side of the wire.")
 @click.option("--outside", metavar="IF", help="The other side.")
 @click.option("--read-only", "tap", metavar="IF", help="Only look at what one interface sees.")

@@ -145,7 +145,7 @@ def _settings_table(data: dict[str, dict[str, Any]]) -> str:
     return "\n".join(told) + "\n"
 
 
-@app.command(short_help="What a counter means, its reset, the vendor's name for it.")
+@app.command()
 @click.argument("word", required=False)
 @options.JSON
 def glossary(word: str | None, json_file: str | None) -> int:

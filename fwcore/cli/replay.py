@@ -25,7 +25,7 @@ def _digest(_ctx: click.Context, _option: Any, value: str | None) -> str | None:
     return value
 
 
-@app.command(short_help="Captures through a firewall: what became of every packet.")
+@app.command()
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @options.several(options.SETTINGS)
 @options.several(options.CAPTURE)
@@ -80,10 +80,11 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     fwcore replay web.pcap --json - | jq .conserve.transitions
     fwcore replay day*.pcap --each --json '{name}.json'
     """
-    from fwcore.cli import each as every
     from fwcore.result import Result
 
     if given.pop("each"):
+        from fwcore.cli import each as every
+
         made = _settings(given)
         return every.run(captures, made, given)
     expected = Result.load(given["expect_file"]) if given["expect_file"] else None

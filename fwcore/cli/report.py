@@ -11,7 +11,7 @@ from fwcore.cli.app import app
 from fwcore.errors import FwcoreError
 
 
-@app.command(short_help="Show a saved result again: what --json or --state wrote.")
+@app.command()
 @click.argument("result_file", metavar="RESULT", type=click.Path())
 @options.JSON
 @options.HTML

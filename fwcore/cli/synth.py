@@ -12,7 +12,7 @@ from fwcore.cli.app import app
 from fwcore.errors import FwcoreError
 
 
-@app.command(short_help="Make traffic: the same capture for the same parameters.")
+@app.command()
 @click.argument("workload", metavar="WORKLOAD")
 @click.argument("output", type=click.Path(), metavar="FILE")
 @click.option("--packets", type=int, metavar="N", help="How many packets.")

@@ -14,7 +14,7 @@ from fwcore.escape import visible_tree
 KINDS = ("host", "policy", "service")
 
 
-@app.command(short_help="Who makes this traffic: by host, policy, service, over time.")
+@app.command()
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @click.option("--by", multiple=True, type=click.Choice(KINDS),
               help="Only these kinds; may be repeated.")  # fmt: skip

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,8 @@ from fwcore.outfile import check_apart
 from fwcore.replay.aftermath import Aftermath
 from fwcore.replay.body import NS, renumbered, result_body
 from fwcore.replay.damage import Silence, short_frames
-from fwcore.replay.focus import Focus, FocusLedger
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
-from fwcore.replay.recency import Recency
-from fwcore.replay.releases import Releases
 from fwcore.replay.selection import Selection
 from fwcore.replay.sinks import Sinks
 from fwcore.replay.sources import check_loop, opener_of, paths_of
@@ -36,6 +33,11 @@ from fwcore.result import Result
 from fwcore.settings import Settings, load
 from fwcore.settings.rows import at_clock
 from fwcore.units import THREADS_MAX, TURNS_MAX
+
+if TYPE_CHECKING:    # imported where somebody asks for them
+    from fwcore.replay.focus import FocusLedger
+    from fwcore.replay.recency import Recency
+    from fwcore.replay.releases import Releases
 
 SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the last 24 bits
 
@@ -110,7 +112,7 @@ def replay(
                    _releases(engine, files)) as sinks:
             run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
                        Pace() if pace else None, flows, ended, progress,
-                       Recency(settings, engine.policies) if lru else None)
+                       _recency(settings, engine) if lru else None)
             run.finish()
             result = run.result(time.perf_counter_ns() - begin)
     return _kept(result, state)
@@ -161,13 +163,21 @@ def _about(focus: str | None, engine: Engine) -> FocusLedger | None:
     """Whom the result is about; None: everybody."""
     if focus is None:
         return None
+    from fwcore.replay.focus import Focus, FocusLedger
+
     return FocusLedger(
         Focus(focus, engine.settings, engine.policies), engine.settings.victims_max)
 
 
+def _recency(settings: Settings, engine: Engine) -> Recency:
+    from fwcore.replay.recency import Recency
+
+    return Recency(settings, engine.policies)
+
+
 def _told(settings: Settings, files: Mapping[str, str | None]) -> dict[str, bool]:
     """What the engine keeps of shaping for files."""
-    if not settings.shaping:
+    if not settings.shapes:
         return {}
     return {"departures": any(files[name] for name in ("write", "verdicts", "departures")),
             "arrivals": any(files[name] for name in ("write", "verdicts"))}
@@ -177,6 +187,8 @@ def _releases(engine: Engine, files: Mapping[str, str | None]) -> Releases | Non
     """Who holds frames and rows until they leave; None where nothing does."""
     if not any(_told(engine.settings, files).values()):
         return None
+    from fwcore.replay.releases import Releases
+
     return Releases(engine, frames=bool(files["write"]), rows=bool(files["verdicts"]))
 
 

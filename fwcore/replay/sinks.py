@@ -12,7 +12,7 @@ named in ``lost``; the run and the other files go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,11 @@ from fwcore.capture import Chunk, PcapWriter
 from fwcore.counters import state_name
 from fwcore.errors import FwcoreError, PipeClosed
 from fwcore.replay.judged import Judged
-from fwcore.replay.releases import Releases, departure_columns
 from fwcore.rows import RowFile, Texts, Words
 from fwcore.words import CLASSES
+
+if TYPE_CHECKING:
+    from fwcore.replay.releases import Releases
 
 VERDICTS = tuple(member.name.lower() for member in Verdict)
 REASONS = tuple(member.name.lower() for member in Reason)
@@ -70,6 +72,8 @@ class Sinks:
                 columns = self._releases.header(columns)
             self._each("verdicts", RowFile.write, columns)
         if "departures" in self:
+            from fwcore.replay.releases import departure_columns
+
             self._each("departures", RowFile.write, departure_columns(
                 np.zeros(0, DEPARTURE_DTYPE), np.zeros(0, np.uint64), ()))
 
@@ -108,6 +112,8 @@ class Sinks:
         for each in rows:
             self._each("verdicts", RowFile.write, each)
         if "departures" in self and len(departures):
+            from fwcore.replay.releases import departure_columns
+
             self._each("departures", RowFile.write, departure_columns(
                 departures, numbers(departures["packet"]), releases.links))
 

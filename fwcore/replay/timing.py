@@ -9,8 +9,8 @@ What is counted are nanoseconds of the capture (``speed``), packets (``pps``) or
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace as replaced
-from fractions import Fraction
+from dataclasses import dataclass, replace as replaced
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from fwcore.capture import Chunk
 from fwcore.errors import SettingsError
 
+if TYPE_CHECKING:
+    from fractions import Fraction
+
 NS = 10**9
 TIME_END_NS = 1 << 62          # the last moment that an engine knows: the year 2116
 WIRE_OVERHEAD_BYTES = 24       # preamble 8, FCS 4, gap 12: what line rate counts [IEEE 802.3]
 SMALLEST_FRAME_BYTES = 60      # without FCS; shorter ones are padded on the wire
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "": 1}
 AMOUNT = re.compile(r"([0-9.]{1,32}(?:e[+-]?[0-9]{1,2}|/[0-9]{1,32})?)([kmgt]?)", re.IGNORECASE)
-LEAST, MOST = Fraction(1, 10**9), 10**13
+GIGA, TEN_TERA = 10**9, 10**13   # what is given is from 1/GIGA to TEN_TERA
 
 
 @dataclass
@@ -36,7 +39,7 @@ class Timing:
     """
 
     kind: str = "original"
-    each_ns: Fraction = field(default_factory=lambda: Fraction(1))
+    each_ns: int | Fraction = 1
     text: str = "original"
     first_ns: int | None = None
     packets: int = 0
@@ -103,9 +106,11 @@ class Timing:
 
 def _amount(text: str) -> Fraction | None:
     """``2.5``, ``1/3``, ``10G``: a number with an optional k, M, G, T; None for anything else."""
+    from fractions import Fraction  # which most runs need not wait for
+
     match = AMOUNT.fullmatch(text)
     try:
         number = Fraction(match[1]) * UNITS[match[2].lower()] if match else Fraction(0)
     except (ValueError, ZeroDivisionError):
         return None
-    return number if LEAST <= number <= MOST else None
+    return number if Fraction(1, GIGA) <= number <= TEN_TERA else None

@@ -149,17 +149,24 @@ def _warn_zone(settings: Settings) -> str:
             ' 0; --set zone=vlan makes the VLAN id the zone')
 
 
+def _has_shaping(settings: Settings) -> bool:
+    """Whether there is a row of it, to act or not: who shapes nothing does not wait for it."""
+    return any((settings.meters, settings.links, settings.classes, settings.shapings,
+                settings.wirings))
+
+
 def refuse_together(settings: Settings) -> None:
     """Raises SettingsError for the first combination that is not allowed."""
     _check_thresholds(settings)
     _check_fits(settings)
     _check_cache(settings)
-    _ = settings.shaping  # refuses what it does not understand
+    if _has_shaping(settings):
+        _ = settings.shaping  # refuses what it does not understand
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """What is allowed and probably not meant."""
     found = (_warn_never_left(settings), _warn_table_first(settings),
              _warn_kernel_first(settings), _warn_items(settings), _warn_zone(settings),
-             *settings.shaping.warnings)
+             *(settings.shaping.warnings if _has_shaping(settings) else ()))
     return tuple(text for text in found if text)

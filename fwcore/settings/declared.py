@@ -253,3 +253,4 @@ TIMEOUTS = tuple(row.name for row in DECLARATIONS if row.table == "timeouts")
 ROW_KINDS = {"base_item": "base_items", "policy": "policies", "pressure": "pressure",
              "meter": "meters", "link": "links", "class": "classes", "shaping": "shapings",
              "wiring": "wirings"}
+VENDORS = ("fortios", "cos", "tc")     # whose words for shaping are understood

@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from fwcore.errors import SettingsError
-from fwcore.settings import wirings
 from fwcore.settings.checks import cache_room_pages
-from fwcore.settings.declared import POSTURES, ROW_KINDS, TIMEOUTS
+from fwcore.settings.declared import POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
 from fwcore.settings.document import Document, Row, read_document
 from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in, read_personality
 from fwcore.settings.resolved import Settings, Timeouts
 from fwcore.settings.rows import ROW_CHECKS, rows_of
 from fwcore.settings.values import Given, Share, declared, from_text, give, show
-from fwcore.settings.wirings import VENDORS
 from fwcore.units import GIB, MIB, PAGE_BYTES, ceil_div
 from fwcore.words import nearest, spelled
 
@@ -65,6 +63,8 @@ def _take_document(
         if name != key and name in document.data:
             raise SettingsError(f"{document.where(key)}: {key} is {name}, which is given too")
         if name in VENDORS:
+            from fwcore.settings import wirings
+
             rows["wiring"] += tuple(wirings.rows_of(document, key))
         elif name in ROW_KINDS:
             rows[name] += document.rows(key)

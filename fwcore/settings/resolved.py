@@ -6,14 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fwcore import shaping
-from fwcore.settings import checks, wirings
+from fwcore.settings import checks
 from fwcore.settings.declared import DECLARATIONS
 from fwcore.settings.document import Row
 from fwcore.settings.values import Bad, Given, coerce, refuse
 from fwcore.units import PAGE_BYTES, ceil_div, pages_of, to_ns
+
+if TYPE_CHECKING:    # who shapes nothing does not wait for it
+    from fwcore.shaping import Declared
 
 TIMELINE_FINEST_NS = 10**6      # timeline_interval_s = "auto" begins with this distance [D]
 TIMELINE_MOST_NS = 10**8        # ... and ends with this one, before the buffer is full [D]
@@ -175,17 +177,28 @@ class Settings:
         return result
 
     @cached_property
-    def shaping(self) -> shaping.Declared:
+    def shaping(self) -> Declared:
         """Meters, links, classes and who meets them; false where nothing is shaped."""
+        from fwcore import shaping
+
         rows = self.shaping_rows
         return shaping.parse(rows["meter"], rows["link"], rows["class"], rows["shaping"])
+
+    @property
+    def shapes(self) -> bool:
+        """Whether anything is shaped, as ``bool(settings.shaping)``; at no cost without a row."""
+        return any((self.shapings, self.wirings)) and bool(self.shaping)
 
     @cached_property
     def shaping_rows(self) -> Mapping[str, tuple[Row, ...]]:
         """[[meter]], [[link]], [[class]], [[shaping]]: as written, then as vendors' words say."""
-        made = wirings.translate(self.wirings, self.shaping_kilo)
         given = {"meter": self.meters, "link": self.links, "class": self.classes,
                  "shaping": self.shapings}
+        if not self.wirings:
+            return given
+        from fwcore.settings import wirings
+
+        made = wirings.translate(self.wirings, self.shaping_kilo)
         return {kind: rows + made[kind] for kind, rows in given.items()}
 
     # Pages. Byte amounts are rounded up, thresholds down.

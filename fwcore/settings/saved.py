@@ -6,7 +6,6 @@ What was given is written, not what follows; that it leads to the same figures a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 from fwcore.errors import SettingsError
@@ -57,5 +56,7 @@ def _plain(value: Any) -> Any:
 
 def _read(value: Any) -> Any:
     if isinstance(value, dict):
+        from fractions import Fraction
+
         return Share(Fraction(value["share"]))
     return tuple(value) if isinstance(value, list) else value

@@ -6,22 +6,33 @@ import json
 import operator
 import re
 from collections.abc import Iterable
-from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fwcore.errors import SettingsError
 from fwcore.settings.declared import BY_NAME, HUGE, Declaration
 from fwcore.words import nearest, spelled
 
+if TYPE_CHECKING:
+    from fractions import Fraction
+
 
 class Share(NamedTuple):
     """A share of RAM, not yet resolved."""
 
-    percent: Fraction
+    percent: int | Fraction
 
     def of(self, ram_bytes: int) -> int:
         """Bytes, rounded down."""
-        return int(ram_bytes * self.percent / 100)
+        return int(ram_bytes * self.percent // 100)
+
+
+def _number(text: str) -> int | Fraction:
+    """"60" or "12.5", exactly."""
+    if "." not in text:
+        return int(text)
+    from fractions import Fraction
+
+    return Fraction(text)
 
 
 class Bad(ValueError):
@@ -40,7 +51,7 @@ def _amount(text: str, declaration: Declaration, kilo: int) -> int | Share:
     match = _AMOUNT.fullmatch(text)
     if not match:
         raise Bad("is not a number of bytes such as 65536 or 64KiB")
-    number, unit = Fraction(match[1].replace("_", "")), match[2].lower()
+    number, unit = _number(match[1].replace("_", "")), match[2].lower()
     if unit == "%":
         if not declaration.share or not 0 <= number <= 100:
             raise Bad("is not a share it can take")

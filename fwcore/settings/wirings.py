@@ -226,9 +226,6 @@ def vendors() -> Mapping[str, Vendor]:
     return {"fortios": fortios.VENDOR, "cos": cos.VENDOR, "tc": tc.VENDOR}
 
 
-VENDORS = ("fortios", "cos", "tc")
-
-
 def rows_of(document: Document, vendor: str) -> Iterator[Row]:
     """The rows of [[vendor.kind]] tables; each has its kind beside its values."""
     tables = document.data[vendor]
