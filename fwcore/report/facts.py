@@ -39,6 +39,12 @@ class Line(NamedTuple):
     text: str
 
 
+def on_cache(result: Result) -> list[str]:
+    """Which levels count freeable pages too: ['extreme counts both'], or nothing."""
+    names = sorted({line.name for line in lines(result) if line.on_cache})
+    return [f"{' and '.join(names)} count{'s' * (len(names) == 1)} both"] if names else []
+
+
 class Band(NamedTuple):
     """A stretch of capture time in one mode, the worst of all machines."""
 

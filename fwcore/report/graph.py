@@ -37,6 +37,7 @@ class Graph:
     """Rows of cells, each row with the text on its left and that text's tone."""
 
     rows: tuple[tuple[Cell, tuple[Cell, ...]], ...]
+    legend: str
 
 
 def memory(result: Result, *, width: int, height: int = 9, unicode: bool = True) -> Graph | None:
@@ -57,7 +58,16 @@ def memory(result: Result, *, width: int, height: int = 9, unicode: bool = True)
         )
         rows.append((Cell(label, line_tone or "dim"), cells))
     rows.append((Cell("mode", "dim"), _mode_row(result, width, unicode)))
-    return Graph(tuple(rows))
+    return Graph(tuple(rows), _legend(result, unicode))
+
+
+def _legend(result: Result, unicode: bool) -> str:
+    """What the marks are, and which levels count what is freeable."""
+    fill, light, marks = ("█", "░", MODE_MARKS) if unicode else ("#", ":", ASCII_MODE_MARKS)
+    met = [f"{marks[mode]} {mode}" for mode in ("on", "extreme")
+           if any(band.mode == mode for band in facts.bands(result))]
+    return ", ".join([f"{fill} used, {light} freeable", *facts.on_cache(result),
+                      *([f"mode {' '.join(met)}"] if met else [])])
 
 
 def _columns_of_time(columns: dict, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ def render(result: Result) -> str:
     sections = [
         page.told([*answer.sentences(result), facts.short_frames(result),
                    facts.pressure_late(result), facts.silence(result)]), _tiles(result),
-        _memory(divs), _chart("Sessions", divs, "sessions", "setups"),
+        _memory(result, divs), _chart("Sessions", divs, "sessions", "setups"),
         _chart("Verdicts and reasons", divs, "verdicts", "reasons"), _reasons(result),
         _exposure(result, divs), _shaping(result), _hit(result), _transitions(result),
         _events(result),
@@ -103,12 +103,13 @@ def _tiles(result: Result) -> str:
     return f'<div class="tiles">{inner}</div>'
 
 
-def _memory(divs: dict[str, str]) -> str:
+def _memory(result: Result, divs: dict[str, str]) -> str:
     if "memory" not in divs:
         return ""
     return section(
         "Memory",
-        note("Drag to zoom all charts; click a name to hide it. Bands: conserve mode, extreme."),
+        note("Drag to zoom all charts; click a name to hide it. Bands: conserve mode, extreme."
+             + "".join(f" Of used and freeable pages, {said}." for said in facts.on_cache(result))),
         f'<div class="chart">{divs["memory"]}</div>',
         f'<div class="chart">{divs["others"]}</div>' if "others" in divs else "",
         '<div class="tools"><button id="whole" type="button">Whole capture</button></div>',

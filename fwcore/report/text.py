@@ -233,6 +233,8 @@ def _picture(result: Result, picture: graph.Graph, style: Style) -> Iterator[str
     start, end = facts.span(result)
     length = units.nanoseconds(end - start)
     yield style.paint(f"{'':>{side}} 0{length:>{width - 1}}", "dim")
+    for line in fold(picture.legend, width):
+        yield style.paint(f"{'':>{side}} {line}", "dim")
 
 
 def _runs(cells: Sequence[graph.Cell]) -> Iterator[tuple[str, str]]:
