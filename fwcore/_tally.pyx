@@ -1,4 +1,5 @@
-"""Sums by key in one pass, and who was taken: one look-up a row, however many rows and keys.
+"""Sums by key in one pass, who was taken, and who began: one look-up a row, however many rows and
+keys.
 
     rows of a block -> hash of the key's words -> entry -> sums     entries: in order of arrival
 

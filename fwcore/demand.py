@@ -2,6 +2,7 @@
 
     chunk --parse_columns--> packets --Demand--> drops at 16 rates and up to 8 depths, in one pass
                                      --Line----> packets late on a FIFO line, 16 rates a pass
+    chunk --Owners--> which policy takes each packet, for a bucket a policy
 
 Meters see IP packets of sessions, first and later fragments; ICMP errors that quote a session meet
 the line alone; what has no session (ARP, damaged frames) meets nothing and is counted. The bytes
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import units, words
+from fwcore import policy, policy_layout, policy_lookup, units, words
 from fwcore._columns import Fragment, Kind, parse_columns
 from fwcore._demand import (
     DEPTHS_MAX,
@@ -33,11 +34,14 @@ from fwcore._demand import (
     Demand,
     Line,
 )
+from fwcore._layout import PolicyAction
 from fwcore.capture import Chunk
 from fwcore.counters import address_text
+from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
+from fwcore.settings import Settings, load
 
-BY = ("all", "host", "flow", "dscp")
+BY = ("all", "policy", "host", "flow", "dscp")
 COUNTS = ("ip", "frame", "wire")
 RATES = "64k,128k,256k,512k,1M,2M,5M,10M,20M,50M,100M,200M,500M,1G,2G,10G"
 DEPTHS = "15kB,10ms,50ms,100ms,1s"
@@ -132,12 +136,48 @@ def rate_text(rate: int) -> str:
 # --- packets --------------------------------------------------------------------------------------
 
 
+class Owners:
+    """Which policy takes each packet: the one that takes its session where there is room for all.
+
+    Sessions are made by an engine of personality plain, which tells who began each of them, so
+    that both ways of a session are its policy's. Raises FwcoreError where no policy accepts.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        rows = policy.parse(settings.policies) if settings.policies else ()
+        if not any(each.action == PolicyAction.ACCEPT for each in rows):
+            raise FwcoreError("a bucket a policy needs policies that accept: give --policy FILE, or"
+                              " --settings FILE with [[policies]]")
+        self._table = policy_layout.compile_policies(rows)
+        self._vlan_zone = settings.zone == "vlan"
+        self._engine = Engine(load("plain", policies=settings.policies, zone=settings.zone))
+        self._accepts = np.array([each.action == PolicyAction.ACCEPT for each in rows] + [False])
+        self.ids = np.array([each.id for each in rows], np.int64)
+        self.called = policy.called(rows)
+
+    def replies(self, chunk: Chunk) -> NDArray[np.uint8]:
+        """1 for each packet whose sender is its session's responder, or would be; uint8[n]."""
+        reply = np.zeros(len(chunk), np.uint8)
+        self._engine.process(chunk, np.zeros(len(chunk), np.uint64), reply)
+        return reply
+
+    def of(self, rows: NDArray[Any], flows: NDArray[np.uint64],
+           from_b: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Place of each row's policy, -1 where none accepts it; from_b: endpoint b began it."""
+        key = flows.copy()
+        if self._vlan_zone:
+            key[:, 0] |= rows["zone"].astype(np.uint64) << np.uint64(32)
+        found = policy_lookup.find(self._table, policy_lookup.ends_of(key, from_b))
+        return np.where(self._accepts[found], found, -1)
+
+
 @dataclass
 class Packets:
     """Frames as what meters and lines ask for; keeps the clock and fragments between chunks."""
 
     by: str = "all"
     count: str = "ip"
+    owners: Owners | None = None
     now_ns: int = -1
     start_ns: int = -1
     time_reversed: int = 0
@@ -191,10 +231,12 @@ class Packets:
                 flows[at] = found
         return flows, way
 
-    def keys(self, rows: NDArray[Any], flows: NDArray[np.uint64],
-             way: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    def keys(self, rows: NDArray[Any], flows: NDArray[np.uint64], way: NDArray[np.uint8],
+             policies: NDArray[np.int64]) -> NDArray[np.uint64]:
         """What the rows' buckets are told apart by: uint64[n, KEY_WORDS]."""
         made = np.zeros((len(rows), KEY_WORDS), np.uint64)
+        if self.owners is not None:
+            made[:, 0] = self.owners.ids[policies]
         if self.by == "host":
             made[:, :2] = rows["source"]
             made[:, 2] = rows["family"]
@@ -207,6 +249,8 @@ class Packets:
 
     def key_text(self, key: Sequence[int]) -> str:
         """A key as people read it."""
+        if self.owners is not None:
+            return f"policy {self.owners.called[key[0]]}"
         if self.by == "host":
             return address_text(key[0] << 64 | key[1], key[2])
         if self.by == "dscp":
@@ -233,36 +277,48 @@ def _flow_text(key: Sequence[int]) -> str:
 
 def meters(
     chunks: Iterable[Chunk], rates: Sequence[int], depths: Sequence[Depth], by: str = "all",
-    count: str = "ip", keys_max: int = 65536,
+    count: str = "ip", keys_max: int = 65536, owners: Owners | None = None,
 ) -> dict[str, Any]:
     """One pass: plain values, as ``fwcore demand --json`` has them without its line.
 
-    Raises FwcoreError for a depth that no meter takes.
+    ``owners``: of a bucket a policy, and given for no other. Raises FwcoreError for a depth that no
+    meter takes.
     """
+    if (owners is not None) != (by == "policy"):
+        raise FwcoreError("a bucket a policy needs owners, and no other does")
     table = [[_fitting(depth, rate) for depth in depths] for rate in rates]
     demand = Demand(rates, table, keys_max)
-    packets = Packets(by, count)
+    packets = Packets(by, count, owners)
     sums = {"packets": 0, "bytes": 0, "tcp_bytes": 0}
-    keyless = 0
+    keyless = unowned = 0
     for chunk in chunks:
         if not len(chunk):
             continue
         now = packets.times(chunk)
         rows = parse_columns(chunk)
         chosen = packets.metered(rows)
-        rows, now = rows[chosen], now[chosen]
+        reply = np.zeros(len(chunk), np.uint8) if owners is None else owners.replies(chunk)
+        rows, now, reply = rows[chosen], now[chosen], reply[chosen]
         flows, way = packets.flows(rows)
-        if by == "flow":
+        policies = np.zeros(len(rows), np.int64)
+        if by in ("flow", "policy"):
             known = flows[:, 0] != 0
             keyless += int((~known).sum())
-            rows, now, flows, way = rows[known], now[known], flows[known], way[known]
+            if owners is not None:
+                policies = owners.of(rows, flows, way ^ reply)
+                unowned += int((known & (policies < 0)).sum())
+                known &= policies >= 0
+            rows, now, flows, way, policies = (
+                each[known] for each in (rows, now, flows, way, policies))
         size, tcp = packets.size(rows, count), (rows["protocol"] == 6).astype(np.uint8)
-        demand.feed(now, size, packets.keys(rows, flows, way), flows, tcp)
+        demand.feed(now, size, packets.keys(rows, flows, way, policies), flows, tcp)
         sums["packets"] += len(rows)
         sums["bytes"] += int(size.sum())
         sums["tcp_bytes"] += int(size[tcp == 1].sum())
     if keyless:
         packets.left_out["fragment_without_first"] = keyless
+    if unowned:
+        packets.left_out["of_no_policy_that_accepts"] = unowned
     return {
         "by": by, "count": count, "frames": packets.frames, **sums,
         "duration_ns": max(packets.now_ns - packets.start_ns, 0),

@@ -9,11 +9,12 @@ from frames import ethernet, ip, tcp, udp
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from twin import assert_buckets, assert_lines, demand_columns, fed
 
-from fwcore import cli, demand
+from fwcore import Engine, Verdict, cli, demand
 from fwcore._demand import DEPTHS_MAX, RATE_MAX, RATES_MAX, Demand, Line
-from fwcore.capture import Chunk
+from fwcore.capture import Chunk, open_captures
 from fwcore.errors import FwcoreError
 from fwcore.reference.demand import Demanded, dropped, late, smallest_depth
+from fwcore.settings import load
 
 MS = 10**6
 SECOND = 10**9
@@ -160,9 +161,19 @@ TALK = [
 ]
 
 
+POLICIES = [{"id": 7, "name": "web", "protocol": "tcp", "ports": ["80"], "action": "accept"},
+            {"id": 9, "protocol": "tcp", "destination": ["10.9.0.0/16"], "action": "deny"},
+            {"id": 8, "action": "accept"}]
+
+
+def owners(by, policies=POLICIES):
+    """Of a bucket a policy; None for the others."""
+    return demand.Owners(load("plain", policies=policies)) if by == "policy" else None
+
+
 @pytest.mark.parametrize(("by", "key"), [
     ("all", lambda row: 0), ("host", lambda row: row[1]), ("dscp", lambda row: 0),
-    ("flow", lambda row: (row[1], row[2], row[4][:4])),
+    ("flow", lambda row: (row[1], row[2], row[4][:4])), ("policy", lambda row: row[3]),
 ])
 @pytest.mark.parametrize("count", demand.COUNTS)
 def test_frames_are_told_apart_and_weighed(by, key, count):
@@ -171,8 +182,9 @@ def test_frames_are_told_apart_and_weighed(by, key, count):
     packets = [Demanded(row[0], 20 + len(row[4]) + over, key(row), flow[i], row[3] == 6)
                for i, row in enumerate(TALK)]
     chosen, depths = [8_000, 10**6], demand.depths_of("600,1ms,1s")
-    whole = demand.meters([frames_of(TALK)], chosen, depths, by, count)
-    parts = demand.meters([frames_of([row]) for row in TALK], chosen, depths, by, count)
+    whole = demand.meters([frames_of(TALK)], chosen, depths, by, count, owners=owners(by))
+    parts = demand.meters([frames_of([row]) for row in TALK], chosen, depths, by, count,
+                          owners=owners(by))
     assert whole == parts
     assert (whole["packets"], whole["bytes"]) == (5, sum(packet.bytes for packet in packets))
     assert whole["keys"] == len({packet.key for packet in packets})
@@ -188,13 +200,12 @@ def test_frames_are_told_apart_and_weighed(by, key, count):
 @pytest.mark.parametrize("path", PCAPS)
 @pytest.mark.parametrize("by", demand.BY)
 def test_cuts_of_a_capture_do_not_matter(path, by):
-    from fwcore.capture import open_captures
-
     results = []
     for size in (1, 7, 65536):
         with open_captures([path], chunk_size=size) as chunks:
             results.append(demand.meters(
-                chunks, demand.rates_of(demand.RATES), demand.depths_of(demand.DEPTHS), by))
+                chunks, demand.rates_of(demand.RATES), demand.depths_of(demand.DEPTHS), by,
+                owners=owners(by)))
     assert results[0] == results[1] == results[2]
     found = results[0]
     assert found["frames"] == found["packets"] + sum(found["left_out"].values())
@@ -232,6 +243,40 @@ def test_later_fragments_belong_to_the_flow_of_their_first():
     assert found["top"][0]["key"] == "10.0.0.1:1-10.0.0.2:2/udp"
     found = demand.meters([chunk], [8_000], demand.depths_of("1"))
     assert (found["packets"], found["flowless"]) == (3, 1)
+
+
+def test_packets_belong_to_the_policy_that_takes_their_session():
+    """Both ways of it, by the engine's own count of each session's packets and bytes."""
+    settings = load("plain", policies=load(None, "pcaps/conserve.toml").policies)
+    with Engine(settings, log=True) as engine:
+        with open_captures(["pcaps/conserve.pcap"]) as chunks:
+            verdicts = np.concatenate([engine.process(chunk)[:, 0].copy() for chunk in chunks])
+        rows = np.concatenate([*engine.collect_ended(), engine.sessions()])
+    with open_captures(["pcaps/conserve.pcap"]) as chunks:
+        found = demand.meters(chunks, [64_000], demand.depths_of("1s"), "policy", "frame",
+                              owners=demand.Owners(settings))
+    assert (verdicts == Verdict.DROP).sum() == found["left_out"].pop("of_no_policy_that_accepts")
+    assert not found["left_out"]
+    assert {row["key"]: (row["packets"], row["bytes"]) for row in found["top"]} == {
+        f"policy {number}": (rows["packets"][rows["policy"] == number].sum(),
+                             rows["bytes"][rows["policy"] == number].sum())
+        for number in set(rows["policy"].tolist())}
+
+
+def test_what_a_policy_denies_needs_no_bucket():
+    chunk = frames_of([(0, "10.0.0.1", "10.9.0.9", 6, tcp(1000, 22, "S")),
+                       (1, "10.0.0.1", "10.0.0.9", 6, tcp(1000, 80, "S")),
+                       (2, "10.0.0.9", "10.0.0.1", 6, tcp(80, 1000, "SA"))])
+    found = demand.meters([chunk], [8_000], demand.depths_of("1"), "policy",
+                          owners=owners("policy"))
+    assert [row["key"] for row in found["top"]] == ["policy web"]
+    assert (found["packets"], found["left_out"]) == (2, {"of_no_policy_that_accepts": 1})
+    for by, given_ in (("policy", None), ("host", owners("policy"))):
+        with pytest.raises(FwcoreError, match="needs owners"):
+            demand.meters([], [8], [], by, owners=given_)
+    for policies in ([], POLICIES[1:2]):
+        with pytest.raises(FwcoreError, match="needs policies that accept"):
+            owners("policy", policies)
 
 
 # --- texts ---------------------------------------------------------------------------------------
@@ -276,7 +321,8 @@ def test_a_depth_that_no_meter_takes_is_refused_with_what_it_takes():
 
 def test_the_command_says_it_in_80_columns(capsys):
     for by in demand.BY:
-        assert cli.main(["demand", "pcaps/web.pcap", "--by", by]) == 0
+        policies = ["--settings", "pcaps/conserve.toml"] if by == "policy" else []
+        assert cli.main(["demand", "pcaps/web.pcap", "--by", by, *policies]) == 0
         said = capsys.readouterr().out
         assert max(map(len, said.splitlines())) <= 80
         assert "TCP 96.1 % of the bytes" in said
@@ -303,6 +349,8 @@ def test_the_command_writes_its_figures_and_a_page(tmp_path, capsys):
     (["--loop", "2"], "--loop"), (["--rates", "1x"], "rate '1x'"),
     (["--depths", "1,2,3,4,5,6,7,8,9"], "at most 8"), (["--delay", "5"], "delay '5'"),
     (["--rates", ",".join(map(str, range(1, 18)))], "at most 16"),
+    (["--by", "policy"], "--policy FILE"), (["--policy", "x.toml"], "--by policy"),
+    (["--by", "policy", "--policy", "no.toml"], "no.toml"),
     (["--rates", "64001", "--depths", "100000s"], "at most"), (["--rates", ""], "empty"),
 ])
 def test_what_is_wrong_is_one_line(options, said, capsys):

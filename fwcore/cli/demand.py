@@ -12,13 +12,17 @@ from fwcore.cli.app import app
 from fwcore.errors import FwcoreError
 from fwcore.escape import visible_tree
 
-BY = ("all", "host", "flow", "dscp")
+BY = ("all", "policy", "host", "flow", "dscp")
 
 
 @app.command()
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @click.option("--by", type=click.Choice(BY), default="all", show_default=True,
-              help="One bucket, or one for each source address, way of a flow, or mark.")
+              help="One bucket, or one for each policy, source address, way of a flow, or mark.")
+@click.option("--settings", "settings_file", type=click.Path(), metavar="FILE",
+              help="Whose [[policies]] --by policy goes by.")
+@click.option("--policy", "policy_file", type=click.Path(), metavar="FILE",
+              help="Policies in TOML, instead of those in the settings.")
 @click.option("--rates", metavar="LIST", help="Up to 16, like 512k,1.5Mbit,2MB.")
 @click.option("--depths", metavar="LIST", help="Up to 8, bytes or time, like 15kB,10ms,1s.")
 @click.option("--count", type=click.Choice(("ip", "frame", "wire")), default="ip",
@@ -38,6 +42,7 @@ def demand(captures: tuple[str, ...], **given: Any) -> int:
     \b
     fwcore demand web.pcap
     fwcore demand web.pcap --by host --rates 512k,1M,2M --depths 15kB,50ms
+    fwcore demand web.pcap --by policy --policy policies.toml
     fwcore demand web.pcap --filter 'src net 10.0.0.0/8' --html demand.html
     """
     from fwcore import terminal
@@ -69,15 +74,30 @@ def _measured(captures: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
     rates = module.rates_of(given["rates"] or module.RATES)
     depths = module.depths_of(given["depths"] or module.DEPTHS)
     delay_ns = module.time_of(given["delay"] or module.DELAY)
+    owners = _owners(given)
     turns = Turns(lambda: _reader(captures, given), 1, given["limit"])
     with Interruption() as interruption, interruption.waiting():
         made = module.meters(
-            _timed(turns, given), rates, depths, given["by"], given["count"], given["keys_max"])
+            _timed(turns, given), rates, depths, given["by"], given["count"], given["keys_max"],
+            owners)
         made["inputs"] = turns.judged_inputs(turns.packets)
         made["line"] = None if "-" in captures else module.line(
             lambda: _timed(Turns(lambda: _reader(captures, given), 1, given["limit"]), given),
             delay_ns)
     return made
+
+
+def _owners(given: dict[str, Any]) -> Any:
+    """Whose policies the buckets are of; None where no bucket is a policy's."""
+    from fwcore import demand as module, settings
+
+    if given["by"] == "policy":
+        return module.Owners(settings.load(
+            None, given["settings_file"], policy_file=given["policy_file"]))
+    if given["settings_file"] or given["policy_file"]:
+        raise FwcoreError("--settings and --policy say whose policies the buckets are of: give"
+                          " --by policy with them")
+    return None
 
 
 def _reader(captures: Sequence[str], given: dict[str, Any]) -> Any:

@@ -10,8 +10,9 @@ from fwcore.demand import rate_text
 from fwcore.report import text
 
 KEYS = {
-    "all": "one bucket for all", "host": "a bucket for each source address",
-    "flow": "a bucket for each way of a flow", "dscp": "a bucket for each mark",
+    "all": "one bucket for all", "policy": "a bucket for each policy",
+    "host": "a bucket for each source address", "flow": "a bucket for each way of a flow",
+    "dscp": "a bucket for each mark",
 }  # fmt: skip
 OPEN_LOOP = (
     "Open loop: exact is what this would have done to these packets. Captured TCP was sent by ends"
