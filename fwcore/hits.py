@@ -16,7 +16,6 @@ the order in which hosts were first hit, so that chunks do not matter.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from typing import Any
 
@@ -194,9 +193,7 @@ class Hits:
             if host not in known:
                 same = np.flatnonzero((keys == np.array(host, np.uint64)).all(axis=1))
                 found.append(_row(engine, host, sums[same].sum(axis=0).tolist()))
-        ranked = heapq.nsmallest(count, found, key=lambda row: (
-            -row["taken"], -row["dropped"] - row["bypassed"], -row["sessions"], row["host"]))
-        return {"hosts": ranked, "policies": self._policy_rows()[:count],
+        return {"hosts": _worst(found)[:count], "policies": self._policy_rows()[:count],
                 "forgotten_packets": self.forgotten_packets(),
                 "forgotten_sessions": self._unlisted + self._taken.forgotten()[0]}
 
@@ -234,6 +231,21 @@ def _most(keys: NDArray[np.uint64], amount: NDArray[np.uint64], count: int) -> l
         some = some[amount[some] >= least]
     order = np.lexsort((*keys[some].T[::-1], -amount[some].astype(np.int64)))
     return some[order[:count]].tolist()
+
+
+def _worst(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Most hit first: who lost most sessions, and who lost most packets or had them unscanned, take
+    turns, so that neither hides the other."""
+    place: dict[str, tuple[int, int]] = {}
+    for turn, harm in enumerate((lambda row: row["taken"],
+                                 lambda row: row["dropped"] + row["bypassed"])):
+        harmed = sorted((row for row in rows if harm(row)), key=lambda row: (
+            -harm(row), -row["taken"] - row["dropped"] - row["bypassed"], row["host"]))
+        for at, row in enumerate(harmed):
+            place[row["host"]] = min(place.get(row["host"], (at, turn)), (at, turn))
+    last = (len(rows), 0)
+    return sorted(rows, key=lambda row: (
+        place.get(row["host"], last), -row["sessions"], row["host"]))
 
 
 def _row(engine: Engine, host: tuple[int, ...], sums: list[int]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from frames import dns, ethernet, icmp_error, ip, tcp, udp
 
 from fwcore import policy
-from fwcore._layout import SESSION_DTYPE, EndCause
+from fwcore._layout import SESSION_DTYPE, EndCause, Reason
 from fwcore.capture import Chunk
 from fwcore.counters import key_text
 from fwcore.errors import FwcoreError, LawBroken
@@ -21,10 +21,12 @@ from fwcore.settings import load
 F, I, B, D = 0, 1, 2, 3  # forward, inspect, bypass, drop  # noqa: E741
 
 
-def ledger(flow, verdict, length=None, chunk=3, **options):
+def ledger(flow, verdict, length=None, chunk=3, reasons=None, **options):
     made = compare.FlowLedger(**options)
     outcome = np.zeros((len(flow), 2), np.uint8)
     outcome[:, 0] = verdict
+    for at, reason in (reasons or {}).items():
+        outcome[at, 1] = reason
     length = np.full(len(flow), 100) if length is None else np.array(length)
     for at in range(0, len(flow), chunk):
         part = slice(at, at + chunk)
@@ -95,7 +97,7 @@ def test_what_the_ring_of_victims_forgot_is_counted_all_the_same(when_full):
     assert counted > 400 and made.results[0]["victims_forgotten"] == counted - 3
     assert small["flows"]["taken"] == small["sessions_taken"] == counted
     assert large["flows"]["taken"] == large["sessions_taken"] == 0
-    assert made.net()[0]["lost"] == -counted
+    assert (made.net()[0]["lost"], made.net()[0]["sessions_taken"]) == (0, -counted)
     top = made.results[0]["top"]
     assert (sum(row["taken"] for row in top["policies"]), top["forgotten_sessions"]) == (counted, 0)
 
@@ -141,11 +143,27 @@ def test_groups_harm_and_net_by_hand():
     assert groups["uninspected only under pass"]["first_packets"] == [5]
     assert groups["lived under both"]["bytes"] == 200
     off, passed = made.harm()
-    assert off["flows"] == {"lived": 2, "uninspected": 0, "dropped": 1, "taken": 0, "refused": 1}
+    assert off["flows"] == {"lived": 2, "denied": 0, "uninspected": 0, "dropped": 1, "taken": 0,
+                            "refused": 1}
     assert (off["dropped_bytes"], passed["dropped_bytes"]) == (300, 200)
     (net,) = made.net()
-    assert net["lost"] + net["uninspected"] == net["harmed"]
-    assert (net["harmed"], net["dropped_bytes"], net["uninspected_bytes"]) == (1, -100, 300)
+    assert (net["harmed"], net["lost"], net["uninspected"]) == (1, -1, 2)
+    assert (net["dropped_bytes"], net["uninspected_bytes"]) == (-100, 300)
+
+
+def test_what_passed_unscanned_counts_though_something_worse_became_of_its_flow():
+    """And what no policy accepts is nobody's loss, nor a session that was taken of a flow all of
+    whose packets passed."""
+    made = ledger([1, 1, 2, 2, 3, 4, 4], [B, D, B, B, F, D, D],
+                  reasons={5: Reason.DENIED, 6: Reason.DENIED})
+    made.take(ended(2, 3))
+    data = nothing_taken()
+    data["sessions"]["ended"]["evicted"] = 2
+    (row,) = compare.Comparison(("a",), (Result(data),), (made.table(),)).harm()
+    assert row["flows"] == {"lived": 0, "denied": 1, "uninspected": 0, "dropped": 1, "taken": 2,
+                            "refused": 0}
+    assert (row["harmed"], row["lost"], row["uninspected"], row["sessions_taken"]) == (3, 1, 2, 2)
+    assert (row["dropped_packets"], row["uninspected_packets"]) == (3, 3)
 
 
 def test_runs_of_other_traffic_are_refused():

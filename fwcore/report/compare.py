@@ -8,27 +8,33 @@ own number. Sessions taken come from the log, which forgets none: no figure rest
 victims.
 
     lived        every packet passed, inspected where its policy asks for it
+    denied       no policy accepts it: what was dropped was dropped for that, and is no harm
     uninspected  every packet passed, some without an inspection that its policy asks for
-    dropped      some packets were dropped, and no session of it was taken
+    dropped      some packets were dropped otherwise, and no session of it was taken
     taken        a session of it was taken (evicted, tension, killed)
-    refused      every packet was dropped
+    refused      every packet was dropped, and not for want of a policy alone
 
-A flow has the worst of these that is true of it. What all settings refuse alike (a policy's deny,
-malformed packets) is in the table too, and cancels in the differences. A flow belongs to the host
-that began it, as the first run saw it, and under each setting to the policy that takes it there.
+A flow has the worst of these that is true of it; it is *lost* where it lost a packet otherwise than
+denied, whatever else became of it, and unscanned where a packet passed so: sums do not hang on
+which is worse. A session that was taken while no packet of its flow was dropped is no flow lost.
+What all settings refuse alike (malformed packets) cancels in the differences. A flow belongs to
+the host that began it, as the first run saw it, and under each setting to the policy that takes it
+there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from fwcore import policy, policy_layout, policy_lookup
+from fwcore._layout import Reason, Verdict
 from fwcore.errors import FwcoreError, LawBroken
 from fwcore.flow import Endpoint, Flow
 from fwcore.hits import TAKEN
@@ -38,18 +44,17 @@ from fwcore.result import Result
 from fwcore.rows import RowFile
 from fwcore.words import protocol_text
 
-OUTCOMES = ("lived", "uninspected", "dropped", "taken", "refused")
-LOST = ("dropped", "taken", "refused")  # harm by what did not pass, not by what passed unseen
-FORWARD, BYPASS, DROP = 0, 2, 3
+TONES = {"lived": "good", "denied": "dim", "uninspected": "warn", "dropped": "warn", "taken": "bad",
+         "refused": "bad"}
+OUTCOMES = tuple(TONES)
+HARMLESS = ("lived", "denied")
 TAKEN_CAUSES = tuple(cause.name.lower() for cause in TAKEN)
 EXAMPLES = 5  # of a group
 NAMED = 100  # hosts and policies in the JSON
 BLOCK = 1 << 16  # rows of a file written at a time
 MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
-SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "bypassed", "bypassed_bytes", "taken",
-        "forwarded_a", "forwarded_b")  # bytes of packets whose session that end of the key began
-COST = ("lost", "sessions_taken", "dropped_packets", "dropped_bytes", "uninspected",
-        "uninspected_packets", "uninspected_bytes")  # fmt: skip
+SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "denied", "bypassed", "bypassed_bytes",
+        "taken", "forwarded_a", "forwarded_b")  # bytes of what that end of the key began
 FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
                 "packets unscanned": "bypassed", "bytes unscanned": "bypassed_bytes",
                 "sessions taken": "taken"}  # fmt: skip
@@ -97,7 +102,7 @@ class FlowLedger:
         number = np.arange(self.seen + 1, self.seen + len(flow) + 1) if number is None else number
         if not len(flow) == len(own) == len(outcome) == len(length) == len(number):
             raise ValueError("flow, outcome and length must have one row a packet")
-        part = _sum_chunk(flow, np.asarray(outcome)[:, 0], np.asarray(length), number,
+        part = _sum_chunk(flow, np.asarray(outcome), np.asarray(length), number,
                           np.zeros(len(flow), np.uint8) if from_b is None else from_b)
         self.seen += len(flow)
         both = np.flatnonzero((flow != 0) & (own != 0))
@@ -140,21 +145,29 @@ class FlowLedger:
         return flows
 
 
+def harmful(found: np.ndarray) -> np.ndarray:
+    """Which indices into OUTCOMES say that something was lost, taken or unscanned, bool."""
+    return ~np.isin(found, [OUTCOMES.index(name) for name in HARMLESS])
+
+
 def _sum_chunk(
-    flow: np.ndarray, verdict: np.ndarray, length: np.ndarray, number: np.ndarray,
+    flow: np.ndarray, outcome: np.ndarray, length: np.ndarray, number: np.ndarray,
     from_b: np.ndarray,
 ) -> np.ndarray:
     """FLOW_DTYPE[m] of one chunk."""
+    verdict = outcome[:, 0]
     ids, first, slot = np.unique(flow, return_index=True, return_inverse=True)
     part = np.zeros(len(ids), dtype=FLOW_DTYPE)
     part["flow"], part["first_packet"] = ids, number[first]
-    weights = {"": None, "dropped": verdict == DROP, "bypassed": verdict == BYPASS}
+    denied = (verdict == Verdict.DROP) & (outcome[:, 1] == Reason.DENIED)
+    part["denied"] = np.bincount(slot, denied, len(ids))
+    weights = {"": None, "dropped": verdict == Verdict.DROP, "bypassed": verdict == Verdict.BYPASS}
     for name, weight in weights.items():
         counted = np.ones(len(flow)) if weight is None else weight.astype(np.float64)
         part[name or "packets"] = np.bincount(slot, counted, len(ids))
         part[f"{name}_bytes".lstrip("_")] = np.bincount(slot, counted * length, len(ids))
     for name, end in (("forwarded_a", 0), ("forwarded_b", 1)):
-        counted = (verdict == FORWARD) & (from_b == end)
+        counted = (verdict == Verdict.FORWARD) & (from_b == end)
         part[name] = np.bincount(slot, counted * length.astype(np.float64), len(ids))
     return part[ids != 0]
 
@@ -172,14 +185,32 @@ def merge(parts: Sequence[np.ndarray]) -> np.ndarray:
     return whole
 
 
+def _lost(flows: np.ndarray) -> np.ndarray:
+    """Which flows lost a packet otherwise than denied, bool[m]."""
+    return flows["dropped"] > flows["denied"]
+
+
+# What a setting cost, to be summed over flows.
+COST: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "lost": _lost,
+    "sessions_taken": itemgetter("taken"),
+    "dropped_packets": itemgetter("dropped"),
+    "dropped_bytes": itemgetter("dropped_bytes"),
+    "uninspected": lambda flows: flows["bypassed"] > 0,
+    "uninspected_packets": itemgetter("bypassed"),
+    "uninspected_bytes": itemgetter("bypassed_bytes"),
+}
+
+
 def outcomes(flows: np.ndarray) -> np.ndarray:
     """Index into OUTCOMES for each row of a FLOW_DTYPE table, uint8[m]."""
     found = np.zeros(len(flows), dtype=np.uint8)
     for name, holds in (
+        ("denied", flows["denied"] > 0),
         ("uninspected", flows["bypassed"] > 0),
-        ("dropped", flows["dropped"] > 0),
+        ("dropped", _lost(flows)),
         ("taken", flows["taken"] > 0),
-        ("refused", flows["dropped"] == flows["packets"]),
+        ("refused", _lost(flows) & (flows["dropped"] == flows["packets"])),
     ):
         found[holds] = OUTCOMES.index(name)
     return found
@@ -280,7 +311,7 @@ class Comparison:
                 "largest": [self.flow(each) for each in most[:EXAMPLES].tolist()],
             })  # fmt: skip
         return sorted(
-            rows, key=lambda row: (set(row["outcomes"].values()) == {"lived"}, -row["bytes"])
+            rows, key=lambda row: (set(row["outcomes"].values()) <= set(HARMLESS), -row["bytes"])
         )
 
     def hosts(self) -> list[dict[str, Any]]:
@@ -312,13 +343,9 @@ class Comparison:
             "bytes": _sums(places[0], first["bytes"], count),
         }
         cost = []
-        for table, found, place in zip(self.flows, self.found, places, strict=True):
-            lost = np.isin(found, [OUTCOMES.index(name) for name in LOST])
-            unseen = found == OUTCOMES.index("uninspected")
-            columns = (lost, table["taken"], table["dropped"], table["dropped_bytes"], unseen,
-                       table["bypassed"], table["bypassed_bytes"])
-            cost.append({name: _sums(place, column, count)
-                         for name, column in zip(COST, columns, strict=True)})
+        for table, place in zip(self.flows, places, strict=True):
+            cost.append({name: _sums(place, column(table), count)
+                         for name, column in COST.items()})
         harmed = np.zeros(count, dtype=bool)
         for each in cost:
             harmed |= np.any([column != 0 for column in each.values()], axis=0)
@@ -339,14 +366,8 @@ class Comparison:
             rows.append({
                 "name": name, "personality": result.data["personality"],
                 "flows": {kind: int(number[which]) for which, kind in enumerate(OUTCOMES)},
-                "harmed": int(len(table) - number[0]),
-                "lost": int(sum(number[OUTCOMES.index(kind)] for kind in LOST)),
-                "uninspected": int(number[OUTCOMES.index("uninspected")]),
-                "dropped_packets": int(table["dropped"].sum()),
-                "dropped_bytes": int(table["dropped_bytes"].sum()),
-                "uninspected_packets": int(table["bypassed"].sum()),
-                "uninspected_bytes": int(table["bypassed_bytes"].sum()),
-                "sessions_taken": int(table["taken"].sum()),
+                "harmed": int(harmful(found).sum()),
+                **{each: int(column(table).sum()) for each, column in COST.items()},
                 "turned": {"flows": int((turned > 0).sum()), "bytes": int(turned.sum())},
                 "transitions": len(result.data["conserve"]["transitions"]),
                 "conserve_seconds": dict(result.data["conserve"]["seconds"]),
@@ -360,8 +381,7 @@ class Comparison:
     def net(self) -> list[dict[str, Any]]:
         """What each later setting does more (+) or less (-) than the first."""
         rows = self.harm()
-        keys = ("harmed", "lost", "uninspected", "dropped_bytes", "uninspected_bytes",
-                "sessions_taken")  # fmt: skip
+        keys = ("harmed", *COST)
         return [
             {
                 "name": row["name"],
@@ -423,11 +443,12 @@ def _sums(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _worst_first(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Where the settings differ most first: by flows lost, then bytes dropped, then unscanned."""
+    """Where the settings differ most first: by flows lost, bytes dropped, sessions taken, bytes
+    unscanned."""
     def spread(row: dict[str, Any], key: str) -> int:
         values = [cost[key] for cost in row["cost"].values()]
         return max(values) - min(values)
-    keys = ("lost", "dropped_bytes", "uninspected_bytes")
+    keys = ("lost", "dropped_bytes", "sessions_taken", "uninspected_bytes")
     return sorted(rows, key=lambda row: (*(-spread(row, key) for key in keys), str(row[name])))
 
 

@@ -10,12 +10,20 @@ import numpy as np
 from fwcore import units
 from fwcore.escape import visible_tree
 from fwcore.report import charts, facts, page, searchable
-from fwcore.report.compare import NAMED, OUTCOMES, Comparison, flow_text, sentence
+from fwcore.report.compare import (
+    HARMLESS,
+    NAMED,
+    OUTCOMES,
+    TONES,
+    Comparison,
+    flow_text,
+    harmful,
+    sentence,
+)
 from fwcore.report.compare_text import sentences, short_names, signed_size
 
 MAX_FLOWS = 20_000
 CHARTED = 6  # settings whose memory is drawn
-TONES = dict(zip(OUTCOMES, ("good", "warn", "warn", "bad", "bad"), strict=True))
 
 
 def render(comparison: Comparison) -> str:
@@ -76,7 +84,7 @@ def _harm(comparison: Comparison, names: Sequence[str]) -> str:
     ]  # fmt: skip
     rows = []
     for at, name in enumerate(names):
-        cells = [form(values[at]) if label in ("lived", "mode changes")
+        cells = [form(values[at]) if label in (*HARMLESS, "mode changes")
                  else heat(values[at], max(values), form(values[at]))
                  for label, values, form in figures]
         rows.append([name, *cells])
@@ -89,8 +97,9 @@ def _harm(comparison: Comparison, names: Sequence[str]) -> str:
     ]  # fmt: skip
     return page.section(
         "Harm, setting by setting",
-        page.table(("setting", *(label for label, _, _ in figures)), rows, range(1, 10)),
-        page.table(("net", "flows dropped, taken or refused", "flows passed unscanned",
+        page.table(("setting", *(label for label, _, _ in figures)), rows,
+                   range(1, 1 + len(figures))),
+        page.table(("net", "flows that lost packets", "flows passed unscanned",
                     "bytes dropped", "bytes unscanned"), net, (1, 2, 3, 4)),
     )  # fmt: skip
 
@@ -105,6 +114,7 @@ def _costs(
     rows = visible_tree(list(rows))
     columns = []
     for key, word, form in (("lost", "lost", units.count), ("dropped_bytes", "dropped", units.size),
+                            ("sessions_taken", "taken", units.count),
                             ("uninspected_bytes", "unscanned", units.size)):
         most = max(row["cost"][setting][key] for row in rows for setting in whole)
         if most:
@@ -119,8 +129,8 @@ def _costs(
     head = (name.removesuffix("_name"), "flows", "bytes", *(column[0] for column in columns))
     return page.section(
         f"{title} harmed", page.note(
-            "Flows lost, bytes dropped and bytes passed unscanned under each setting; where the"
-            " settings differ most stands first."),
+            "Flows that lost packets, bytes dropped, sessions taken and bytes passed unscanned"
+            " under each setting; where the settings differ most stands first."),
         page.table(head, made, range(1, len(head))), page.more(NAMED, len(rows)))
 
 
@@ -137,9 +147,9 @@ def _groups(comparison: Comparison, names: Sequence[str]) -> str:
 
 
 def _flows(comparison: Comparison, names: Sequence[str]) -> searchable.Table | None:
-    """Every flow that did not live under all settings, as a table to search and sort; those that
+    """Every flow that a setting harmed, as a table to search and sort; those that
     fared unlike under them stand first."""
-    harmed = np.flatnonzero((comparison.found != 0).any(axis=0))
+    harmed = np.flatnonzero(harmful(comparison.found).any(axis=0))
     if not len(harmed):
         return None
     first = comparison.flows[0]

@@ -11,15 +11,15 @@ from typing import Any
 
 from fwcore import units
 from fwcore.report import answer, facts, text
-from fwcore.report.compare import OUTCOMES, sentence
+from fwcore.report.compare import OUTCOMES, TONES, sentence
 from fwcore.result import Result
 
 SHOWN = 8  # groups
 HARMED = 6  # hosts and policies
 SIDE_BY_SIDE = 4  # settings
+ADDRESS_WIDTH = 39  # of IPv6 at its longest
+SHORT = {"denied": "deny", "uninspected": "unseen", "dropped": "drop", "refused": "refuse"}
 ROOM = text.WIDTH - text.INDENT
-TONES = ("good", "warn", "warn", "bad", "bad")
-
 
 Made = Mapping[str, Any]
 """A comparison as plain values: `Comparison.to_dict`, or its JSON."""
@@ -81,12 +81,18 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
     worst = max(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     least = min(harm, key=lambda row: (row["lost"], row["dropped_bytes"]))
     more = worst["lost"] - least["lost"]
+    most, fewest = (pick(harm, key=lambda row: row["sessions_taken"]) for pick in (max, min))
     if more:
         name = names[settings.index(worst["name"])]
         told.append(f"{name} costs {units.plural(more, 'flow')} more than"
                     f" {names[settings.index(least['name'])]}"
                     f" ({signed_size(worst['dropped_bytes'] - least['dropped_bytes'])} dropped)"
                     f"{_whom(made, worst['name'], least['name'])}.")
+    elif most["sessions_taken"] > fewest["sessions_taken"]:
+        number = most["sessions_taken"] - fewest["sessions_taken"]
+        told.append(f"{names[settings.index(most['name'])]} takes"
+                    f" {units.plural(number, 'session')} more than"
+                    f" {names[settings.index(fewest['name'])]}.")
     alike = (all(len({row[key] for row in harm}) == 1 for key in ("dropped_bytes",
                                                                   "uninspected_bytes"))
              and all(len(set(group["outcomes"].values())) == 1 for group in made["groups"]))
@@ -103,8 +109,8 @@ def cost(row: Mapping[str, Any], result: Result) -> str:
     """What one setting cost, in words, and for want of what; `row` is of `harm`."""
     scarce = answer.refused(result)
     why = f"; {units.plural(scarce, 'packet')} refused for want of memory or room" * bool(scarce)
-    lost = (f"{units.plural(row['lost'], 'flow')} lost ({units.size(row['dropped_bytes'])} dropped"
-            f"{why}{answer.others(result)})")
+    lost = (f"{units.plural(row['lost'], 'flow')} lost packets"
+            f" ({units.size(row['dropped_bytes'])} dropped{why}{answer.others(result)})")
     unseen = (f"{units.plural(row['uninspected'], 'flow')} passed unscanned"
               f" ({units.size(row['uninspected_bytes'])})")
     turned = (f"{units.size(row['turned']['bytes'])} of"
@@ -112,12 +118,19 @@ def cost(row: Mapping[str, Any], result: Result) -> str:
               f" {'it' if row['turned']['flows'] == 1 else 'them'} anew")
     mode = {name: spent for name, spent in row["conserve_seconds"].items() if name != "off"}
     spent = sum(mode.values())
+    began = next((f" from packet {units.count(each['packet'])} on"
+                  for each in result.data["conserve"]["transitions"] if each["to"] != "off"), "")
+    verdicts = result.data["verdicts"]
+    inspects = verdicts["inspect"] or verdicts["bypass"] or row["turned"]["bytes"]
     return ", ".join([
-        lost if row["lost"] else "no flow lost",
-        *([unseen] if row["uninspected_bytes"] else [] if row["turned"]["bytes"]
-          else ["none unscanned"]),
+        lost if row["lost"] else f"no flow lost a packet{answer.others(result)}",
+        *([f"{units.plural(row['sessions_taken'], 'session')} taken"] if row["sessions_taken"]
+          else []),
+        *([unseen] if row["uninspected_bytes"] else ["none unscanned"]
+          if inspects and not row["turned"]["bytes"] else []),
         *([turned] if row["turned"]["bytes"] else []),
-        f"conserve mode {units.seconds(spent)}" if spent else "conserve mode never on",
+        *([f"conserve mode {units.seconds(spent)}{began}"] if spent else
+          ["conserve mode never on"] if facts.setting(result, "machine") != "none" else []),
         *([row["shaping"]] if "shaping" in row else []),
     ])
 
@@ -127,15 +140,17 @@ def _whom(made: Made, name: str, least: str) -> str:
     instead of 12, +202 KiB) and host 10.0.0.5 (3 flows instead of 1, +12.1 KiB)'."""
     parts = []
     for title, key, word in (("policies", "policy_name", "policy"), ("hosts", "host", "host")):
+        if title == "policies" and [row[key] for row in made[title]] == ["0"]:
+            continue        # where there are no policies
         more = [(row["cost"][name]["lost"] - row["cost"][least]["lost"],
                  row["cost"][name]["dropped_bytes"] - row["cost"][least]["dropped_bytes"], row)
                 for row in made[title]]
         lost, size, most = max(more, key=lambda each: each[:2], default=(0, 0, None))
         if most is None or lost <= 0:
             continue
-        cost, alike = most["cost"], sum(each[:2] == (lost, size) for each in more) - 1
-        parts.append(f"{word} {most[key]} ({units.plural(cost[name]['lost'], 'flow')}"
-                     f" instead of {units.count(cost[least]['lost'])}, {signed_size(size)}"
+        costs, alike = most["cost"], sum(each[:2] == (lost, size) for each in more) - 1
+        parts.append(f"{word} {most[key]} ({units.plural(costs[name]['lost'], 'flow')}"
+                     f" instead of {units.count(costs[least]['lost'])}, {signed_size(size)}"
                      + (f"; {units.plural(alike, 'other')} as much" if alike else "") + ")")
     return f"; most of {' and '.join(parts)}" if parts else ""
 
@@ -148,20 +163,21 @@ def signed_size(number: int) -> str:
 def _table(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
     """Figures of each setting: side by side, or a line a setting when there are many."""
     harm = made["harm"]
-    rows = [["", *OUTCOMES, "taken", "dropped", "unscanned"]]
+    kinds = [kind for kind in OUTCOMES if kind != "denied" or any(row["flows"][kind]
+                                                                   for row in harm)]
+    rows = []
     for name, row in zip(names, harm, strict=True):
         rows.append([
-            name, *(units.short(row["flows"][kind]) for kind in OUTCOMES),
+            name, *(units.short(row["flows"][kind]) for kind in kinds),
             units.short(row["sessions_taken"]), units.size(row["dropped_bytes"]),
             units.size(row["uninspected_bytes"]),
         ])  # fmt: skip
-    tones = ["", *TONES, "bad", "bad", "warn"]
     if len(names) > SIDE_BY_SIDE:
-        rows[0] = ["", "lived", "unseen", "drop", "taken", "refuse", "sess", "dropped",
-                   "unscanned"]  # fmt: skip
-        return text.columns(rows, tones, style)
-    labels = ["", *OUTCOMES, "sessions taken", "bytes dropped", "bytes unscanned"]
-    turned = [[label, *(row[at] for row in rows[1:])] for at, label in enumerate(labels)]
+        head = ["", *(SHORT.get(kind, kind) for kind in kinds), "sess", "dropped", "unscanned"]
+        return text.columns([head, *rows], ["", *(TONES[kind] for kind in kinds), "bad", "bad",
+                                            "warn"], style)
+    labels = ["", *kinds, "sessions taken", "bytes dropped", "bytes unscanned"]
+    turned = [[label, *(row[at] for row in rows)] for at, label in enumerate(labels)]
     turned.append(["mode changes", *(units.count(row["transitions"]) for row in harm)])
     turned[0] = ["", *names]
     return text.columns(turned, [""] * (len(names) + 1), style)
@@ -174,17 +190,17 @@ def _joined(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
     for group in found[:SHOWN]:
         kinds = {short[name]: kind for name, kind in group["outcomes"].items()}
         words = sentence(names, kinds)
-        tone = TONES[max(OUTCOMES.index(kind) for kind in kinds.values())]
+        tone = TONES[max(kinds.values(), key=OUTCOMES.index)]
         amount = f"{units.count(group['flows']):>9} {units.size(group['bytes']):>9}  "
         first, *rest = text.fold(words, ROOM - len(amount))
         rows.append(amount + style.paint(first, tone))
         rows += [" " * len(amount) + style.paint(line, tone) for line in rest]
         if len(set(kinds.values())) > 1:
             for flow in group["largest"][:3]:
-                line = (f"{'':6}{flow['flow']} frame.number=={flow['first_packet']}"
+                line = (f"{flow['flow']} frame.number=={flow['first_packet']}"
                         f" policy {flow['policy_name']}, {units.size(flow['bytes'])}")
-                rows += [style.paint(line if at == 0 else f"{'':8}{line}", "dim")
-                         for at, line in enumerate(text.fold(line, ROOM - 8))]
+                rows += [style.paint(f"{'':{6 if at == 0 else 8}}{part}", "dim")
+                         for at, part in enumerate(text.fold(line, ROOM - 8))]
     if len(found) > SHOWN:
         rest = sum(group["flows"] for group in found[SHOWN:])
         rows += text.fold(f"{units.plural(rest, 'flow')} more in {len(found) - SHOWN} groups:"
@@ -192,14 +208,21 @@ def _joined(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
     return rows
 
 
+def _whole(name: str) -> str:
+    """An address as it is, since a part of one reads like another; a longer name with its end cut
+    off, and marked so."""
+    return name if len(name) <= ADDRESS_WIDTH else f"{name[:ADDRESS_WIDTH - 3]}..."
+
+
 def _harmed(
     made: Made, title: str, name: str, names: Sequence[str], style: text.Style
 ) -> list[str]:
     """Hosts or policies with what each setting cost them; columns that fit, most telling first."""
     kinds = (("lost", "lost", units.short, "bad"), ("dropped_bytes", "dropped", units.size, "bad"),
+             ("sessions_taken", "taken", units.short, "bad"),
              ("uninspected_bytes", "unscanned", units.size, "warn"))  # fmt: skip
     rows, whole, shown = made[title], made["settings"], made[title][:HARMED]
-    table = [[name.removesuffix("_name"), *(str(row[name])[:24] for row in shown)]]
+    table = [[name.removesuffix("_name"), *(_whole(str(row[name])) for row in shown)]]
     tones = [""]
     for key, word, form, tone in kinds:
         if not any(row["cost"][setting][key] for row in rows for setting in whole):

@@ -26,6 +26,7 @@ FLAT = 50  # memory that moves by less than this part of RAM makes no picture
 HARMS = {"taken": "bad", "dropped": "bad", "bypassed": "warn"}
 AMOUNTS = {"taken": "bytes", "dropped": "dropped_bytes", "bypassed": "bypassed_bytes"}
 """Which column has the bytes of each harm."""
+HIT_WORDS = {"sessions": "standing"}     # when the run ended
 HIT_COLUMNS = ("sessions", "packets", *(name for pair in AMOUNTS.items() for name in pair))
 
 
@@ -286,7 +287,7 @@ def hit_cells(result: Result, kind: str) -> tuple[list[str], list[list[str]]]:
             cells.append(units.count(figures[column])
                          + (f" · {units.size(amount)}" if amount and figures[column] else ""))
         rows.append([str(name), *cells])
-    return shown, rows
+    return [HIT_WORDS.get(name, name) for name in shown], rows
 
 
 def about(result: Result) -> str:

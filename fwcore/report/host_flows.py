@@ -11,10 +11,9 @@ import numpy as np
 from fwcore import policy, units
 from fwcore.errors import FwcoreError
 from fwcore.report import text
-from fwcore.report.compare import OUTCOMES, Comparison, FlowLedger
+from fwcore.report.compare import HARMLESS, OUTCOMES, TONES, Comparison, FlowLedger
 
 SHOWN = 40
-TONES = dict(zip(OUTCOMES, ("good", "warn", "warn", "bad", "bad"), strict=True))
 
 
 def run(
@@ -51,11 +50,11 @@ def run(
 def show(made: Mapping[str, Any], style: text.Style) -> str:
     """The flows at 80 columns, two lines each, those that were harmed first."""
     rows = made["flows"]
-    lines = [style.paint(f"fwcore explain  host {made['host']}", "strong"), ""]
+    lines = [style.paint(f"fwcore explain{style.dot}host {made['host']}", "strong"), ""]
     if not rows:
         checked = units.plural(made["packets"], "packet")
         return "\n".join([*lines, f"  No flow of this host among {checked}."]) + "\n"
-    harmed = [row for row in rows if row["outcome"] != "lived"]
+    harmed = [row for row in rows if row["outcome"] not in HARMLESS]
     sums = {kind: sum(row["outcome"] == kind for row in rows) for kind in OUTCOMES}
     told = ", ".join(f"{units.count(number)} {kind}" for kind, number in sums.items() if number)
     dropped, unseen = (units.size(sum(row[key] for row in rows))
@@ -64,7 +63,7 @@ def show(made: Mapping[str, Any], style: text.Style) -> str:
         f"{units.plural(len(rows), 'flow')}: {told}. {dropped} dropped, {unseen} passed"
         " unscanned.", text.WIDTH - 2)]
     lines.append("")
-    shown = [*harmed, *(row for row in rows if row["outcome"] == "lived")][:SHOWN]
+    shown = [*harmed, *(row for row in rows if row["outcome"] in HARMLESS)][:SHOWN]
     for row in shown:
         kind = style.paint(f"{row['outcome']:<11}", TONES[row["outcome"]])
         lines.append(f"  {kind} {row['flow']}")
