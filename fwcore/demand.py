@@ -39,6 +39,7 @@ from fwcore.capture import Chunk
 from fwcore.counters import address_text
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
+from fwcore.replay.datagrams import Datagrams
 from fwcore.settings import Settings, load
 
 BY = ("all", "policy", "host", "flow", "dscp")
@@ -47,7 +48,6 @@ RATES = "64k,128k,256k,512k,1M,2M,5M,10M,20M,50M,100M,200M,500M,1G,2G,10G"
 DEPTHS = "15kB,10ms,50ms,100ms,1s"
 DELAY = "20ms"
 WIRE_OVERHEAD_BYTES = 24       # as of shaping's `wire`: preamble 8, FCS 4, gap 12
-PIECES_MAX = 65536             # first fragments that later ones are looked up by
 TOP = 20
 LINE_LEAST = 1000              # bit/s where the search for a line's rate begins
 PREFIX = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -183,7 +183,7 @@ class Packets:
     time_reversed: int = 0
     frames: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    pieces: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
+    firsts: Datagrams[tuple[int, ...]] = field(default_factory=Datagrams)   # flow's words, way
 
     def times(self, chunk: Chunk) -> NDArray[np.int64]:
         """When each frame arrives: one older than `now` arrives at `now`."""
@@ -219,15 +219,10 @@ class Packets:
         way = rows["swapped"].copy()
         for at in np.flatnonzero(rows["fragment"] != Fragment.WHOLE).tolist():
             row = rows[at]
-            piece = (*row["source"].tolist(), *row["destination"].tolist(), int(row["family"]),
-                     int(row["fragment_protocol"]), int(row["fragment_id"]))
             if row["fragment"] == Fragment.FIRST:
-                self.pieces.pop(piece, None)
-                self.pieces[piece] = (*row["key"].tolist(), int(row["swapped"]))
-                if len(self.pieces) > PIECES_MAX:
-                    del self.pieces[next(iter(self.pieces))]
-            elif piece in self.pieces:
-                *found, way[at] = self.pieces[piece]
+                self.firsts.begin(row, (*row["key"].tolist(), int(row["swapped"])))
+            elif first := self.firsts.of(row):
+                *found, way[at] = first
                 flows[at] = found
         return flows, way
 

@@ -68,6 +68,9 @@ def anything(value: Any, where: str, depth: int = DEPTH) -> None:
             anything(each, where, depth - 1)
 
 
+UNIFIED_LEVELS = ("green", "red", "extreme")
+MACHINE_LEVELS = ("enter", "leave", "shm_enter", "shm_leave", "proxy_sessions_enter",
+                  "proxy_sessions_leave")
 COUNT = _integer(0, "a count")
 TIME = _integer(-(1 << 63), "a number of nanoseconds")
 TEXT = _kind(str, "text")
@@ -128,6 +131,25 @@ def timeline(value: Any, where: str) -> None:
         raise FwcoreError(f"{where}.mode: there are modes 0 to {len(MODES) - 1}")
 
 
+def thresholds(value: Any, where: str) -> None:
+    """{machine: {level: pages} or null}; the levels are those that views draw."""
+    check(value, named(either(None, named(COUNT))), where)
+    for machine, levels in value.items():
+        known = UNIFIED_LEVELS if machine == "unified" else MACHINE_LEVELS
+        for name in levels or ():
+            if name not in known:
+                raise FwcoreError(f"{where}.{machine}.{name}: there are {', '.join(known)}")
+
+
+def shaped(value: Any, where: str) -> None:
+    """What a packet met of shaping; where it met a link: what became of it, and when."""
+    check(value, MET, where)
+    if "link" in value:
+        check(value, MET_LINK, where)
+        if value["fate"]:
+            TIME(value["wait_ns"], f"{where}.wait_ns")
+
+
 def check(value: Any, shape: Any, where: str = "result") -> None:
     """Raises FwcoreError, with the place, when a value is not of a shape."""
     if shape is None:
@@ -175,28 +197,29 @@ HOST = {
     "flows": rows({"flow": TEXT, "policy_name": TEXT, "outcome": TEXT, **_counts(
         "first_packet packets bytes dropped_bytes uninspected_bytes")}),
 }
+MET = {"meters": rows({"name": TEXT, "colour": COUNT, "level": TIME}), "dscp": either(None, COUNT)}
+MET_LINK = {"link": TEXT, "fate": TEXT, "wait_ns": either(None, TIME), **_counts("class waiting")}
 EXPLAIN = {
     "flow": TEXT, "start_ns": TIME, "capture_packets": COUNT, "kept": COUNT, "nearest?": rows(TEXT),
     "inputs": INPUTS,
     "rows": rows({
-        **_counts("packet length used_pages freeable_pages total_pages"), "time_ns": TIME,
+        **_counts("packet length used_pages freeable_pages"), "time_ns": TIME,
+        "total_pages": _integer(1, "a number of pages above 0"),
         **dict.fromkeys("direction flags mode gate verdict reason".split(), TEXT),
         **dict.fromkeys(("before", "state"), either(None, TEXT)),
-        **dict.fromkeys(("session", "was"), either(None, COUNT)), "met?": {
-            "meters": rows({"name": TEXT, "colour": COUNT, "level": TIME}),
-            "dscp": either(None, COUNT), "link?": TEXT, "fate?": TEXT,
-            "wait_ns?": either(None, TIME), **_counts("class? waiting?")}}),
+        **dict.fromkeys(("session", "was"), either(None, COUNT)), "met?": shaped}),
     "sessions": rows({"created_packet": COUNT, "packet": either(None, COUNT),
                       "time_ns": either(None, TIME), "cause": TEXT}),
 }
 RESULT = {
     "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,
     **_counts("packets bytes memory_tension time_reversed? time_jumped? victims_forgotten? flaps?"
-              " unjudged? short_frames? pressure_late?"),
+              " unjudged? short_frames? pressure_late? grace_unsure?"),
     "silence?": _counts("ns packet"),
     "interrupted?": FLAG, "interrupted_by?": TEXT, "lost?": rows({"path": TEXT, "message": TEXT}),
     "inputs": INPUTS, "policy_names?": named(TEXT), "filter?": {"text": TEXT, "frames": COUNT},
-    "focus?": {"text": TEXT, "flows": COUNT}, "whole?": {"packets": COUNT},
+    "focus?": {"text": TEXT, "flows": COUNT},
+    "whole?": {"packets": COUNT, "sessions": {"peak": COUNT}},
     "settings?": named({"from?": TEXT, "mark?": either(None, TEXT)}),
     "verdicts": _counts("forward inspect bypass drop"),
     "reasons": named(COUNT), "decode": named(COUNT), "laws": named(FLAG),
@@ -206,7 +229,7 @@ RESULT = {
     "memory": {
         "total_pages": COUNT, "now": _counts("base sessions shm cache free used"),
         "peak": _counts("used base? sessions? shm? cache? free?"),
-        "thresholds?": {"unified?": either(None, _counts("green? red? extreme?"))}},
+        "thresholds?": thresholds},
     "conserve": {
         "mode": either(mode, named(mode)), "label?": TEXT, "flaps?": COUNT,
         "seconds": named(number),

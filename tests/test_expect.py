@@ -118,6 +118,76 @@ def test_a_jobs_page(tmp_path, capfd):
     assert "| outcome | setting av\\_failopen: off" in (tmp_path / "o.md").read_text()
 
 
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory):
+    path = tmp_path_factory.mktemp("baseline") / "r.json"
+    assert cli.main(["replay", *CONSERVE, "-q", "--json", str(path)]) == 0
+    return path
+
+
+def test_the_harm_is_named_and_further_settings(baseline, capfd):
+    assert cli.main(["replay", *CONSERVE, "-q", "--expect", str(baseline), "--set",
+                     "ram_bytes=3900000"]) == 4
+    said = capfd.readouterr().err
+    assert "setting ram_bytes: 3900000, expected 4096000 (shm_limit_bytes differs too)" in said
+    assert ("packets refused 87, expected 83; sessions taken 113, expected 0; bytes unscanned"
+            " 229 078, expected 233 358") in said
+
+
+def test_another_capture_is_called_one(baseline, tmp_path, capfd):
+    head = tmp_path / "head.pcap"
+    head.write_bytes(Path(CONSERVE[0]).read_bytes()[:24])
+    assert cli.main(["replay", str(head), *CONSERVE[1:], "-q", "--expect", str(baseline)]) == 4
+    said = capfd.readouterr().err
+    assert "it is of conserve.pcap, and this is head.pcap" in said
+    assert "there are 0 packets, expected 3941" in said
+    assert cli.main(["replay", *CONSERVE, "-q", "--expect-outcome", "2:00"]) == 4
+    assert "made by another version, whose outcomes begin with 2:" in capfd.readouterr().err
+
+
+def test_a_baseline_that_was_changed_is_no_baseline(baseline, tmp_path, capfd):
+    data = json.loads(baseline.read_text())
+    data["verdicts"]["inspect"] += 1
+    (tmp_path / "changed.json").write_text(json.dumps(data))
+    given = ["replay", *CONSERVE, "-q", "--expect"]
+    assert cli.main([*given, str(tmp_path / "changed.json")]) == 4
+    assert "verdicts.inspect: 798, expected 799, though the outcome is the same" in (
+        capfd.readouterr().err)
+    assert cli.main([*given, str(baseline), "--focus", "policy 3"]) == 0
+
+
+def test_what_was_expected_is_said_beside_a_capture_s_fault(baseline, tmp_path, capfd):
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(Path(CONSERVE[0]).read_bytes()[:300_000])
+    assert cli.main(["replay", str(cut), *CONSERVE[1:], "-q", "--expect", str(baseline)]) == 3
+    said = capfd.readouterr().err
+    assert "ends within a record" in said and "--expect: packets: 2651, expected 3941" in said
+
+
+@pytest.mark.parametrize("each", [(), ("--each",)])
+def test_a_run_that_could_not_be_leaves_no_green_page(baseline, tmp_path, capfd, each):
+    (tmp_path / "empty.pcap").write_bytes(b"")
+    (tmp_path / "o.xml").write_text("green")
+    (tmp_path / "o.md").write_text("green")
+    assert cli.main(["replay", str(tmp_path / "empty.pcap"), "-q", "--expect", str(baseline), *each,
+                     "--junit", str(tmp_path / "o.xml"), "--markdown", str(tmp_path / "o.md")]) == 2
+    suite = ElementTree.parse(tmp_path / "o.xml").getroot()[0]
+    assert suite.get("failures") == "1" and "empty.pcap: is empty" in suite[0][0].text
+    assert "is empty" in (tmp_path / "o.md").read_text()
+
+
+def test_each_says_of_which_capture(baseline, tmp_path, capfd):
+    for name in ("conserve", "web"):
+        (tmp_path / f"{name}.json").write_bytes(baseline.read_bytes())
+    given = ["replay", CONSERVE[0], str(PCAPS / "web.pcap"), *CONSERVE[1:], "-q", "--each"]
+    assert cli.main([*given, "--expect", str(tmp_path / "{name}.json")]) == 4
+    said = capfd.readouterr().err
+    assert "web.pcap: --expect: it is of conserve.pcap" in said
+    assert "conserve.pcap: --expect" not in said
+    assert cli.main([*given, "--expect", str(baseline)]) == 2
+    assert "has {name} in it" in capfd.readouterr().err
+
+
 def test_the_workflows_name_options_that_there_are():
     """Each line of docs/ci that begins with fwcore is one that the command line takes."""
     lines = [(path.name, line.strip().removeprefix("- ").removeprefix("run: "))

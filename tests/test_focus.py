@@ -49,11 +49,14 @@ def test_a_focus_on_everything_says_the_same(settings, whole):
     assert focused.data["exposure"] == result.data["exposure"]
     assert focused.data["victims"] == result.data["victims"]
     assert focused["sessions"]["ended"] == result["sessions"]["ended"]
+    told = {name: count for name, count in result.data["decode"].items() if name != "offloaded"}
+    assert focused.data["decode"] == told      # whether a frame is offloaded its row does not say
     for name in ("created", "live", "peak"):
         assert focused["sessions"][name] == result["sessions"][name]
-    for name in ("verdicts", "reasons", "created", "ended", "live", "packet", "used_pages"):
+    for name in ("verdicts", "reasons", "created", "ended", "live", "packet", "base", "sessions",
+                 "free", "exposed_packets"):
         line, other = focused.data["timeline"], result.data["timeline"]
-        assert line.get(name) == other.get(name), name
+        assert line[name] == other[name], name
     assert focused.data["whole"]["verdicts"] == result.data["verdicts"]
 
 
@@ -139,6 +142,25 @@ def test_later_fragments_go_with_their_first(tmp_path, focus):
         replay(parts, settings, focus=focus, verdicts=str(tmp_path / "v.csv"))
         assert [(row["packet"], row["reason"]) for row in rows(tmp_path / "v.csv")] == [
             ("3", "new"), ("5", "fragment")]
+
+
+@pytest.mark.parametrize("focus", ["10.0.0.5:9-192.0.2.1:53/udp", "policy 1"])
+@pytest.mark.parametrize("zone", ["none", "vlan"])
+def test_later_fragments_are_of_the_newest_first_one_and_of_its_zone(tmp_path, focus, zone):
+    """Two datagrams of one id, and parts of them that went over another VLAN."""
+    ends = "10.0.0.5", "192.0.2.1"
+    first, other = (ip(*ends, 17, udp(9, port, 64), more=True) for port in (53, 99))
+    later = ip(*ends, 17, bytes(64), fragment=9)
+    chunk = Chunk.from_frames([
+        ethernet(first, 5), ethernet(later, 6), ethernet(later, 5), ethernet(other, 5),
+        ethernet(later, 5)], range(5))
+    settings = load("plain", zone=zone, policies=[
+        {"id": 1, "ports": [53], "protocol": "udp"}, {"id": 2}])
+    if "/" in focus and zone == "vlan":
+        focus += "@5"
+    replay(chunk, settings, focus=focus, verdicts=str(tmp_path / "v.csv"))
+    assert [row["packet"] for row in rows(tmp_path / "v.csv")] == (
+        ["1", "2", "3"] if zone == "none" else ["1", "3"])
 
 
 @pytest.mark.parametrize("bad", [

@@ -63,6 +63,48 @@ def test_json_of_explain_has_the_fault(run, damaged):
         assert "ends within a record" in json.loads(out)["inputs"][0]["fault"]["message"]
 
 
+def test_the_gravest_code_stands(run, damaged, tmp_path):
+    """A full disk before a fault, wherever it is found: 2 before 3."""
+    run("replay", damaged, "-q", "--json", tmp_path / "r.json")
+    for given in (("replay", damaged, "-q", "--json", "/dev/full"),
+                  ("report", tmp_path / "r.json", "-q", "--json", "/dev/full"),
+                  ("top", damaged, "--json", "/dev/full"),
+                  ("demand", damaged, "--json", "/dev/full"),
+                  ("compare", damaged, "-q", "--with", "plain", "--with", "fortios-5", "--json",
+                   "/dev/full")):
+        assert run(*given)[0] == 2, given
+
+
+@pytest.mark.parametrize(("where", "value"), [
+    (("grace_unsure",), "x"), (("memory", "thresholds", "kernel"), [1]),
+    (("memory", "thresholds", "kernel"), {"green": 1}),
+    (("memory", "thresholds", "unified", "enter"), 1), (("whole",), {"packets": 1}),
+])
+def test_a_result_that_no_view_could_show_is_refused(run, tmp_path, where, value):
+    run("replay", *CONSERVE, "-q", "--json", tmp_path / "r.json")
+    data = json.loads((tmp_path / "r.json").read_text())
+    inner = data
+    for name in where[:-1]:
+        inner = inner[name]
+    inner[where[-1]] = value
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    code, _, err = run("report", tmp_path / "r.json", "--html", tmp_path / "x.html")
+    assert code == 2 and where[-1] in err
+
+
+@pytest.mark.parametrize("change", [
+    {"total_pages": 0}, {"met": {"meters": [], "dscp": None, "link": "wan"}},
+    {"met": {"meters": [], "dscp": None, "link": "wan", "class": 1, "waiting": 0, "fate": "sent",
+             "wait_ns": None}}], ids=lambda change: next(iter(change)))
+def test_a_life_that_could_not_be_shown_is_refused(run, tmp_path, change):
+    run("explain", *CONSERVE, "--packet", 97, "--json", tmp_path / "e.json")
+    data = json.loads((tmp_path / "e.json").read_text())
+    data["rows"][0] |= change
+    (tmp_path / "e.json").write_text(json.dumps(data))
+    code, _, err = run("report", tmp_path / "e.json")
+    assert code == 2 and next(iter(change)) in err
+
+
 # --- files without an end -------------------------------------------------------------------------
 
 

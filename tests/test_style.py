@@ -64,7 +64,6 @@ FLOORS = (
     ("engine",),
     ("fastpath",),
     ("_capi",),
-    ("vendor.",),
     ("hits",),
     ("replay.",),
     ("demand",),
@@ -99,7 +98,7 @@ OUTSIDE = {
         "counters", "engine", "engine_control", "engine_sessions", "engine_state", "engine_hooks",
         "engine_shaping",
         "hits", "_tally",
-        "replay.", "vendor.", "demand", "report.", "bench.", "rows",
+        "replay.", "demand", "report.", "bench.", "rows",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for
     "compression": {"capture.stream"},   # of Python 3.14

@@ -57,22 +57,21 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
         return result
 
     comparison = module.run(list(captures), named, run)
-    code = exits.gravest(exits.of_replay(result, 0, None)
-                         for result in _unlike(comparison.results))
+    codes = [exits.of_replay(result, 0, None) for result in _unlike(comparison.results)]
     if given["html_file"]:
         from fwcore.report import compare_page, page
 
         made = compare_page.render(comparison)
-        code = exits.attempt(page.write, made, given["html_file"]) or code
+        codes.append(exits.attempt(page.write, made, given["html_file"]))
     if given["flows_file"]:
-        code = exits.attempt(comparison.write_flows, given["flows_file"]) or code
+        codes.append(exits.attempt(comparison.write_flows, given["flows_file"]))
     if not given["quiet"] or given["json_file"]:
-        code = running.json_or_text(
+        codes.append(running.json_or_text(
             comparison.to_dict() if given["json_file"] else None, given["json_file"],
             lambda: "" if given["quiet"] else compare_text.show(
                 comparison.to_dict(), terminal.style()),
-        ) or code  # fmt: skip
-    return code
+        ))  # fmt: skip
+    return exits.gravest(*codes)
 
 
 def _unlike(results: Sequence[Any]) -> list[Any]:

@@ -53,11 +53,11 @@ def demand(captures: tuple[str, ...], **given: Any) -> int:
     if given["html_file"]:
         from fwcore.report import page
 
-        code = exits.attempt(
-            page.write, view.render_html(visible_tree(made)), given["html_file"]) or code
+        code = exits.gravest(code, exits.attempt(
+            page.write, view.render_html(visible_tree(made)), given["html_file"]))
     spoken = running.json_or_text(made, given["json_file"], lambda: view.render_text(
         visible_tree(made), terminal.style()))
-    return code or spoken
+    return exits.gravest(code, spoken)
 
 
 def _measured(captures: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:

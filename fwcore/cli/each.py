@@ -19,6 +19,9 @@ ROOM = 22  # of a capture's name
 
 def run(captures: Sequence[str], settings: Any, given: dict[str, Any]) -> int:
     """The gravest exit code. One capture that cannot be read does not keep the others back."""
+    if given["expect_file"] and len(captures) > 1 and "{name}" not in given["expect_file"]:
+        raise FwcoreError(f"--expect {given['expect_file']}: with --each it has {{name}} in it,"
+                          " like 'ci/{name}.json', for a result of each capture")
     rows, codes = [], []
     for capture in captures:
         result, code = _one(capture, settings, _named(given, capture))
@@ -27,7 +30,7 @@ def run(captures: Sequence[str], settings: Any, given: dict[str, Any]) -> int:
         if result is not None and result.data.get("interrupted"):
             break
     quiet = given["quiet"] or given["json_file"] == "-"
-    return exits.last("" if quiet else table(rows), exits.gravest(codes))
+    return exits.last("" if quiet else table(rows), exits.gravest(*codes))
 
 
 def _named(given: Mapping[str, Any], capture: str) -> dict[str, Any]:
@@ -41,15 +44,17 @@ def _one(capture: str, settings: Any, given: dict[str, Any]) -> tuple[Result | N
     from fwcore.result import Result
 
     try:
-        expected = Result.load(given["expect_file"]) if given["expect_file"] else None
-        result = running.replay([capture], settings, given)
+        with running.checked(given):
+            expected = Result.load(given["expect_file"]) if given["expect_file"] else None
+            result = running.replay([capture], settings, given)
     except FwcoreError as error:
         return None, exits.fail(str(error), error.exit_code)
     differ = running.differences(result, expected)
-    written = max(running.write_files(result, given), running.write_checks(result, given, differ))
+    written = exits.gravest(running.write_files(result, given),
+                            running.write_checks(result, given, differ))
     spoken = exits.last(_said(capture, result, given), 0)
-    code = exits.of_replay(result, written, None) or exits.of_expected(result, differ)
-    return result, code or spoken
+    return result, exits.gravest(exits.of_replay(result, written, None),
+                                 exits.of_expected(result, differ, capture), spoken)
 
 
 def _said(capture: str, result: Result, given: Mapping[str, Any]) -> str:

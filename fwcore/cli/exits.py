@@ -28,8 +28,8 @@ DONE, DEFECT, USAGE, FAULT, EXPECTATION, INTERRUPTED = 0, 1, 2, 3, 4, 130
 TEXT = (__doc__ or "").partition("Exit codes:\n\n")[2]
 
 
-def gravest(codes: Iterable[int]) -> int:
-    """Of several exit codes the one that stands."""
+def gravest(*codes: int) -> int:
+    """Of several exit codes the one that stands; 0 of none."""
     order = (5, DEFECT, INTERRUPTED, 143, 129, USAGE, FAULT, EXPECTATION, 141, DONE)
     return min(codes, key=order.index, default=DONE)
 
@@ -56,9 +56,9 @@ def last(text: str, code: int) -> int:
     try:
         terminal.say(text)
     except PipeClosed as error:
-        return code or error.exit_code
+        return gravest(code, error.exit_code)
     except OutputError as error:
-        return max(code, fail(str(error), USAGE))
+        return gravest(code, fail(str(error), USAGE))
     return code
 
 
@@ -99,16 +99,18 @@ def of_replay(result: Result, written: int, expected: str | None) -> int:
         fail(f"interrupted after packet {result.data['packets']}{rest}", code)
     differs = expected is not None and expected != result.data["outcome"]
     if differs and not result.data.get("interrupted"):
-        fail(f"outcome {result.data['outcome']}, expected {expected}", EXPECTATION)
-    if code in (DONE, FAULT) and written:
-        return written
-    return EXPECTATION if differs and code == DONE else code
+        here, there = (each.partition(":")[0] for each in (result.data["outcome"], str(expected)))
+        version = f": made by another version, whose outcomes begin with {there}:"
+        fail(f"outcome {result.data['outcome']}, expected {expected}{version * (here != there)}",
+             EXPECTATION)
+    return gravest(code, written, EXPECTATION if differs and code in (DONE, FAULT) else DONE)
 
 
-def of_expected(result: Result, lines: Sequence[str]) -> int:
-    """EXPECTATION where the outcome is another than that of a saved result: ``lines`` say how."""
+def of_expected(result: Result, lines: Sequence[str], whose: str = "") -> int:
+    """EXPECTATION where the outcome is another than that of a saved result: ``lines`` say how,
+    ``whose`` of which of several captures."""
     if result.data.get("interrupted"):
         return DONE
     for line in lines:
-        fail(f"--expect: {line}", EXPECTATION)
+        fail(f"{whose + ': ' if whose else ''}--expect: {line}", EXPECTATION)
     return EXPECTATION if lines else DONE

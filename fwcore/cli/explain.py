@@ -57,7 +57,7 @@ def explain(
     code = exits.of_inputs(life["inputs"])
     spoken = running.json_or_text(life, given["json_file"], lambda: module.show(
         visible_tree(life), terminal.style()))
-    return code or spoken
+    return exits.gravest(code, spoken)
 
 
 def _of_packet(
@@ -92,7 +92,7 @@ def _host(
     spoken = running.json_or_text(
         made, given["json_file"],
         lambda: host_flows.show(visible_tree(made), terminal.style()))
-    return exits.gravest([*codes, spoken])
+    return exits.gravest(*codes, spoken)
 
 
 def _turns(captures: Sequence[str], given: dict[str, Any]) -> Any:

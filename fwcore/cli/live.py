@@ -106,7 +106,7 @@ def live(**given: Any) -> int:
 
         text += live_text.lines(result.data["live"])
     spoken = exits.last(text, 0)
-    return exits.of_replay(result, written, None) or spoken
+    return exits.gravest(exits.of_replay(result, written, None), spoken)
 
 
 def _interfaces(given: dict[str, Any]) -> list[str]:

@@ -87,11 +87,13 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
 
         made = _settings(given)
         return every.run(captures, made, given)
-    expected = Result.load(given["expect_file"]) if given["expect_file"] else None
-    made = _settings(given)
-    result = running.replay(captures, made, given)
+    with running.checked(given):
+        expected = Result.load(given["expect_file"]) if given["expect_file"] else None
+        made = _settings(given)
+        result = running.replay(captures, made, given)
     differ = running.differences(result, expected)
-    written = max(running.write_files(result, given), running.write_checks(result, given, differ))
+    written = exits.gravest(running.write_files(result, given),
+                            running.write_checks(result, given, differ))
     spoken = exits.last(running.said(result, given), 0)
     code = exits.of_replay(result, written, given["expect_outcome"])
-    return code or exits.of_expected(result, differ) or spoken
+    return exits.gravest(code, exits.of_expected(result, differ), spoken)

@@ -42,4 +42,4 @@ def report(result_file: str, **given: Any) -> int:
     result = Result.load(result_file)
     written = running.write_files(result, given)
     spoken = exits.last(running.said(result, given), 0)
-    return result.exit_code or written or spoken
+    return exits.gravest(result.exit_code, written, spoken)

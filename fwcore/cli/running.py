@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fwcore.cli import exits
+from fwcore.errors import FwcoreError
 
 if TYPE_CHECKING:
     from fwcore.result import Result
@@ -54,7 +56,7 @@ def write_files(result: Result, given: dict[str, Any]) -> int:
         from fwcore.report import html
 
         codes.append(exits.attempt(html.write, result, given["html_file"]))
-    return max(codes)
+    return exits.gravest(*codes)
 
 
 def differences(result: Result, expected: Result | None) -> list[str]:
@@ -84,7 +86,24 @@ def write_checks(result: Result, given: dict[str, Any], differ: list[str]) -> in
     if given["markdown_file"]:
         codes.append(exits.attempt(
             checks.write, given["markdown_file"], checks.markdown(result, found)))
-    return max(codes)
+    return exits.gravest(*codes)
+
+
+@contextmanager
+def checked(given: dict[str, Any]) -> Iterator[None]:
+    """Around a run: where there is no result, --junit and --markdown say why, so that none of an
+    earlier run stands for this one."""
+    try:
+        yield
+    except FwcoreError as error:
+        from fwcore.report import checks
+
+        if given["junit_file"]:
+            exits.attempt(checks.write, given["junit_file"], checks.junit_of_error(str(error)))
+        if given["markdown_file"]:
+            exits.attempt(
+                checks.write, given["markdown_file"], checks.markdown_of_error(str(error)))
+        raise
 
 
 def said(result: Result, given: dict[str, Any]) -> str:

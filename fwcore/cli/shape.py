@@ -42,7 +42,7 @@ def shape_check(settings_file: str, personality: str | None, captures: tuple[str
             **shaping_check.meaning(loaded.shaping, loaded.shaping_rows, largest)}
     spoken = running.json_or_text(made, json_file, lambda: view.render_text(
         visible_tree(made), terminal.style()))
-    return code or spoken
+    return exits.gravest(code, spoken)
 
 
 def _largest(captures: Sequence[str]) -> tuple[int, int]:

@@ -50,4 +50,4 @@ def top(captures: tuple[str, ...], by: tuple[str, ...], **given: Any) -> int:
     code = exits.of_inputs(made["inputs"])
     spoken = running.json_or_text(made, given["json_file"], lambda: module.show(
         visible_tree(made), terminal.style(), by or KINDS))
-    return code or spoken
+    return exits.gravest(code, spoken)

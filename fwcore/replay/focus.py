@@ -27,6 +27,7 @@ from fwcore._tally import Tally, begun
 from fwcore.counters import REFUSALS, causes_met, victim_rows, without_later
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN
+from fwcore.replay.datagrams import Datagrams
 from fwcore.replay.judged import Judged
 from fwcore.replay.selection import Selection
 from fwcore.settings import Settings
@@ -34,8 +35,6 @@ from fwcore.words import ICMP, ICMPV6, SCTP, TCP, UDP, nearest
 
 HALF = (1 << 64) - 1
 FLOWS = 1 << 24            # whose first packets say whose they are
-FIRST_FRAGMENTS = 1 << 14  # newest first fragments in focus, for those that follow them
-FRAGMENT_OF = ("source", "destination", "fragment_id", "fragment_protocol", "zone")
 STANDS = 255  # a session's cause while it lives
 WHOLE = ("packets", "bytes", "verdicts", "reasons", "decode", "sessions", "memory_tension",
          "exposure", "denied", "refused", "top")
@@ -48,7 +47,7 @@ class Focus:
     def __init__(self, text: str, settings: Settings, policies: tuple[policy.Policy, ...]) -> None:
         self.text = text.strip()
         self._vlan_zone = settings.zone == "vlan"
-        self._fragments: dict[tuple[bytes, ...], None] = {}
+        self._fragments: Datagrams[bool] = Datagrams(vlan_zone=self._vlan_zone)    # in focus
         self._ways = Tally(1, 1, FLOWS)      # (flow,): 1, or 2 where endpoint b began it
         word, _, rest = self.text.partition(" ")
         self._network: Any = None
@@ -89,14 +88,12 @@ class Focus:
     def _later(self, rows: NDArray[Any], found: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Later fragments of the packets in focus, bool[n]."""
         later = np.zeros(len(rows), dtype=bool)
-        first = found & (rows["fragment"] == Fragment.FIRST)
+        first = rows["fragment"] == Fragment.FIRST
         for at in np.flatnonzero(first | (rows["kind"] == Kind.LATER)).tolist():
-            packet = tuple(rows[at][name].tobytes() for name in FRAGMENT_OF)
-            later[at] = packet in self._fragments
             if first[at]:
-                self._fragments[packet] = None
-                if len(self._fragments) > FIRST_FRAGMENTS:
-                    del self._fragments[next(iter(self._fragments))]
+                self._fragments.begin(rows[at], bool(found[at]))
+            else:
+                later[at] = self._fragments.of(rows[at]) or False
         return later
 
     def _at_network(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -233,7 +230,8 @@ class FocusLedger:
         body |= {
             "packets": len(number), "bytes": self._bytes, "top": top, "reasons": reasons,
             "verdicts": _counted(verdict, Verdict), "denied": reasons["denied"],
-            "decode": self._decode | {name: reasons[name] for name in ("malformed", "truncated")},
+            "decode": self._decode | {name: reasons[name] for name in (
+                "non_ip", "malformed", "truncated", "unsupported_link")},
             "refused": sum(reasons.get(name, 0) for name in REFUSALS),
         }
         created, ended, cause, exposed = _lives(sessions)

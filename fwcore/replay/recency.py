@@ -33,6 +33,7 @@ from fwcore._layout import EndCause, PolicyAction, Reason, TcpState, Verdict
 from fwcore.errors import SettingsError
 from fwcore.hits import IDLE_S, MORE
 from fwcore.policy import Policy
+from fwcore.replay.datagrams import Datagrams
 from fwcore.replay.judged import Judged
 from fwcore.replay.places import Places
 from fwcore.settings import Settings
@@ -40,8 +41,6 @@ from fwcore.units import SECOND_NS
 from fwcore.words import TCP
 
 CHOSEN = (EndCause.EVICTED, EndCause.TENSION)
-FIRST_FRAGMENTS = 1 << 16    # newest ones, more than a fragment table keeps
-FRAGMENT_OF = ("source", "destination", "fragment_id", "fragment_protocol", "zone")
 # A packet with one of these belongs to a flow, and leaves its session as it is or makes none.
 ASIDE = (Reason.RELATED, Reason.TCP_INVALID, Reason.FRAGMENT_ORPHAN, Reason.ICMP_ORPHAN)
 AT_EGRESS = (Reason.OVER_LIMIT, Reason.QUEUE_FULL)      # dropped after its session took it
@@ -61,8 +60,8 @@ class Recency:
         self._local: set[int] = set()                         # flows that tension leaves alone
         self._policies = (policy_layout.compile_policies(policies)
                           if any(each.action == PolicyAction.LOCAL for each in policies) else None)
-        self._fragments: OrderedDict[bytes, int] = OrderedDict()   # datagram -> flow
         self._vlan_zone = settings.zone == "vlan"
+        self._fragments: Datagrams[int] = Datagrams(vlan_zone=self._vlan_zone)     # flows
         self._at = 0                                          # packets gone through
         self._now_ns: int | None = None                       # None: no packet yet
         self._step_ns = settings.max_step_ns
@@ -175,14 +174,10 @@ class Recency:
             return judged.flow
         flows = judged.flow.copy()
         for at in np.flatnonzero(first | later).tolist():
-            datagram = b"".join(rows[at][name].tobytes() for name in FRAGMENT_OF)
             if first[at]:
-                self._fragments[datagram] = int(flows[at])
-                self._fragments.move_to_end(datagram)
-                if len(self._fragments) > FIRST_FRAGMENTS:
-                    self._fragments.popitem(last=False)
+                self._fragments.begin(rows[at], int(flows[at]))
             elif judged.outcome[at, 1] == Reason.FRAGMENT:
-                flows[at] = self._fragments.get(datagram, 0)
+                flows[at] = self._fragments.of(rows[at]) or 0
         return flows
 
     def _note_local(self, judged: Judged) -> None:

@@ -53,6 +53,16 @@ def junit(checks: Sequence[Check], suite: str) -> bytes:
     return b'<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root) + b"\n"
 
 
+def junit_of_error(message: str) -> bytes:
+    """The JUnit file of a run that could not be."""
+    return junit([Check("run", message)], "fwcore replay")
+
+
+def markdown_of_error(message: str) -> str:
+    """The summary of a run that could not be."""
+    return f"### fwcore replay\n\n{_plain(message)}\n"
+
+
 def markdown(result: Result, checks: Sequence[Check]) -> str:
     """What happened, and what was checked: one line where all holds."""
     failed = [check for check in checks if check.failed]

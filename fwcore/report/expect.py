@@ -4,26 +4,70 @@ then the packet."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fwcore import units
 from fwcore._layout import Reason, Verdict
 from fwcore.replay import trail
+from fwcore.report import answer
 from fwcore.result import Result
 
 # What a machine, a version or a file name changes, and what stands for all of it.
 APART = ("schema", "fwcore", "inputs", "settings", "speed", "pace", "timeline", "trail", "outcome",
          "laws", "table", "lost", "interrupted", "interrupted_by")
+COUNTED = ("packets", "bytes", "verdicts", "reasons", "sessions", "exposure", "memory", "conserve")
+NAMED = 3       # further settings
 
 
 def differences(result: Result, expected: Result) -> list[str]:
-    """At most three lines; none where the outcomes are the same."""
+    """At most five lines; none where the outcomes are the same, and the figures beside them."""
     if result.data["outcome"] == expected.data["outcome"]:
+        return _altered(result.data, expected.data)
+    found = [look(result.data, expected.data)
+             for look in (_capture, _setting, _harm, _counter, _packet)]
+    return [each for each in found if each] or [
+        f"outcome {result.data['outcome']}, expected {expected.data['outcome']}: by no figure that"
+        " is kept"]
+
+
+def _altered(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """One outcome has one set of figures, as long as one version counts them."""
+    if any(here.get(name) != there.get(name) for name in ("fwcore", "focus")):
         return []
-    found = [_setting(result.data, expected.data), _counter(result.data, expected.data),
-             _packet(result.data, expected.data)]
-    return [each for each in found if each] or ["the outcomes differ in rows that are not kept"]
+    counted = [{name: each[name] for name in COUNTED if name in each} for each in (here, there)]
+    found = _counter(*counted)
+    if not found:
+        return []
+    return [f"{found}, though the outcome is the same: the saved result was changed"]
+
+
+def _capture(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+    """That it was of another capture, as far as names tell."""
+    mine, other = ([Path(str(row["path"])).name for row in each["inputs"]]
+                   for each in (here, there))
+    if mine == other:
+        return ""
+    return f"it is of {', '.join(other) or 'no capture'}, and this is {', '.join(mine) or 'none'}"
+
+
+def _harm(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+    """What the difference costs, or spares."""
+    mine, other = _costs(here), _costs(there)
+    return "; ".join(f"{name} {mine[name]}, expected {other[name]}"
+                     for name in mine if mine[name] != other[name])
+
+
+def _costs(data: Mapping[str, Any]) -> dict[str, str]:
+    result = Result(data)
+    began = next((units.count(row["packet"]) for row in data["conserve"]["transitions"]
+                  if row["to"] != "off"), "none")
+    return {"packets refused": units.count(answer.refused(result)),
+            "sessions taken": units.count(answer.taken(result)),
+            "bytes unscanned": units.count(data["exposure"]["bytes"]),
+            "conserve mode from packet": began}
 
 
 def _setting(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
@@ -33,7 +77,9 @@ def _setting(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     names = [name for name in values[1] if values[0].get(name) != values[1][name]]
     if not names:
         return ""
-    more = f" ({len(names) - 1} more settings differ)" if len(names) > 1 else ""
+    rest = names[1:1 + NAMED]
+    left = "" if len(names) <= 1 + NAMED else f" and {len(names) - 1 - NAMED} more"
+    more = f" ({', '.join(rest)}{left} differ{'s' * (len(names) == 2)} too)" if rest else ""
     return f"setting {names[0]}: {values[0].get(names[0])}, expected {values[1][names[0]]}{more}"
 
 
@@ -73,6 +119,8 @@ def _packet(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
         at = int(differs[0])
         return (f"the first packet that differs is {at + 1}{kept}: {_outcome(mine[at])}, expected"
                 f" {_outcome(other[at])} ({len(differs)} of {count} differ)")
+    if not count and len(mine) != len(other):
+        return f"there are {len(mine)} packets{kept}, expected {len(other)}"
     return "" if len(mine) == len(other) else (
         f"packets 1 to {count}{kept} are the same; there are {len(mine)}, expected {len(other)}")
 

@@ -17,6 +17,7 @@ from fwcore import _shaper, units
 from fwcore._columns import Fragment, Kind, parse_columns
 from fwcore.errors import FwcoreError
 from fwcore.flow import Endpoint, Flow
+from fwcore.replay.datagrams import Datagrams
 from fwcore.replay.selection import Selection
 from fwcore.report import facts, text
 from fwcore.words import CLASSES
@@ -135,10 +136,8 @@ class Matcher:
     """Finds the packets of a flow in a chunk: its own, its fragments, ICMP errors quoting it.
 
     A chunk is parsed at once, as the firewall parses it; only what matches is looked at one by one.
-    The newest FRAGMENTS first fragments are remembered.
     """
 
-    FRAGMENTS = 1024
     NEAREST = 5
 
     def __init__(self, flow: Flow, *, vlan_zone: bool = False) -> None:
@@ -152,7 +151,7 @@ class Matcher:
         ], dtype=np.uint64)
         self._family = low.address.version
         self._vlan_zone, self._zone = vlan_zone, flow.zone
-        self._fragments: dict[tuple[int, ...], bool] = {}
+        self._fragments: Datagrams[bool] = Datagrams(vlan_zone=vlan_zone)      # of this flow
         self._near: tuple[dict[int, Flow], dict[int, Flow]] = {}, {}  # same hosts, same initiator
         self._found = False
 
@@ -161,9 +160,10 @@ class Matcher:
         rows = parse_columns(chunk, zone=self._vlan_zone, cut=True)
         there, back = self._between(rows, 0, 1), self._between(rows, 1, 0)
         own = (rows["key"] == self._words).all(axis=1)
-        later = (rows["kind"] == Kind.LATER) & (there | back)
-        seen = [found for index in np.flatnonzero(own | later).tolist()
-                if (found := self._look(rows[index], index, bool(there[index]))) is not None]
+        parts = (rows["fragment"] != Fragment.WHOLE) & (there | back)
+        seen = [self._seen(rows[index], index, bool(there[index]))
+                for index in np.flatnonzero(own | parts).tolist()
+                if self._belongs(rows[index], bool(own[index]))]
         self._found |= bool(seen)
         if not self._found:
             self._remember(rows, there | back, 0)
@@ -197,14 +197,16 @@ class Matcher:
             if int(row["flow"]) not in known and len(known) < self.NEAREST:
                 known[int(row["flow"])] = _flow_of(row, self._vlan_zone)
 
-    def _look(self, row: Any, index: int, there: bool) -> Seen | None:
-        """One packet that may belong to the flow: its own, or a fragment that follows one."""
-        if row["fragment"] == Fragment.LATER and self._fragment(row) not in self._fragments:
-            return None
+    def _belongs(self, row: Any, own: bool) -> bool:
+        """Whether a packet is the flow's: its own, or a fragment that follows one."""
+        if row["kind"] == Kind.LATER:
+            return self._fragments.of(row) or False
         if row["fragment"] == Fragment.FIRST:
-            self._fragments[self._fragment(row)] = True
-            if len(self._fragments) > self.FRAGMENTS:
-                del self._fragments[next(iter(self._fragments))]
+            self._fragments.begin(row, own)
+        return own
+
+    def _seen(self, row: Any, index: int, there: bool) -> Seen:
+        """One of the flow's packets, in words."""
         letters = "".join(letter for bit, letter in FLAG_LETTERS if row["tcp_flags"] & bit)
         forward = there
         if row["kind"] != Kind.LATER:
@@ -213,15 +215,6 @@ class Matcher:
             forward = not forward
         part = ("", "first", "later")[row["fragment"]]
         return Seen(index, "forward" if forward else "reply", letters or part, int(row["length"]))
-
-    def _fragment(self, row: Any) -> tuple[int, ...]:
-        return _fragment(row, self._vlan_zone)
-
-
-def _fragment(row: Any, vlan_zone: bool) -> tuple[int, ...]:
-    """What the fragments of one packet have in common."""
-    return (*row["source"].tolist(), *row["destination"].tolist(), int(row["fragment_id"]),
-            int(row["fragment_protocol"]), int(row["zone"]) if vlan_zone else 0)
 
 
 def _halves(end: Endpoint) -> tuple[int, int]:
@@ -240,18 +233,17 @@ def _flow_of(row: Any, vlan_zone: bool) -> Flow:
 def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = False) -> Flow:
     """The flow of a packet by its number in the capture, its sender first. Raises FwcoreError."""
     done = 0
-    first: dict[tuple[int, ...], Any] = {}      # fragments that later ones follow, the newest
+    firsts: Datagrams[Any] = Datagrams(vlan_zone=vlan_zone)
     for chunk in frames:
         rows = parse_columns(chunk, zone=vlan_zone, cut=True)
         at = number - done - 1
         for row in rows[:at][rows["fragment"][:at] == Fragment.FIRST]:
-            first[_fragment(row, vlan_zone)] = row
-            if len(first) > Matcher.FRAGMENTS:
-                del first[next(iter(first))]
+            firsts.begin(row, row)
         if at < len(chunk):
             row = rows[at]
             if row["kind"] == Kind.LATER:
-                row = first.get(_fragment(row, vlan_zone), row)
+                first = firsts.of(row)
+                row = row if first is None else first
             if row["kind"] != Kind.KEYED:
                 kind = Kind(int(row["kind"])).name.lower().replace("_", " ")
                 if row["kind"] == Kind.LATER:

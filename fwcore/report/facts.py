@@ -253,7 +253,9 @@ def rebin(
     return np.repeat(edges, 2)[1:-1], rates
 
 
-def top_reasons(result: Result, number: int = 6, *, unusual: bool = True) -> list[tuple[str, int]]:
+def top_reasons(
+    result: Result, number: int | None = 6, *, unusual: bool = True,
+) -> list[tuple[str, int]]:
     """Reasons by packets, most first; without `new` and `hit` when only the unusual count."""
     rows = [
         (name, packets)

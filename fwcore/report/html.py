@@ -126,7 +126,7 @@ def _reasons(result: Result) -> str:
     packets = result.data["packets"]
     rows = [
         (name, units.count(number), units.share(number, packets))
-        for name, number in facts.top_reasons(result, 31, unusual=False)
+        for name, number in facts.top_reasons(result, None, unusual=False)
     ]
     verdicts = [
         (name, units.count(number), units.share(number, packets))

@@ -1,0 +1,39 @@
+"""Which packet a later fragment is a part of: what the newest first fragments were, by datagram."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Generic, TypeVar
+
+MOST = 1 << 16     # first fragments kept, more than a fragment table keeps
+WHICH = ("source", "destination", "fragment_id", "fragment_protocol", "family")
+
+Said = TypeVar("Said")
+
+
+class Datagrams(Generic[Said]):
+    """What was said of each first fragment, for those that follow it; the newest MOST.
+
+    A row is one of ``parse_columns``. Fragments of one packet have in common what the firewall's
+    fragment table goes by: ends, id, protocol, and the zone with ``zone = "vlan"``. A first
+    fragment takes the place of an older one with the same, whoever it belongs to.
+    """
+
+    def __init__(self, *, vlan_zone: bool = False) -> None:
+        self._which = (*WHICH, "zone") if vlan_zone else WHICH
+        self._said: OrderedDict[bytes, Said] = OrderedDict()
+
+    def begin(self, row: Any, said: Said) -> None:
+        """A first fragment."""
+        datagram = self._datagram(row)
+        self._said[datagram] = said
+        self._said.move_to_end(datagram)
+        if len(self._said) > MOST:
+            self._said.popitem(last=False)
+
+    def of(self, row: Any) -> Said | None:
+        """What was said of a later fragment's first; None where it was not seen, or forgotten."""
+        return self._said.get(self._datagram(row))
+
+    def _datagram(self, row: Any) -> bytes:
+        return b"".join(row[name].tobytes() for name in self._which)
