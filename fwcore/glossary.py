@@ -69,7 +69,7 @@ REASONS: Final = _under(
     Entry("related", "ICMP error quoting a packet of a standing session; gets its verdict"),
     Entry("fragment", "later fragment, followed to its session through the fragment table"),
     Entry("tcp_invalid", "TCP step that the state does not allow; it changes nothing. Tracker"
-          " linux: also a first segment that opens nothing"),
+          " linux: also a first segment that opens nothing", vendor="conntrack -S invalid"),
     Entry("non_ip", "frame that carries no IP (ARP, LLDP, ...)"),
     Entry("unsupported_link", "frame of a link type that is not read"),
     Entry("truncated", "header cut off by the capture's snap length"),
@@ -87,7 +87,8 @@ REASONS: Final = _under(
           " fragments of such a packet"),
     Entry("icmp_orphan", "ICMP error that quotes no standing session. Tracker linux: ICMP that has"
           " no session, which passes unless it is invalid and `invalid` says drop"),
-    Entry("no_session", "TCP segment without SYN and without a session, refused by midstream"),
+    Entry("no_session", "TCP segment without SYN and without a session, refused by midstream;"
+          " tracker linux calls it tcp_invalid"),
     Entry("denied", "no policy accepts it; counts packets", vendor="policy_deny"),
     Entry("conserve_block", "new session refused: conserve mode, av-failopen off or idledrop"),
     Entry("extreme", "new session refused: extreme low memory"),
@@ -96,7 +97,7 @@ REASONS: Final = _under(
     Entry("host_limit", "new session refused: as many of its initiator as allowed"),
     Entry("proxy_table_full", "new session refused: no room in the proxy session table"),
     Entry("table_full", "new session refused: no record free",
-          vendor="nf_conntrack: table full, dropping packet"),
+          vendor="nf_conntrack: table full, dropping packet; conntrack -S drop"),
     Entry("no_memory", "new session refused, or a packet that would wait in a queue dropped: no"
           " page, not even after a tension pass"),
     Entry("killed", "packet at which its session was killed: it asked for memory under off"),
@@ -141,7 +142,7 @@ ENDED: Final = _under(
     Entry("closed", "sessions past their time-wait, or past the wait after a RST"),
     Entry("clash", "closed sessions replaced by a SYN of the same key", vendor="clash"),
     Entry("evicted", "sessions that made room in a full table, tension passes excepted",
-          vendor="connection_table_full, replacing_conn"),
+          vendor="connection_table_full, replacing_conn; conntrack -S early_drop"),
     Entry("tension", "sessions deleted by tension passes", vendor="memory_tension_drop"),
     Entry("killed", "sessions ended by idledrop, or for asking for memory under off"),
     Entry("cleared", "sessions ended by the operator or a restart", vendor="flush"),

@@ -113,6 +113,11 @@ def notes(settings: Any, loop: int) -> Iterator[str]:
         nothing = "conserve mode will change nothing"
         before = " before extreme" if settings.machine == "unified" else " about inspection"
         yield f"no policy inspects anything: {nothing}{before}; see --policy"
+    given = settings.given
+    if settings.tracker == "linux" and "max_connections" in given and "buckets" not in given:
+        yield (f"buckets = {settings.buckets}, as of a machine that was made for max_connections ="
+               f" {settings.max_connections}; where nf_conntrack_max alone was changed, its"
+               " nf_conntrack_buckets stay: --set nf_conntrack_buckets=N")
     if loop > 1 and any(policy.destination for policy in policies):
         yield (
             f"--loop {loop}: later turns have other addresses (all but the first octet move), so"

@@ -29,7 +29,7 @@ class Settings:
     """Enough of Settings for the command line."""
 
     warnings = ("the table fills before red",)
-    policies, machine = (), "none"
+    policies, machine, tracker, given = (), "none", "plain", ()
 
 
 @pytest.fixture
@@ -528,3 +528,12 @@ def test_explain_names_the_nearest_flows(run):
     assert near[0].startswith("10.0.1.1:") and "-10.0.0.53:53/udp" in near[0]
     code, out, _ = run("explain", path, "--flow", near[0])
     assert code == 0 and "Nearest" not in out
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--set", "nf_conntrack_max=1000"], "buckets = 500, as of a machine that was made for"),
+    (["--set", "nf_conntrack_max=1000", "--set", "buckets=9"], ""), ([], "")])
+def test_a_smaller_table_alone_keeps_a_machine_s_buckets(run, options, said):
+    code, _, err = run("replay", "pcaps/web.pcap", "--personality", "linux-conntrack", *options)
+    assert code == 0
+    assert said in err if said else "buckets" not in err

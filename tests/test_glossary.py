@@ -91,6 +91,7 @@ VENDOR = [
     ("memory_tension", "memory_tension_drop"), ("sessions.ended.clash", "clash"),
     ("sessions.half_open", "ephemeral"), ("sessions.live", "session_count"),
     ("sessions.ended.cleared", "flush"), ("table.max_depth", "max_depth"),
+    ("reasons.tcp_invalid", "conntrack -S invalid"),
 ]
 
 

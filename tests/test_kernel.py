@@ -52,10 +52,20 @@ def test_all_sequences_of_three_packets(patient):
     assert score.agreed == score.compared, score.text("sequences")
 
 
+def test_what_is_not_loose_takes_up_no_connection(patient):
+    """nf_conntrack_tcp_loose = 0 is midstream drop: invalid, and forwarded."""
+    patient.set("netfilter/nf_conntrack_tcp_loose", 0)
+    score = kernel.Score()
+    kernel.compare_sequences(patient, kernel.short_sequences(2), score, midstream="drop")
+    assert score.compared == 20 + 20**2
+    assert score.agreed == score.compared, score.text("sequences")
+
+
 def test_random_sequences(patient):
     seed = random.SystemRandom().randrange(2**32)
     score = kernel.Score()
     kernel.compare_sequences(patient, kernel.random_sequences(2_000, seed), score)
+    assert score.compared == 2_000
     assert score.share >= kernel.FLOORS["sequences"], score.text(f"seed {seed}")
 
 

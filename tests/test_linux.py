@@ -8,7 +8,7 @@ from frames import echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from twin import Pair, assert_same, run_twin
 
-from fwcore import reference
+from fwcore import Engine, Reason, Verdict, reference
 from fwcore._layout import TcpState, Tracker, tcp_tables
 from fwcore.capture import Chunk
 from fwcore.reference.linux import LINUX_ROWS, LINUX_START, LINUX_TABLE, reopens, tcp_step
@@ -151,6 +151,17 @@ LINUX = load("linux-conntrack", max_connections=64)
 
 def states(engine) -> list[str]:
     return [TcpState(int(row["state"])).name for row in engine.sessions()]
+
+
+@pytest.mark.parametrize(("invalid", "verdict"), [("forward", Verdict.FORWARD),
+                                                   ("drop", Verdict.DROP)])
+def test_what_is_not_loose_is_invalid(invalid, verdict):
+    """nf_conntrack_tcp_loose = 0 drops nothing by itself: it tracks nothing."""
+    settings = load("linux-conntrack", assignments=["nf_conntrack_tcp_loose=0"], invalid=invalid)
+    with Engine(settings) as engine:
+        outcome = engine.process(chunk((0, segment(">A")), (1, segment(">A")), (2, segment(">S"))))
+        assert outcome.tolist()[:2] == [[verdict, Reason.TCP_INVALID]] * 2
+        assert outcome.tolist()[2] == [Verdict.FORWARD, Reason.NEW]
 
 
 @pytest.mark.parametrize("flags", ["SA", "FA", "R", "RA", "F", "", "SF", "SR", "FPU", "RU"])

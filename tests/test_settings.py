@@ -2,12 +2,14 @@
 
 import dataclasses
 import pickle
+import re
 
 import pytest
 
 from fwcore import conserve, settings
 from fwcore.errors import SettingsError
-from fwcore.settings import load
+from fwcore.settings import load, sysctl
+from fwcore.settings.declared import TIMEOUTS
 from fwcore.settings.document import key_lines
 
 MIB = 1 << 20
@@ -491,3 +493,36 @@ def test_a_table_larger_than_any_memory_is_refused_by_its_own_name():
     """RAM that follows the table stays within its range: base is to blame, not RAM."""
     with pytest.raises(SettingsError, match=r"base_bytes.*does not fit memory"):
         load("plain", base_bytes=1 << 50)
+
+
+# --- as Linux calls them ---
+
+
+@pytest.mark.parametrize("name", sysctl.NAMES)
+def test_each_sysctl_parameter_is_a_setting(name, tmp_path):
+    setting = sysctl.NAMES[name]
+    value, wanted = (0, "drop") if setting == "midstream" else (77, 77)
+    path = tmp_path / "s.toml"
+    path.write_text(f"[timeouts]\n{name} = {value}\n" if setting in TIMEOUTS else
+                    f"{name} = {value}\n")
+    for made in (load("linux-conntrack", assignments=[f"net.netfilter.{name}={value}"]),
+                 load("linux-conntrack", assignments=[f"{name}={value}"]),
+                 load("linux-conntrack", path), load("linux-conntrack", **{name: value})):
+        assert made.describe()[setting]["value"] == wanted
+
+
+def test_the_personality_names_the_parameters_that_are_taken():
+    why = " ".join(str(row.get("why")) for row in load("linux-conntrack").describe().values())
+    told = set(re.findall(r"nf_conntrack_[a-z_]*timeout[a-z_]*", why))
+    assert told == {name for name in sysctl.NAMES if "timeout" in name}
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"assignments": ["nf_conntrack_tcp_loose=2"]}, "nf_conntrack_tcp_loose = 2 is neither 0 nor"),
+    ({"assignments": ["nf_conntrack_tcp_be_liberal=1"]}, "windows are not followed"),
+    ({"assignments": ["nf_conntrack_mx=1"]}, 'did you mean "nf_conntrack_max"'),
+    ({"nf_conntrack_max": 10, "max_connections": 20}, "max_connections, which is given too"),
+])
+def test_a_parameter_that_is_not_taken_says_why(given, said):
+    with pytest.raises(SettingsError, match=said):
+        load("linux-conntrack", **given)

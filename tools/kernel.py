@@ -225,13 +225,16 @@ def sequence_text(steps: Sequence[Step]) -> str:
     return " ".join("><"[way] + (flags or "-") for way, flags in steps)
 
 
-def compare_sequences(lab: Lab, sequences: Iterable[tuple[Step, ...]], score: Score) -> None:
-    """Adds to the score; each sequence is a connection of its own."""
+def compare_sequences(
+    lab: Lab, sequences: Iterable[tuple[Step, ...]], score: Score, **changes: Any
+) -> None:
+    """Adds to the score; each sequence is a connection of its own. ``changes``: settings here of
+    what was set there."""
     chosen = list(sequences)
     for at in range(0, len(chosen), HOSTS_IN_A_ROW):
         some = chosen[at:at + HOSTS_IN_A_ROW]
         lab.flush()
-        firewall = reference.Firewall(patient())
+        firewall = reference.Firewall(patient(**changes))
         packets = []
         for number, steps in enumerate(some):
             talk = Talk(number)

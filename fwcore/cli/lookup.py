@@ -78,12 +78,13 @@ def settings_list(word: str | None, json_file: str | None) -> int:
     fwcore settings threshold
     """
     from fwcore import settings, shaping_values
-    from fwcore.settings import wirings
+    from fwcore.settings import sysctl, wirings
     from fwcore.words import spelled
 
     rows = [
         {"name": row.name, "help": row.help, "allowed": row.allowed(), "reason": row.reason,
-         "choices": dict(row.meanings()), "default": settings.load().describe()[row.name]["value"]}
+         "choices": dict(row.meanings()), "default": settings.load().describe()[row.name]["value"],
+         **({"sysctl": sysctl.BY_SETTING[row.name]} if row.name in sysctl.BY_SETTING else {})}
         for row in settings.DECLARATIONS
     ] + [
         {"name": f"{kind}.{name}", "help": key.help, "allowed": key.allowed(),
@@ -97,7 +98,8 @@ def settings_list(word: str | None, json_file: str | None) -> int:
         for kind, keys in words.kinds.items() for name, key in keys.items()
     ]
     rows = [row for row in rows
-            if not word or spelled(word.lower()) in spelled(f"{row['name']} {row['help']}".lower())]
+            if not word or spelled(word.lower()) in spelled(
+                f"{row['name']} {row['help']} {row.get('sysctl', '')}".lower())]
     if not rows:
         raise FwcoreError(f"no setting has {word!r} in its name or meaning")
     return running.json_or_text(rows, json_file, lambda: "".join(map(_setting_text, rows)))
@@ -112,6 +114,8 @@ def _setting_text(row: dict[str, Any]) -> str:
     lines += [f"    {part}" for part in text.fold(row["help"], 74)]
     allowed = row["allowed"] + (f" ({row['reason']})" if row["reason"] else "")
     lines += [style.paint(f"    {part}", "dim") for part in text.fold(allowed, 74)]
+    if "sysctl" in row:
+        lines.append(style.paint(f"    Linux: {row['sysctl']}", "dim"))
     for choice, meaning in row["choices"].items():
         lines += [f"      {part}" for part in text.fold(f"{choice}: {meaning}", 72)]
     default = row["default"]

@@ -168,7 +168,8 @@ cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept
         if a.place == TCP_ILLEGAL:
             return REASON_TCP_INVALID
         if not p.syn and not admit_midstream(fw, p.hash):
-            return REASON_NO_SESSION
+            return (REASON_TCP_INVALID if fw.control.config.tracker == TRACKER_LINUX
+                    else REASON_NO_SESSION)
     a.half_open = p.protocol == 17 or place_half_open(a.place)
     reason = admit_policy(&fw.control, p, a)
     if reason == 0:

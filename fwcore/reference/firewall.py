@@ -108,6 +108,8 @@ class Firewall(Egress):
         if self.linux and (reason := opens_nothing(packet, flags)):
             return self.invalid(reason)
         made = self.admit(packet, flags)
+        if made == "no_session" and self.linux:
+            return self.invalid("tcp_invalid")
         if isinstance(made, str):
             return Judgement(DROP, made)
         direction = self.count_to_session(made, packet.source_first, wire)

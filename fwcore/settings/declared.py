@@ -34,8 +34,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "early_drop": "up to 8 buckets are searched for one that is not assured; none: dropped",
     },
     "midstream": {
-        "allow": "makes a session", "drop": "is dropped",
-        "grace": "makes a session in the first midstream_grace_s; later it is dropped",
+        "allow": "makes a session", "drop": "is dropped; tracker linux: is invalid",
+        "grace": "makes a session in the first midstream_grace_s; later as drop",
     },
     "idledrop_variant": {
         "host": "ends all sessions of the busiest host", "idle": "ends its idle ones only",

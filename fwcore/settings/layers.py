@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fwcore.errors import SettingsError
+from fwcore.settings import sysctl
 from fwcore.settings.checks import cache_room_pages
 from fwcore.settings.declared import POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
 from fwcore.settings.document import Document, Row, read_document
@@ -42,7 +43,7 @@ def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise SettingsError(f'--set: {show(text)} is not key=value')
-    name = _flat(name.strip())
+    name, value = sysctl.translated(_flat(name.strip()), value, "--set")
     if name in ROW_KINDS or name in ROW_KINDS.values():
         raise SettingsError(f"--set: {name} are rows of a settings file, not a value")
     return name, value
@@ -59,7 +60,7 @@ def _take_document(
     document: Document, kilo: int, given: dict[str, Given], rows: dict[str, tuple[Row, ...]]
 ) -> None:
     for key, value in document.data.items():
-        name = spelled(key)
+        name, value = sysctl.translated(spelled(key), value, document.where(key))
         if name != key and name in document.data:
             raise SettingsError(f"{document.where(key)}: {key} is {name}, which is given too")
         if name in VENDORS:
@@ -80,7 +81,7 @@ def _take_timeouts(document: Document, kilo: int, given: dict[str, Given]) -> No
         raise SettingsError(f"{document.where('timeouts')}: timeouts is a table: [timeouts]")
     for key, value in table.items():
         where = document.where("timeouts", key)
-        name = spelled(key)
+        name, value = sysctl.translated(spelled(key), value, where)
         if name not in TIMEOUTS:
             raise SettingsError(
                 f'{where}: unknown timeout "{key}"{nearest(key, TIMEOUTS)}; allowed:'
@@ -97,7 +98,9 @@ def _take_arguments(
 ) -> None:
     plural = {attribute: kind for kind, attribute in ROW_KINDS.items()}
     for written, value in arguments.items():
-        name = spelled(written)
+        name, value = sysctl.translated(spelled(written), value, "argument")
+        if name != written and name in arguments:
+            raise SettingsError(f"argument: {written} is {name}, which is given too")
         kind = plural.get(name, name)
         if kind in ROW_KINDS:
             rows[kind] = rows_of(kind, value, "argument")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fwcore.errors import SettingsError
+from fwcore.settings import sysctl
 from fwcore.settings.declared import BY_NAME, HUGE, Declaration
 from fwcore.words import nearest, spelled
 
@@ -186,7 +187,7 @@ def declared(name: str, where: str) -> Declaration:
     try:
         return BY_NAME[name]
     except KeyError:
-        near = nearest(name, BY_NAME) or "; `fwcore personality show plain` lists them"
+        near = nearest(name, (*BY_NAME, *sysctl.NAMES)) or "; `fwcore settings` lists them"
         raise SettingsError(f'{where}: unknown setting {show(name)}{near}') from None
 
 
