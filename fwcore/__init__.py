@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not 
     )
     from fwcore.capture import Chunk, Fault, Reader, open_capture
     from fwcore.engine import Engine
+    from fwcore.engine_hooks import Decision
     from fwcore.errors import (
         CaptureError,
         ConfigFrozen,
@@ -65,8 +66,8 @@ def get_include() -> str:
 __all__ = [
     "Engine", "Settings", "Timeouts", "load", "Chunk", "Fault", "Reader", "open_capture", "Result",
     "Event", "Transition", "Flow",
-    "Answer", "Verdict", "Reason", "EndCause", "Exposure", "GateAction", "Gauge", "Midstream",
-    "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
+    "Answer", "Decision", "Verdict", "Reason", "EndCause", "Exposure", "GateAction", "Gauge",
+    "Midstream", "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
     "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
     "FlowError", "FrameError", "LawBroken", "MissingExtra", "OutputError", "PipeClosed",
     "SettingsError", "StateError", "LiveError",
@@ -77,6 +78,7 @@ _ROOMS = {
                       " ObjectAction PolicyAction TcpState Tracker WhenFull",
     "fwcore.capture": "Chunk Fault Reader open_capture",
     "fwcore.engine": "Engine",
+    "fwcore.engine_hooks": "Decision",
     "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
                      " FlowError FrameError LawBroken MissingExtra OutputError PipeClosed"
                      " SettingsError StateError LiveError",
@@ -110,7 +112,8 @@ EXTENSIONS = (
     "fwcore._shaper_state", "fwcore._shaper", "fwcore._fastpath_control",
     "fwcore._fastpath_questions", "fwcore._fastpath_state", "fwcore._fastpath", "fwcore._capture",
     "fwcore._columns", "fwcore._demand", "fwcore._bare", "fwcore._rings", "fwcore._capi",
-    "fwcore._tally", "fwcore._use", "fwcore._inspector")
+    "fwcore._tally", "fwcore._use", "fwcore._inspector",
+    "fwcore._decider")
 sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
 
 if not TYPE_CHECKING:  # or a name that is not there would be Any

@@ -31,11 +31,11 @@ from libc.string cimport memset
 from fwcore import _layout
 from fwcore._chunk cimport Loaded, chunk_t
 from fwcore._fastpath_state cimport State
-from fwcore._inspector cimport Inspector
 from fwcore._pack cimport Packed, whole
 from fwcore._shaper cimport Shaper
 from fwcore._use cimport Use
 from fwcore.dataplane.clock cimport clock_allowed, clock_trust
+from fwcore.dataplane.decider cimport decider_see
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.egress cimport (
@@ -43,10 +43,10 @@ from fwcore.dataplane.egress cimport (
 from fwcore.dataplane.frame cimport parser_t
 from fwcore.dataplane.hosts cimport host_slot
 from fwcore.dataplane.layout cimport (
-    GROUP_MAX, KIND_KEYED, NIL, RECORD_MASK, STOP_ASK, STOP_BREATH, STOP_LOG, STOP_NONE,
-    STOP_PACKET, STOP_TICK, STOP_TIME, TIME_MAX_NS, VERDICT_COUNT, WHEN_FULL_BUCKET, control_t,
-    fw_bucket, fw_ctz32, fw_past, fw_prefetch, fw_t, fw_unlikely, line_t, packet_t, record_t,
-    table_t,
+    GROUP_MAX, KIND_KEYED, NIL, OPENINGS_AHEAD, OPENINGS_MAX, RECORD_MASK, STOP_ASK,
+    STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, TIME_MAX_NS,
+    VERDICT_COUNT, WHEN_FULL_BUCKET, control_t, fw_bucket, fw_ctz32, fw_past, fw_prefetch, fw_t,
+    fw_unlikely, line_t, packet_t, record_t, table_t,
 )
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.pages cimport pages_note_peaks, pages_past_watermark
@@ -161,14 +161,17 @@ cdef inline void group_fetch_victims(
 
 cdef inline int packet_look(
     fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i, const packet_t *p,
+    int64_t time_ns,
 ) noexcept nogil:
-    """With a shaper or an inspector: what they ask of the frame; whether it has to wait."""
+    """With a shaper or who is asked: what they ask of the frame; whether it has to wait."""
     cdef uint64_t offset = chunk.offset[i]
     cdef uint32_t captured = chunk.captured[i]
     if fw_unlikely(offset > chunk.size or chunk.size - offset < captured):
         offset = captured = 0
     if fw.inspector != NULL and fw.inspector.look(
             fw, p, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser):
+        return STOP_ASK
+    if fw.decider != NULL and fw.decider.look(fw, p, time_ns):
         return STOP_ASK
     if fw.shaper != NULL:
         fw.egress.look(fw, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser)
@@ -191,7 +194,7 @@ cdef inline int packet_finish(
         stop = due_moments(fw, time_ns)
         if stop:
             return stop
-    if fw_unlikely(fw.hooked) and packet_look(fw, parser, chunk, i, p):
+    if fw_unlikely(fw.hooked) and packet_look(fw, parser, chunk, i, p, time_ns):
         return STOP_ASK
     if fw_unlikely(late):
         fw.counters.time_reversed += 1
@@ -289,6 +292,32 @@ cdef uint64_t loop(
     return position
 
 
+cdef void openings_see(
+    fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t position,
+) noexcept nogil:
+    """A decider is asked: looks through the frames behind the packet that waits, each once, for
+    further sessions that would begin. => no packet of the chunk is being judged"""
+    cdef packet_t p
+    cdef uint64_t i, offset, number = fw.counters.packets + 1   # of the one that waits
+    cdef uint64_t end = position + OPENINGS_AHEAD
+    cdef int64_t now_ns = fw.decider.openings[fw.decider.count - 1].time_ns, time_ns = now_ns
+    cdef uint32_t captured
+    for i in range(position + 1, chunk.count if chunk.count < end else end):
+        if chunk.time_ns[i] > time_ns:
+            time_ns = chunk.time_ns[i]
+        if number + i - position <= fw.decider.seen_packet:
+            continue
+        if fw.decider.count == OPENINGS_MAX:
+            break
+        offset, captured = chunk.offset[i], chunk.captured[i]
+        if fw_unlikely(fw_past(offset, captured, chunk.size)):
+            offset = captured = 0
+        parse_frame(chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser, &p)
+        p.bucket = fw_bucket(p.hash, fw.control.config.buckets)
+        decider_see(fw, &p, now_ns, time_ns, number + i - position)
+        fw.decider.seen_packet = number + i - position
+
+
 # --- the class ----------------------------------------------------------------------------------
 
 cdef class FastPath(State):
@@ -334,6 +363,9 @@ cdef class FastPath(State):
             if self.inspector is not None:
                 self.inspector.disown()
                 self.inspector = None
+            if self.decider is not None:
+                self.decider.leave()
+                self.decider = None
 
     @property
     def at_end(self):
@@ -433,6 +465,9 @@ cdef class FastPath(State):
                     self.position = loop(
                         &self.fw, &self.parser, &self.loaded.c, self.position, self.group,
                         self.recount, &stop)
+                    if (stop & STOP_ASK and self.fw.decider != NULL
+                            and self.fw.decider.answered < self.fw.decider.count):
+                        openings_see(&self.fw, &self.parser, &self.loaded.c, self.position)
                 stop = self._look_around(stop)
         return stop
 
@@ -538,21 +573,6 @@ cdef class FastPath(State):
             pages_note_peaks(&self.fw)
             if self.begun:
                 due_update(&self.fw)
-
-    def set_inspector(self, Inspector inspector):
-        """From now on the first bytes of sessions that begin and are proxied are gathered for this
-        one; None: for nobody. Those of the one before are scanned as without it, or bypassed where
-        an answer was due. Raises DataError where it is another fast path's."""
-        cdef fw_t *fw = &self.fw
-        with self.use:
-            if inspector is not None and inspector.keeper is not None:
-                raise DataError("inspector: it is a fast path's already, or was")
-            if self.inspector is not None:
-                self.inspector.leave()
-            self.inspector = inspector
-            if inspector is not None:
-                inspector.join(self, fw, self.use)
-            fw.hooked = fw.shaper != NULL or fw.inspector != NULL
 
     # --- frame by frame ---
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from fwcore._decider cimport Decider
 from fwcore._inspector cimport Inspector
 from fwcore._memory cimport Arena, Table
 from fwcore._policies cimport Policies
@@ -24,6 +25,7 @@ cdef class Control:
     cdef object script_arrays
     cdef readonly Shaper shaper  # None: packets meet nothing after their verdict
     cdef readonly Inspector inspector  # None: nobody is asked about first bytes
+    cdef readonly Decider decider      # None: nobody is asked before a session begins
     cdef uint64_t recount[RECOUNTS]  # by outcome, from those that were handed out
     cdef bint begun
     cdef readonly bint resuming  # the clock waits for the next packet, see resume
@@ -33,6 +35,7 @@ cdef class Control:
     cdef int _take_in(self, Table table) except -1
     cdef void _begin_parser(self) noexcept
     cdef void _watch(self) noexcept
+    cdef void _hook(self) noexcept
     cdef int _script(self, object steps, object leaks) except -1
     cdef void _point(self, Policies policies) noexcept
     cdef int _check_moved(self, object moved, object known) except -1

@@ -218,6 +218,8 @@ cdef class Control:
     cdef void _point(self, Policies policies) noexcept:
         self.policies = policies
         self.fw.control.policies = policies.c
+        if self.decider is not None:    # what it said, it said of the old ones
+            self.decider.drop()
 
     cdef int _check_moved(self, moved, known) except -1:
         if moved is None:
@@ -241,6 +243,41 @@ cdef class Control:
         for i in range(numbers.shape[0]):
             out[i] = self.fw.table.records[numbers[i]].policy
         return found
+
+    # --- who is asked ---
+
+    def set_inspector(self, Inspector inspector):
+        """From now on the first bytes of sessions that begin and are proxied are gathered for this
+        one; None: for nobody. Those of the one before are scanned as without it, or bypassed where
+        an answer was due. Raises DataError where it is another fast path's."""
+        cdef fw_t *fw = &self.fw
+        with self.use:
+            if inspector is not None and inspector.keeper is not None:
+                raise DataError("inspector: it is a fast path's already, or was")
+            if self.inspector is not None:
+                self.inspector.leave()
+            self.inspector = inspector
+            if inspector is not None:
+                inspector.join(self, fw, self.use)
+            self._hook()
+
+    def set_decider(self, Decider decider):
+        """From now on this one is asked before a session begins; None: nobody. Raises DataError
+        where it is a fast path's already, or was."""
+        with self.use:
+            if decider is not None and decider.keeper is not None:
+                raise DataError("decider: it is a fast path's already, or was")
+            if self.decider is not None:
+                self.decider.leave()
+            self.decider = decider
+            if decider is not None:
+                decider.join(self, &self.fw, self.use)
+            self._hook()
+
+    cdef void _hook(self) noexcept:
+        """Whether packets are looked at before they are judged."""
+        self.fw.hooked = (self.fw.shaper != NULL or self.fw.inspector != NULL
+                          or self.fw.decider != NULL)
 
     # --- the answer to a stop ---
 
@@ -326,7 +363,8 @@ cdef class Control:
         with a shaper or an inspector."""
         cdef uint64_t ended = self.fw.memory.live
         with self.use:
-            if self.fw.control.config.log or self.fw.hooked:
+            if (self.fw.control.config.log or self.fw.shaper != NULL
+                    or self.fw.inspector != NULL):
                 raise DataError("clear: each session's end is noted; end_sessions(live_records())")
             with nogil:
                 table_clear(&self.fw)

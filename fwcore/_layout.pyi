@@ -153,6 +153,7 @@ SAMPLE_DTYPE: Final[np.dtype[Any]]
 STEP_DTYPE: Final[np.dtype[Any]]
 LEAK_DTYPE: Final[np.dtype[Any]]
 COUNTERS_DTYPE: Final[np.dtype[Any]]
+OPENING_DTYPE: Final[np.dtype[Any]]
 
 def record(dtype: np.dtype[Any], values: Mapping[str, Any]) -> NDArray[Any]: ...
 def tcp_tables() -> dict[str, Any]: ...

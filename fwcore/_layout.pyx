@@ -26,8 +26,8 @@ from fwcore.dataplane.layout cimport (
     REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES, SWEEP_MIN_NS, TCP_FIRST,
     TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS, TRACKER_COUNT, TRACKER_NAMES,
     VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, WAY_COUNT, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
-    block4_t, config_t, counters_t, digest_t, gate_t, gauges_t, guard_t, host_row_t, leak_t, row6_t,
-    sample_t, session_row_t, step_t,
+    block4_t, config_t, counters_t, digest_t, gate_t, gauges_t, guard_t, host_row_t, leak_t,
+    opening_t, row6_t, sample_t, session_row_t, step_t,
 )
 from fwcore.errors import DataError
 
@@ -74,16 +74,17 @@ cdef object _dtypes():
     cdef leak_t leak
     cdef counters_t counters
     cdef gauges_t gauges
+    cdef opening_t opening
     return [np.asarray(part).dtype for part in (
         <config_t[:1]>&config, <gate_t[:1]>&gate, <block4_t[:1]>&block, <row6_t[:1]>&row,
         <guard_t[:1]>&guard, <session_row_t[:1]>&session, <host_row_t[:1]>&host,
         <sample_t[:1]>&sample,
         <step_t[:1]>&step, <leak_t[:1]>&leak, <counters_t[:1]>&counters,
-        <gauges_t[:1]>&gauges)]
+        <gauges_t[:1]>&gauges, <opening_t[:1]>&opening)]
 
 
 (CONFIG_DTYPE, GATE_DTYPE, BLOCK4_DTYPE, ROW6_DTYPE, GUARD_DTYPE, SESSION_DTYPE, HOST_DTYPE,
- SAMPLE_DTYPE, STEP_DTYPE, LEAK_DTYPE, COUNTERS_DTYPE, _GAUGES_DTYPE) = _dtypes()
+ SAMPLE_DTYPE, STEP_DTYPE, LEAK_DTYPE, COUNTERS_DTYPE, _GAUGES_DTYPE, OPENING_DTYPE) = _dtypes()
 Gauges = _namedtuple("Gauges", _GAUGES_DTYPE.names)
 
 

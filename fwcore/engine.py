@@ -198,6 +198,8 @@ class Engine(Shaped):
         except BaseException as error:
             self._cut_short(error)
             raise
+        finally:
+            self._forget()
 
     def _cut_short(self, error: BaseException) -> None:
         """What an exception says of the chunk that it came through."""
@@ -288,10 +290,13 @@ class Engine(Shaped):
             self._packed_alone(frame, now_ns, length, link)
             self._resume(index(now_ns))
         self._answer()
-        while found is None:
-            self._ask()
-            found = self.fastpath.judge_on(frame, now_ns, length, link)
-            self._answer()
+        try:
+            while found is None:
+                self._ask()
+                found = self.fastpath.judge_on(frame, now_ns, length, link)
+                self._answer()
+        finally:
+            self._forget()
         self._tell()
         return found
 

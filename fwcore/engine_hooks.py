@@ -3,6 +3,7 @@ of calls.
 
     engine.on("transition", f)     f(batch): transitions since the last call, in order
     engine.inspect(f)              f(rows) -> answers: sessions whose first bytes have come
+    engine.decide(f)               f(rows) -> decisions: sessions that would begin
 
 A batch has the newest; ``batch.lost`` says how many of the older ones are not in it. It is never
 once a packet, but where frames are judged one at a time. A function that calls the engine gets
@@ -15,11 +16,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore._decider import Decider
 from fwcore._inspector import FIRST_BYTES_MAX, Inspector
 from fwcore._layout import SESSION_DTYPE, Answer
 from fwcore._shaper import DEPARTURE_DTYPE
@@ -56,6 +59,14 @@ class Batch(Sequence[Any]):
 Hook = Callable[[Batch], object]
 # questions to answers, see Hooks.inspect
 Asked = Callable[[NDArray[Any]], Sequence[int] | NDArray[Any]]
+DROP = 1                   # a decision, for the fast path; from here on: 1 + place of a policy
+
+
+class Decision(IntEnum):
+    """What a decider says of a new session, where it names no policy by its id (0 and above)."""
+
+    ACCEPT = -1   # by the policy that matches
+    DROP = -2     # as if no policy accepted it
 
 
 class Hooks(Memory):
@@ -66,6 +77,7 @@ class Hooks(Memory):
         self._hooks: dict[str, list[Hook]] = {}
         self._told: dict[str, int] = {}
         self._inspects: Asked | None = None
+        self._decides: Asked | None = None
 
     @exclusive
     def on(self, kind: str, function: Hook) -> Callable[[], None]:
@@ -84,7 +96,7 @@ class Hooks(Memory):
             self._listen(kind, deque(maxlen=NEWEST))
             self._told[kind] = self._happened(kind)
         self._hooks[kind].append(function)
-        self.fastpath.watched = True
+        self._watch_all()
         return lambda: self._off(kind, function)
 
     @exclusive
@@ -94,7 +106,12 @@ class Hooks(Memory):
             hooks.remove(function)
         if not hooks and self._hooks.pop(kind, None) is not None:
             self._listen(kind, None)
-        self.fastpath.watched = bool(self._hooks) or self._inspects is not None
+        self._watch_all()
+
+    def _watch_all(self) -> None:
+        """Whether there is somebody to tell or to ask."""
+        self.fastpath.watched = (
+            bool(self._hooks) or self._inspects is not None or self._decides is not None)
 
     # --- an inspector ---
 
@@ -129,7 +146,7 @@ class Hooks(Memory):
         inspector = Inspector(first_bytes)
         self.fastpath.set_inspector(inspector)
         self._inspects = function
-        self.fastpath.watched = True
+        self._watch_all()
         return lambda: self._inspect_no_more(inspector)
 
     @exclusive
@@ -138,22 +155,88 @@ class Hooks(Memory):
         if self.fastpath.inspector is inspector:
             self.fastpath.set_inspector(None)
             self._inspects = None
-            self.fastpath.watched = bool(self._hooks)
+            self._watch_all()
 
     def _ask(self) -> None:
         """Asks about all sessions that wait, and gives their answers."""
         inspector = self.fastpath.inspector
-        if inspector is None or self._inspects is None:
-            return
-        if inspector.waits:
-            rows = inspector.waiting()
-            inspector.answer(_answers(self._inspects(rows), len(rows)))
-        inspector.make_room()
+        if inspector is not None and self._inspects is not None:
+            if inspector.waits:
+                rows = inspector.waiting()
+                inspector.answer(_answers(self._inspects(rows), len(rows)))
+            inspector.make_room()
+        decider = self.fastpath.decider
+        if decider is not None and self._decides is not None and decider.waits:
+            rows = decider.waiting()
+            decider.decide(self._decisions(self._decides(rows), rows))
 
     def _check_asked(self) -> None:
         inspector = self.fastpath.inspector
         if inspector is not None and inspector.waits:
             raise StateError(f"the inspector has yet to answer for {inspector.waits} sessions")
+
+    # --- a decider ---
+
+    @exclusive
+    @undivided
+    def decide(self, function: Asked) -> Callable[[], None]:
+        """From now on, ``function(rows)`` says which sessions may begin; returns what ends that.
+
+        For who brings policies of their own: it stands behind the engine's. A packet without a
+        session that policies accept is not judged before the function has said something of its
+        flow; gate, limits, room and pages come after it, as ever.
+
+        ``rows``: a structured array of n openings, at most 1024, in order of their packets:
+        ``initiator`` and ``responder`` uint8[16], their ports, ``zone``, ``protocol``, ``family``,
+        ``policy`` (id of the one that matches) and ``inspection`` (its class bits), ``flow``,
+        ``packet`` and ``time_ns`` of the first packet. Behind the packet that has to wait come
+        those of the chunk that would begin a session, a flow once, as things stand then; in the end
+        they may not, where a limit refuses them or a session was there before. Decisions: n of
+        ``Decision.ACCEPT`` (by that policy), ``Decision.DROP`` (``denied``), or the id of another
+        policy, which then is the session's: what it inspects, and where it denies, ``denied``.
+
+        What was decided holds to the end of the call, or until 1024 others were asked of; a dropped
+        flow is asked of again with its next packet after that. So no verdict depends on how packets
+        are divided, where a decision follows from addresses, ports, protocol, zone and policy.
+
+        An exception comes out of the call, in front of the packet, and what was decided is
+        forgotten. The next decider takes the place of this one. None is saved.
+        """
+        self.fastpath.set_decider(decider := Decider())
+        self._decides = function
+        self._watch_all()
+        return lambda: self._decide_no_more(decider)
+
+    @exclusive
+    @undivided
+    def _decide_no_more(self, decider: Decider) -> None:
+        if self.fastpath.decider is decider:
+            self.fastpath.set_decider(None)
+            self._decides = None
+            self._watch_all()
+
+    def _decisions(self, given: Any, rows: NDArray[Any]) -> NDArray[np.uint32]:
+        """As the fast path takes them. Raises DataError."""
+        found = _numbers(given, len(rows))
+        if found is None:
+            raise DataError(f"decide: {len(rows)} openings want {len(rows)} of Decision, or ids of"
+                            f" policies: the function gave {given!r:.80}")
+        decisions = np.where(found == Decision.DROP, DROP, 0).astype(np.uint32)
+        others = np.flatnonzero((found != rows["policy"]) & (found != Decision.ACCEPT)
+                                & (found != Decision.DROP))
+        if len(others):
+            places = {policy.id: at for at, policy in enumerate(self.policies, DROP + 1)}
+            for at in others.tolist():
+                if int(found[at]) not in places:
+                    raise DataError(f"decide: {int(found[at])} is the id of no policy, and no"
+                                    f" Decision: the function gave {given!r:.80}")
+                decisions[at] = places[int(found[at])]
+        return decisions
+
+    def _forget(self) -> None:
+        """At the end of a call: what was decided."""
+        if self.fastpath.decider is not None:
+            self.fastpath.decider.forget()
 
     # --- telling ---
 
@@ -218,15 +301,19 @@ class Hooks(Memory):
         return self.fastpath.newborn_rows(fresh)
 
 
-def _answers(given: Any, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8[count] of what an inspector gave. Raises DataError."""
+def _numbers(given: Any, count: int) -> NDArray[Any] | None:
+    """count integers that a function gave, as an array; None: it did not."""
     try:
         found = np.asarray(given if isinstance(given, np.ndarray) else list(given))
     except (TypeError, ValueError):
-        found = np.zeros(0)
-    if found.shape != (count,) or (
-            count and (found.dtype.kind not in "iu" or not 0 <= found.min() <= found.max()
-                       < len(Answer))):
+        return None
+    return found if found.shape == (count,) and found.dtype.kind in "iu" else None
+
+
+def _answers(given: Any, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """uint8[count] of what an inspector gave. Raises DataError."""
+    found = _numbers(given, count)
+    if found is None or not 0 <= found.min() <= found.max() < len(Answer):
         raise DataError(f"inspect: {count} questions want {count} of Answer: the function gave"
                         f" {given!r:.80}")
     return found.astype(np.uint8)

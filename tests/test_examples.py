@@ -18,6 +18,7 @@ SAYS = {
     "frames": ["FORWARD NEW", "FORWARD HIT", "FORWARD HIT", "True 1"],
     "batches": None, "threads": None, "event_loop": ["2000 packets,"],
     "processes": ["True "], "scapy_sniff": None, "af_packet": None, "nfqueue": None,
+    "decider": ["120 sessions, 381 packets denied, 6 busy seconds"],
     "inspector": ["20 BLOCK, 120 packets blocked, 4 pages at most"],
 }
 NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
@@ -56,6 +57,10 @@ def test_the_one_of_scapy_names_layers():
 
 def test_the_one_of_an_inspection_blocks_by_name():
     assert run("inspector", "pcaps/web.pcap") == SAYS["inspector"]
+
+
+def test_the_one_of_a_policy_holds_a_flood_off():
+    assert run("decider", "pcaps/syn-flood.pcap") == SAYS["decider"]
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_PACKET") or os.geteuid() != 0,

@@ -305,7 +305,7 @@ MADE_AGAIN = set("""
 # between two calls; who is asked is not saved
 EMPTY = set("""
     breath round_due dirty log_fill newborn exposure ip_bytes traffic_class inspector
-    of_session""".split())
+    decider decided of_session""".split())
 
 
 def test_every_field_of_the_data_plane_is_written_or_made_again():

@@ -75,6 +75,8 @@ class Pair:
         self.engine.fastpath.breath = breath or self.engine.fastpath.breath
         self.twin = reference.Firewall(config_of(settings))
         self.packets = 0
+        self.openings: list[tuple[int, ...]] = []
+        self.opened: list[tuple[int, ...]] = []
 
     def process(self, chunk: Chunk) -> None:
         """Judges the chunk's packets: verdict, reason, direction."""
@@ -100,6 +102,34 @@ class Pair:
         self.engine.inspect(asked, first_bytes=first_bytes)
         self.twin.set_inspector(question, first_bytes)
 
+    def decide(self, decision: Callable[..., int]) -> None:
+        """Sets a decider: ``decision(initiator, responder, protocol, port, zone, policy)``, port 0
+        where there is none: -1 accept, -2 drop, or a policy's id."""
+        def decided(rows: Any) -> list[int]:
+            found = [opening_of(row) for row in rows]
+            self.openings += found
+            return [decision(*each[2:]) for each in found]
+
+        def judged(packet: Any, from_initiator: bool, policy: Any) -> Any:
+            ends, ports = (packet.source, packet.destination), packet.destination_port
+            if not from_initiator:
+                ends, ports = ends[::-1], packet.source_port
+            port = ports if packet.transport in ("tcp", "udp", "sctp") else 0
+            row = (*ends, packet.protocol, port, packet.zone, policy.id)
+            self.opened.append((self.twin.number, self.twin.now, *row))
+            said = decision(*row)
+            if said < 0:
+                return policy if said == -1 else None
+            return next(each for each in self.twin.policies if each.id == said)
+
+        self.twin.decider = judged
+        self.undecided = self.engine.decide(decided)
+
+    def decide_no_more(self) -> None:
+        """Ends it."""
+        self.twin.decider = None
+        self.undecided()
+
     def configure(self, **changes: Any) -> None:
         """Changes settings. Raises what the engine raises, and then the twin is as it was."""
         before = self.engine.settings
@@ -114,10 +144,11 @@ class Pair:
         self.twin.restart(keep=keep, **changed(before, self.engine.settings))
 
     def save(self) -> None:
-        """The engine is another from here on, made of what this one wrote down, less the
-        inspector."""
+        """The engine is another from here on, made of what this one wrote down, less
+        inspector and decider."""
         breath = self.engine.fastpath.breath
         self.twin.set_inspector(None)
+        self.twin.decider = None
         self.engine = copy.deepcopy(self.engine)
         self.engine.fastpath.breath = breath
 
@@ -174,6 +205,15 @@ class Pair:
         if whole and self.packets:
             assert engine.outcome() == twin.outcome(), "outcome"
         assert_laws(engine)
+
+
+def opening_of(row: Any) -> tuple[int, ...]:
+    """An opening: packet, time, initiator, responder, protocol, responder's port, zone, policy."""
+    size = 4 if row["family"] == 4 else 16
+    ends = (int.from_bytes(bytes(row[name][:size])) for name in ("initiator", "responder"))
+    port = int(row["responder_port"]) if row["protocol"] in (6, 17, 132) else 0
+    return (int(row["packet"]), int(row["time_ns"]), *ends, int(row["protocol"]), port,
+            int(row["zone"]), int(row["policy"]))
 
 
 def assert_laws(engine: Engine) -> None:

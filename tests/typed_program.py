@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fwcore
-from fwcore import Answer, Chunk, Engine, FwcoreError, Reason, Settings, Verdict
+from fwcore import Answer, Chunk, Decision, Engine, FwcoreError, Reason, Settings, Verdict
 
 
 def judged(engine: Engine, frames: list[bytes]) -> dict[str, int]:
@@ -44,6 +44,11 @@ def looks(rows: NDArray[np.void]) -> list[Answer]:
     return [Answer.BLOCK if row["reply"] else Answer.ACCEPT for row in rows]
 
 
+def chooses(rows: NDArray[np.void]) -> list[int]:
+    """A decider by port, which names a policy."""
+    return [7 if row["responder_port"] == 53 else Decision.DROP for row in rows]
+
+
 def refused(frames: list[bytes]) -> str:
     """What an error says."""
     try:
@@ -63,6 +68,8 @@ def mistakes(engine: Engine) -> None:
     engine.mode + 1  # type: ignore[operator]
     engine.inspect(looks)()
     engine.inspect(str)  # type: ignore[arg-type]
+    engine.decide(chooses)()
+    engine.decide(Decision.DROP)  # type: ignore[arg-type]
 
 
 def main(frame: bytes) -> dict[str, int]:

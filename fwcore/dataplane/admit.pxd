@@ -1,26 +1,28 @@
 # A new session: may it be, and if so, how does it begin.
 #
 # Overview: verdict_miss passes the refusals in the order of semantics section 3: policy, gate,
-# shaping, limits, room in the table, pages.
+# shaping, limits, room in the table, pages. What stands before the gate (admit_first) changes
+# nothing, so that a decider may be asked of who passes it (decider.pxd), in the policy's place.
 #
 # Laws: a refused packet leaves no session.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.gate cimport ask_t, policy_match
 from fwcore.dataplane.hosts cimport host_find
 from fwcore.dataplane.inspect cimport verdict_inspected
 from fwcore.dataplane.layout cimport (
-    ASKED_GATHERS, CLASS_SYN, CLASS_SYNACK, FORWARD_WAY, GATE_BYPASS, GATE_DROP, META_FAMILY,
-    META_ZONE, MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NIL, OWNER_BASE, OWNER_SHM, PLACE_NONE,
-    PLACE_STATE, PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_DENIED, REASON_HALF_OPEN_LIMIT,
-    REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_NEW, REASON_NO_MEMORY, REASON_NO_SESSION,
-    REASON_TABLE_FULL, REASON_TCP_INVALID, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED,
-    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
+    ASKED_GATHERS, CLASS_SYN, CLASS_SYNACK, DECISION_ACCEPT, DECISION_COUNT, DECISION_DROP,
+    FORWARD_WAY, GATE_BYPASS, GATE_DROP, META_FAMILY, META_ZONE, MIDSTREAM_ALLOW,
+    MIDSTREAM_GRACE, NIL, OWNER_BASE, OWNER_SHM, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT,
+    POLICY_DENY, POLICY_LOCAL, REASON_DENIED, REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT,
+    REASON_ICMP_ORPHAN, REASON_NEW, REASON_NO_MEMORY, REASON_NO_SESSION, REASON_TABLE_FULL,
+    REASON_TCP_INVALID, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED, SESSION_FROM_B,
+    SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
     STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT, STATE_SYN_SENT2, TCP_FIRST, TCP_ILLEGAL,
-    TIMEOUT_GRE, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP, TRACKER_LINUX,
-    TRACKER_PLAIN, VERDICT_DROP, VERDICT_FORWARD, config_t, control_t, fw_t, fw_unlikely, packet_t,
-    record_t,
+    TIMEOUT_GRE, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP,
+    TRACKER_LINUX, TRACKER_PLAIN, VERDICT_DROP, VERDICT_FORWARD, config_t, control_t, fw_t,
+    fw_unlikely, packet_t, record_t,
 )
 from fwcore.dataplane.outcome cimport outcome_of, verdict_invalid
 from fwcore.dataplane.session cimport (
@@ -45,6 +47,7 @@ cdef struct admission_t:
     uint8_t half_open
     uint8_t proxied
     uint8_t bypass        # 0, or 1 + EXPOSURE_*
+    uint8_t unsure        # 1: mid-stream, and whether it is a victim cannot be told
     uint32_t shaped       # with a shaper: the row of it that matches + 1; 0: none
 
 
@@ -62,6 +65,17 @@ cdef inline void ask_make(const packet_t *p, int from_b, ask_t *ask) noexcept no
         ask.port = <uint16_t>p.key.meta if from_b else <uint16_t>(p.key.meta >> 16)
 
 
+cdef inline void admit_by(
+    const control_t *control, const packet_t *p, uint32_t index, admission_t *a,
+) noexcept nogil:
+    """The policy that accepts it."""
+    a.policy = <uint16_t>index
+    a.action = control.policies.action[index]
+    a.inspection = 0
+    if p.protocol == 6 or p.protocol == 17:
+        a.inspection = control.policies.inspection[index]
+
+
 cdef inline int admit_policy(
     const control_t *control, const packet_t *p, admission_t *a,
 ) noexcept nogil:
@@ -77,10 +91,17 @@ cdef inline int admit_policy(
     index = policy_match(&control.policies, &ask)
     if index == NIL or control.policies.action[index] == POLICY_DENY:
         return REASON_DENIED
-    a.policy = <uint16_t>index
-    a.action = control.policies.action[index]
-    if p.protocol == 6 or p.protocol == 17:
-        a.inspection = control.policies.inspection[index]
+    admit_by(control, p, index, a)
+    return 0
+
+
+cdef inline int admit_decided(const fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
+    """The same by what a decider said of it."""
+    cdef uint64_t index = fw.decided - DECISION_COUNT
+    if (fw.decided == DECISION_DROP or index >= fw.control.policies.count
+            or fw.control.policies.action[index] == POLICY_DENY):
+        return REASON_DENIED
+    admit_by(&fw.control, p, <uint32_t>index, a)
     return 0
 
 
@@ -132,13 +153,15 @@ cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexce
     return 0
 
 
-cdef inline int admit_midstream(fw_t *fw, uint64_t hash_) noexcept nogil:
+cdef inline int admit_midstream(
+    const fw_t *fw, uint64_t hash_, int64_t now_ns, uint8_t *unsure,
+) noexcept nogil:
     """Whether TCP without SYN may begin a session now."""
     if fw.control.config.midstream != MIDSTREAM_GRACE:
         return fw.control.config.midstream == MIDSTREAM_ALLOW
-    if fw.clock.now_ns - fw.clock.start_ns >= fw.control.config.midstream_grace_ns:
+    if now_ns - fw.clock.start_ns >= fw.control.config.midstream_grace_ns:
         return 0
-    return grave_free(fw, hash_)
+    return grave_free(fw, hash_, unsure)
 
 
 cdef inline int admit_way(const control_t *control, const packet_t *p) noexcept nogil:
@@ -155,28 +178,38 @@ cdef inline int admit_way(const control_t *control, const packet_t *p) noexcept 
     return REPLY_WAY if port_a < 1024 <= port_b else FORWARD_WAY
 
 
-cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
-    """Everything a miss has to pass, in order; 0 or the reason of the first refusal."""
-    cdef int reason
+cdef inline int admit_first(
+    const fw_t *fw, const packet_t *p, int64_t now_ns, admission_t *a,
+) noexcept nogil:
+    """What a miss has to pass before the gate; 0 or the reason. Changes nothing but *a."""
     a.way = admit_way(&fw.control, p)
     a.from_b = p.swapped ^ a.way
     a.place = PLACE_NONE
+    a.unsure = 0
     if p.no_start:
         return REASON_ICMP_ORPHAN
     if p.protocol == 6:
         a.place = TCP_FIRST[fw.control.config.tracker][a.way][p.class_]
         if a.place == TCP_ILLEGAL:
             return REASON_TCP_INVALID
-        if not p.syn and not admit_midstream(fw, p.hash):
+        if not p.syn and not admit_midstream(fw, p.hash, now_ns, &a.unsure):
             return (REASON_TCP_INVALID if fw.control.config.tracker == TRACKER_LINUX
                     else REASON_NO_SESSION)
     a.half_open = p.protocol == 17 or place_half_open(a.place)
-    reason = admit_policy(&fw.control, p, a)
+    return admit_policy(&fw.control, p, a)
+
+
+cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
+    """Everything a miss has to pass, in order; 0 or the reason of the first refusal."""
+    cdef int reason = admit_first(fw, p, fw.clock.now_ns, a)
+    if reason == 0 and fw_unlikely(fw.decided != DECISION_ACCEPT):
+        reason = admit_decided(fw, p, a)
     if reason == 0:
         reason = admit_gate(&fw.control, a)
     if reason == 0:
         reason = admit_limits(fw, p, a)
     if reason:
+        fw.counters.grace_unsure += a.unsure
         return reason
     if not session_make_room(fw, p.bucket):
         return REASON_TABLE_FULL

@@ -35,7 +35,7 @@ from fwcore.dataplane.timeline cimport timeline_plan, timeline_take
 cdef inline void expire_one(fw_t *fw, uint32_t record) noexcept nogil:
     """Ends a session whose time is over now; one that was seen since gets another slot."""
     cdef record_t *r = &fw.table.records[record]
-    if session_past(&fw.control, &fw.clock, r):
+    if session_past(&fw.control, fw.clock.now_ns, r):
         session_end(fw, record, session_timeout_cause(r))
     else:
         clock_disarm(&fw.table, &fw.clock, record)
@@ -121,7 +121,7 @@ cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
             fw_prefetch(&fw.table.records[record].a_hi)
             record = fw.table.timers[record].next
         for i in range(count):
-            if session_past(&fw.control, &fw.clock, &fw.table.records[batch[i]]):
+            if session_past(&fw.control, fw.clock.now_ns, &fw.table.records[batch[i]]):
                 session_prefetch_end(&fw.table, &fw.control, batch[i])
         for i in range(count):
             expire_one(fw, batch[i])

@@ -42,6 +42,7 @@
 #define FW_OBJECT_ACTIONS(X, p) X(p, GRANT) X(p, BYPASS) X(p, KILL)
 #define FW_POLICY_ACTIONS(X, p) X(p, ACCEPT) X(p, DENY) X(p, LOCAL)
 #define FW_ANSWERS(X, p) X(p, ACCEPT) X(p, BLOCK) X(p, BYPASS)
+#define FW_DECISIONS(X, p) X(p, ACCEPT) X(p, DROP)
 #define FW_GAUGES(X, p)                                                                         \
     X(p, USED_PAGES) X(p, FREE_PAGES) X(p, SHM_PAGES) X(p, PROXY_SESSIONS) X(p, LIVE_SESSIONS)  \
     X(p, IPS_FULL)
@@ -58,6 +59,7 @@ enum { FW_GATE_ACTIONS(FW_AS_ENUM, GATE_) GATE_COUNT };
 enum { FW_OBJECT_ACTIONS(FW_AS_ENUM, OBJECT_) OBJECT_COUNT };
 enum { FW_POLICY_ACTIONS(FW_AS_ENUM, POLICY_) POLICY_COUNT };
 enum { FW_ANSWERS(FW_AS_ENUM, ANSWER_) ANSWER_COUNT };
+enum { FW_DECISIONS(FW_AS_ENUM, DECISION_) DECISION_COUNT }; /* from here on: a policy's index */
 enum { FW_GAUGES(FW_AS_ENUM, GAUGE_) GAUGE_COUNT };
 
 static const char *const VERDICT_NAMES[] = {FW_VERDICTS(FW_AS_NAME, )};
@@ -71,6 +73,7 @@ static const char *const GATE_NAMES[] = {FW_GATE_ACTIONS(FW_AS_NAME, )};
 static const char *const OBJECT_NAMES[] = {FW_OBJECT_ACTIONS(FW_AS_NAME, )};
 static const char *const POLICY_NAMES[] = {FW_POLICY_ACTIONS(FW_AS_NAME, )};
 static const char *const ANSWER_NAMES[] = {FW_ANSWERS(FW_AS_NAME, )};
+static const char *const DECISION_NAMES[] = {FW_DECISIONS(FW_AS_NAME, )};
 static const char *const GAUGE_NAMES[] = {FW_GAUGES(FW_AS_NAME, )};
 
 /* --- the words of a packet and of a step --------------------------------------------------- */
@@ -115,6 +118,8 @@ enum {
     BLOCK_ROWS = 8,              /* IPv4 rows of policies compared side by side */
     EARLY_DROP_BUCKETS = 8,      /* Linux: NF_CT_EVICTION_RANGE [R] */
     QUESTIONS_MAX = 256,         /* sessions of which an inspector is asked at once */
+    OPENINGS_MAX = 1024,         /* sessions of which a decider is asked at once */
+    OPENINGS_AHEAD = 4096,       /* ... frames that are looked through for them */
     BLOCKED = 255,               /* record_t.bypass: the inspector said so */
 };
 /* Why the loop came back before the end of the chunk. */
@@ -125,7 +130,7 @@ enum {
     STOP_TICK = 4,               /* with STOP_TIME: a round of idledrop is due */
     STOP_LOG = 8,                /* the session log wants to be collected */
     STOP_BREATH = 16,            /* much was done: look whether to go on; changes nothing */
-    STOP_ASK = 32,               /* the inspector has to answer before the packet is judged */
+    STOP_ASK = 32,               /* who is asked has to answer before the packet is judged */
 };
 #define COLLECTOR_NS 60000000000LL      /* Linux GC_SCAN_INTERVAL_MAX, 60 s [R] */
 #define UDP_STREAM_NS 2000000000LL      /* Linux: UDP is a stream later than this [R] */
@@ -525,38 +530,7 @@ typedef struct {
     uint32_t count;                           /* policies; 0: accept everything */
 } policies_t;
 
-/* What an inspector is asked of a session: the row, and behind it the first bytes of a run. */
-typedef struct {
-    session_row_t session;       /* as of `packet` */
-    uint64_t packet;             /* at which the bytes were there, or the run was over */
-    uint64_t seen;               /* payload bytes of the run, by the lengths */
-    uint32_t size;               /* of them those that are here: captured, without a gap */
-    uint32_t next;               /* place of the next free row */
-    uint8_t reply;               /* 1: the responder sent them */
-    uint8_t gap;                 /* 1: a frame was cut, what follows it does not join */
-    uint8_t pad[6];
-} question_t;
-_Static_assert(sizeof(question_t) == 152, "no holes");
-
-/* An inspector's side of the data plane (inspector.pxd); called through here, as egress_t is. */
-typedef struct {
-    int (*look)(void *fw, const packet_t *p, const uint8_t *data, uint32_t captured, uint32_t wire,
-                uint32_t link, const void *parser);
-    void (*gather)(void *fw, uint32_t record, uint32_t payload);
-    void (*ask)(void *fw, uint32_t record);
-    void (*forget)(void *fw, uint32_t record);
-    uint8_t *rows;               /* question_t, each with its bytes: `stride` apart */
-    uint64_t stride;
-    uint32_t places;             /* rows there are */
-    uint32_t free;               /* place of the first free one; NIL: none */
-    uint32_t first_bytes;        /* of a run, kept in a row */
-    uint32_t waiting;            /* sessions that wait for the answer ... */
-    uint32_t questions[QUESTIONS_MAX]; /* ... places of their rows, in order */
-    const uint8_t *data;         /* the frame that is being judged ... */
-    const void *parser;
-    uint32_t captured, wire, link;
-    uint32_t pad;
-} inspector_t;
+#include "asking.h" /* inspector_t, decider_t */
 
 struct shaper;                       /* shaping.h */
 /* What there is of shaping in the way of a packet, called through here (egress.pxd): were it woven
@@ -629,10 +603,12 @@ typedef struct {
     uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
     uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
     uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
-    uint32_t hooked;                 /* 1: there is a shaper or an inspector */
+    uint32_t hooked;                 /* 1: there is a shaper, an inspector or a decider */
     struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
     egress_t egress;                 /* ... how they come to it */
     inspector_t *inspector;          /* who is asked about first bytes; NULL: nobody */
+    decider_t *decider;              /* who is asked before a session begins; NULL: nobody */
+    uint64_t decided;                /* what was said of the present packet, as decision_t has it */
     table_t table;
     session_row_t *victims;          /* ring */
     session_row_t *log;              /* sessions that ended and were not collected yet */
@@ -672,6 +648,7 @@ FW_HOLDS(gate_t, reason[0], REASON_COUNT - 1);
 FW_HOLDS(config_t, fragments_max, FRAGMENTS_MAX);
 FW_HOLDS(config_t, victims_max, VICTIMS_MAX);
 FW_HOLDS(config_t, when_full, WHEN_FULL_COUNT - 1);
+FW_HOLDS(decision_t, decision, DECISION_COUNT + POLICIES_MAX);
 _Static_assert(EXPOSURE_COUNT < BLOCKED, "what is blocked is not bypassed");
 _Static_assert(RECORD_MASK < NIL && FRAGMENTS_MAX < NIL, "what there is not is no number of one");
 _Static_assert(END_COUNT <= 255, "a living session has no cause");

@@ -27,6 +27,7 @@ cdef extern from "dataplane/layout.h" nogil:
         OBJECT_GRANT, OBJECT_BYPASS, OBJECT_KILL, OBJECT_COUNT
         POLICY_ACCEPT, POLICY_DENY, POLICY_LOCAL, POLICY_COUNT
         ANSWER_ACCEPT, ANSWER_BLOCK, ANSWER_BYPASS, ANSWER_COUNT
+        DECISION_ACCEPT, DECISION_DROP, DECISION_COUNT
         GAUGE_USED_PAGES, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_PROXY_SESSIONS
         GAUGE_LIVE_SESSIONS, GAUGE_IPS_FULL, GAUGE_COUNT
         KIND_KEYED, KIND_QUOTE, KIND_LATER, KIND_NO_QUOTE, KIND_NON_IP, KIND_UNSUPPORTED
@@ -51,7 +52,8 @@ cdef extern from "dataplane/layout.h" nogil:
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
         NEWBORN_MAX, FORCED_MAX, POLICIES_MAX, PAGE_BYTES, SEED_WORDS, ADDRESS_BYTES, INSPECTIONS
-        REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS, QUESTIONS_MAX, BLOCKED
+        REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS, QUESTIONS_MAX, OPENINGS_MAX, OPENINGS_AHEAD
+        BLOCKED
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH, STOP_ASK
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
         SESSION_ANSWERED, SESSION_LEARNS, SESSION_ONCE
@@ -94,6 +96,7 @@ cdef extern from "dataplane/layout.h" nogil:
     const char *const OBJECT_NAMES[]
     const char *const POLICY_NAMES[]
     const char *const ANSWER_NAMES[]
+    const char *const DECISION_NAMES[]
     const char *const GAUGE_NAMES[]
     const char *const TRACKER_NAMES[]
     const uint8_t FLAG_CLASS[TRACKER_COUNT][64]
@@ -329,6 +332,28 @@ cdef extern from "dataplane/layout.h" nogil:
         const void *parser
         uint32_t captured, wire, link
 
+    ctypedef struct opening_t:
+        uint8_t initiator[ADDRESS_BYTES]
+        uint8_t responder[ADDRESS_BYTES]
+        uint16_t initiator_port, responder_port, zone
+        uint8_t protocol, family
+        uint32_t policy, inspection
+        uint64_t flow
+        int64_t time_ns
+        uint64_t packet
+
+    ctypedef struct decision_t:
+        fw_key_t key
+        uint32_t from_b, decision, next
+
+    ctypedef struct decider_t:
+        int (*look)(void *fw, const packet_t *p, int64_t time_ns) noexcept nogil
+        opening_t *openings
+        decision_t *decisions
+        uint32_t *heads
+        uint64_t seen_packet
+        uint32_t answered, count
+
     ctypedef struct egress_t:
         void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
                      const void *parser) noexcept nogil
@@ -380,6 +405,8 @@ cdef extern from "dataplane/layout.h" nogil:
         void *shaper
         egress_t egress
         inspector_t *inspector
+        decider_t *decider
+        uint64_t decided
         table_t table
         session_row_t *victims
         session_row_t *log

@@ -147,9 +147,9 @@ cdef inline void session_set_timeout(
 
 
 cdef inline int session_past(
-    const control_t *control, const fw_clock_t *clock, const record_t *r,
+    const control_t *control, int64_t now_ns, const record_t *r,
 ) noexcept nogil:
-    return r.last_seen_ns + control.config.timeout_ns[r.timeout] <= clock.now_ns
+    return r.last_seen_ns + control.config.timeout_ns[r.timeout] <= now_ns
 
 
 cdef inline int session_timeout_cause(const record_t *r) noexcept nogil:
@@ -236,14 +236,14 @@ cdef inline void grave_forgive(fw_t *fw, uint64_t hash_) noexcept nogil:
         fw.table.graves[hash_ & fw.table.graves_mask] = 0
 
 
-cdef inline int grave_free(fw_t *fw, uint64_t hash_) noexcept nogil:
-    """1: certainly no victim of this run. What cannot be told is counted."""
+cdef inline int grave_free(const fw_t *fw, uint64_t hash_, uint8_t *unsure) noexcept nogil:
+    """1: certainly no victim of this run. *unsure: it cannot be told."""
     cdef uint64_t grave
     if fw.counters.victims == 0:
         return 1
     grave = fw.table.graves[hash_ & fw.table.graves_mask]
     if fw.table.graves_blind or grave == GRAVE_SHARED:
-        fw.counters.grace_unsure += 1
+        unsure[0] = 1
         return 0
     return grave != (hash_ | 1)
 

@@ -192,7 +192,7 @@ cdef inline uint32_t verdict_unmoved(
 cdef inline uint32_t session_in_time(fw_t *fw, uint32_t record) noexcept nogil:
     """The session itself; one past its deadline ends here, and is not found."""
     cdef record_t *r = &fw.table.records[record]
-    if fw_unlikely(session_past(&fw.control, &fw.clock, r)):
+    if fw_unlikely(session_past(&fw.control, fw.clock.now_ns, r)):
         session_end(fw, record, session_timeout_cause(r))
         return NIL
     return record

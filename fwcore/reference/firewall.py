@@ -211,6 +211,8 @@ class Firewall(Egress):
             return "no_session"
         from_initiator = self.initiator_sent(packet, flags)
         policy = self.policy_of(packet, from_initiator)
+        if policy is not None and policy.action != "deny" and self.decider:
+            policy = self.decider(packet, from_initiator, policy)
         if policy is None or policy.action == "deny":
             return "denied"
         inspection = policy.inspection if packet.transport in ("tcp", "udp") else 0

@@ -19,8 +19,8 @@ from fwcore.reference.leak import Leak
 from fwcore.reference.linux import ICMP_UNTRACKED, LINUX_TIMEOUTS
 from fwcore.reference.machines import make_machines
 from fwcore.reference.memory import Memory
-from fwcore.reference.packet import Key
-from fwcore.reference.policy import ACCEPT_ALL, policy_parse
+from fwcore.reference.packet import Key, Packet
+from fwcore.reference.policy import ACCEPT_ALL, Policy, policy_parse
 from fwcore.reference.session import FragmentEntry, Question, Session
 from fwcore.reference.shaping import Shaper
 from fwcore.reference.table import seeds
@@ -152,6 +152,9 @@ class State:
         self.objects_bypassed = 0
         self.objects_oversize = 0
         self.inspector: Callable[[Question], str] | None = None
+        # the policy by which a session begins: of its first packet, of whether that is the
+        # initiator's, and of the policy that matches; None: it may not
+        self.decider: Callable[[Packet, bool, Policy], Policy | None] | None = None
         self.first_bytes = 0
         self.captured_payload = b""  # of the packet that is being judged
         self.answers: list[tuple[Session, str]] = []
