@@ -34,6 +34,7 @@ cdef class Loaded:
     cdef uint64_t[::1] flow
     cdef uint8_t[::1] reply
     cdef Packed packed          # or the frames that were packed
+    cdef bint holds             # 1: some of the arrays
 
     cdef int hold(self, object chunk, object outcome, object flow, object reply) except -1
     cdef int _hold(self, object chunk, object outcome, object flow, object reply) except -1

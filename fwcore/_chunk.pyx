@@ -65,6 +65,7 @@ cdef class Loaded:
     cdef int hold(self, chunk, outcome, flow, reply) except -1:
         """Takes what ``FastPath.load`` is given; FrameError, and nothing is loaded."""
         self.let_go()
+        self.holds = True
         try:
             if isinstance(chunk, Packed):
                 self._hold_packed(chunk, outcome, flow, reply)
@@ -137,5 +138,8 @@ cdef class Loaded:
             self.packed.held -= 1
             self.packed = None
         memset(&self.c, 0, sizeof(chunk_t))
+        if not self.holds:
+            return
+        self.holds = False
         self.data = self.offset = self.captured = self.length = None
         self.time_ns = self.link = self.outcome = self.flow = self.reply = None

@@ -69,6 +69,8 @@ cdef enum:
 cdef list OUTCOMES = [(verdict, reason) for reason in _layout.Reason
                       for verdict in _layout.Verdict]
 
+cdef object ZEROS = np.zeros, UINT8 = np.dtype(np.uint8)   # found once
+
 STOPPED_BY_PACKET = STOP_PACKET
 STOPPED_BY_TIME = STOP_TIME
 STOPPED_AT_TICK = STOP_TICK
@@ -603,19 +605,22 @@ cdef class FastPath(State):
         ``keeper``: who answers stops: ``keeper.frames_slowly()`` judges what was packed where there
         is more to do than that, ``keeper.frames_on()`` goes on after a stop. Raises FrameError.
         """
-        cdef uint8_t[:, ::1] out
+        cdef Py_buffer view
         self.outer.take()
         try:
-            self.unload()
-            packed.pack(frames, times_ns, lengths, link)
+            self.use.take()
+            self._unload()
+            self.use.give()
+            packed.fill(frames, times_ns, lengths, link)
             if (not packed.count or not self.begun or self.stopped or self.resuming or self.watched
                     or self.fw.control.config.log or self.shaper is not None):
                 return keeper.frames_slowly()
-            self.rows = rows = np.zeros((packed.count, 2), np.uint8)
-            out = rows
+            self.rows = rows = ZEROS((packed.count, 2), UINT8)
             self.use.take()
             try:
-                self.loaded.lend(packed, <uint16_t *>&out[0, 0])
+                PyObject_GetBuffer(rows, &view, PyBUF_SIMPLE)   # held by self.rows
+                self.loaded.lend(packed, <uint16_t *>view.buf)
+                PyBuffer_Release(&view)
                 self.fw.breath = self.breath
                 self._turn()
             finally:

@@ -1,3 +1,4 @@
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
@@ -16,13 +17,18 @@ cdef class Packed:
     cdef int held                    # by fast paths that run over it
     cdef bint filling                # within pack: what is asked for frames may not call again
 
-    cdef int reserve(self, size_t bytes) except -1
-    cdef int place(self, size_t bytes) except -1
-    cdef int add(self, const uint8_t *data, size_t size) except -1
+    cdef int fill(self, object frames, object times, object lengths, object link) except -1
+    cdef int reserve(self, size_t bytes, size_t frames) except -1
+    cdef int check(self, size_t bytes) except -1
+    cdef void put(self, const void *data, size_t size) noexcept
+    cdef int add(self, const void *data, size_t size) except -1
     cdef int add_rows(self, object rows) except -1
     cdef int add_one(self, object item, int depth) except -1
     cdef int add_all(self, object items, int depth) except -1
+    cdef int add_list(self, object items, int depth) except -1
+    cdef Py_ssize_t add_bytes(self, PyObject **items, Py_ssize_t count) except -1
     cdef int set_times(self, object times) except -1
+    cdef int set_times_list(self, object times) except -1
     cdef int set_lengths(self, object lengths) except -1
     cdef int set_links(self, object link) except -1
     cdef int grow(self, void **array, size_t bytes) except -1

@@ -15,6 +15,10 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_Clear
+from cpython.list cimport PyList_CheckExact
+from cpython.ref cimport PyObject
+from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
@@ -24,6 +28,14 @@ from fwcore.errors import DataError, EngineBusy, FrameError
 cdef extern from "Python.h":
     long long PyLong_AsLongLong(object number) except? -1
     bint PyLong_CheckExact(object thing)
+    # of what a list or tuple holds, without a reference of our own: nobody else runs meanwhile
+    long long borrowed_number "PyLong_AsLongLong"(PyObject *number)
+    bint borrowed_is_number "PyLong_CheckExact"(PyObject *thing)
+    bint borrowed_is_bytes "PyBytes_CheckExact"(PyObject *thing)
+    Py_ssize_t borrowed_size "PyBytes_GET_SIZE"(PyObject *frame)
+    char *borrowed_data "PyBytes_AS_STRING"(PyObject *frame)
+    Py_ssize_t PySequence_Fast_GET_SIZE(object items)
+    PyObject **PySequence_Fast_ITEMS(object items)
 
 cdef enum:
     NESTED = 8                     # iterables within iterables
@@ -76,6 +88,9 @@ cdef class Packed:
         ``times_ns``: capture times, 0..2**62; ``lengths``: on the wire, by default a frame's own;
         ``link``: LINKTYPE, one or one a frame. Raises FrameError, and is empty then.
         """
+        self.fill(frames, times_ns, lengths, link)
+
+    cdef int fill(self, object frames, object times, object lengths, object link) except -1:
         if self.filling or self.held:
             raise EngineBusy("frames are being packed: who is asked for them may not call it")
         self.filling = True
@@ -85,7 +100,7 @@ cdef class Packed:
                 self.add_rows(frames)
             else:
                 self.add_all(frames, 0)
-            self.set_times(times_ns)
+            self.set_times(times)
             self.set_lengths(lengths)
             self.set_links(link)
         except BaseException:
@@ -93,38 +108,30 @@ cdef class Packed:
             raise
         finally:
             self.filling = False
+        return 0
 
     # --- memory ---
 
-    cdef int reserve(self, size_t bytes) except -1:
-        """Room for so many bytes more."""
+    cdef int reserve(self, size_t bytes, size_t frames) except -1:
+        """Room for so many frames more, and for their bytes."""
         cdef size_t wanted
-        cdef void *made
-        if self.room - self.size >= bytes:
-            return 0
-        wanted = max(self.size + bytes, 2 * self.room, 1 << 12)
-        made = realloc(self.data, wanted)
-        if made == NULL:
-            raise MemoryError(f"frames: {wanted} bytes cannot be had")
-        self.data, self.room = <uint8_t *>made, wanted
-        return 0
-
-    cdef int place(self, size_t bytes) except -1:
-        """A place for one frame more, whose bytes come next."""
-        cdef size_t wanted = max(2 * self.places, 64)
-        if bytes > FRAME_BYTES:
-            raise FrameError(f"frame {self.count}: {bytes} bytes are more than a frame may have")
-        self.reserve(bytes)
-        if self.count == self.places:
+        if self.room - self.size < bytes:
+            wanted = max(self.size + bytes, 2 * self.room, 1 << 12)
+            self.grow(<void **>&self.data, wanted)
+            self.room = wanted
+        if self.places - self.count < frames:
+            wanted = max(self.count + frames, 2 * self.places, 64)
             for array, width in ((<size_t>&self.offset, 8), (<size_t>&self.captured, 4),
                                  (<size_t>&self.length, 4), (<size_t>&self.time_ns, 8),
                                  (<size_t>&self.link, 2)):
                 self.grow(<void **><size_t>array, wanted * <size_t>width)
             self.places = wanted
-        self.offset[self.count] = self.size
-        self.captured[self.count] = <uint32_t>bytes
-        self.count += 1
-        self.size += bytes
+        return 0
+
+    cdef int check(self, size_t bytes) except -1:
+        """Whether a frame may have so many."""
+        if bytes > FRAME_BYTES:
+            raise FrameError(f"frame {self.count}: {bytes} bytes are more than a frame may have")
         return 0
 
     cdef int grow(self, void **array, size_t bytes) except -1:
@@ -136,28 +143,48 @@ cdef class Packed:
 
     # --- frames ---
 
-    cdef int add(self, const uint8_t *data, size_t size) except -1:
-        self.place(size)
+    cdef void put(self, const void *data, size_t size) noexcept:
+        """=> there is room for it, and it was checked"""
         if size:
-            memcpy(self.data + self.size - size, data, size)
+            memcpy(self.data + self.size, data, size)
+        self.offset[self.count] = self.size
+        self.captured[self.count] = <uint32_t>size
+        self.count += 1
+        self.size += size
+
+    cdef int add(self, const void *data, size_t size) except -1:
+        self.check(size)
+        self.reserve(size, 1)
+        self.put(data, size)
         return 0
 
     cdef int add_rows(self, object rows) except -1:
         """A table of bytes, a frame a row."""
+        cdef Py_buffer view
+        cdef size_t row, count, width
         table = memoryview(rows)
         if table.ndim != 2 or table.itemsize != 1:
             raise FrameError(
                 f"frames: {type(rows).__name__} is one frame, or none; give a list of them, or"
                 " uint8[n, width]")
-        for row in rows:
-            self.add_one(row, NESTED)
+        PyObject_GetBuffer(table if table.c_contiguous else np.ascontiguousarray(table), &view,
+                           PyBUF_C_CONTIGUOUS)
+        try:
+            count, width = view.shape[0], view.shape[1]
+            if count:
+                self.check(width)
+            self.reserve(count * width, count)
+            for row in range(count):
+                self.put(<const uint8_t *>view.buf + row * width, width)
+        finally:
+            PyBuffer_Release(&view)
         return 0
 
     cdef int add_one(self, object item, int depth) except -1:
         """A frame, a table of them, or what gives some."""
         cdef Py_buffer view
         if PyBytes_CheckExact(item):
-            return self.add(<const uint8_t *>PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
+            return self.add(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
         if not PyObject_CheckBuffer(item):
             if isinstance(item, str) or not hasattr(item, "__iter__") or depth == NESTED:
                 raise FrameError(f"frame {self.count}: {type(item).__name__} has no bytes; give"
@@ -173,17 +200,43 @@ cdef class Packed:
                 raise FrameError(f"frame {self.count}: its items have {view.itemsize} bytes; one"
                                  " each is asked for (uint8)")
             if view.ndim <= 1:
-                return self.add(<const uint8_t *>view.buf, view.len)
+                return self.add(view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
         return self.add_rows(item)
 
     cdef int add_all(self, object items, int depth) except -1:
+        if PyList_CheckExact(items) or PyTuple_CheckExact(items):
+            return self.add_list(items, depth)
         if isinstance(items, str) or not hasattr(items, "__iter__"):
             raise FrameError(f"frames: {type(items).__name__} are none; give a list of bytes")
         for item in items:
             self.add_one(item, depth)
         return 0
+
+    cdef int add_list(self, object items, int depth) except -1:
+        """The same of a list or tuple; a frame that is no bytes may change it when it is asked."""
+        cdef Py_ssize_t at = 0, count
+        while at < PySequence_Fast_GET_SIZE(items):
+            count = self.add_bytes(
+                PySequence_Fast_ITEMS(items) + at, PySequence_Fast_GET_SIZE(items) - at)
+            if count == 0:
+                self.add_one(items[at], depth)
+            at += count or 1
+        return 0
+
+    cdef Py_ssize_t add_bytes(self, PyObject **items, Py_ssize_t count) except -1:
+        """Frames up to the first that is no bytes, or too long: how many. Nobody is asked."""
+        cdef Py_ssize_t found = 0, i
+        cdef size_t size = 0
+        while (found < count and borrowed_is_bytes(items[found])
+               and borrowed_size(items[found]) <= FRAME_BYTES):
+            size += borrowed_size(items[found])
+            found += 1
+        self.reserve(size, found)
+        for i in range(found):
+            self.put(borrowed_data(items[i]), borrowed_size(items[i]))
+        return found
 
     # --- what goes with them ---
 
@@ -201,6 +254,8 @@ cdef class Packed:
                     whole(at_ns, "time_ns", place, LATEST_NS)
                 self.time_ns[place] = at_ns
             return 0
+        if PyList_CheckExact(times) or PyTuple_CheckExact(times):
+            return self.set_times_list(times)
         for number in times:
             if place == self.count:
                 raise FrameError(f"{self.count} frames, and more times: {_PLENTY}")
@@ -208,6 +263,26 @@ cdef class Packed:
             place += 1
         if place != self.count:
             raise FrameError(f"{self.count} frames, {place} times: {_PLENTY}")
+        return 0
+
+    cdef int set_times_list(self, object times) except -1:
+        """The same of a list or tuple; a time that is no int may change it when it is asked."""
+        cdef size_t place
+        cdef int64_t at_ns
+        cdef PyObject *number
+        for place in range(self.count):
+            if <size_t>PySequence_Fast_GET_SIZE(times) <= place:
+                raise FrameError(f"{self.count} frames, {place} times: {_PLENTY}")
+            number = PySequence_Fast_ITEMS(times)[place]
+            at_ns = -1
+            if borrowed_is_number(number):
+                at_ns = borrowed_number(number)
+            if not 0 <= at_ns <= LATEST_NS:
+                PyErr_Clear()
+                at_ns = whole(times[place], "time_ns", place, LATEST_NS)
+            self.time_ns[place] = at_ns
+        if <size_t>PySequence_Fast_GET_SIZE(times) > self.count:
+            raise FrameError(f"{self.count} frames, and more times: {_PLENTY}")
         return 0
 
     cdef int set_lengths(self, object lengths) except -1:
@@ -228,7 +303,7 @@ cdef class Packed:
     cdef int set_links(self, object link) except -1:
         cdef size_t place = 0
         cdef uint16_t one
-        if not hasattr(link, "__iter__"):
+        if PyLong_CheckExact(link) or not hasattr(link, "__iter__"):
             one = <uint16_t>whole(link, "link", 0, LINK_MAX)
             for place in range(self.count):
                 self.link[place] = one

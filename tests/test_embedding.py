@@ -446,6 +446,46 @@ def test_frames_that_are_none(frames, times, more, text):
         assert engine.process_frames([dns()], [1]).tolist() == [[0, 0]]
 
 
+class Asked:
+    """A time, or a list of one frame, that does something when it is asked for."""
+
+    def __init__(self, deed):
+        self.deed = deed
+
+    def __index__(self):
+        self.deed()
+        return 1
+
+    def __iter__(self):
+        self.deed()
+        return iter([dns()])
+
+
+def test_lists_that_change_while_they_are_gone_through():
+    with Engine(max_connections=8) as engine:
+        for change, text in (("clear", "3 frames, 2 times"), ("copy", None),
+                             ("pop", "3 frames, 2 times")):
+            times = [0]
+            times += [Asked(getattr(times, change)), 2]
+            if text is None:
+                assert len(engine.process_frames((dns(), dns(), dns()), times)) == 3
+                continue
+            with pytest.raises(FrameError, match=text):
+                engine.process_frames([dns()] * 3, times)
+        frames = [dns()]
+        frames += [Asked(frames.clear), dns()]
+        with pytest.raises(FrameError, match="2 frames, and more times"):
+            engine.process_frames(frames, [1, 2, 3])
+        frames = [dns()]
+        frames += [Asked(lambda: frames.append(memoryview(dns(2)))), dns()]
+        assert engine.process_frames(frames, (1, 2, 3, 4))[:, 1].tolist() == [
+            Reason.HIT] * 3 + [Reason.NEW]
+        empty = engine.process_frames(np.zeros((2, 0), np.uint8), (5, 5))
+        assert empty[:, 1].tolist() == [Reason.MALFORMED] * 2
+        table = np.frombuffer(dns() * 6, np.uint8).reshape(6, -1)
+        assert (engine.process_frames(memoryview(table[::2]), (6,) * 3)[:, 1] == Reason.HIT).all()
+
+
 def test_an_iterable_that_fails_leaves_nothing():
     def failing():
         yield dns()
