@@ -123,13 +123,19 @@ cdef class Tally:
 
     def add(self, keys, amounts):
         """Rows of a block: ``keys`` the words of their keys, each integers[n]; ``amounts`` what is
-        summed, each integers[n]. Sums stay below 2**64. Raises DataError."""
+        summed, each integers[n]. Sums stay below 2**64. Raises DataError.
+
+        Returns the rows whose keys were not there before, int64[m], as their entries follow.
+        """
         cdef const uint64_t[:, ::1] words = _columns(keys, self.words, "words")
         cdef const uint64_t[:, ::1] given = _columns(amounts, self.sums, "amounts")
         cdef uint64_t key[WORDS_MOST]
         cdef uint64_t *sums
+        cdef uint64_t before, made = 0
         cdef Py_ssize_t row
         cdef int i
+        first = np.empty(words.shape[1], np.int64)
+        cdef int64_t[::1] news = first
         if words.shape[1] != given.shape[1]:
             raise DataError(f"a tally's keys and amounts differ: {words.shape[1]} rows and"
                             f" {given.shape[1]}")
@@ -138,9 +144,30 @@ cdef class Tally:
             for row in range(words.shape[1]):
                 for i in range(self.words):
                     key[i] = words[i, row]
+                before = self.count
                 sums = self._of(key)
+                if self.count != before:
+                    news[made] = row
+                    made += 1
                 for i in range(self.sums):
                     sums[i] += given[i, row]
+        return first[:made].copy()
+
+    def places(self, keys):
+        """The entry of each row's key, int64[n], as ``table`` has them; -1 where it has none.
+        Raises DataError."""
+        cdef const uint64_t[:, ::1] words = _columns(keys, self.words, "words")
+        cdef uint64_t key[WORDS_MOST]
+        cdef Py_ssize_t row
+        cdef int i
+        found = np.empty(words.shape[1], np.int64)
+        cdef int64_t[::1] at = found
+        with nogil:
+            for row in range(words.shape[1]):
+                for i in range(self.words):
+                    key[i] = words[i, row]
+                at[row] = <int64_t>self.slots[self._slot(key)] - 1
+        return found
 
     def forgotten(self):
         """Sums of what came for keys that are not kept."""

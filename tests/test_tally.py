@@ -31,13 +31,19 @@ def test_sums_are_those_of_a_dictionary_that_keeps_who_came_first(rows, room, si
                 forgotten += amount
     assert [(key, sums[0]) for key, sums in found.items()] == list(kept.items())
     assert (found.forgotten(), len(found)) == ([forgotten], len(kept))
+    order = list(kept)
+    keys = np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2)
+    assert found.places(keys.T).tolist() == [
+        order.index(key) if key in kept else -1 for key in map(tuple, keys.tolist())]
 
 
 def test_a_table_grows_to_as_many_keys_as_come():
     found, keys = Tally(1, 1, 1 << 32), np.arange(10_000, dtype=np.uint64) << np.uint64(20)
     for part in np.split(keys, 10):
+        twice = np.repeat(part, 2)
+        assert found.add((twice,), (twice * np.uint64(0),)).tolist() == list(range(0, 2000, 2))
         found.add((part,), (part + np.uint64(1),))
-    found.add((keys,), (keys,))
+    assert found.add((keys,), (keys,)).tolist() == []
     assert found.table()[0][:, 0].tolist() == keys.tolist()
     assert found.table()[1][:, 0].tolist() == (2 * keys + np.uint64(1)).tolist()
 

@@ -35,6 +35,7 @@ import numpy as np
 
 from fwcore import policy, policy_layout, policy_lookup
 from fwcore._layout import Reason, Verdict
+from fwcore._tally import Tally
 from fwcore.errors import FwcoreError, LawBroken
 from fwcore.flow import Endpoint, Flow
 from fwcore.hits import TAKEN
@@ -52,39 +53,44 @@ TAKEN_CAUSES = tuple(cause.name.lower() for cause in TAKEN)
 EXAMPLES = 5  # of a group
 NAMED = 100  # hosts and policies in the JSON
 BLOCK = 1 << 16  # rows of a file written at a time
-MERGE_EVERY = 64  # chunks between merges: memory follows the number of flows, not of packets
+FLOWS_MOST = 1 << 31  # entries that a tally has room for
 SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "denied", "bypassed", "bypassed_bytes",
         "taken", "forwarded_a", "forwarded_b")  # bytes of what that end of the key began
 FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
                 "packets unscanned": "bypassed", "bytes unscanned": "bypassed_bytes",
                 "sessions taken": "taken"}  # fmt: skip
+FIRST_DTYPE = np.dtype([("first_packet", "u8"), ("key", "u8", 5), ("from_b", "u1")])
 FLOW_DTYPE = np.dtype([
-    ("flow", "u8"), ("first_packet", "u8"), ("key", "u8", 5), ("from_b", "u1"),
-    *((name, "i8") for name in SUMS)])  # fmt: skip
+    ("flow", "u8"), *((name, FIRST_DTYPE[name]) for name in FIRST_DTYPE.names or ()),
+    *((name, "i8") for name in SUMS)])
 
 
 # -- sums per flow ------------------------------------------------------------------------------
 
 
 class FlowLedger:
-    """Sums per flow, from one run: its packets, and with `take` its sessions that ended."""
+    """Sums per flow, from one run: its packets, and with `take` its sessions that ended.
+
+    A look-up a packet; memory follows the number of flows, not of packets.
+    """
 
     def __init__(self, *, vlan_zone: bool = False) -> None:
-        self._parts: list[np.ndarray] = []
+        self._flows = Tally(1, len(SUMS), FLOWS_MOST)
+        self._first: list[np.ndarray] = []      # FIRST_DTYPE: of each flow's first packet, in order
         self._vlan_zone = vlan_zone
-        self._names: list[np.ndarray] = []      # the run's own number, the capture's: uint64[n, 2]
+        self._names = Tally(1, 1, FLOWS_MOST)   # the run's own numbers ...
+        self._named: list[np.ndarray] = []      # ... and the flow that came first under each
         self.seen = 0
 
     def packets(self, judged: Judged) -> None:
         """The replay's `flows`: the chunk's frames say which flow each packet is of."""
         rows = judged.rows
-        part = self.add(rows["flow"], judged.outcome, judged.chunk.length, judged.flow,
-                        judged.number, rows["swapped"] ^ judged.reply)
-        at = np.searchsorted(judged.number, part["first_packet"])
-        part["key"] = rows["key"][at]
+        new = self.add(rows["flow"], judged.outcome, judged.chunk.length, judged.flow,
+                       judged.number, rows["swapped"] ^ judged.reply)
+        first = self._first[-1]
+        first["key"] = rows["key"][new]
         if self._vlan_zone:      # for policies; what numbers the flow knows no zone
-            part["key"][:, 0] |= rows["zone"][at].astype(np.uint64) << np.uint64(32)
-        part["from_b"] = rows["swapped"][at] ^ judged.reply[at]
+            first["key"][:, 0] |= rows["zone"][new].astype(np.uint64) << np.uint64(32)
 
     def add(
         self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray,
@@ -95,54 +101,52 @@ class FlowLedger:
         own uint64[n]: the run's numbers for them; number uint64[n]: the packets', in order;
         from_b uint8[n]: 1 where endpoint b began the packet's session.
 
-        Its sums, FLOW_DTYPE[m], a view of what is kept.
+        Which packets are the first of a flow, int64[m].
         """
         flow = np.asarray(flow, dtype=np.uint64)
         own = flow if own is None else np.asarray(own, dtype=np.uint64)
         number = np.arange(self.seen + 1, self.seen + len(flow) + 1) if number is None else number
+        from_b = np.zeros(len(flow), np.uint8) if from_b is None else from_b
         if not len(flow) == len(own) == len(outcome) == len(length) == len(number):
             raise ValueError("flow, outcome and length must have one row a packet")
-        part = _sum_chunk(flow, np.asarray(outcome), np.asarray(length), number,
-                          np.zeros(len(flow), np.uint8) if from_b is None else from_b)
         self.seen += len(flow)
+        keyed = slice(None) if flow.all() else np.flatnonzero(flow)
+        new = self._flows.add((flow[keyed],), _amounts(
+            np.asarray(outcome)[keyed], np.asarray(length)[keyed], from_b[keyed]))
+        new = new if isinstance(keyed, slice) else keyed[new]
+        first = np.zeros(len(new), FIRST_DTYPE)
+        first["first_packet"], first["from_b"] = number[new], from_b[new]
+        self._first.append(first)
         both = np.flatnonzero((flow != 0) & (own != 0))
-        self._names.append(np.column_stack([own[both], flow[both]]))
-        if len(self._names) >= MERGE_EVERY:
-            self._names = [self._named()]
-        self._add(part)
-        return part
+        self._named.append(flow[both][self._names.add((own[both],), (np.ones(len(both)),))])
+        return new
 
     def take(self, ended: np.ndarray) -> None:
         """Sessions that ended (SESSION_DTYPE[n]); those taken count for their flow: that of the
         first packet with the session's number."""
-        own, count = np.unique(
-            ended["flow"][np.isin(ended["cause"], TAKEN)], return_counts=True)
-        self._names = [self._named()]
-        names = self._names[0]
-        at = np.searchsorted(names[:, 0], own)
-        if len(own) and (at.max() >= len(names) or (names[at, 0] != own).any()):
+        own = ended["flow"][np.isin(ended["cause"], TAKEN)]
+        if not len(own):
+            return
+        at = self._names.places((own,))
+        if at.min() < 0:
             raise RuntimeError("a session was taken of a flow that has no packet")
-        part = np.zeros(len(own), dtype=FLOW_DTYPE)
-        part["flow"], part["taken"] = names[at, 1], count
-        part["first_packet"] = np.iinfo(np.uint64).max      # it is known from the packets
-        self._add(part)
-
-    def _named(self) -> np.ndarray:
-        """Each number of the run once, ascending, with the flow that came first under it."""
-        rows = np.concatenate([np.zeros((0, 2), np.uint64), *self._names])
-        return rows[np.unique(rows[:, 0], return_index=True)[1]]
-
-    def _add(self, part: np.ndarray) -> None:
-        if len(self._parts) >= MERGE_EVERY:
-            self._parts = [merge(self._parts)]
-        self._parts.append(part)
+        self._named = [np.concatenate(self._named)]
+        amounts = np.zeros((len(SUMS), len(own)), np.uint64)
+        amounts[SUMS.index("taken")] = 1
+        self._flows.add((self._named[0][at],), amounts)
 
     def table(self) -> np.ndarray:
         """FLOW_DTYPE[m], sorted by flow."""
-        flows = merge(self._parts)
-        if len(flows) and not flows["packets"].all():
-            raise RuntimeError("a session was taken of a flow that has no packet")
-        return flows
+        keys, sums = self._flows.table()
+        order = np.argsort(keys[:, 0])
+        whole = np.zeros(len(order), FLOW_DTYPE)
+        whole["flow"] = keys[order, 0]
+        first = np.concatenate([np.zeros(0, FIRST_DTYPE), *self._first])[order]
+        for name in FIRST_DTYPE.names or ():
+            whole[name] = first[name]
+        for name, column in zip(SUMS, sums.T, strict=True):
+            whole[name] = column[order]
+        return whole
 
 
 def harmful(found: np.ndarray) -> np.ndarray:
@@ -150,39 +154,17 @@ def harmful(found: np.ndarray) -> np.ndarray:
     return ~np.isin(found, [OUTCOMES.index(name) for name in HARMLESS])
 
 
-def _sum_chunk(
-    flow: np.ndarray, outcome: np.ndarray, length: np.ndarray, number: np.ndarray,
-    from_b: np.ndarray,
-) -> np.ndarray:
-    """FLOW_DTYPE[m] of one chunk."""
-    verdict = outcome[:, 0]
-    ids, first, slot = np.unique(flow, return_index=True, return_inverse=True)
-    part = np.zeros(len(ids), dtype=FLOW_DTYPE)
-    part["flow"], part["first_packet"] = ids, number[first]
-    denied = (verdict == Verdict.DROP) & (outcome[:, 1] == Reason.DENIED)
-    part["denied"] = np.bincount(slot, denied, len(ids))
-    weights = {"": None, "dropped": verdict == Verdict.DROP, "bypassed": verdict == Verdict.BYPASS}
-    for name, weight in weights.items():
-        counted = np.ones(len(flow)) if weight is None else weight.astype(np.float64)
-        part[name or "packets"] = np.bincount(slot, counted, len(ids))
-        part[f"{name}_bytes".lstrip("_")] = np.bincount(slot, counted * length, len(ids))
-    for name, end in (("forwarded_a", 0), ("forwarded_b", 1)):
-        counted = (verdict == Verdict.FORWARD) & (from_b == end)
-        part[name] = np.bincount(slot, counted * length.astype(np.float64), len(ids))
-    return part[ids != 0]
-
-
-def merge(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Several FLOW_DTYPE tables as one, sorted by flow: sums, and the rest of its first packet."""
-    rows = np.concatenate(parts) if parts else np.zeros(0, dtype=FLOW_DTYPE)
-    order = np.lexsort((rows["first_packet"], rows["flow"]))
-    ids, first, slot = np.unique(rows["flow"][order], return_index=True, return_inverse=True)
-    whole = rows[order[first]]
-    for name in SUMS:
-        sums = np.zeros(len(ids), dtype=np.int64)
-        np.add.at(sums, slot, rows[name][order])
-        whole[name] = sums
-    return whole
+def _amounts(outcome: np.ndarray, length: np.ndarray, from_b: np.ndarray) -> np.ndarray:
+    """What each packet adds to SUMS, uint64[SUMS, n]."""
+    verdict, length = outcome[:, 0], length.astype(np.uint64)
+    dropped, bypassed = verdict == Verdict.DROP, verdict == Verdict.BYPASS
+    forward, denied = verdict == Verdict.FORWARD, outcome[:, 1] == Reason.DENIED
+    made = np.zeros((len(SUMS), len(verdict)), np.uint64)
+    for row, amount in zip(made, (
+            1, length, dropped, dropped * length, dropped & denied, bypassed, bypassed * length, 0,
+            (forward & (from_b == 0)) * length, (forward & (from_b == 1)) * length), strict=True):
+        row[:] = amount
+    return made
 
 
 def _lost(flows: np.ndarray) -> np.ndarray:
@@ -294,16 +276,18 @@ class Comparison:
 
     def groups(self) -> list[dict[str, Any]]:
         """Flows by what became of them under each setting, most bytes first (lived by all last)."""
-        kinds, slot = np.unique(self.found, axis=1, return_inverse=True)
-        slot = slot.reshape(-1)
+        slot, count = np.zeros(self.found.shape[1], np.int64), 1
+        for found in self.found:     # one number for what became of a flow under all so far
+            slot, count = _numbered(slot * len(OUTCOMES) + found, count * len(OUTCOMES))
         whole = self.flows[0]
         rows = []
-        for at in range(kinds.shape[1]):
+        for at in range(count):
             members = np.flatnonzero(slot == at)
+            kinds = self.found[:, members[0]]
             first = np.sort(whole["first_packet"][members])
             most = members[np.lexsort((whole["first_packet"][members], -whole["bytes"][members]))]
             rows.append({
-                "outcomes": {name: OUTCOMES[kinds[run, at]] for run, name in enumerate(self.names)},
+                "outcomes": {name: OUTCOMES[kinds[run]] for run, name in enumerate(self.names)},
                 "flows": len(members),
                 "packets": int(whole["packets"][members].sum()),
                 "bytes": int(whole["bytes"][members].sum()),
@@ -317,9 +301,10 @@ class Comparison:
     def hosts(self) -> list[dict[str, Any]]:
         """What each setting cost each host that began flows: harmed ones, worst first."""
         high, low = self.ends["initiator"].T
-        keys = np.column_stack([self.ends["family"].astype(np.uint64), high, low])
-        hosts, place = np.unique(keys, axis=0, return_inverse=True)
-        place = place.reshape(-1)
+        keys = (self.ends["family"], high, low)
+        tally = Tally(len(keys), 1, FLOWS_MOST)
+        tally.add(keys, (np.ones(len(high)),))
+        hosts, place = tally.table()[0], tally.places(keys)
         rows = self._costs([place] * len(self.names), len(hosts))
         for row in rows:
             family, top, bottom = hosts[row.pop("at")].tolist()
@@ -435,10 +420,19 @@ class Comparison:
         return made
 
 
+def _numbered(code: np.ndarray, most: int) -> tuple[np.ndarray, int]:
+    """Codes below `most` as the numbers of those that occur, in their order, and how many do."""
+    there = np.bincount(code, minlength=most) > 0
+    return (np.cumsum(there) - 1)[code], int(there.sum())
+
+
 def _sums(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     """Sum of values[m] for each of `count` places, exact."""
+    values = np.asarray(values, dtype=np.int64)
+    if int(np.abs(values).sum(dtype=np.float64)) < 1 << 52:      # so far, doubles are too
+        return np.bincount(place, values, count).astype(np.int64)
     found = np.zeros(count, dtype=np.int64)
-    np.add.at(found, place, np.asarray(values, dtype=np.int64))
+    np.add.at(found, place, values)
     return found
 
 
