@@ -10,11 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = (".*", "dist", "out", "site", "__pycache__", "*.egg-info")
-BUILT = ("build", "*.so", "_*.c")
+BUILT = ("build", "*.so")       # the C that Cython made goes along, and is made anew where stale
 
 
 def copy_to(folder: Path) -> Path:
-    """Copies the checkout, without what was built, into a new folder."""
+    """Copies the checkout, without what was compiled, into a new folder."""
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ELSEWHERE, *BUILT))
     return folder
 
