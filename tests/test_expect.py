@@ -134,6 +134,32 @@ def test_the_harm_is_named_and_further_settings(baseline, capfd):
             " 229 078, expected 233 358") in said
 
 
+@pytest.mark.parametrize(("changes", "said"), [
+    (["ram_bytes=4300000"], []), (["ram_bytes=4096000"], []),
+    (["ram_bytes=3900000"], ["packets refused: 87, at most 83", "sessions taken: 113, at most 0"]),
+    (["memory_use_threshold_red=72", "memory_use_threshold_green=70"],
+     ["milliseconds in conserve mode: 56 493, at most 30 000",
+      "conserve mode from packet 301, not before 1 629"]),
+    (["av_failopen=off"], ["packets refused: 330, at most 83", "sessions taken: 1, at most 0"]),
+])
+def test_what_costs_no_more_may_be_otherwise(baseline, tmp_path, capfd, changes, said):
+    sets = [part for change in changes for part in ("--set", change)]
+    code = cli.main(["replay", *CONSERVE, "-q", *sets, "--no-worse", str(baseline), "--junit",
+                     str(tmp_path / "o.xml")])
+    lines = [line.removeprefix("fwcore: --no-worse: ")
+             for line in capfd.readouterr().err.splitlines() if "--no-worse" in line]
+    assert (code, set(said) <= set(lines), bool(lines)) == (4 if said else 0, True, bool(said))
+    suite = ElementTree.parse(tmp_path / "o.xml").getroot()[0]
+    assert [case.get("name") for case in suite if len(case)] == ["no worse"] * bool(said)
+
+
+def test_another_capture_is_no_measure(baseline, capfd):
+    assert cli.main(["replay", str(PCAPS / "web.pcap"), "-q", "--no-worse", str(baseline)]) == 4
+    assert "cannot be compared: it is of conserve.pcap, and this is web" in capfd.readouterr().err
+    assert cli.main(["replay", *CONSERVE, "-q", "--limit", "9", "--no-worse", str(baseline)]) == 4
+    assert "cannot be compared: packets: 9, and 3941 there" in capfd.readouterr().err
+
+
 def test_another_capture_is_called_one(baseline, tmp_path, capfd):
     head = tmp_path / "head.pcap"
     head.write_bytes(Path(CONSERVE[0]).read_bytes()[:24])

@@ -35,7 +35,8 @@ COMMANDS = {
 """Name: the file below ``fwcore.cli`` that it is in, what it is for. In the order of the help."""
 
 INPUTS = {"captures": "the capture", "settings_file": "--settings", "policy_file": "--policy",
-          "result_file": "the result", "expect_file": "--expect", "baseline": "--baseline",
+          "result_file": "the result", "expect_file": "--expect",
+          "no_worse_file": "--no-worse", "baseline": "--baseline",
           "variants": "--with"}
 
 

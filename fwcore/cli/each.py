@@ -19,9 +19,10 @@ ROOM = 22  # of a capture's name
 
 def run(captures: Sequence[str], settings: Any, given: dict[str, Any]) -> int:
     """The gravest exit code. One capture that cannot be read does not keep the others back."""
-    if given["expect_file"] and len(captures) > 1 and "{name}" not in given["expect_file"]:
-        raise FwcoreError(f"--expect {given['expect_file']}: with --each it has {{name}} in it,"
-                          " like 'ci/{name}.json', for a result of each capture")
+    for option, name in (("--expect", "expect_file"), ("--no-worse", "no_worse_file")):
+        if given[name] and len(captures) > 1 and "{name}" not in given[name]:
+            raise FwcoreError(f"{option} {given[name]}: with --each it has {{name}} in it, like"
+                              " 'ci/{name}.json', for a result of each capture")
     rows, codes = [], []
     for capture in captures:
         result, code = _one(capture, settings, _named(given, capture))
@@ -41,15 +42,13 @@ def _named(given: Mapping[str, Any], capture: str) -> dict[str, Any]:
 
 
 def _one(capture: str, settings: Any, given: dict[str, Any]) -> tuple[Result | None, int]:
-    from fwcore.result import Result
-
     try:
         with running.checked(given):
-            expected = Result.load(given["expect_file"]) if given["expect_file"] else None
+            saved = running.saved_results(given)
             result = running.replay([capture], settings, given)
     except FwcoreError as error:
         return None, exits.fail(str(error), error.exit_code)
-    differ = running.differences(result, expected)
+    differ = running.differences(result, saved)
     written = exits.gravest(running.write_files(result, given),
                             running.write_checks(result, given, differ))
     spoken = exits.last(_said(capture, result, given), 0)

@@ -7,7 +7,7 @@ an interruption, then 2, 3, 4, and a closed pipe last. Exit codes:
     1  a defect of fwcore; FWCORE_DEBUG=1 shows where
     2  usage, settings, or a file that cannot be read or written
     3  a fault within a capture; what came before it was processed
-    4  what was expected differs, or a benchmark is below --fail-over
+    4  what was expected differs or is worse, or a benchmark is below --fail-over
     5  a law is broken: two sources of one figure disagree
   130  interrupted (INT); what was done until then is reported
   129  the same by HUP; 143 by TERM; 141 by a closed pipe, after all files
@@ -106,11 +106,12 @@ def of_replay(result: Result, written: int, expected: str | None) -> int:
     return gravest(code, written, EXPECTATION if differs and code in (DONE, FAULT) else DONE)
 
 
-def of_expected(result: Result, lines: Sequence[str], whose: str = "") -> int:
-    """EXPECTATION where the outcome is another than that of a saved result: ``lines`` say how,
-    ``whose`` of which of several captures."""
+def of_expected(result: Result, differ: Mapping[str, Sequence[str]], whose: str = "") -> int:
+    """EXPECTATION where a run does not hold against a saved result: by option, lines that say why;
+    ``whose``: of which of several captures."""
     if result.data.get("interrupted"):
         return DONE
-    for line in lines:
-        fail(f"{whose + ': ' if whose else ''}--expect: {line}", EXPECTATION)
-    return EXPECTATION if lines else DONE
+    for option, lines in differ.items():
+        for line in lines:
+            fail(f"{whose + ': ' if whose else ''}{option}: {line}", EXPECTATION)
+    return EXPECTATION if any(differ.values()) else DONE

@@ -58,6 +58,9 @@ def _digest(_ctx: click.Context, _option: Any, value: str | None) -> str | None:
 @click.option("--expect", "expect_file", type=click.Path(), metavar="RESULT",
               help="Exit with 4 when the outcome is not that of a saved result, and name the first"
                    " setting, figure and packet that differ.")  # fmt: skip
+@click.option("--no-worse", "no_worse_file", type=click.Path(), metavar="RESULT",
+              help="Exit with 4 when more packets are refused, sessions taken or bytes unscanned"
+                   " than in a saved result, or conserve mode begins earlier or lasts longer.")
 @click.option("--junit", "junit_file", type=click.Path(), metavar="FILE",
               help="What was checked (outcome, laws, captures) as JUnit XML.")  # fmt: skip
 @click.option("--markdown", "markdown_file", type=click.Path(), metavar="FILE",
@@ -80,7 +83,6 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
     fwcore replay web.pcap --json - | jq .conserve.transitions
     fwcore replay day*.pcap --each --json '{name}.json'
     """
-    from fwcore.result import Result
 
     if given.pop("each"):
         from fwcore.cli import each as every
@@ -88,10 +90,10 @@ def replay(captures: tuple[str, ...], **given: Any) -> int:
         made = _settings(given)
         return every.run(captures, made, given)
     with running.checked(given):
-        expected = Result.load(given["expect_file"]) if given["expect_file"] else None
+        saved = running.saved_results(given)
         made = _settings(given)
         result = running.replay(captures, made, given)
-    differ = running.differences(result, expected)
+    differ = running.differences(result, saved)
     written = exits.gravest(running.write_files(result, given),
                             running.write_checks(result, given, differ))
     spoken = exits.last(running.said(result, given), 0)

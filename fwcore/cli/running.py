@@ -59,26 +59,38 @@ def write_files(result: Result, given: dict[str, Any]) -> int:
     return exits.gravest(*codes)
 
 
-def differences(result: Result, expected: Result | None) -> list[str]:
-    """What differs from the result that was expected."""
-    if expected is None:
-        return []
+def saved_results(given: dict[str, Any]) -> dict[str, Result]:
+    """What the run will be held against, by option: --expect, --no-worse. Read before it."""
+    from fwcore.result import Result
+
+    return {option: Result.load(given[name])
+            for option, name in (("--expect", "expect_file"), ("--no-worse", "no_worse_file"))
+            if given[name]}
+
+
+def differences(result: Result, saved: dict[str, Result]) -> dict[str, list[str]]:
+    """By option: what differs, or is worse; nothing where it holds."""
+    if not saved:
+        return {}
     from fwcore.report import expect
 
-    return expect.differences(result, expected)
+    ask = {"--expect": expect.differences, "--no-worse": expect.worse}
+    return {option: ask[option](result, other) for option, other in saved.items()}
 
 
-def write_checks(result: Result, given: dict[str, Any], differ: list[str]) -> int:
+def write_checks(result: Result, given: dict[str, Any], differ: dict[str, list[str]]) -> int:
     """--junit and --markdown; the exit code."""
     if not given["junit_file"] and not given["markdown_file"]:
         return exits.DONE
     from fwcore.report import checks
 
+    names = {"--expect": "outcome", "--no-worse": "no worse"}
+    held = {names[option]: lines for option, lines in differ.items()}
     wanted = given["expect_outcome"]
-    if wanted and wanted != result.data["outcome"]:
-        differ = [f"outcome {result.data['outcome']}, expected {wanted}", *differ]
-    found = checks.of_replay(
-        result, differ if wanted or given["expect_file"] else None)
+    if wanted:
+        other = [f"outcome {result.data['outcome']}, expected {wanted}"]
+        held["outcome"] = other * (wanted != result.data["outcome"]) + held.get("outcome", [])
+    found = checks.of_replay(result, held)
     codes = [exits.DONE]
     if given["junit_file"]:
         codes.append(exits.attempt(

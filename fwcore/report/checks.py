@@ -6,7 +6,7 @@ capture was read to its end; ``fwcore bench`` that no benchmark became slower.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -24,9 +24,10 @@ class Check(NamedTuple):
     failed: str = ""
 
 
-def of_replay(result: Result, expected: Sequence[str] | None) -> list[Check]:
-    """``expected``: what differs from what was expected, None: nothing was."""
-    found = [] if expected is None else [Check("outcome", "\n".join(expected))]
+def of_replay(result: Result, held: Mapping[str, Sequence[str]]) -> list[Check]:
+    """``held``: what the run was held against, by name: why it does not hold, nothing where it
+    does."""
+    found = [Check(name, "\n".join(lines)) for name, lines in held.items()]
     if result.data.get("interrupted"):
         found.append(Check("run to the end", f"interrupted after packet {result.data['packets']}"))
     for row in result.data["inputs"]:

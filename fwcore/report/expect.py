@@ -1,5 +1,5 @@
 """What differs between a result and the one that was expected: first the setting, then the figure,
-then the packet."""
+then the packet. And what of it is worse."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ def differences(result: Result, expected: Result) -> list[str]:
         " is kept"]
 
 
+def worse(result: Result, expected: Result) -> list[str]:
+    """What costs more than it did, a line each; none where nothing does. Another capture is no
+    measure, and neither are other packets."""
+    here, there = result.data, expected.data
+    other = _capture(here, there) or (
+        f"packets: {here['packets']}, and {there['packets']} there"
+        if here["packets"] != there["packets"] else "")
+    if other:
+        return [f"cannot be compared: {other}"]
+    mine, theirs = _costs(here), _costs(there)
+    found = [f"{name}: {units.count(mine[name])}, at most {units.count(theirs[name])}"
+             for name in mine if mine[name] > theirs[name]]
+    now, before = _began(here), _began(there)
+    if now is not None and (before is None or now < before):
+        found.append(f"conserve mode from packet {units.count(now)}, "
+                     + ("none before" if before is None else f"not before {units.count(before)}"))
+    return found
+
+
 def _altered(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """One outcome has one set of figures, as long as one version counts them."""
     if any(here.get(name) != there.get(name) for name in ("fwcore", "focus")):
@@ -55,19 +74,26 @@ def _capture(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
 
 def _harm(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """What the difference costs, or spares."""
-    mine, other = _costs(here), _costs(there)
+    mine, other = ({name: units.count(number) for name, number in _costs(each).items()} | {
+        "conserve mode from packet": "none" if (began := _began(each)) is None else
+        units.count(began)} for each in (here, there))
     return "; ".join(f"{name} {mine[name]}, expected {other[name]}"
                      for name in mine if mine[name] != other[name])
 
 
-def _costs(data: Mapping[str, Any]) -> dict[str, str]:
+def _costs(data: Mapping[str, Any]) -> dict[str, int]:
+    """What a run cost; more is worse."""
     result = Result(data)
-    began = next((units.count(row["packet"]) for row in data["conserve"]["transitions"]
-                  if row["to"] != "off"), "none")
-    return {"packets refused": units.count(answer.refused(result)),
-            "sessions taken": units.count(answer.taken(result)),
-            "bytes unscanned": units.count(data["exposure"]["bytes"]),
-            "conserve mode from packet": began}
+    spent = sum(seconds for mode, seconds in data["conserve"]["seconds"].items() if mode != "off")
+    return {"packets refused": answer.refused(result), "sessions taken": answer.taken(result),
+            "bytes unscanned": data["exposure"]["bytes"],
+            "milliseconds in conserve mode": round(spent * 1000)}
+
+
+def _began(data: Mapping[str, Any]) -> int | None:
+    """The packet with which conserve mode was first entered."""
+    return next((row["packet"] for row in data["conserve"]["transitions"] if row["to"] != "off"),
+                None)
 
 
 def _setting(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
