@@ -7,7 +7,7 @@ an interruption, then 2, 3, 4, and a closed pipe last. Exit codes:
     1  a defect of fwcore; FWCORE_DEBUG=1 shows where
     2  usage, settings, or a file that cannot be read or written
     3  a fault within a capture; what came before it was processed
-    4  what was expected differs or is worse, or a benchmark is below --fail-over
+    4  what was expected differs or is worse, or a benchmark is too slow
     5  a law is broken: two sources of one figure disagree
   130  interrupted (INT); what was done until then is reported
   129  the same by HUP; 143 by TERM; 141 by a closed pipe, after all files
