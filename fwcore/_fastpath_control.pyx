@@ -144,7 +144,10 @@ cdef class Control:
             old.cache_limit_pages = new.cache_limit_pages
             old.oversize_bytes = new.oversize_bytes
             old.idledrop_idle_ns = new.idledrop_idle_ns
-            old.max_step_ns = new.max_step_ns
+            if old.max_step_ns != new.max_step_ns:
+                old.max_step_ns = new.max_step_ns
+                if self.fw.clock.step_packet <= self.fw.counters.packets:
+                    self.fw.clock.step_packet = 0     # how far that one could go holds no longer
             old.ips_socket_bytes = new.ips_socket_bytes
             old.ips_throughput_bps = new.ips_throughput_bps
             old.non_ip_verdict = new.non_ip_verdict

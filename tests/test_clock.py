@@ -155,6 +155,18 @@ def test_a_step_as_long_as_allowed_holds_nobody():
     assert pair.engine.counters()["time_jumped"] == 1
 
 
+@pytest.mark.parametrize("before_s", [0, 4835, 1])
+def test_a_step_made_shorter_holds_the_very_next_packet(before_s):
+    """Nothing else is due that would have the clock looked at."""
+    pair = Pair(load("plain", max_step_s=before_s, timeline_interval_s=254_023_119))
+    pair.process(chunk_of((0, udp_from(1))))
+    pair.configure(max_step_s=2.5)
+    pair.process(chunk_of((3 * S, udp_from(1))))
+    pair.compare()
+    assert pair.engine.counters()["time_jumped"] == 1
+    assert pair.engine.fastpath.now_ns == T0 + 2_500_000_000
+
+
 @pytest.mark.parametrize("leaks", [0, 1])  # one that leaks for so long has no memory left
 def test_an_engine_outlives_a_frame_of_a_far_future(leaks):
     """After a restart the clock takes the next packet's time, and what is to come is as far off."""
