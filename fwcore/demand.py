@@ -37,9 +37,9 @@ from fwcore._demand import (
 from fwcore._layout import PolicyAction
 from fwcore.capture import Chunk
 from fwcore.counters import address_text
+from fwcore.datagrams import Datagrams
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
-from fwcore.replay.datagrams import Datagrams
 from fwcore.settings import Settings, load
 
 BY = ("all", "policy", "host", "flow", "dscp")
@@ -149,7 +149,7 @@ class Owners:
             raise FwcoreError("a bucket a policy needs policies that accept: give --policy FILE, or"
                               " --settings FILE with [[policies]]")
         self._table = policy_layout.compile_policies(rows)
-        self._vlan_zone = settings.zone == "vlan"
+        self.vlan_zone = settings.zone == "vlan"
         self._engine = Engine(load("plain", policies=settings.policies, zone=settings.zone))
         self._accepts = np.array([each.action == PolicyAction.ACCEPT for each in rows] + [False])
         self.ids = np.array([each.id for each in rows], np.int64)
@@ -165,7 +165,7 @@ class Owners:
            from_b: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Place of each row's policy, -1 where none accepts it; from_b: endpoint b began it."""
         key = flows.copy()
-        if self._vlan_zone:
+        if self.vlan_zone:
             key[:, 0] |= rows["zone"].astype(np.uint64) << np.uint64(32)
         found = policy_lookup.find(self._table, policy_lookup.ends_of(key, from_b))
         return np.where(self._accepts[found], found, -1)
@@ -183,7 +183,10 @@ class Packets:
     time_reversed: int = 0
     frames: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    firsts: Datagrams[tuple[int, ...]] = field(default_factory=Datagrams)   # flow's words, way
+    firsts: Datagrams[tuple[int, ...]] = field(init=False)      # flow's words, way
+
+    def __post_init__(self) -> None:
+        self.firsts = Datagrams(vlan_zone=self.owners is not None and self.owners.vlan_zone)
 
     def times(self, chunk: Chunk) -> NDArray[np.int64]:
         """When each frame arrives: one older than `now` arrives at `now`."""
@@ -213,15 +216,17 @@ class Packets:
                 self.left_out[name] = self.left_out.get(name, 0) + number
         return (rows["kind"] == Kind.KEYED) | (rows["kind"] == Kind.LATER)
 
-    def flows(self, rows: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+    def flows(
+        self, rows: NDArray[Any], now_ns: NDArray[np.int64],
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
         """(words of the flow, way) of each row; a later fragment has those of its first."""
         flows = np.ascontiguousarray(rows["key"])
         way = rows["swapped"].copy()
         for at in np.flatnonzero(rows["fragment"] != Fragment.WHOLE).tolist():
             row = rows[at]
             if row["fragment"] == Fragment.FIRST:
-                self.firsts.begin(row, (*row["key"].tolist(), int(row["swapped"])))
-            elif first := self.firsts.of(row):
+                self.firsts.begin(row, now_ns[at], (*row["key"].tolist(), int(row["swapped"])))
+            elif first := self.firsts.of(row, now_ns[at]):
                 *found, way[at] = first
                 flows[at] = found
         return flows, way
@@ -294,7 +299,7 @@ def meters(
         chosen = packets.metered(rows)
         reply = np.zeros(len(chunk), np.uint8) if owners is None else owners.replies(chunk)
         rows, now, reply = rows[chosen], now[chosen], reply[chosen]
-        flows, way = packets.flows(rows)
+        flows, way = packets.flows(rows, now)
         policies = np.zeros(len(rows), np.int64)
         if by in ("flow", "policy"):
             known = flows[:, 0] != 0

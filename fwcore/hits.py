@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import counters, policy_lookup
-from fwcore._columns import Kind, parse_columns
+from fwcore._columns import Fragment, Kind, parse_columns
 from fwcore._layout import SESSION_DTYPE, EndCause, Verdict
 from fwcore._tally import Tally, begun, taken
 from fwcore.capture import CHUNK_SIZE, Chunk
+from fwcore.datagrams import Datagrams
 from fwcore.engine import Engine
 from fwcore.policy import Policy
 from fwcore.policy_layout import compile_policies
@@ -74,6 +75,8 @@ class Hits:
         self._packets = Tally(4, 2, HIT_HOSTS)     # (high, low, family, verdict): packets, bytes
         self._nameless = 0                         # packets of no host
         self._taken = Tally(3, 2, HIT_HOSTS)       # (high, low, family): sessions, bytes
+        # of first fragments: flow, key, swapped, from_b
+        self._datagrams: Datagrams[tuple[Any, ...]] = Datagrams(vlan_zone=vlan_zone)
         self._ways = Tally(1, 1, HIT_FLOWS)        # (flow,): 1, or 2 where endpoint b began it
         self._ended: list[NDArray[Any]] = []       # whose initiators are not yet in it
         self._policies = Tally(1, 2, 1 << 32)          # (id,): sessions, bytes
@@ -131,6 +134,7 @@ class Hits:
             dropped = verdict[part] == Verdict.DROP
             from_b = rows["swapped"] ^ reply[part]
             self._remember(flow[part], number[part], from_b)
+            self._follow(rows, chunk.time_ns[part], from_b)
             answers = np.where(rows["flow"] != 0, rows["swapped"] ^ from_b, reply[part])
             self._count_policies(rows, answers, dropped)
             known = rows["family"] != 0
@@ -155,6 +159,17 @@ class Hits:
                  else self._ended[0] if self._ended else np.zeros(0, SESSION_DTYPE))
         known = begun(self._ways, ended, flow, number, from_b)
         self._ended = [ended[known:]] if known < len(ended) else []
+
+    def _follow(
+        self, rows: NDArray[Any], times_ns: NDArray[np.int64], from_b: NDArray[np.uint8]
+    ) -> None:
+        """Later fragments become packets of their first one's flow, as far as that was hit too."""
+        for at in np.flatnonzero(rows["fragment"] != Fragment.WHOLE).tolist():
+            if rows["fragment"][at] == Fragment.FIRST:
+                said = rows["flow"][at], rows["key"][at].copy(), rows["swapped"][at], from_b[at]
+                self._datagrams.begin(rows[at], times_ns[at], said)
+            elif first := self._datagrams.of(rows[at], times_ns[at]):
+                rows["flow"][at], rows["key"][at], rows["swapped"][at], from_b[at] = first
 
     def _count_policies(
         self, rows: NDArray[Any], reply: NDArray[np.uint8], dropped: NDArray[np.bool_],

@@ -172,13 +172,18 @@ def test_another_capture_is_called_one(baseline, tmp_path, capfd):
 
 
 def test_a_baseline_that_was_changed_is_no_baseline(baseline, tmp_path, capfd):
-    data = json.loads(baseline.read_text())
-    data["verdicts"]["inspect"] += 1
-    (tmp_path / "changed.json").write_text(json.dumps(data))
     given = ["replay", *CONSERVE, "-q", "--expect"]
-    assert cli.main([*given, str(tmp_path / "changed.json")]) == 4
-    assert "verdicts.inspect: 798, expected 799, though the outcome is the same" in (
-        capfd.readouterr().err)
+    for group, name, step, said in (
+            ("verdicts", "inspect", 1, "verdicts.inspect: 798, expected 799"),
+            ("decode", "tcp", -1, "decode.tcp: 3605, expected 3604"),
+            (None, "duration_ns", 1, "duration_ns: "),
+            (None, "denied", 93, "denied: 6, expected 99")):
+        data = json.loads(baseline.read_text())
+        (data[group] if group else data)[name] += step
+        (tmp_path / "changed.json").write_text(json.dumps(data))
+        assert cli.main([*given, str(tmp_path / "changed.json")]) == 4
+        err = capfd.readouterr().err
+        assert said in err and "though the outcome is the same: the saved result was changed" in err
     assert cli.main([*given, str(baseline), "--focus", "policy 3"]) == 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fwcore import cli, infile, policy
-from fwcore.errors import FwcoreError
+from fwcore.errors import FwcoreError, OutputError
 from fwcore.result import ROW_TABLES, Result
 
 PCAPS = Path(__file__).parent.parent / "pcaps"
@@ -103,6 +103,16 @@ def test_a_life_that_could_not_be_shown_is_refused(run, tmp_path, change):
     (tmp_path / "e.json").write_text(json.dumps(data))
     code, _, err = run("report", tmp_path / "e.json")
     assert code == 2 and next(iter(change)) in err
+
+
+def test_a_group_alone_says_its_help_on_a_full_disk_too(run, monkeypatch):
+    """Its help is a result like any other."""
+    def full(_text):
+        raise OutputError("standard output: writing failed (No space left on device)")
+    monkeypatch.setattr("fwcore.terminal.say", full)
+    for given in ((), ("shape",), ("personality",)):
+        code, _, err = run(*given)
+        assert code == 2 and "No space left" in err and "Traceback" not in err
 
 
 # --- files without an end -------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_what_passed_unscanned_counts_though_something_worse_became_of_its_flow(
     assert row["flows"] == {"lived": 0, "denied": 1, "uninspected": 0, "dropped": 1, "taken": 2,
                             "refused": 0}
     assert (row["harmed"], row["lost"], row["uninspected"], row["sessions_taken"]) == (3, 1, 2, 2)
-    assert (row["dropped_packets"], row["uninspected_packets"]) == (3, 3)
+    assert (row["dropped_packets"], row["denied_packets"], row["uninspected_packets"]) == (1, 2, 3)
 
 
 def test_runs_of_other_traffic_are_refused():
@@ -292,7 +292,8 @@ def test_every_flow_in_a_file(failopen, tmp_path, monkeypatch, ending):
         name = each["name"]
         kinds = [row[f"{name}: outcome"] for row in rows]
         assert {kind: kinds.count(kind) for kind in compare.OUTCOMES} == each["flows"]
-        assert sum(int(row[f"{name}: bytes dropped"]) for row in rows) == each["dropped_bytes"]
+        assert sum(int(row[f"{name}: bytes dropped"]) for row in rows) == (
+            each["dropped_bytes"] + each["denied_bytes"])
     lost = [row for row in rows if row["av_failopen=off: outcome"] == "refused"]
     assert lost and all(row["initiator"] in row["flow"] for row in lost)
 

@@ -522,7 +522,21 @@ def test_the_personality_names_the_parameters_that_are_taken():
     ({"assignments": ["nf_conntrack_tcp_be_liberal=1"]}, "windows are not followed"),
     ({"assignments": ["nf_conntrack_mx=1"]}, 'did you mean "nf_conntrack_max"'),
     ({"nf_conntrack_max": 10, "max_connections": 20}, "max_connections, which is given too"),
+    ({"nf-conntrack-max": 10, "nf_conntrack_max": 20}, "max_connections, which is given too"),
+    ({"nf_conntrack_udp_timeout": 5, "timeouts": {"udp_s": 6}}, "udp_s, which is given too"),
+    ({"timeouts": {"max_connections": 5}}, 'unknown timeout "max_connections"'),
+    ({"timeouts": None}, "timeouts = random is no table|timeouts = .* is no table of seconds"),
+    ({"timeouts": 5}, "timeouts = 5 is no table of seconds"),
 ])
 def test_a_parameter_that_is_not_taken_says_why(given, said):
     with pytest.raises(SettingsError, match=said):
         load("linux-conntrack", **given)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("nf_conntrack_udp_timeout = 7\n[timeouts]\nudp_s = 9\n", "udp_s is udp_s, which is given too"),
+    ('"net.netfilter.nf_conntrack_max" = 7\nnf_conntrack_max = 8\n', "which is given too, as net"),
+    ("[net.netfilter]\nnf_conntrack_max = 1\n", "stand at the top, without net.netfilter"),
+])
+def test_a_setting_is_given_once_in_a_file(tmp_path, text, said):
+    assert said in refusal("linux-conntrack", write(tmp_path, text))

@@ -50,7 +50,7 @@ FLOORS = (
     ("_fastpath_questions",),
     ("_fastpath_state",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand", "_rings", "_tally"),
-    ("escape", "interruption", "infile", "outfile", "shape", "flow"),
+    ("escape", "interruption", "infile", "outfile", "shape", "flow", "datagrams"),
     ("rows",),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
     ("shaping_values",),

@@ -20,7 +20,7 @@ import click
 
 from fwcore import EXTENSIONS, terminal
 from fwcore.cli.app import app
-from fwcore.cli.exits import DEFECT, INTERRUPTED, USAGE, fail
+from fwcore.cli.exits import DEFECT, INTERRUPTED, USAGE, fail, last
 from fwcore.errors import FwcoreError, PipeClosed
 from fwcore.interruption import Interrupted
 
@@ -53,8 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FwcoreError as error:
         return fail(_of_options(str(error)), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
-        terminal.say(error.format_message() + "\n")
-        return USAGE
+        return last(error.format_message() + "\n", USAGE)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "fwcore"
         said = error.format_message().replace("not a valid integer range", "not a whole number")

@@ -25,9 +25,9 @@ from fwcore._columns import Fragment, Kind
 from fwcore._layout import SESSION_DTYPE, EndCause, Exposure, Reason, Verdict
 from fwcore._tally import Tally, begun
 from fwcore.counters import REFUSALS, causes_met, victim_rows, without_later
+from fwcore.datagrams import Datagrams
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN
-from fwcore.replay.datagrams import Datagrams
 from fwcore.replay.judged import Judged
 from fwcore.replay.selection import Selection
 from fwcore.settings import Settings
@@ -83,17 +83,19 @@ class Focus:
             ends = policy_lookup.ends_of(key[keyed], from_b[keyed])
             at = policy_lookup.find(self._table, ends)
             found[keyed] = at == self._table.policies.index(self._policy)
-        return found | self._later(rows, found)
+        return found | self._later(rows, judged.chunk.time_ns, found)
 
-    def _later(self, rows: NDArray[Any], found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _later(
+        self, rows: NDArray[Any], times_ns: NDArray[np.int64], found: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
         """Later fragments of the packets in focus, bool[n]."""
         later = np.zeros(len(rows), dtype=bool)
         first = rows["fragment"] == Fragment.FIRST
         for at in np.flatnonzero(first | (rows["kind"] == Kind.LATER)).tolist():
             if first[at]:
-                self._fragments.begin(rows[at], bool(found[at]))
+                self._fragments.begin(rows[at], times_ns[at], bool(found[at]))
             else:
-                later[at] = self._fragments.of(rows[at]) or False
+                later[at] = self._fragments.of(rows[at], times_ns[at]) or False
         return later
 
     def _at_network(self, rows: NDArray[Any]) -> NDArray[np.bool_]:

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from fwcore import policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
 from fwcore._layout import EndCause, PolicyAction, Reason, TcpState, Verdict
+from fwcore.datagrams import Datagrams
 from fwcore.errors import SettingsError
 from fwcore.hits import IDLE_S, MORE
 from fwcore.policy import Policy
-from fwcore.replay.datagrams import Datagrams
 from fwcore.replay.judged import Judged
 from fwcore.replay.places import Places
 from fwcore.settings import Settings
@@ -175,9 +175,9 @@ class Recency:
         flows = judged.flow.copy()
         for at in np.flatnonzero(first | later).tolist():
             if first[at]:
-                self._fragments.begin(rows[at], int(flows[at]))
+                self._fragments.begin(rows[at], 0, int(flows[at]))
             elif judged.outcome[at, 1] == Reason.FRAGMENT:
-                flows[at] = self._fragments.of(rows[at]) or 0
+                flows[at] = self._fragments.of(rows[at], 0) or 0    # not late: it was followed
         return flows
 
     def _note_local(self, judged: Judged) -> None:

@@ -17,6 +17,7 @@ victims.
 A flow has the worst of these that is true of it; it is *lost* where it lost a packet otherwise than
 denied, whatever else became of it, and unscanned where a packet passed so: sums do not hang on
 which is worse. A session that was taken while no packet of its flow was dropped is no flow lost.
+What is denied counts apart.
 What all settings refuse alike (malformed packets) cancels in the differences. A flow belongs to
 the host that began it, as the first run saw it, and under each setting to the policy that takes it
 there.
@@ -34,8 +35,10 @@ from typing import Any
 import numpy as np
 
 from fwcore import policy, policy_layout, policy_lookup
+from fwcore._columns import Fragment
 from fwcore._layout import Reason, Verdict
 from fwcore._tally import Tally
+from fwcore.datagrams import Datagrams
 from fwcore.errors import FwcoreError, LawBroken
 from fwcore.flow import Endpoint, Flow
 from fwcore.hits import TAKEN
@@ -54,8 +57,9 @@ EXAMPLES = 5  # of a group
 NAMED = 100  # hosts and policies in the JSON
 BLOCK = 1 << 16  # rows of a file written at a time
 FLOWS_MOST = 1 << 31  # entries that a tally has room for
-SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "denied", "bypassed", "bypassed_bytes",
-        "taken", "forwarded_a", "forwarded_b")  # bytes of what that end of the key began
+SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "denied", "denied_bytes", "bypassed",
+        "bypassed_bytes", "taken",
+        "forwarded_a", "forwarded_b")  # bytes of what that end of the key began
 FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
                 "packets unscanned": "bypassed", "bytes unscanned": "bypassed_bytes",
                 "sessions taken": "taken"}  # fmt: skip
@@ -71,13 +75,16 @@ FLOW_DTYPE = np.dtype([
 class FlowLedger:
     """Sums per flow, from one run: its packets, and with `take` its sessions that ended.
 
-    A look-up a packet; memory follows the number of flows, not of packets.
+    A look-up a packet; memory follows the number of flows, not of packets. ``datagram_zone``:
+    whether fragments of two VLANs are of two datagrams; the same for all runs that are joined.
     """
 
-    def __init__(self, *, vlan_zone: bool = False) -> None:
+    def __init__(self, *, vlan_zone: bool = False, datagram_zone: bool | None = None) -> None:
         self._flows = Tally(1, len(SUMS), FLOWS_MOST)
         self._first: list[np.ndarray] = []      # FIRST_DTYPE: of each flow's first packet, in order
         self._vlan_zone = vlan_zone
+        self._datagrams: Datagrams[tuple[int, int]] = Datagrams(
+            vlan_zone=vlan_zone if datagram_zone is None else datagram_zone)    # (flow, from_b)
         self._names = Tally(1, 1, FLOWS_MOST)   # the run's own numbers ...
         self._named: list[np.ndarray] = []      # ... and the flow that came first under each
         self.seen = 0
@@ -85,12 +92,30 @@ class FlowLedger:
     def packets(self, judged: Judged) -> None:
         """The replay's `flows`: the chunk's frames say which flow each packet is of."""
         rows = judged.rows
-        new = self.add(rows["flow"], judged.outcome, judged.chunk.length, judged.flow,
-                       judged.number, rows["swapped"] ^ judged.reply)
+        flow, from_b = self._of_datagrams(rows, judged.chunk.time_ns, judged.reply)
+        new = self.add(flow, judged.outcome, judged.chunk.length, judged.flow, judged.number,
+                       from_b)
         first = self._first[-1]
         first["key"] = rows["key"][new]
         if self._vlan_zone:      # for policies; what numbers the flow knows no zone
             first["key"][:, 0] |= rows["zone"][new].astype(np.uint64) << np.uint64(32)
+
+    def _of_datagrams(
+        self, rows: np.ndarray, times_ns: np.ndarray, reply: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(flow, from_b) of each packet; later fragments have those of their first. By frames and
+        times alone, which are the same in every run."""
+        flow, from_b = rows["flow"], rows["swapped"] ^ reply
+        parts = np.flatnonzero(rows["fragment"] != Fragment.WHOLE)
+        if len(parts):
+            flow = flow.copy()
+        for at in parts.tolist():
+            if rows["fragment"][at] == Fragment.FIRST:
+                said = int(flow[at]), int(from_b[at])
+                self._datagrams.begin(rows[at], times_ns[at], said)
+            elif first := self._datagrams.of(rows[at], times_ns[at]):
+                flow[at], from_b[at] = first
+        return flow, from_b
 
     def add(
         self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray,
@@ -158,10 +183,11 @@ def _amounts(outcome: np.ndarray, length: np.ndarray, from_b: np.ndarray) -> np.
     """What each packet adds to SUMS, uint64[SUMS, n]."""
     verdict, length = outcome[:, 0], length.astype(np.uint64)
     dropped, bypassed = verdict == Verdict.DROP, verdict == Verdict.BYPASS
-    forward, denied = verdict == Verdict.FORWARD, outcome[:, 1] == Reason.DENIED
+    forward, denied = verdict == Verdict.FORWARD, dropped & (outcome[:, 1] == Reason.DENIED)
     made = np.zeros((len(SUMS), len(verdict)), np.uint64)
     for row, amount in zip(made, (
-            1, length, dropped, dropped * length, dropped & denied, bypassed, bypassed * length, 0,
+            1, length, dropped, dropped * length, denied, denied * length, bypassed,
+            bypassed * length, 0,
             (forward & (from_b == 0)) * length, (forward & (from_b == 1)) * length), strict=True):
         row[:] = amount
     return made
@@ -176,8 +202,8 @@ def _lost(flows: np.ndarray) -> np.ndarray:
 COST: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "lost": _lost,
     "sessions_taken": itemgetter("taken"),
-    "dropped_packets": itemgetter("dropped"),
-    "dropped_bytes": itemgetter("dropped_bytes"),
+    "dropped_packets": lambda flows: flows["dropped"] - flows["denied"],
+    "dropped_bytes": lambda flows: flows["dropped_bytes"] - flows["denied_bytes"],
     "uninspected": lambda flows: flows["bypassed"] > 0,
     "uninspected_packets": itemgetter("bypassed"),
     "uninspected_bytes": itemgetter("bypassed_bytes"),
@@ -353,6 +379,8 @@ class Comparison:
                 "flows": {kind: int(number[which]) for which, kind in enumerate(OUTCOMES)},
                 "harmed": int(harmful(found).sum()),
                 **{each: int(column(table).sum()) for each, column in COST.items()},
+                "denied_packets": int(table["denied"].sum()),
+                "denied_bytes": int(table["denied_bytes"].sum()),
                 "turned": {"flows": int((turned > 0).sum()), "bytes": int(turned.sum())},
                 "transitions": len(result.data["conserve"]["transitions"]),
                 "conserve_seconds": dict(result.data["conserve"]["seconds"]),
@@ -487,8 +515,9 @@ def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: 
     results: list[Result] = []
     flows: list[np.ndarray] = []
     policies = []
-    for settings in named.values():
-        ledger = FlowLedger(vlan_zone=getattr(settings, "zone", "none") == "vlan")
+    zones = [getattr(settings, "zone", "none") == "vlan" for settings in named.values()]
+    for settings, vlan_zone in zip(named.values(), zones, strict=True):
+        ledger = FlowLedger(vlan_zone=vlan_zone, datagram_zone=any(zones))
         results.append(replay(paths, settings, flows=ledger.packets, ended=ledger.take, **options))
         flows.append(ledger.table())
         policies.append(policy.parse(getattr(settings, "policies", ())))

@@ -73,8 +73,8 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
     """The answer: what each setting cost, and whom the worst of them."""
     harm, settings = made["harm"], list(made["settings"])
     told = []
-    shown = harm if len(harm) <= SIDE_BY_SIDE else [
-        min(harm, key=lambda row: row["lost"]), max(harm, key=lambda row: row["lost"])]
+    shown = harm if len(harm) <= SIDE_BY_SIDE else list({row["name"]: row for row in (
+        min(harm, key=lambda row: row["lost"]), max(harm, key=lambda row: row["lost"]))}.values())
     for row in shown:
         at = settings.index(row["name"])
         told.append(f"Under {names[at]}: {cost(row, Result(made['results'][at]))}.")

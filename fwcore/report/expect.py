@@ -56,7 +56,8 @@ def _altered(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """One outcome has one set of figures, as long as one version counts them."""
     if any(here.get(name) != there.get(name) for name in ("fwcore", "focus")):
         return []
-    counted = [{name: each[name] for name in COUNTED if name in each} for each in (here, there)]
+    known = COUNTED if _setting(here, there) else set(here) - set(APART)
+    counted = [{name: each[name] for name in known if name in each} for each in (here, there)]
     found = _counter(*counted)
     if not found:
         return []

@@ -15,9 +15,9 @@ import numpy as np
 
 from fwcore import _shaper, units
 from fwcore._columns import Fragment, Kind, parse_columns
+from fwcore.datagrams import Datagrams
 from fwcore.errors import FwcoreError
 from fwcore.flow import Endpoint, Flow
-from fwcore.replay.datagrams import Datagrams
 from fwcore.replay.selection import Selection
 from fwcore.report import facts, text
 from fwcore.words import CLASSES
@@ -163,7 +163,7 @@ class Matcher:
         parts = (rows["fragment"] != Fragment.WHOLE) & (there | back)
         seen = [self._seen(rows[index], index, bool(there[index]))
                 for index in np.flatnonzero(own | parts).tolist()
-                if self._belongs(rows[index], bool(own[index]))]
+                if self._belongs(rows[index], chunk.time_ns[index], bool(own[index]))]
         self._found |= bool(seen)
         if not self._found:
             self._remember(rows, there | back, 0)
@@ -197,12 +197,12 @@ class Matcher:
             if int(row["flow"]) not in known and len(known) < self.NEAREST:
                 known[int(row["flow"])] = _flow_of(row, self._vlan_zone)
 
-    def _belongs(self, row: Any, own: bool) -> bool:
+    def _belongs(self, row: Any, time_ns: int, own: bool) -> bool:
         """Whether a packet is the flow's: its own, or a fragment that follows one."""
         if row["kind"] == Kind.LATER:
-            return self._fragments.of(row) or False
+            return self._fragments.of(row, time_ns) or False
         if row["fragment"] == Fragment.FIRST:
-            self._fragments.begin(row, own)
+            self._fragments.begin(row, time_ns, own)
         return own
 
     def _seen(self, row: Any, index: int, there: bool) -> Seen:
@@ -237,12 +237,12 @@ def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = Fals
     for chunk in frames:
         rows = parse_columns(chunk, zone=vlan_zone, cut=True)
         at = number - done - 1
-        for row in rows[:at][rows["fragment"][:at] == Fragment.FIRST]:
-            firsts.begin(row, row)
+        for index in np.flatnonzero(rows["fragment"][:max(at, 0)] == Fragment.FIRST).tolist():
+            firsts.begin(rows[index], chunk.time_ns[index], rows[index])
         if at < len(chunk):
             row = rows[at]
             if row["kind"] == Kind.LATER:
-                first = firsts.of(row)
+                first = firsts.of(row, chunk.time_ns[at])
                 row = row if first is None else first
             if row["kind"] != Kind.KEYED:
                 kind = Kind(int(row["kind"])).name.lower().replace("_", " ")

@@ -18,7 +18,7 @@ What the user did not give is worked out anew when something else changes (``bas
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,10 @@ def _take_assignments(texts: Sequence[str], kilo: int, given: dict[str, Given]) 
 def _take_document(
     document: Document, kilo: int, given: dict[str, Given], rows: dict[str, tuple[Row, ...]]
 ) -> None:
+    known: dict[str, str] = {}
     for key, value in document.data.items():
         name, value = sysctl.translated(spelled(key), value, document.where(key))
-        if name != key and name in document.data:
-            raise SettingsError(f"{document.where(key)}: {key} is {name}, which is given too")
+        _once(known, name, key, document.where(key))
         if name in VENDORS:
             from fwcore.settings import wirings
 
@@ -70,12 +70,22 @@ def _take_document(
         elif name in ROW_KINDS:
             rows[name] += document.rows(key)
         elif name == "timeouts":
-            _take_timeouts(document, kilo, given)
+            _take_timeouts(document, kilo, given, known)
         else:
             given[name] = give(name, value, f"file {document.where(key)}", kilo)
 
 
-def _take_timeouts(document: Document, kilo: int, given: dict[str, Given]) -> None:
+def _once(known: dict[str, str], name: str, key: str, where: str) -> None:
+    """Refuses a setting that one source gives twice, under whatever names; ``known``: those of it
+    so far."""
+    if name in known:
+        raise SettingsError(f"{where}: {key} is {name}, which is given too, as {known[name]}")
+    known[name] = key
+
+
+def _take_timeouts(
+    document: Document, kilo: int, given: dict[str, Given], known: dict[str, str]
+) -> None:
     table = document.data["timeouts"]
     if not isinstance(table, dict):
         raise SettingsError(f"{document.where('timeouts')}: timeouts is a table: [timeouts]")
@@ -87,8 +97,7 @@ def _take_timeouts(document: Document, kilo: int, given: dict[str, Given]) -> No
                 f'{where}: unknown timeout "{key}"{nearest(key, TIMEOUTS)}; allowed:'
                 f" {', '.join(TIMEOUTS)}"
             )
-        if name != key and name in table:
-            raise SettingsError(f"{where}: {key} is {name}, which is given too")
+        _once(known, name, key, where)
         given[name] = give(name, value, f"file {where}", kilo)
 
 
@@ -97,18 +106,31 @@ def _take_arguments(
     rows: dict[str, tuple[Row, ...]],
 ) -> None:
     plural = {attribute: kind for kind, attribute in ROW_KINDS.items()}
-    for written, value in arguments.items():
+    known: dict[str, str] = {}
+    for written, value in _with_timeouts(arguments):
         name, value = sysctl.translated(spelled(written), value, "argument")
-        if name != written and name in arguments:
-            raise SettingsError(f"argument: {written} is {name}, which is given too")
+        _once(known, name, written, "argument")
         kind = plural.get(name, name)
         if kind in ROW_KINDS:
             rows[kind] = rows_of(kind, value, "argument")
-        elif name == "timeouts":
-            values = dataclasses.asdict(value) if isinstance(value, Timeouts) else value
-            _take_arguments(dict(values), kilo, given, rows)
         else:
             given[name] = give(name, value, "argument", kilo)
+
+
+def _with_timeouts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Arguments one by one, ``timeouts`` as those that it holds."""
+    for written, value in arguments.items():
+        if written != "timeouts":
+            yield written, value
+            continue
+        values = dataclasses.asdict(value) if isinstance(value, Timeouts) else value
+        if not isinstance(values, Mapping):
+            raise SettingsError(f"argument: timeouts = {show(value)} is no table of seconds")
+        for key, seconds in values.items():
+            if sysctl.translated(spelled(key), seconds, "argument")[0] not in TIMEOUTS:
+                raise SettingsError(f'argument: unknown timeout "{key}"{nearest(key, TIMEOUTS)};'
+                                    f" allowed: {', '.join(TIMEOUTS)}")
+            yield key, seconds
 
 
 def _choose(

@@ -36,7 +36,10 @@ def translated(name: str, value: Any, where: str) -> tuple[str, Any]:
     """(setting, value) of a parameter; anything else as it is. Raises SettingsError for a parameter
     that has no setting, or a value that it does not take."""
     for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
+        name = name.replace("/", ".").removeprefix(prefix)
+    if name in ("net", "net.netfilter"):
+        raise SettingsError(f"{where}: sysctl parameters stand at the top, without net.netfilter:"
+                            " nf_conntrack_max = 1000")
     if name == LIBERAL:
         raise SettingsError(f"{where}: {LIBERAL} has no setting: windows are not followed, as with"
                             " 1; leave it out")

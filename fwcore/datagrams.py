@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Generic, TypeVar
 
+from fwcore.units import SECOND_NS
+
 MOST = 1 << 16     # first fragments kept, more than a fragment table keeps
+LIFE_NS = 30 * SECOND_NS     # as long as the firewall's own table follows one
 WHICH = ("source", "destination", "fragment_id", "fragment_protocol", "family")
 
 Said = TypeVar("Said")
@@ -21,19 +24,20 @@ class Datagrams(Generic[Said]):
 
     def __init__(self, *, vlan_zone: bool = False) -> None:
         self._which = (*WHICH, "zone") if vlan_zone else WHICH
-        self._said: OrderedDict[bytes, Said] = OrderedDict()
+        self._said: OrderedDict[bytes, tuple[int, Said]] = OrderedDict()
 
-    def begin(self, row: Any, said: Said) -> None:
+    def begin(self, row: Any, time_ns: int, said: Said) -> None:
         """A first fragment."""
         datagram = self._datagram(row)
-        self._said[datagram] = said
+        self._said[datagram] = int(time_ns), said
         self._said.move_to_end(datagram)
         if len(self._said) > MOST:
             self._said.popitem(last=False)
 
-    def of(self, row: Any) -> Said | None:
-        """What was said of a later fragment's first; None where it was not seen, or forgotten."""
-        return self._said.get(self._datagram(row))
+    def of(self, row: Any, time_ns: int) -> Said | None:
+        """What was said of a later fragment's first; None where none was seen, or too long ago."""
+        began_ns, said = self._said.get(self._datagram(row), (0, None))
+        return said if int(time_ns) - began_ns < LIFE_NS else None
 
     def _datagram(self, row: Any) -> bytes:
         return b"".join(row[name].tobytes() for name in self._which)
