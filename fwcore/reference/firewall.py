@@ -6,7 +6,7 @@ from typing import Any
 
 from fwcore.reference.egress import Egress
 from fwcore.reference.headers import parse
-from fwcore.reference.linux import ICMP_PAIRS, LINUX_START, tcp_step
+from fwcore.reference.linux import LINUX_START, opens_nothing, tcp_step
 from fwcore.reference.memory import Memory
 from fwcore.reference.packet import SYN_FLAG, Packet
 from fwcore.reference.policy import Policy, policy_match
@@ -28,15 +28,6 @@ from fwcore.reference.words import (
 )
 
 FRAGMENT_LIFE_NS = 30 * SECOND
-
-
-def opens_nothing(packet: Packet, flags: str) -> str:
-    """The reason why a first packet opens no entry in Linux; empty when it does."""
-    if flags and flags not in LINUX_START:
-        return "tcp_invalid"
-    if packet.transport == "icmp" and packet.icmp_type not in ICMP_PAIRS[packet.family]:
-        return "icmp_orphan"
-    return ""
 
 
 class Firewall(Egress):

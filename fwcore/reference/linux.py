@@ -6,7 +6,7 @@ numbers is not here; docs/rules.md says what that costs.
 
 from __future__ import annotations
 
-from fwcore.reference.packet import FLAG_CLASSES
+from fwcore.reference.packet import FLAG_CLASSES, Packet
 from fwcore.reference.session import Session
 from fwcore.reference.words import SECOND
 
@@ -113,6 +113,15 @@ def tcp_step(session: Session, direction: str, flags: str) -> str:
         return "kept" if flags == "SYN" and old == "SYN_SENT" and new == old else "moved"
     session.assured |= old in ("SYN_RECV", "ESTABLISHED") and new == "ESTABLISHED"
     return "moved"
+
+
+def opens_nothing(packet: Packet, flags: str) -> str:
+    """The reason why a first packet opens no entry in Linux; empty when it does."""
+    if flags and flags not in LINUX_START:
+        return "tcp_invalid"
+    if packet.transport == "icmp" and packet.icmp_type not in ICMP_PAIRS[packet.family]:
+        return "icmp_orphan"
+    return ""
 
 
 def tcp_ignored(session: Session, direction: str, flags: str) -> str:
