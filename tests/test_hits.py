@@ -237,3 +237,12 @@ def test_replay_and_comparison_count_for_the_same_hosts_and_policies(size):
             each: size for each, size in lost.items() if size}
     with_focus = replay([chunk], settings, focus="policy 3")
     assert with_focus["verdicts.drop"] == result["verdicts.drop"]
+
+
+def test_those_who_lost_sessions_do_not_hide_those_who_lost_packets():
+    none = {"taken": 0, "dropped": 0, "bypassed": 0, "sessions": 0}
+    rows = [{**none, "host": f"10.0.0.{n}", "taken": 100 - n} for n in range(3)]
+    rows += [{**none, "host": f"10.0.1.{n}", "dropped": 10 - n, "bypassed": 1} for n in range(2)]
+    rows += [{**none, "host": "10.0.2.1", "sessions": 5}]
+    assert [row["host"] for row in module._worst(rows[::-1])] == [
+        "10.0.0.0", "10.0.1.0", "10.0.0.1", "10.0.1.1", "10.0.0.2", "10.0.2.1"]

@@ -9,8 +9,10 @@ import pytest
 
 from fwcore import rows, units
 from fwcore.errors import FwcoreError, MissingExtra
+from fwcore.replay import replay
 from fwcore.report import facts, graph, plot, text
 from fwcore.result import Result
+from fwcore.settings import load
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -239,3 +241,11 @@ def test_what_came_after_the_last_sample_is_shown_too():
     assert columns["second"].tolist() == [0, 3] and columns["packet"].tolist() == [0, 900]
     assert columns["verdict_drop"].tolist() == [0, 300]
     assert columns["used"][-1] == data["memory"]["now"]["used"]
+
+
+@pytest.mark.parametrize(("personality", "said"), [
+    ("fortios-7", "█ used, ░ freeable, extreme counts both, mode ▒ on █ extreme"),
+    ("fortios-5", "█ used, ░ freeable, enter and leave count both, mode ▒ on")])
+def test_the_graph_says_what_its_marks_are(personality, said):
+    made = replay("pcaps/conserve.pcap", load(personality, "pcaps/conserve.toml"))
+    assert said in text.summary(made, text.Style(unicode=True))

@@ -347,3 +347,25 @@ def test_a_refused_flow_that_the_other_end_begins_anew_is_not_said_to_be_scanned
     told = " ".join(compare_text.sentences(joined.to_dict(), ["a", "b"]))
     assert "2.79 KiB of 1 flow unscanned since the other end began it anew" in told
     assert "none unscanned" not in told
+
+
+def test_an_address_is_shown_whole():
+    """A part of one reads like another."""
+    ends = "fe80::c50d:519f:96a4:e108", "ff02::1:2"
+    frames = [ethernet(ip(*ends, 17, udp(port, 547))) for port in range(1000, 1009)]
+    named = {str(size): load("plain", max_connections=size, when_full="refuse") for size in (2, 64)}
+    made = compare.run([Chunk.from_frames(frames, range(9))], named, replay)
+    lines = compare_text.show(made.to_dict()).splitlines()
+    assert any(line.split()[:2] == ["hosts", "host"] for line in lines)
+    assert any(line.split()[:1] == [ends[0]] for line in lines)
+    flows = [line for line in lines if line.lstrip().startswith("[fe80") and "frame" not in line]
+    assert {len(line) - len(line.lstrip()) for line in flows} <= {18}
+    assert "conserve" not in "\n".join(lines) and "policy 0 (" not in "\n".join(lines)
+
+
+def test_settings_that_cost_alike_are_told_once():
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 9)]
+    named = {f"plain,seed={seed}": load("plain", seed=seed) for seed in range(5)}
+    made = compare.run([Chunk.from_frames(frames, range(8))], named, replay).to_dict()
+    told = compare_text.sentences(made, compare_text.short_names(made["settings"]))
+    assert len(told) == len(set(told)) == 2
