@@ -416,6 +416,9 @@ def test_settings_that_cannot_be_read(tmp_path, capfd, option, text, said):
     assert main(["replay", str(WEB), option, str(tmp_path / "s.toml")]) == 2
     _out, err = capfd.readouterr()
     assert "s.toml" in err and said in err and err.count("\n") == 1
+    for given in (("shape", "check"), ("demand", str(WEB), "--by", "policy", option)):
+        assert main([*given, str(tmp_path / "s.toml")]) == 2
+        assert said in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [

@@ -21,18 +21,13 @@ def settings(given: dict[str, Any], more: Sequence[str] = (), **overrides: Any) 
     if given["seed"] is not None:
         overrides["seed"] = given["seed"]
     file = overrides.pop("file", given["settings_file"])
-    try:
-        return module.load(
-            overrides.pop("personality", given["personality"]),
-            file,
-            (*given["assignments"], *more),
-            policy_file=given["policy_file"],
-            **overrides,
-        )
-    except (RecursionError, ValueError) as error:    # what TOML allows and Python does not read
-        where = " or ".join(filter(None, (file, given["policy_file"]))) or "--set"
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise FwcoreError(f"{where}: cannot be read: {why}") from None
+    return module.load(
+        overrides.pop("personality", given["personality"]),
+        file,
+        (*given["assignments"], *more),
+        policy_file=given["policy_file"],
+        **overrides,
+    )
 
 
 def pressure_row(text: str) -> dict[str, Any]:

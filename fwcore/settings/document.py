@@ -116,3 +116,7 @@ def read_document(path: str | Path) -> Document:
         at = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
         where = f"{path}:{at[1]}" if at else str(path)
         raise SettingsError(f"{where}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: cannot be read: nested too deeply") from None
+    except ValueError as error:      # what TOML allows and Python does not read
+        raise SettingsError(f"{path}: cannot be read: {error}") from None
