@@ -164,9 +164,7 @@ class Owners:
     def of(self, rows: NDArray[Any], flows: NDArray[np.uint64],
            from_b: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Place of each row's policy, -1 where none accepts it; from_b: endpoint b began it."""
-        key = flows.copy()
-        if self.vlan_zone:
-            key[:, 0] |= rows["zone"].astype(np.uint64) << np.uint64(32)
+        key = policy_lookup.zoned(flows, rows["zone"]) if self.vlan_zone else flows
         found = policy_lookup.find(self._table, policy_lookup.ends_of(key, from_b))
         return np.where(self._accepts[found], found, -1)
 

@@ -180,7 +180,7 @@ class Hits:
         keyed = rows["flow"] != 0
         key = rows["key"][keyed]
         if self._vlan_zone:
-            key[:, 0] |= rows["zone"][keyed].astype(np.uint64) << np.uint64(32)
+            key = policy_lookup.zoned(key, rows["zone"][keyed])
         at = policy_lookup.find(
             self._table, policy_lookup.ends_of(key, (rows["swapped"] ^ reply)[keyed]))
         taken = at >= 0

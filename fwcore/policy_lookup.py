@@ -23,6 +23,13 @@ ENDS_DTYPE = np.dtype([
 LOW, HIGH = np.uint64(0xFFFF), np.uint64(0xFF)
 
 
+def zoned(key: NDArray[np.uint64], zone: NDArray[Any]) -> NDArray[np.uint64]:
+    """Keys uint64[n, 5] with their VLAN id as zone, as ``zone = "vlan"`` has them; a copy."""
+    found = key.copy()
+    found[:, 0] |= zone.astype(np.uint64) << np.uint64(32)
+    return found
+
+
 def ends_of(key: NDArray[np.uint64], from_b: NDArray[Any]) -> NDArray[Any]:
     """Who began and whom to: ENDS_DTYPE[n] of keys uint64[n, 5] (words of fw_key_t).
 

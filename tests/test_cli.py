@@ -249,7 +249,7 @@ def test_help_imports_nothing_heavy():
 
 def test_a_plain_replay_imports_what_it_uses():
     """What makes the start quick: shaping, vendors' words, other commands, pages stay where they
-    are until somebody asks (847 M instructions from start to exit with them 941, November 2026).
+    are until somebody asks (845 M instructions from start to exit with them 941, November 2026).
 
     NumPy is half of what is left, click and hashlib (the digest) most of what is not ours.
     """

@@ -19,7 +19,7 @@ ROOM = 22  # of a capture's name
 
 def run(captures: Sequence[str], settings: Any, given: dict[str, Any]) -> int:
     """The gravest exit code. One capture that cannot be read does not keep the others back."""
-    for option, name in (("--expect", "expect_file"), ("--no-worse", "no_worse_file")):
+    for option, name in running.SAVED.items():
         if given[name] and len(captures) > 1 and "{name}" not in given[name]:
             raise FwcoreError(f"{option} {given[name]}: with --each it has {{name}} in it, like"
                               " 'ci/{name}.json', for a result of each capture")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fwcore.result import Result
 
 
+SAVED = {"--expect": "expect_file", "--no-worse": "no_worse_file"}
+
+
 def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more: Any) -> Any:
     """Calls the replay with the shared options."""
     from fwcore import replay as module
@@ -64,8 +67,7 @@ def saved_results(given: dict[str, Any]) -> dict[str, Result]:
     from fwcore.result import Result
 
     return {option: Result.load(given[name])
-            for option, name in (("--expect", "expect_file"), ("--no-worse", "no_worse_file"))
-            if given[name]}
+            for option, name in SAVED.items() if given[name]}
 
 
 def differences(result: Result, saved: dict[str, Result]) -> dict[str, list[str]]:

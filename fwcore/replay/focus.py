@@ -70,8 +70,7 @@ class Focus:
             return self._at_network(rows)
         key = rows["key"]
         if self._vlan_zone:
-            key = key.copy()
-            key[:, 0] |= rows["zone"].astype(np.uint64) << np.uint64(32)
+            key = policy_lookup.zoned(key, rows["zone"])
         keyed = rows["flow"] != 0
         if self._flow is not None:
             found = keyed & (key == _words(self._flow)).all(axis=1)

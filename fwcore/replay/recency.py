@@ -185,8 +185,7 @@ class Recency:
         rows = judged.rows
         key = rows["key"]
         if self._vlan_zone:
-            key = key.copy()
-            key[:, 0] |= rows["zone"].astype(np.uint64) << np.uint64(32)
+            key = policy_lookup.zoned(key, rows["zone"])
         ends = policy_lookup.ends_of(key, rows["swapped"] ^ judged.reply)
         assert self._policies is not None
         at = policy_lookup.find(self._policies, ends)

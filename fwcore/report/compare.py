@@ -98,7 +98,7 @@ class FlowLedger:
         first = self._first[-1]
         first["key"] = rows["key"][new]
         if self._vlan_zone:      # for policies; what numbers the flow knows no zone
-            first["key"][:, 0] |= rows["zone"][new].astype(np.uint64) << np.uint64(32)
+            first["key"] = policy_lookup.zoned(rows["key"][new], rows["zone"][new])
 
     def _of_datagrams(
         self, rows: np.ndarray, times_ns: np.ndarray, reply: np.ndarray,

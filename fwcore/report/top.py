@@ -64,7 +64,7 @@ class Traffic:
         named["flow"], named["key"] = rows["flow"], rows["key"]
         named["packet"] = np.arange(self.packets + 1, self.packets + len(rows) + 1)
         if self._vlan_zone:
-            named["key"][:, 0] |= rows["zone"].astype(np.uint64) << np.uint64(32)
+            named["key"] = policy_lookup.zoned(rows["key"], rows["zone"])
         system = [rows[f"{side}_port"] <= LAST_SYSTEM_PORT for side in ("source", "destination")]
         named["from_b"] = rows["swapped"] ^ (system[0] & ~system[1])
         both = np.concatenate([self.names, named[rows["flow"] != 0]])
