@@ -9,6 +9,7 @@ so that one which was freed is told from one that stands.
 """
 
 import tomllib as _tomllib
+from contextlib import suppress as _suppress
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from libc.string cimport memcpy, memset
 from fwcore._pack cimport Borrowed
 from fwcore._shaper import DEPARTURE_DTYPE as _DEPARTURE_DTYPE
 from fwcore.engine import Engine as _Engine
-from fwcore.errors import DataError, SettingsError
-from fwcore.fastpath cimport fwcore_chunk, fwcore_departure, fwcore_t
+from fwcore.errors import DataError, EngineClosed, SettingsError
+from fwcore.fastpath cimport (
+    FWCORE_BYPASSED, fwcore_chunk, fwcore_decider, fwcore_departure, fwcore_inspector,
+    fwcore_opening, fwcore_question, fwcore_t)
 from fwcore.words import MODES as _MODES
 
 cdef extern from *:
@@ -49,16 +52,81 @@ cdef extern from "fwcore.h" nogil:
         int (*mode)(fwcore_t fw)
         int64_t (*departures)(fwcore_t fw, fwcore_departure *rows, uint64_t room)
         const char *(*error)()
+        int (*inspect)(fwcore_t fw, fwcore_inspector ask, void *context, uint32_t first_bytes)
+        int (*decide)(fwcore_t fw, fwcore_decider ask, void *context)
+
+cdef extern from "dataplane/layout.h":
+    pass
+
+cdef extern from *:
+    """
+    #define FW_SAME(ours, theirs, field)                                                     \\
+        _Static_assert(offsetof(ours, field) == offsetof(theirs, field), #field)
+    _Static_assert(sizeof(fwcore_question) == sizeof(question_t), "the payload begins there");
+    _Static_assert(offsetof(question_t, session) == 0, "its fields come first");
+    _Static_assert(offsetof(fwcore_question, flow) == offsetof(session_row_t, flow), "flow");
+    _Static_assert(offsetof(fwcore_question, policy) == offsetof(session_row_t, policy), "policy");
+    _Static_assert(offsetof(fwcore_question, bytes) == offsetof(session_row_t, bytes), "bytes");
+    FW_SAME(fwcore_question, question_t, packet);
+    FW_SAME(fwcore_question, question_t, size);
+    FW_SAME(fwcore_question, question_t, reply);
+    _Static_assert(sizeof(fwcore_opening) == sizeof(opening_t), "a row each");
+    FW_SAME(fwcore_opening, opening_t, policy);
+    FW_SAME(fwcore_opening, opening_t, flow);
+    FW_SAME(fwcore_opening, opening_t, packet);
+    """
+
+
+cdef class _Inspects:
+    """An inspector in C, as ``Engine.inspect`` calls it: each question by itself."""
+
+    cdef fwcore_inspector ask
+    cdef void *context
+
+    def __call__(self, rows):
+        cdef uint8_t[::1] answers = np.empty(len(rows), np.uint8)
+        cdef const uint8_t *row = <const uint8_t *><size_t>rows.ctypes.data
+        cdef size_t i, stride = rows.dtype.itemsize
+        cdef int answer = 0
+        with nogil:
+            for i in range(<size_t>answers.shape[0]):
+                answer = self.ask(self.context, <const fwcore_question *>row,
+                                  row + sizeof(fwcore_question))
+                if not 0 <= answer <= FWCORE_BYPASSED:
+                    break
+                answers[i] = answer
+                row += stride
+        if not 0 <= answer <= FWCORE_BYPASSED:
+            raise DataError(f"the inspector in C answered {answer}: 0 accept, 1 block, 2 bypass")
+        return np.asarray(answers)
+
+
+cdef class _Decides:
+    """A decider in C, as ``Engine.decide`` calls it: each opening by itself."""
+
+    cdef fwcore_decider ask
+    cdef void *context
+
+    def __call__(self, rows):
+        cdef int64_t[::1] decisions = np.empty(len(rows), np.int64)
+        cdef const uint8_t *row = <const uint8_t *><size_t>rows.ctypes.data
+        cdef size_t i, stride = rows.dtype.itemsize
+        with nogil:
+            for i in range(<size_t>decisions.shape[0]):
+                decisions[i] = self.ask(self.context, <const fwcore_opening *>row)
+                row += stride
+        return np.asarray(decisions)
 
 
 cdef class _Handle:
     """A firewall that C holds: its engine, whether it is ours to close, the frames lent, the
-    departures that there was no room for yet."""
+    departures that there was no room for yet, what ends asking an inspector and a decider."""
 
     cdef object engine
     cdef bint ours
     cdef Borrowed frames
     cdef object left
+    cdef object inspected, decided
 
     def __cinit__(self, engine, bint ours):
         self.engine, self.ours = engine, ours
@@ -126,6 +194,11 @@ cdef int _release(fwcore_t fw) noexcept with gil:
         handle = _held(fw)
         if handle.ours:
             handle.engine.close()       # busy: it stays
+        else:
+            for end in (handle.inspected, handle.decided):
+                if end is not None:     # nobody is asked who may be gone
+                    with _suppress(EngineClosed):
+                        end()
         del _handles[fw]
         return 0
     except BaseException as error:
@@ -229,6 +302,46 @@ def _figure(figures, name):
     return at
 
 
+cdef int _inspect(
+    fwcore_t fw, fwcore_inspector ask, void *context, uint32_t first_bytes,
+) noexcept with gil:
+    cdef _Handle handle
+    cdef _Inspects inspects
+    try:
+        handle = _held(fw)
+        if ask == NULL:
+            if handle.inspected is not None:
+                handle.inspected()
+            handle.inspected = None
+            return 0
+        inspects = _Inspects()
+        inspects.ask, inspects.context = ask, context
+        handle.inspected = handle.engine.inspect(inspects, first_bytes=first_bytes)
+        return 0
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
+cdef int _decide(fwcore_t fw, fwcore_decider ask, void *context) noexcept with gil:
+    cdef _Handle handle
+    cdef _Decides decides
+    try:
+        handle = _held(fw)
+        if ask == NULL:
+            if handle.decided is not None:
+                handle.decided()
+            handle.decided = None
+            return 0
+        decides = _Decides()
+        decides.ask, decides.context = ask, context
+        handle.decided = handle.engine.decide(decides)
+        return 0
+    except BaseException as error:
+        _note(error)
+        return -1
+
+
 cdef int _mode(fwcore_t fw) noexcept with gil:
     try:
         return _MODES.index(_held(fw).engine.mode)
@@ -268,5 +381,6 @@ _api.make, _api.of, _api.release = _make, _of, _release
 _api.load, _api.run, _api.advance = _load, _run, _advance
 _api.counters, _api.mode, _api.departures = _counters, _mode, _departures
 _api.error = _error
+_api.inspect, _api.decide = _inspect, _decide
 
 API = PyCapsule_New(&_api, FWCORE_CAPSULE, NULL)

@@ -47,7 +47,10 @@ class Table(ctypes.Structure):
         ("mode", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64)),
         ("departures", ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_uint64, POINTER,
                                         ctypes.c_uint64)),
-        ("error", ctypes.CFUNCTYPE(ctypes.c_char_p))]
+        ("error", ctypes.CFUNCTYPE(ctypes.c_char_p)),
+        ("inspect", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, POINTER, POINTER,
+                                     ctypes.c_uint32)),
+        ("decide", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, POINTER, POINTER))]
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,152 @@ def test_a_firewall_of_its_own(api):
     assert list(values) == [3, 3, 131072]
     assert api.mode(fw) == 0
     assert api.free(fw) == 0
+
+
+class Session(ctypes.Structure):
+    """What fwcore_question and fwcore_opening begin with."""
+
+    _fields_ = [("initiator", ctypes.c_uint8 * 16), ("responder", ctypes.c_uint8 * 16),
+                ("initiator_port", ctypes.c_uint16), ("responder_port", ctypes.c_uint16),
+                ("zone", ctypes.c_uint16), ("protocol", ctypes.c_uint8),
+                ("family", ctypes.c_uint8), ("policy", ctypes.c_uint32)]
+
+
+class Question(Session):
+    """fwcore_question."""
+
+    _fields_ = [(name, ctypes.c_uint8) for name in ("state", "inspection", "cause", "exposed")]
+    _fields_ += [(name, ctypes.c_uint64) for name in (
+        "flow", "created_ns", "last_seen_ns", "ended_ns", "created_packet", "ended_packet")]
+    _fields_ += [("bytes", ctypes.c_uint64 * 2), ("packets", ctypes.c_uint32 * 2),
+                 ("packet", ctypes.c_uint64), ("seen", ctypes.c_uint64), ("size", ctypes.c_uint32),
+                 ("unused", ctypes.c_uint32), ("reply", ctypes.c_uint8),
+                 ("pad", ctypes.c_uint8 * 7)]
+
+
+class Opening(Session):
+    """fwcore_opening."""
+
+    _fields_ = [("inspection", ctypes.c_uint32), ("flow", ctypes.c_uint64),
+                ("time_ns", ctypes.c_int64), ("packet", ctypes.c_uint64)]
+
+
+ASKED = ctypes.CFUNCTYPE(ctypes.c_int, POINTER, ctypes.POINTER(Question),
+                         ctypes.POINTER(ctypes.c_uint8))
+DECIDES = ctypes.CFUNCTYPE(ctypes.c_int64, POINTER, ctypes.POINTER(Opening))
+PROXIED = [{"id": 7, "protocol": "tcp", "inspection": "proxy"}, {"id": 2}]
+
+
+def judged(engine, hook, chunks):
+    """Outcomes of an engine with a hook, which ``hook(engine)`` sets."""
+    with engine:
+        hook(engine)
+        return [engine.process(chunk).tolist() for chunk in chunks], engine.outcome()
+
+
+def both(api, settings, in_c, in_python, chunks):
+    """The same engine twice: asked through the C API, and by a function of Python."""
+    handles = []
+
+    def by_c(engine):
+        handles.append(api.of(engine))
+        assert in_c(handles[0]) == 0, api.error()
+
+    found = judged(Engine("fortios-7", seed=1, policies=PROXIED, **settings), by_c, chunks)
+    assert api.free(handles[0]) == 0                # the engine is closed: nothing to end
+    return found, judged(Engine("fortios-7", seed=1, policies=PROXIED, **settings), in_python,
+                         chunks)
+
+
+def test_an_inspector_in_c_is_asked_as_one_in_python(api):
+    """Rows and bytes are the same, and so is what becomes of them."""
+    with fwcore.open_capture(ROOT / "pcaps" / "web.pcap") as capture:
+        chunks = list(capture)
+    mine, theirs = [], []
+
+    def in_c(context, question, payload):
+        row = question[0]
+        mine.append((row.flow, row.packet, row.seen, row.size, row.reply, row.responder_port,
+                     row.policy, bytes(row.initiator)[:4], row.packets[0], row.created_ns,
+                     bytes(payload[:row.size])))
+        return row.flow % 3
+
+    def in_python(rows):
+        theirs.extend(
+            (*(int(row[name]) for name in ("flow", "packet", "seen", "size", "reply",
+                                           "responder_port", "policy")),
+             row["initiator"][:4].tobytes(), int(row["packets"][0]), int(row["created_ns"]),
+             row["payload"][:row["size"]].tobytes()) for row in rows)
+        return (rows["flow"] % 3).astype(int)
+
+    asked = ASKED(in_c)
+    found, want = both(
+        api, {}, lambda fw: api.inspect(fw, asked, None, 100),
+        lambda engine: engine.inspect(in_python, first_bytes=100), chunks)
+    assert len(mine) == 20 and mine == theirs and found == want
+
+
+def test_a_decider_in_c_is_asked_as_one_in_python(api):
+    with fwcore.open_capture(ROOT / "pcaps" / "web.pcap") as capture:
+        chunks = list(capture)
+    seen = []
+
+    def in_c(context, opening):
+        row = opening[0]
+        seen.append((row.flow, row.packet, row.time_ns, row.protocol, row.policy, row.inspection))
+        return (-1, -2, 2)[row.flow % 3]
+
+    def in_python(rows):
+        want.extend(tuple(int(row[name]) for name in (
+            "flow", "packet", "time_ns", "protocol", "policy", "inspection")) for row in rows)
+        return [(-1, -2, 2)[int(flow) % 3] for flow in rows["flow"]]
+
+    want, decides = [], DECIDES(in_c)
+    found, expected = both(api, {}, lambda fw: api.decide(fw, decides, None),
+                           lambda engine: engine.decide(in_python), chunks)
+    assert len(seen) > 20 and seen == want and found == expected
+
+
+def test_hooks_of_c_end_with_their_handle(api):
+    """A library that is gone is not called: freeing a handle ends what was set through it."""
+    calls = []
+    decides = DECIDES(lambda context, opening: calls.append(context) or -1)
+    with Engine(max_connections=100) as engine:
+        fw = api.of(engine)
+        assert api.decide(fw, decides, 77) == 0
+        assert run(api, fw, chunk_of(2))[0] == 2 and calls == [77, 77]
+        assert api.decide(fw, None, None) == api.decide(fw, None, None) == 0
+        assert api.inspect(fw, None, None, 0) == 0
+        engine.clear()
+        assert run(api, fw, chunk_of(2, 2 * 10**18))[0] == 2 and len(calls) == 2
+        assert api.decide(fw, decides, 78) == api.free(fw) == 0
+        engine.clear()
+        engine.process(chunk_of(2, 3 * 10**18))
+        assert len(calls) == 2
+
+
+def test_answers_that_are_none_end_the_run(api):
+    with fwcore.open_capture(ROOT / "pcaps" / "web.pcap") as capture:
+        chunk = next(iter(capture))
+    answers = [3]
+    asked = ASKED(lambda context, question, payload: answers[0])
+    decides = DECIDES(lambda context, opening: 99)
+    with Engine("fortios-7", policies=PROXIED) as engine:
+        fw = api.of(engine)
+        for size, text in ((0, b"first_bytes: 0"), ((1 << 20) + 1, b"first_bytes: 1048577")):
+            assert api.inspect(fw, asked, None, size) == -1 and text in api.error()
+        assert api.inspect(fw, asked, None, 64) == 0
+        assert run(api, fw, chunk)[0] == -1 and b"inspector in C answered 3" in api.error()
+        answers[0] = -1
+        assert run(api, fw, chunk)[0] == -1 and b"inspector in C answered -1" in api.error()
+        answers[0] = 0
+        assert run(api, fw, chunk)[0] == len(chunk)
+        engine.clear()
+        assert api.decide(fw, decides, None) == 0
+        chunk.time_ns[:] += 10**15
+        assert run(api, fw, chunk)[0] == -1 and b"99 is the id of no policy" in api.error()
+        assert api.free(fw) == 0
+        assert api.decide(fw, decides, None) == api.inspect(fw, asked, None, 64) == -1
 
 
 class Departure(ctypes.Structure):
@@ -254,21 +403,25 @@ INCLUDES = [f"-I{fwcore.get_include()}", f"-I{sysconfig.get_path('include')}"]
 
 
 @needs_compiler
-def test_the_loop_in_c(tmp_path):
+@pytest.mark.parametrize(("example", "says"), [
+    ("c_loop", "32768 packets, 0 dropped, 4096 sessions, mode 0\n"),
+    ("c_decider", "192 of 256 denied\n")])
+def test_the_programs_in_c(tmp_path, example, says):
     where = sysconfig.get_config_var("LIBDIR")
     library = sysconfig.get_config_var("LDLIBRARY") or ""
     if not library.endswith((".so", ".dylib")) or not (Path(where) / library).exists():
         pytest.skip("Python's library is not shared")
     name = library.removeprefix("lib").rsplit(".", 1)[0]
     made = subprocess.run(
-        [CC, "-O1", "-Wall", "-Wextra", "-Werror", str(ROOT / "examples/c_loop.c"), *INCLUDES,
-         f"-L{where}", f"-Wl,-rpath,{where}", f"-l{name}", "-o", str(tmp_path / "c_loop")],
+        [CC, "-O1", "-Wall", "-Wextra", "-Werror", str(ROOT / f"examples/{example}.c"),
+         *INCLUDES,
+         f"-L{where}", f"-Wl,-rpath,{where}", f"-l{name}", "-o", str(tmp_path / example)],
         capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     paths = ":".join([str(ROOT), *(path for path in sys.path if "site-packages" in path)])
-    done = subprocess.run([str(tmp_path / "c_loop")], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([str(tmp_path / example)], capture_output=True, text=True, timeout=60,
                           env={"PYTHONPATH": paths, "PYTHONHOME": sys.base_prefix})
-    assert (done.stdout, done.stderr) == ("32768 packets, 0 dropped, 4096 sessions, mode 0\n", "")
+    assert (done.stdout, done.stderr) == (says, "")
 
 
 @needs_compiler

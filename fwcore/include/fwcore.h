@@ -53,6 +53,48 @@ typedef struct {
 #define FWCORE_REASON(outcome) ((outcome) >> 8)         /* as fwcore.Reason numbers them */
 enum { FWCORE_FORWARD, FWCORE_INSPECT, FWCORE_BYPASS, FWCORE_DROP };
 
+/* A session of which an inspector is asked; its first `size` payload bytes stand behind it. */
+typedef struct {
+    uint8_t initiator[16], responder[16];   /* network order; IPv4 in the first four bytes */
+    uint16_t initiator_port, responder_port, zone;
+    uint8_t protocol, family;       /* family: 4 or 6 */
+    uint32_t policy;                /* its id */
+    uint8_t state, inspection, cause, exposed;  /* as Engine.sessions has them */
+    uint64_t flow;                  /* keyed hash of the session, as fwcore_run gives it */
+    int64_t created_ns, last_seen_ns, ended_ns;
+    uint64_t created_packet, ended_packet;
+    uint64_t bytes[2];              /* of the initiator, of the responder, on the wire */
+    uint32_t packets[2];
+    uint64_t packet;                /* number of the packet that made it a question */
+    uint64_t seen;                  /* payload bytes of the run, by the lengths */
+    uint32_t size;                  /* of them those that are here: captured, without a gap */
+    uint32_t unused;
+    uint8_t reply;                  /* 1: the responder sent them */
+    uint8_t pad[7];
+} fwcore_question;
+
+/* A session that would begin, of which a decider is asked. */
+typedef struct {
+    uint8_t initiator[16], responder[16];
+    uint16_t initiator_port, responder_port, zone;
+    uint8_t protocol, family;
+    uint32_t policy;                /* id of the one that matches, and accepts */
+    uint32_t inspection;            /* class bits it asks for: 1 flow, 2 proxy */
+    uint64_t flow;
+    int64_t time_ns;                /* at which its first packet is judged, as far as known */
+    uint64_t packet;                /* number of that packet */
+} fwcore_opening;
+
+enum { FWCORE_ACCEPT, FWCORE_BLOCK, FWCORE_BYPASSED };      /* what an inspector answers */
+enum { FWCORE_BY_POLICY = -1, FWCORE_DENY = -2 };           /* a decider; or a policy's id */
+
+/* Called within fwcore_run, by the thread that called that, without Python's lock. What they are
+ * handed is theirs during the call. Any other number ends the run with an error that names it, and
+ * the same is asked again with the next one. */
+typedef int (*fwcore_inspector)(void *context, const fwcore_question *question,
+                                const uint8_t *payload);
+typedef int64_t (*fwcore_decider)(void *context, const fwcore_opening *opening);
+
 /* What fwcore_import fetches; later versions append. */
 typedef struct {
     uint32_t version, bytes;
@@ -66,6 +108,8 @@ typedef struct {
     int (*mode)(fwcore_t fw);
     int64_t (*departures)(fwcore_t fw, fwcore_departure *rows, uint64_t room);
     const char *(*error)(void);
+    int (*inspect)(fwcore_t fw, fwcore_inspector ask, void *context, uint32_t first_bytes);
+    int (*decide)(fwcore_t fw, fwcore_decider ask, void *context);
 } fwcore_api;
 
 static const fwcore_api *fwcore_table;
@@ -145,6 +189,19 @@ static inline int fwcore_counters(fwcore_t fw, const char *const *names, int64_t
  * to rows; how many. Kept where the firewall was made with "departures = true". */
 static inline int64_t fwcore_departures(fwcore_t fw, fwcore_departure *rows, uint64_t room) {
     return fwcore_ready() ? fwcore_table->departures(fw, rows, room) : -1;
+}
+
+/* From now on, ask(context, question, payload) says what becomes of sessions whose policy wants
+ * proxy inspection, by the first_bytes (1..2^20) of payload: Engine.inspect says when. NULL: nobody
+ * is asked any more; fwcore_free is that too. */
+static inline int fwcore_inspect(fwcore_t fw, fwcore_inspector ask, void *context,
+                                 uint32_t first_bytes) {
+    return fwcore_ready() ? fwcore_table->inspect(fw, ask, context, first_bytes) : -1;
+}
+
+/* From now on, ask(context, opening) says which sessions may begin: Engine.decide says when. */
+static inline int fwcore_decide(fwcore_t fw, fwcore_decider ask, void *context) {
+    return fwcore_ready() ? fwcore_table->decide(fw, ask, context) : -1;
 }
 
 /* Conserve mode: 0 off, 1 on, 2 extreme. */
