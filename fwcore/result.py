@@ -11,7 +11,8 @@ shows the same as a fresh one.
     result.to_pandas("timeline")              with the extra "pandas"
 
 A *state file* is a NumPy ``.npz``: the JSON beside the tables that are too long for JSON (the
-sessions that still stand). No pickle: reading one runs no code.
+sessions that still stand, 120 bytes each; it is not compressed, but one that is can be read, too).
+No pickle: reading one runs no code.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ ROW_TABLES: Mapping[str, str] = {   # their columns, which stand there without a
 TEXT_COLUMNS = {*"key cause state inspection kind machine text from to host path reader format"
                 .split()}
 JSON_MEMBER = "result_json"
-RESULT_MOST = 1 << 31     # bytes of a file: more than ten million sessions make
+RESULT_MOST = 1 << 32     # bytes of a file: more than thirty million sessions make
 JSON_MOST = 1 << 28       # ... and of the JSON within a state file
 CAPTURES = tuple(map(bytes.fromhex, (  # first bytes of pcap (us, ns; both orders) and pcapng
     "d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")))  # fmt: skip
@@ -253,12 +254,13 @@ class Result(Section):
         return cls(_read(text))
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
-        """Writes the state file: this result and its tables."""
+        """Writes the state file: this result and its tables, not compressed: zlib would take
+        longer for a million sessions than judging their packets did."""
         text = np.frombuffer(self.to_json().encode(), dtype=np.uint8)
         tables: dict[str, Any] = {JSON_MEMBER: text}
         tables |= {name: self._table(name) for name in self._tables}
         with Output(path) as output:
-            np.savez_compressed(output.streamed(), **tables)
+            np.savez(output.streamed(), **tables)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:

@@ -26,6 +26,7 @@ from fwcore.outfile import Output
 ENDINGS = (".csv", ".jsonl", ".parquet")
 Columns = Mapping[str, Any]          # name -> array (masked: empty cells), list, Words or Texts
 GROUP_ROWS = 1 << 17                 # rows of a Parquet file that are written at a time
+INT8_MOST = 128                      # words that a code of 8 bits with a sign can tell apart
 
 
 @dataclass(frozen=True)
@@ -46,40 +47,65 @@ class Words:
         return [self.names[code] for code in self.codes.tolist()]
 
     def arrow(self) -> Any:
-        """As strings of Arrow."""
+        """As strings of Arrow, each of which is there once."""
         import pyarrow as pa
 
-        codes = pa.array(self.codes.astype(np.int32, copy=False))
-        return pa.DictionaryArray.from_arrays(codes, [*self.names]).cast(pa.string())
+        few = np.int8 if len(self.names) <= INT8_MOST else np.int32
+        return pa.DictionaryArray.from_arrays(
+            _numbers(self.codes.astype(few, copy=False)), Texts.of(self.names).arrow())
+
+    def joined(self, others: Sequence[Words]) -> Words:
+        """With other columns of the same names behind it."""
+        return Words(np.concatenate([self.codes, *(each.codes for each in others)]), self.names)
 
 
 @dataclass(frozen=True)
 class Texts:
-    """A column of n texts: ``data`` uint8[m], all of them in ASCII, one behind the other;
+    """A column of n texts: ``data`` uint8[m], all of them in UTF-8, one behind the other;
     ``offset`` int64[n + 1], where each begins, and the end."""
 
     data: NDArray[np.uint8]
     offset: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Texts:
+        """Texts as such a column."""
+        coded = [text.encode() for text in texts]
+        ends = np.cumsum([0, *map(len, coded)], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(coded), np.uint8), ends)
+
     def __len__(self) -> int:
         return len(self.offset) - 1
 
-    def __getitem__(self, chosen: Any) -> list[str]:
-        return np.array(self.tolist(), dtype=object)[chosen].tolist()
+    def __getitem__(self, chosen: Any) -> Texts:
+        begin, size = self.offset[:-1][chosen], np.diff(self.offset)[chosen]
+        offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
+        place = np.arange(offset[-1]) + np.repeat(begin - offset[:-1], size)
+        return Texts(self.data[place], offset)
 
     def tolist(self) -> list[str]:
         """As texts."""
-        whole = self.data.tobytes().decode()
-        ends = self.offset.tolist()
-        return [whole[begin:end] for begin, end in pairwise(ends)]
+        whole, ends = self.data.tobytes(), self.offset.tolist()
+        if not whole.isascii():
+            return [whole[begin:end].decode() for begin, end in pairwise(ends)]
+        text = whole.decode()
+        return [text[begin:end] for begin, end in pairwise(ends)]
 
     def arrow(self) -> Any:
         """As strings of Arrow."""
         import pyarrow as pa
 
-        whole = pa.LargeStringArray.from_buffers(
+        return pa.LargeStringArray.from_buffers(
             len(self), pa.py_buffer(self.offset), pa.py_buffer(self.data))
-        return whole.cast(pa.string())
+
+    def joined(self, others: Sequence[Texts]) -> Texts:
+        """With other texts behind them."""
+        parts, offsets, end = [self.data], [self.offset], int(self.offset[-1])
+        for each in others:
+            parts.append(each.data)
+            offsets.append(each.offset[1:] + end)
+            end += int(each.offset[-1])
+        return Texts(np.concatenate(parts), np.concatenate(offsets))
 
 
 class RowFile:
@@ -136,24 +162,8 @@ class RowFile:
             for row in zip(*_lists(columns), strict=True)).encode("ascii"))
 
     def _write_parquet(self, columns: Columns) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        made = {}
-        for name, each in columns.items():
-            if isinstance(each, Words | Texts):
-                made[name] = each.arrow()
-            elif isinstance(each, np.ma.MaskedArray):
-                made[name] = pa.array(each.data, mask=np.ma.getmaskarray(each))
-            elif isinstance(each, np.ndarray) and each.dtype.kind in "iufb":
-                made[name] = pa.array(each)
-            else:
-                made[name] = pa.array([encodable(str(text)) for text in each], pa.string())
-        table = pa.table(made)
-        if self._parquet is None:
-            self._parquet = parquet.ParquetWriter(self._output.file, table.schema)
-        self._waiting.append(table)
-        self._rows += len(table)
+        self._waiting.append(columns)
+        self._rows += max(map(len, columns.values()), default=0)
         if self._rows >= GROUP_ROWS:
             self._write_group()
 
@@ -161,15 +171,19 @@ class RowFile:
         """What waits, as one group of rows: thousands of small ones cost more than their rows."""
         import pyarrow as pa
 
-        if self._waiting:
-            tables, self._waiting, self._rows = self._waiting, [], 0
-            self._parquet.write_table(pa.concat_tables(tables))
+        blocks, self._waiting, self._rows = self._waiting, [], 0
+        table = pa.Table.from_arrays(
+            [_arrow([block[name] for block in blocks]) for name in blocks[0]], [*blocks[0]])
+        if self._parquet is None:
+            self._parquet = _parquet_writer(self._output.file, table.schema)
+        self._parquet.write_table(table)
 
     def close(self) -> None:
         """The table is whole."""
         try:
-            if self._parquet is not None:
+            if self._waiting:
                 self._write_group()
+            if self._parquet is not None:
                 self._parquet.close()
         except OSError as error:
             failure = self._output.failure(error)
@@ -192,6 +206,49 @@ class RowFile:
             self.close()
         else:
             self.discard()
+
+
+def _arrow(blocks: Sequence[Any]) -> Any:
+    """A column's blocks, one behind the other, as an array of Arrow."""
+    first, *others = blocks
+    if isinstance(first, Words | Texts):
+        return (first.joined(others) if others else first).arrow()
+    if any(isinstance(each, np.ma.MaskedArray) for each in blocks):
+        whole = np.ma.concatenate(blocks)
+        return _numbers(whole.data, np.ma.getmaskarray(whole))
+    if all(isinstance(each, np.ndarray) and each.dtype.kind in "iufb" for each in blocks):
+        return _numbers(np.concatenate(blocks) if others else first)
+    return Texts.of([encodable(str(text)) for each in blocks for text in each]).arrow()
+
+
+def _numbers(values: NDArray[Any], empty: NDArray[np.bool_] | None = None) -> Any:
+    """Numbers as an array of Arrow; ``empty`` bool[n]: cells without one.
+
+    Not by ``pyarrow.array``, which imports pandas, if it is there, to see whether it was given any:
+    that takes as long as writing millions of rows.
+    """
+    import pyarrow as pa
+
+    kind, count = pa.from_numpy_dtype(values.dtype), len(values)
+    if values.dtype.kind == "b":
+        values = np.packbits(values, bitorder="little")
+    known = None if empty is None else pa.py_buffer(np.packbits(~empty, bitorder="little"))
+    return pa.Array.from_buffers(
+        kind, count, [known, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _parquet_writer(file: Any, schema: Any) -> Any:
+    """Integers as what they are more than the one before: most of ours rise, few come twice, so
+    that looking each up in a dictionary is four fifths of the time and gains nothing. Words have
+    theirs; they are strings to who reads them, whatever they were here."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    words = [each.name for each in schema if pa.types.is_dictionary(each.type)]
+    steps = {each.name: "DELTA_BINARY_PACKED" for each in schema
+             if pa.types.is_integer(each.type)}
+    return parquet.ParquetWriter(file, schema, use_dictionary=words, column_encoding=steps,
+                                 store_schema=False)
 
 
 def _lists(columns: Columns) -> list[Any]:

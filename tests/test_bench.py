@@ -79,6 +79,19 @@ def test_the_whole_command_is_timed(name, tmp_path, monkeypatch):
     options = {word for words in asked for word in words if word.startswith("--")}
     assert {"--json", "--quiet"} <= options
     assert ("--verdicts" in options) == (name == "outputs")
+    assert all("max_connections=262144" in words for words in asked if "-m" in words)
+
+
+def test_a_million_sessions_are_timed_in_a_table_that_holds_them(tmp_path):
+    setup = Setup(str(tmp_path), 0, 1_000_000)
+    commands = [asked.words for asked in whole.outputs(tmp_path / "a.pcap", setup).values()]
+    assert {words[2] for words in commands} == {"replay", "explain", "compare"}
+    assert all("max_connections=1062500" in words for words in commands)
+
+
+def test_what_any_capture_costs_does_not_count(monkeypatch):
+    monkeypatch.setattr(whole, "spawn_ms", lambda *_: 2300.0)
+    assert whole.Asked([], 1.3, 1000.0).times(1000.0) == 1.3
 
 
 @pytest.mark.parametrize("ipv6", [False, True])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from ipaddress import ip_address
 
 import numpy as np
@@ -96,3 +98,46 @@ def test_an_empty_cell_is_null_in_json_lines(tmp_path):
         file.write({"n": np.ma.array([7, 8], mask=[False, True]), "said": ["=\udc80", ""]})
     assert (tmp_path / "a.jsonl").read_bytes() == (
         b'{"n":7,"said":"=\\udc80"}\n{"n":null,"said":""}\n')
+
+
+def test_texts_are_chosen_like_numbers():
+    texts = Texts.of(["a", "é", "bcd", ""])
+    assert texts[np.array([True, False, True, True])].tolist() == ["a", "bcd", ""]
+    assert texts[1:3].tolist() == ["é", "bcd"]
+    assert texts[np.array([2, 2, 0])].tolist() == ["bcd", "bcd", "a"]
+    assert texts[:0].joined([texts]).tolist() == texts.tolist()
+
+
+def test_numbers_of_every_kind_come_back_from_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    kinds = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "?")
+    ends = [0, 1, -1, 2**63 - 1, -2**63, 2**64 - 1]
+    whole = {kind: np.array([end % 2**64 for end in ends], np.uint64).astype(kind)
+             for kind in kinds}
+    whole["empty"] = np.ma.array(np.arange(6), mask=[1, 0, 0, 1, 0, 1])
+    whole["code"] = Words(np.arange(6)[::-1], [str(number) for number in range(200)])
+    with RowFile(tmp_path / "a.parquet") as file:
+        for part in (np.s_[:0], np.s_[:4], np.s_[4:]):
+            file.write({name: each[part] for name, each in whole.items()})
+    table = parquet.read_table(tmp_path / "a.parquet")
+    for kind in kinds:
+        assert table[kind].to_pylist() == whole[kind].tolist()
+        assert table.schema.field(kind).type.to_pandas_dtype() == np.dtype(kind)
+    assert table["empty"].to_pylist() == [None, 1, 2, None, 4, None]
+    assert table["code"].to_pylist() == ["5", "4", "3", "2", "1", "0"]
+
+
+def test_parquet_is_written_without_pandas(tmp_path):
+    """Importing it takes as long as writing millions of rows."""
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    subprocess.run([sys.executable, "-c", """
+import sys
+import numpy as np
+from fwcore.rows import RowFile, Texts, Words
+with RowFile(sys.argv[1]) as file:
+    file.write({"n": np.arange(3), "m": np.ma.array([1, 2, 3]), "b": np.ones(3, bool),
+                "w": Words(np.zeros(3, int), ["a"]), "t": Texts.of(["a", "b", "c"]),
+                "l": ["a", "b", "c"]})
+sys.exit("pandas" in sys.modules)
+""", str(tmp_path / "a.parquet")], check=True)

@@ -12,7 +12,9 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from fwcore.bench.traffic import Openings, earlier
 from fwcore.bench.turns import (
@@ -53,9 +55,20 @@ def capture_of(setup: Setup) -> tuple[Path, int]:
     return path, packets
 
 
-def command(path: Path, *more: str) -> float:
-    """Milliseconds of a replay of which only the result is wanted."""
-    return spawn_ms("-m", "fwcore", "replay", str(path), "--json", os.devnull, "--quiet", *more)
+def room_for(sessions: int) -> int:
+    """Connections of a table that holds them all: what is measured is no eviction."""
+    return max(262_144, sessions + sessions // 16)
+
+
+def words_of(name: str, path: Path, setup: Setup, *more: str) -> list[str]:
+    """A command over the capture of which only the result is wanted."""
+    return ["-m", "fwcore", name, str(path), "--json", os.devnull,
+            "--set", f"max_connections={room_for(setup.sessions)}", *more]
+
+
+def command_ms(path: Path, setup: Setup, *more: str) -> float:
+    """Milliseconds of a replay."""
+    return spawn_ms(*words_of("replay", path, setup, "--quiet", *more))
 
 
 def every_core() -> None:
@@ -70,7 +83,7 @@ def measure_command(setup: Setup) -> Measured:
     spent: list[list[float]] = [[], []]
     for _ in range(PAIRS):
         spent[0].append(spawn_ms("-c", BARE, str(path), str(setup.sessions)))
-        spent[1].append(command(path))
+        spent[1].append(command_ms(path, setup))
     bare, whole = (statistics.median(each) * 1e6 / packets for each in spent)
     return Measured(whole, bare, whole, packets, setup.sessions, {})
 
@@ -79,7 +92,7 @@ def measure_two_cores(setup: Setup) -> Measured:
     """One thread and two in turn, in one process; the reader's speed beside."""
     path, packets = capture_of(setup)
     every_core()
-    settings = load("plain", max_connections=max(262_144, setup.sessions + setup.sessions // 16))
+    settings = load("plain", max_connections=room_for(setup.sessions))
     spent: list[list[float]] = [[], []]
     for turn in range(2 * PAIRS):
         threads = 1 + turn % 2
@@ -116,17 +129,39 @@ def measure_calls(setup: Setup, frames: int) -> Measured:
     return finished(turns, setup, engine, packets)
 
 
-def outputs(folder: Path) -> dict[str, tuple[tuple[str, ...], float]]:
-    """Of each output the options, and how many times the plain command it may take."""
+class Asked(NamedTuple):
+    """What is asked for besides, and how many times the plain command it may take, beyond some
+    milliseconds that it takes for any capture."""
+
+    words: list[str]
+    may: float
+    beyond_ms: float = 0.0
+
+    def times(self, plain_ms: float) -> float:
+        """Measured once: how many times the plain command."""
+        return (spawn_ms(*self.words) - self.beyond_ms) / plain_ms
+
+
+def outputs(path: Path, setup: Setup) -> dict[str, Asked]:
+    """Of each output the command, and its limit."""
+    folder = Path(setup.directory)
     table = ".parquet" if importlib.util.find_spec("pyarrow") else ".csv"
-    return {
-        "verdicts": (("--verdicts", str(folder / f"v{table}")), 1.5),
-        "sessions": (("--sessions", str(folder / f"s{table}")), 2.0),
-        "write": (("--write", str(folder / "w.pcap")), 1.5),
-        "state": (("--state", str(folder / "state.npz")), 1.5),
-        "filter": (("--filter", "udp"), 1.2),
-        "timing": (("--timing", "speed:2"), 1.1),
+    replayed = partial(words_of, "replay", path, setup, "--quiet")
+    rows = {
+        "verdicts": Asked(replayed("--verdicts", str(folder / f"v{table}")), 1.5),
+        "sessions": Asked(replayed("--sessions", str(folder / f"s{table}")), 2.0),
+        "write": Asked(replayed("--write", str(folder / "w.pcap")), 1.5),
+        "state": Asked(replayed("--state", str(folder / "state.npz")), 1.5),
+        "html": Asked(replayed("--html", str(folder / "r.html")), 1.3, 1000.0),
+        "filter": Asked(replayed("--filter", "udp"), 1.2),
+        "timing": Asked(replayed("--timing", "speed:2"), 1.1),
+        "explain": Asked(words_of("explain", path, setup, "--packet", "1"), 1.3),
+        "compare": Asked(words_of("compare", path, setup, "--quiet", "--with", "plain",
+                                  "--with", "plain,seed=2"), 2.5),
     }
+    if importlib.util.find_spec("bokeh") is None:     # an extra, too
+        del rows["html"]
+    return rows
 
 
 def measure_outputs(setup: Setup) -> Measured:
@@ -134,14 +169,14 @@ def measure_outputs(setup: Setup) -> Measured:
     furthest above what it may cost, in parts of that."""
     path, packets = capture_of(setup)
     every_core()
-    found: dict[str, float] = {}
-    wanted = outputs(Path(setup.directory))
-    for name, (options, _) in wanted.items():
-        pairs = [(command(path), command(path, *options)) for _ in range(PAIRS)]
-        found[name] = statistics.median(more / plain for plain, more in pairs)
-    worst = max(found[name] / limit for name, (_, limit) in wanted.items())
+    wanted = outputs(path, setup)
+    found = {name: statistics.median(asked.times(command_ms(path, setup)) for _ in range(PAIRS))
+             for name, asked in wanted.items()}
+    worst = max(found[name] / asked.may for name, asked in wanted.items())
     return Measured(worst, None, None, packets, setup.sessions, {
-        "times_the_command": found, "may": {name: limit for name, (_, limit) in wanted.items()}})
+        "times_the_command": found, "may": {name: asked.may for name, asked in wanted.items()},
+        "beyond_ms": {name: asked.beyond_ms for name, asked in wanted.items()
+                      if asked.beyond_ms}})
 
 
 def measure_start(setup: Setup, replayed: bool) -> Measured:
