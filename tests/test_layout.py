@@ -1,4 +1,5 @@
-"""layout.h, and what is made of it: layout.pxd, the enums and records of _layout.pyi."""
+"""layout.h and shaping.h, and what is made of them: their .pxd, the enums and records of
+_layout.pyi."""
 
 import ast
 import importlib.util
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fwcore import _fastpath_state, _layout
+from fwcore import _fastpath_state, _layout, _shaper_plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,18 +30,22 @@ def test_what_is_made_of_it_is_as_it_would_be_made():
 
 def test_padding_is_left_out_where_alignment_puts_it():
     """NumPy's dtypes are Cython's: what Cython does not know of moves the fields behind it."""
-    kept = [name for _, name in LAYOUT.without_padding([
+    fields = [
         ("uint32_t", "fill"), ("uint32_t", "pad"), ("uint8_t", "block[128]"),
-        ("uint8_t", "mode"), ("uint8_t", "pad2[3]"), ("int64_t", "low"), ("uint32_t", "pad3")])]
+        ("uint8_t", "mode"), ("uint8_t", "pad2[3]"), ("int64_t", "low"), ("uint32_t", "pad3")]
+    kept = [name for _, name in LAYOUT.without_padding(fields)]
     assert kept == ["fill", "pad", "block[128]", "mode", "low"]
+    assert [name for _, name in LAYOUT.without_padding(fields, ends=False)] == [*kept, "pad3"]
 
 
 def test_dtypes_are_as_long_as_their_structs():
-    """A field that is missing, or too much, would show here: the asserts of layout.h say these."""
-    said = {name: int(size) for name, size in re.findall(
-        r"_Static_assert\(sizeof\((\w+)\) == (\d+)", (LAYOUT.DATAPLANE / "layout.h").read_text())}
+    """A field that is missing, or too much, would show here: the headers assert these."""
+    said = {name: int(size) for header in ("layout.h", "shaping.h") for name, size in re.findall(
+        r"_Static_assert\(sizeof\((\w+)\) == (\d+)", (LAYOUT.DATAPLANE / header).read_text())}
     made = {"session_row_t": _layout.SESSION_DTYPE, "host_row_t": _layout.HOST_DTYPE,
-            "record_t": _fastpath_state.STATE_DTYPES["records"]}
+            "record_t": _fastpath_state.STATE_DTYPES["records"],
+            "met_t": _shaper_plan.ARRIVAL_DTYPE,
+            "shaped_t": _fastpath_state.STATE_DTYPES["shaper_sessions"]}
     assert {name: said[name] for name in made} == {
         name: dtype.itemsize for name, dtype in made.items()}
     for dtype in made.values():

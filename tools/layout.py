@@ -1,11 +1,11 @@
-"""The C line as data: fwcore/dataplane/layout.pxd, and what of _layout.pyi comes from it.
+"""The C line as data: layout.pxd and shaping.pxd, and what of _layout.pyi comes from layout.h.
 
-    python tools/layout.py            writes both anew
+    python tools/layout.py            writes them anew
     python tools/layout.py --check    says whether they are as they would be written
 
-Every enum, table and struct stands in layout.h and tcp.h, what C leaves to the machine in
-platform.h. Cython and readers of types are told by what this makes of them; a test holds the files
-against it. It reads the C of those headers, not C.
+Every enum, table and struct stands in layout.h (with tcp.h and asking.h) and in shaping.h, what C
+leaves to the machine in platform.h. Cython and readers of types are told by what this makes of
+them; a test holds the files against it. It reads the C of those headers, not C.
 """
 
 import re
@@ -14,9 +14,9 @@ import textwrap
 from pathlib import Path
 
 DATAPLANE = Path(__file__).parent.parent / "fwcore" / "dataplane"
-PXD = DATAPLANE / "layout.pxd"
 PYI = DATAPLANE.parent / "_layout.pyi"
-WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4}  # else 8
+WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4,
+          "int8_t": 1}  # else 8
 # Of platform.h what is a macro, and has no types.
 MACROS = """\
     void FW_ASSERT(int condition)
@@ -42,7 +42,8 @@ END = "# --- by hand again ---\n"
 def code_of(name):
     """A header without comments, its lines joined where they go on."""
     text = (DATAPLANE / name).read_text()
-    text = re.sub(r'#include "(\w+\.h)"', lambda m: code_of(m[1]), text)
+    text = re.sub(r'#include "(\w+\.h)"', lambda m: "" if m[1] == "layout.h" else code_of(m[1]),
+                  text)
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
     return re.sub(r"\\\n", " ", text)
 
@@ -81,13 +82,15 @@ def fields_of(body):
                 yield kind, name
 
 
-def without_padding(fields):
-    """Without what alignment puts there anyway: Cython works offsets out as C does."""
+def without_padding(fields, ends=True):
+    """Without what alignment puts there anyway: Cython works offsets out as C does. ``ends``: at
+    the end too."""
     widths = [8 if name.startswith(("*", "(")) else WIDTHS.get(kind, 8) for kind, name in fields]
     for at, (kind, name) in enumerate(fields):
         pad = re.fullmatch(r"pad\d?(?:\[(\d+)\])?", name)
         follows = max(widths) if at + 1 == len(fields) else widths[at + 1]
-        if not pad or widths[at] * int(pad[1] or 1) >= follows:
+        stays = at + 1 == len(fields) and not ends
+        if not pad or stays or widths[at] * int(pad[1] or 1) >= follows:
             yield kind, name
 
 
@@ -119,9 +122,17 @@ def wrapped(line, indent, room=100):
     yield indent + row
 
 
-def struct_lines(name, body):
-    yield f"    ctypedef struct {name}:"
-    for line in lines_of_fields(list(without_padding(list(fields_of(body))))):
+def structs_of(code):
+    """(packed or not, body, name) of each struct with a name."""
+    rows = re.findall(r"(#pragma pack\(push, 1\)\n)?typedef struct \w*\s*\{(.*?)\n?\} (\w+);",
+                      code, re.DOTALL)
+    for pragma, body, name in rows:
+        yield "packed struct" if pragma else "struct", body, name
+
+
+def struct_lines(kind, body, name, ends):
+    yield f"    ctypedef {kind} {name}:"
+    for line in lines_of_fields(list(without_padding(list(fields_of(body)), ends))):
         if "(" in line:
             yield from wrapped(line, " " * 8)
             continue
@@ -145,8 +156,8 @@ def functions_of(code):
         yield from wrapped(f"{name}({' '.join(parameters.split())})", "    ")
 
 
-def declarations(code):
-    """The lines of the .pxd for layout.h."""
+def declarations(code, ends=True):
+    """The lines of a header's .pxd; ``ends``: structs without the padding that ends them."""
     lists = lists_of(code)
     gone = set(re.findall(r"#undef (\w+)", code))
     yield "    enum:"
@@ -162,21 +173,41 @@ def declarations(code):
     for name in re.findall(r"static const (\w+ [\w *]*\w+(?:\[\w*\])+) =", code):
         yield f"    const {name}"
     yield ""
-    for body, name in re.findall(r"typedef struct \w*\s*\{(.*?)\n?\} (\w+);", code, re.DOTALL):
-        yield from struct_lines(name, body)
+    for struct in structs_of(code):
+        yield from struct_lines(*struct, ends)
     yield from functions_of(code)
 
 
-def pxd():
+def imports(lines, others=""):
+    """What the lines take from elsewhere: C's own widths, and structs of another header."""
+    used = set(re.findall(r"\b\w+_t\b", "\n".join(lines)))
+    own = sorted(used & {"int64_t", "uint64_t", *WIDTHS}, key=lambda name: (
+        name.startswith("u"), int(re.search(r"\d+", name)[0])))
+    yield f"from libc.stdint cimport {', '.join(own)}"
+    taken = sorted(used & {name for _, _, name in structs_of(others)})
+    if taken:
+        yield from ["", f"from fwcore.dataplane.layout cimport {', '.join(taken)}"]
+
+
+def layout_pxd():
     """The text of layout.pxd."""
     lines = [
-        "# layout.h and platform.h for Cython, made by tools/layout.py; meanings are said there.",
-        "",
-        "from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t",
-        "", 'cdef extern from "dataplane/layout.h" nogil:', *declarations(code_of("layout.h")), "",
+        'cdef extern from "dataplane/layout.h" nogil:', *declarations(code_of("layout.h")), "",
         'cdef extern from "dataplane/platform.h" nogil:',
         *MACROS.splitlines(), *functions_of(code_of("platform.h"))]
-    return "\n".join(lines) + "\n"
+    return "\n".join([
+        "# layout.h and platform.h for Cython, made by tools/layout.py; meanings are said there.",
+        "", *imports(lines), "", *lines, ""])
+
+
+def shaping_pxd():
+    """The text of shaping.pxd. Its rows end with their padding: NumPy forgets what follows the last
+    field where it puts rows together, and arrivals of several calls are."""
+    lines = ['cdef extern from "dataplane/shaping.h" nogil:',
+             *declarations(code_of("shaping.h"), ends=False)]
+    return "\n".join([
+        "# shaping.h for Cython, made by tools/layout.py; meanings are said there.",
+        "", *imports(lines, code_of("layout.h")), "", *lines, ""])
 
 
 def pyi():
@@ -195,7 +226,9 @@ def made():
     """Path -> text as it would be written."""
     text = PYI.read_text()
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    return {PXD: pxd(), PYI: f"{text[:begin]}\n{pyi()}{text[end:]}"}
+    return {
+        DATAPLANE / "layout.pxd": layout_pxd(), DATAPLANE / "shaping.pxd": shaping_pxd(),
+        PYI: f"{text[:begin]}\n{pyi()}{text[end:]}"}
 
 
 def main(arguments):

@@ -1,10 +1,10 @@
-# shaping.h for Cython: declarations only, no code. Meanings are said there.
+# shaping.h for Cython, made by tools/layout.py; meanings are said there.
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport digest_t
 
-cdef extern from "shaping.h" nogil:
+cdef extern from "dataplane/shaping.h" nogil:
     enum:
         RUNGS_MAX, METERS_MAX, CHAIN_MAX, TREE_DEPTH_MAX, PRIORITIES, LENT_BY_ITSELF, NOT_LENT
         ORDERS, NO_MARK, NOWHERE, DELAY_BITS, DELAY_BUCKETS, WIRE_OVERHEAD
@@ -21,38 +21,47 @@ cdef extern from "shaping.h" nogil:
         FATE_NO_MEMORY, FATE_COUNT
         DROP_TAIL, DROP_RED, DROP_CODEL, DROP_PUSHED_OUT, DROP_NO_MEMORY, DROP_COUNT
         SHAPE_PASSED, SHAPE_OVER_LIMIT, SHAPE_QUEUE_FULL, SHAPE_NO_MEMORY
+        SPAN_LEVELS
         ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED
-    const int64_t UNITS_MAX, COST_MAX, SHAPE_NEVER, END_OF_TIME
+
+    const int64_t UNITS_MAX
+    const int64_t COST_MAX
     const uint64_t SHAPE_SECOND
+    const int64_t SHAPE_NEVER
     const uint32_t SHAPE_NIL
+    const int64_t END_OF_TIME
+    const uint64_t GOLDEN_RATIO
 
     ctypedef struct meter_row_t:
-        uint64_t rate[8]
-        uint64_t depth[8]
-        int32_t cls[8]
+        uint64_t rate[RUNGS_MAX]
+        uint64_t depth[RUNGS_MAX]
+        int32_t cls[RUNGS_MAX]
         uint32_t keys_max, max_sessions, max_tcp_sessions, max_udp_sessions
         int32_t overhead, over_class
-        uint8_t dscp[8]
+        uint8_t dscp[RUNGS_MAX]
         uint8_t rungs, algorithm, key, need, count, over
         uint8_t pad[2]
+
     ctypedef struct link_row_t:
         uint64_t rate
         int32_t overhead, next
         uint32_t count, pad
+
     ctypedef struct class_row_t:
-        uint64_t guarantee, ceiling, guarantee_burst, ceiling_burst
-        uint64_t limit_bytes, share_ceiling, share_burst
+        uint64_t guarantee, ceiling, guarantee_burst, ceiling_burst, limit_bytes, share_ceiling
+        uint64_t share_burst
         int64_t target_ns, interval_ns, quantum
-        uint32_t link, id, parent
-        uint32_t limit_packets, shares, red_min, red_max, red_probability
+        uint32_t link, id, parent, limit_packets, shares, red_min, red_max, red_probability
         uint8_t priority, discard, ecn, share, need
         uint8_t pad[3]
+
     ctypedef struct shaping_row_t:
         uint32_t id, pad
-        int32_t meters[2][4]
+        int32_t meters[2][METERS_MAX]
         int32_t link[2]
         int32_t cls[2]
         int32_t by_dscp[2][64]
+
     ctypedef struct match_row_t:
         uint64_t source[2]
         uint64_t source_mask[2]
@@ -68,26 +77,33 @@ cdef extern from "shaping.h" nogil:
     ctypedef struct bucket_t:
         int64_t level, time_ns, depth, debt
         uint64_t fill, price, unit, pad
+
+    ctypedef struct sum_t:
+        uint64_t low, high
+
+    ctypedef struct codel_t:
+        int64_t first_above, drop_next
+        uint64_t count, last_count, dropping
+
     ctypedef struct heap_t:
         int64_t *key
         uint32_t *at
         uint32_t *item
         uint32_t count, pad
+
     ctypedef struct span_t:
         uint32_t levels, total
-        uint32_t first[4]
-        uint32_t words[4]
+        uint32_t first[SPAN_LEVELS]
+        uint32_t words[SPAN_LEVELS]
+
     ctypedef struct turn_t:
         int32_t id
         uint32_t place
-    ctypedef struct sum_t:
-        uint64_t low, high
-    ctypedef struct codel_t:
-        int64_t first_above, drop_next
-        uint64_t count, last_count, dropping
+
     ctypedef struct fifo_t:
         uint32_t head, tail
         uint64_t bytes, count
+
     ctypedef struct wait_t:
         uint64_t packet
         int64_t time_ns
@@ -96,53 +112,62 @@ cdef extern from "shaping.h" nogil:
         uint64_t size
         uint16_t cls
         uint8_t mark, ect, way, family
+        uint8_t pad[2]
+
     ctypedef struct ends_t:
         uint64_t source[2]
         uint64_t destination[2]
+
     ctypedef struct arrival_t:
         uint64_t packet, flow
         ends_t ends
         uint32_t frame, ip
         uint8_t family, dscp, ect, way, mark
+        uint8_t pad[3]
+
     ctypedef struct account_t:
         int64_t time_ns
-        int64_t level[8]
+        int64_t level[RUNGS_MAX]
         uint64_t key[2]
         uint32_t family, sessions, tcp, udp, chain, idle_prev, idle_next, state
         uint64_t pad
+
     ctypedef struct meter_t:
-        bucket_t rung[8]
+        bucket_t rung[RUNGS_MAX]
         meter_row_t row
-        uint32_t first, room, used, high, free, idle_first, idle_last, shared_made
-        uint32_t heads_first, heads_mask
+        uint32_t first, room, used, high, free, idle_first, idle_last, shared_made, heads_first
+        uint32_t heads_mask
         uint64_t passed[2]
         uint64_t dropped[2]
-        uint64_t by_colour[9]
+        uint64_t by_colour[RUNGS_MAX + 1]
         uint64_t keys_forgotten, keys_shared
-        uint64_t charged[8]
+        uint64_t charged[RUNGS_MAX]
         uint64_t heaviest, forgotten_before
         int64_t since
+
     ctypedef struct share_t:
         fifo_t fifo
         int64_t credit, level, time_ns, since
         codel_t codel
         uint64_t address[2]
         uint32_t family, next, place, made, chain
+
     ctypedef struct list_t:
         uint32_t head, tail
+
     ctypedef struct class_t:
         bucket_t guarantee, ceiling
         int32_t parent
         uint32_t link, leaf_bit
         uint16_t id
-        uint8_t depth, leaf, need, priority, lineage_asks, pad
+        uint8_t depth, leaf, need, priority, lineage_asks
         fifo_t fifo
         uint64_t waiting, waiting_bytes, largest, most
         codel_t codel
-        int64_t deficit[10]
-        turn_t turn[8]
+        int64_t deficit[ORDERS]
+        turn_t turn[PRIORITIES]
         uint32_t children, children_count, child
-        uint8_t colour, asked, shuts, pad2
+        uint8_t colour, asked, shuts
         span_t span
         uint64_t *feed
         bucket_t share_bucket
@@ -152,29 +177,29 @@ cdef extern from "shaping.h" nogil:
         span_t spare_span
         uint64_t *spare
         uint32_t *share_heads
-        uint32_t share_mask, pad3
+        uint32_t share_mask
         class_row_t row
         uint64_t arrived[2]
         uint64_t sent[2]
         uint64_t cleared[2]
-        uint64_t dropped[5]
+        uint64_t dropped[DROP_COUNT]
         uint64_t dropped_bytes, giants, borrowed, delay_max
+
     ctypedef struct link_t:
         link_row_t row
-        uint32_t number, distance, rank, rows_held
-        uint32_t classes, classes_count, leaves, leaves_count, lowest, ids, left
+        uint32_t number, distance, rank, rows_held, classes, classes_count, leaves, leaves_count
+        uint32_t lowest, ids, left
         uint32_t *leaf_by_id
-        uint32_t words, map
-        uint32_t line, line_leaf, pad
+        uint32_t words, map, line, line_leaf
         uint64_t line_rate
         int64_t start_ns, end_ns
         uint64_t start_rest, end_rest
         int64_t due_ns
-        turn_t row_at[10][8]
-        uint32_t row_set[10]
-        turn_t turn[8]
+        turn_t row_at[ORDERS][PRIORITIES]
+        uint32_t row_set[ORDERS]
+        turn_t turn[PRIORITIES]
         uint32_t children, children_count, lent
-        uint8_t row_any[10]
+        uint8_t row_any[ORDERS]
         uint8_t walks, exact
         span_t span, feed_span
         uint64_t *rows
@@ -186,34 +211,37 @@ cdef extern from "shaping.h" nogil:
         uint64_t before_rate
         int64_t first_ns, last_ns
         uint64_t last_rest, overlaps
+
     ctypedef struct shaped_t:
         uint32_t row
-        uint32_t account[2][4]
+        uint32_t account[2][METERS_MAX]
         uint16_t protocol
         uint8_t meters[2]
         uint32_t dropped[2]
         uint64_t dropped_bytes[2]
+
     ctypedef packed struct departure_t:
         uint64_t packet
         int64_t time_ns
         uint16_t link, cls
         uint8_t fate, dscp
+
     ctypedef struct met_t:
         uint64_t packet
         int64_t time_ns
         uint64_t departed
-        int64_t level[4]
-        uint32_t meter[4]
+        int64_t level[METERS_MAX]
+        uint32_t meter[METERS_MAX]
         uint32_t waiting
         uint16_t link, cls
-        uint8_t colour[4]
+        uint8_t colour[METERS_MAX]
         uint8_t why, mark
         uint8_t pad[2]
+
     ctypedef struct shaper_t:
         int64_t now_ns, due_ns
         uint64_t seed, order, waiting, waiting_max, pages
-        uint32_t accounted
-        uint32_t meters_count, links_count, classes_count, rows_count, matches_count
+        uint32_t accounted, meters_count, links_count, classes_count, rows_count, matches_count
         uint32_t first_row, wait_free
         meter_t *meters
         account_t *accounts
@@ -246,25 +274,26 @@ cdef extern from "shaping.h" nogil:
         int (*request)(void *owner, uint64_t pages, uint32_t pinned) noexcept nogil
         void (*give)(void *owner, uint64_t pages) noexcept nogil
 
-    void span_make(span_t *n, uint32_t members)
+    uint64_t shape_gcd(uint64_t a, uint64_t b)
     int bucket_make(bucket_t *b, uint64_t rate, uint64_t depth, uint64_t bits, uint64_t unit_rate)
     void bucket_debt_60s(bucket_t *b)
     int64_t level_after(int64_t level, int64_t depth, uint64_t fill, uint64_t wait_ns)
-    int64_t level_turned(int64_t level, uint64_t unit, uint64_t into, int64_t most)
     int64_t bucket_at(const bucket_t *b, int64_t now)
     int64_t cost_of(uint64_t price, uint64_t things)
     int64_t bucket_want(const bucket_t *b, int need, uint64_t things)
     void bucket_charge(bucket_t *b, int64_t now, uint64_t things)
     int64_t bucket_ready(const bucket_t *b, int64_t now, int64_t want)
+    int64_t level_turned(int64_t level, uint64_t unit, uint64_t into, int64_t most)
     void bucket_take_over(bucket_t *b, const bucket_t *old, int64_t now)
     uint64_t bucket_holds(const bucket_t *b, int need)
-    int64_t line_end(uint64_t size, uint64_t rate, int64_t start, uint64_t rest, uint64_t *end_rest)
-    void sum_add(sum_t *s, uint64_t a, uint64_t b, uint64_t c, uint64_t less)
     int64_t level_spilled(int64_t level, int64_t depth, uint64_t fill, uint64_t wait_ns,
                           int64_t into, int64_t most)
+    int64_t line_end(uint64_t size, uint64_t rate, int64_t start, uint64_t rest, uint64_t *end_rest)
+    void sum_add(sum_t *s, uint64_t a, uint64_t b, uint64_t c, uint64_t less)
+    uint64_t shape_splitmix(uint64_t z)
     int red_drops(uint32_t low, uint32_t high, uint32_t percent, uint64_t waiting, uint64_t seed,
                   uint64_t packet, uint64_t link)
-    uint64_t shape_splitmix(uint64_t z)
-    uint64_t shape_isqrt(uint64_t n)
     uint64_t shape_scale(uint64_t hash, uint64_t count)
+    uint64_t shape_isqrt(uint64_t n)
+    void span_make(span_t *n, uint32_t members)
     uint32_t delay_bucket(uint64_t ns)
