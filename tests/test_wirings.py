@@ -26,12 +26,13 @@ from fwcore.errors import SettingsError
 from fwcore.replay import replay
 from fwcore.report import shape as view
 from fwcore.report.text import Style
-from fwcore.settings import load, wirings
+from fwcore.settings import Row, load, tables, wirings
 from fwcore.settings.declared import VENDORS
 from fwcore.settings.saved import from_plain, to_plain
 from fwcore.shaping import parse
 from fwcore.shaping_check import NEVER, Check, meaning
 from fwcore.shaping_layout import lay_out
+from fwcore.shaping_values import Key
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "shaping"
@@ -212,15 +213,15 @@ def test_what_is_wrong_is_refused_where_it_stands(tmp_path, text, line, says):
 
 def test_every_number_of_a_vendor_is_taken_at_both_ends_and_not_beyond():
     seen = 0
-    for vendor, words in wirings.vendors().items():
+    for vendor, words in wirings.UNDERSTOOD.items():
         for kind, keys in words.kinds.items():
             for name, key in keys.items():
                 if key.kind != "count":
                     continue
                 for number, good in ((key.low, True), (key.high, True), (key.low - 1, False),
                                      (key.high + 1, False)):
-                    row = wirings.Row({name: number}, "here")
-                    table = wirings.Table(row, f"{vendor}.{kind}", keys)
+                    row = Row({name: number}, "here")
+                    table = tables.Table(row, f"{vendor}.{kind}", keys)
                     if good:
                         assert table[name] == number
                     else:
@@ -232,8 +233,8 @@ def test_every_number_of_a_vendor_is_taken_at_both_ends_and_not_beyond():
 
 @pytest.mark.parametrize("given", [True, 1.5, "7", None, [3]])
 def test_a_number_is_a_whole_number(given):
-    keys = wirings.vendors()["fortios"].kinds["interface"]
-    table = wirings.Table(wirings.Row({"outbandwidth": given}, "here"), "fortios.interface", keys)
+    keys = wirings.UNDERSTOOD["fortios"].kinds["interface"]
+    table = tables.Table(Row({"outbandwidth": given}, "here"), "fortios.interface", keys)
     with pytest.raises(SettingsError, match="not a whole number"):
         table["outbandwidth"]
 
@@ -244,8 +245,8 @@ def test_a_number_is_a_whole_number(given):
     ("tc-size", 1600, 1600), ("tc-size", "1mb", 1 << 20), ("tc-time", "5ms", 5 * 10**6),
     ("tc-time", 50, 50_000), ("tc-time", "1s", 10**9)])
 def test_amounts_are_read_as_tc_reads_them(kind, text, number):
-    keys = {"x": wirings.Key(kind, "")}
-    table = wirings.Table(wirings.Row({"x": text}, "here"), "tc.qdisc", keys)
+    keys = {"x": Key(kind, "")}
+    table = tables.Table(Row({"x": text}, "here"), "tc.qdisc", keys)
     assert table["x"] == number
 
 
@@ -282,9 +283,9 @@ def test_every_key_of_a_vendor_can_be_looked_up(capsys):
     said = capsys.readouterr().out
     assert "fortios.traffic-shaper.maximum-bandwidth" in said
     assert "enable, disable" in said and max(map(len, said.splitlines())) <= 80
-    for words in wirings.vendors().values():
+    for words in wirings.UNDERSTOOD.values():
         for keys in words.kinds.values():
-            assert all(key.help and "0 to 0" not in wirings.allowed(key) for key in keys.values())
+            assert all(key.help and "0 to 0" not in tables.allowed(key) for key in keys.values())
 
 
 # --- what can never act ---------------------------------------------------------------------------
@@ -461,7 +462,7 @@ def without(row, text):
 def test_without_what_can_never_act_the_twin_does_the_same(drawn):
     declared, packets = drawn
     places = {"meter": (), "link": declared.links, "shaping": declared.rows,
-              "class": [wirings.Row({}, str(at)) for at in range(len(declared.classes))]}
+              "class": [Row({}, str(at)) for at in range(len(declared.classes))]}
     check = Check(declared_of(declared), places, largest=1700)
     shaper, told, _ = run(declared, packets)
     came = {(link.row.name, leaf.row.id) for link in shaper.links.values()
@@ -495,7 +496,7 @@ def tables_of(lines):
             elif word != "root":
                 row[word] = int(rest[0]) if rest[0].isdecimal() else rest[0]
                 rest.pop(0)
-        rows.append(wirings.Row(row, line))
+        rows.append(Row(row, line))
     return rows
 
 
@@ -532,7 +533,7 @@ ODD = st.one_of(
 def any_table(draw):
     """A table of some vendor: known keys, values that fit for the most part."""
     vendor = draw(st.sampled_from(VENDORS))
-    kinds = wirings.vendors()[vendor].kinds
+    kinds = wirings.UNDERSTOOD[vendor].kinds
     rows = []
     for _ in range(draw(st.integers(1, 5))):
         kind = draw(st.sampled_from(sorted(kinds)))

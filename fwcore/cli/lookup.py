@@ -78,7 +78,7 @@ def settings_list(word: str | None, json_file: str | None) -> int:
     fwcore settings threshold
     """
     from fwcore import settings, shaping_values
-    from fwcore.settings import sysctl, wirings
+    from fwcore.settings import sysctl, tables, wirings
     from fwcore.words import spelled
 
     rows = [
@@ -92,9 +92,9 @@ def settings_list(word: str | None, json_file: str | None) -> int:
         for kind, keys in shaping_values.KINDS.items() for name, key in keys.items()
     ] + [
         {"name": f"{vendor}.{kind}.{name}".replace("_", "-"), "help": key.help,
-         "allowed": wirings.allowed(key), "choices": {}, "default": None,
+         "allowed": tables.allowed(key), "choices": {}, "default": None,
          "reason": f"a key of [[{vendor}.{kind.replace('_', '-')}]]"}
-        for vendor, words in wirings.vendors().items()
+        for vendor, words in wirings.UNDERSTOOD.items()
         for kind, keys in words.kinds.items() for name, key in keys.items()
     ]
     rows = [row for row in rows

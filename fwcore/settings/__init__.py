@@ -4,6 +4,7 @@
     personality   each firewall as data                  document   lines of a TOML file
     layers        what wins, and what it resolves to     rows       [[base_item]], [[pressure]]
     resolved      Settings, Timeouts                     checks     settings against each other
+    wirings       vendors' words for shaping             tables     a vendor's row, key by key
 
 Laws: every setting is one row of ``DECLARATIONS``. A ``Settings`` that exists is valid: each value
 was held against its row and the settings against each other. Thresholds are the machines' and

@@ -20,7 +20,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fwcore.settings.wirings import Made, Table, Tables, Vendor, conditions, matching
+from fwcore.settings.tables import Made, Table, Tables, Vendor, conditions, matching
 from fwcore.shaping_values import CHAIN_MAX, METERS_MAX, Key
 from fwcore.words import nearest
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fwcore.settings.wirings import (
+from fwcore.settings.tables import (
     ALWAYS,
     Made,
     Table,

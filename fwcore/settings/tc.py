@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fwcore.settings.wirings import Made, Table, Tables, Vendor, conditions, found, matching
+from fwcore.settings.tables import READERS, Made, Table, Tables, Vendor, conditions, found, matching
 from fwcore.shaping_values import Key
 from fwcore.words import nearest
 
@@ -144,8 +144,6 @@ def queue_of(table: Table) -> dict[str, Any]:
 
 def limit_bytes(table: Table, default: int) -> int:
     """A limit in bytes, as tc writes a size."""
-    from fwcore.settings.wirings import READERS
-
     if "limit" not in table:
         return default
     size: int = READERS["tc-size"](table, "limit", table.row["limit"])
