@@ -8,16 +8,11 @@ gzip, zstd, standard input. Through Scapy: its readers and any iterable of packe
 parses a frame, but for ``filter``.
 """
 
+from fwcore.capture.chain import ChainReader
 from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Fault, Reader
 from fwcore.capture.detect import open_native
 from fwcore.capture.filter import Filter
-from fwcore.capture.reader import (
-    READERS,
-    ChainReader,
-    load,
-    open_capture,
-    open_captures,
-)
+from fwcore.capture.reader import READERS, load, open_capture, open_captures
 from fwcore.capture.writer import PcapWriter
 from fwcore.errors import CaptureError
 

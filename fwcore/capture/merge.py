@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore.capture.chain import ChainReader
 from fwcore.capture.chunk import Chunk, Reader
-from fwcore.capture.reader import ChainReader
 
 
 class MergedReader(ChainReader):
