@@ -28,7 +28,7 @@ from fwcore._layout import SESSION_DTYPE, EndCause, Verdict
 from fwcore._tally import Tally, begun, taken
 from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.datagrams import Datagrams
-from fwcore.engine import Engine
+from fwcore.engine_control import Control
 from fwcore.policy import Policy
 from fwcore.policy_layout import compile_policies
 from fwcore.units import SECOND_NS
@@ -89,7 +89,7 @@ class Hits:
         self._asked = policies
         self._table = compile_policies(policies) if policies else None
 
-    def follow(self, engine: Engine) -> None:
+    def follow(self, engine: Control) -> None:
         """The same of an engine, whose policies may have been replaced."""
         if engine.policies is not self._asked:
             self.ask(engine.policies)
@@ -192,7 +192,7 @@ class Hits:
         """Packets of hosts that are not kept, and of none."""
         return self._nameless + self._packets.forgotten()[0]
 
-    def rows(self, engine: Engine, count: int = 10, *, live: bool = True) -> dict[str, Any]:
+    def rows(self, engine: Control, count: int = 10, *, live: bool = True) -> dict[str, Any]:
         """{"hosts", "policies": rows, "forgotten_packets", "forgotten_sessions"}, most hit first.
 
         ``live``: hosts with most sessions too, whether hit or not. What was forgotten is missing
@@ -263,7 +263,7 @@ def _worst(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         place.get(row["host"], last), -row["sessions"], row["host"]))
 
 
-def _row(engine: Engine, host: tuple[int, ...], sums: list[int]) -> dict[str, Any]:
+def _row(engine: Control, host: tuple[int, ...], sums: list[int]) -> dict[str, Any]:
     high, low, family = host
     address = high << 64 | low
     return {"host": counters.address_text(address, family), **dict(zip(SUMS, sums, strict=True)),

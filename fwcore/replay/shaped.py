@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fwcore.engine import Engine
+from fwcore.engine_shaping import Shaped
 
 PERCENTILES = (50, 95, 99)
 
 
-def shaping_section(engine: Engine) -> dict[str, Any]:
+def shaping_section(engine: Shaped) -> dict[str, Any]:
     """The result's ``shaping``; => the engine shapes."""
     found, settings = engine.shaping(), engine.settings.shaping
     shaper = engine.fastpath.shaper
@@ -30,7 +30,7 @@ def shaping_section(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _class(engine: Engine, number: int, name: str, row: dict[str, Any]) -> dict[str, Any]:
+def _class(engine: Shaped, number: int, name: str, row: dict[str, Any]) -> dict[str, Any]:
     link, _, cls = name.rpartition(":")
     shaper = engine.fastpath.shaper
     assert shaper is not None
