@@ -39,20 +39,18 @@ cdef class Decider:
         self.use = Use()
 
     cdef int join(self, object fastpath, fw_t *fw, Use use) except -1:
-        """Becomes a fast path's. Raises DataError where it is one's already, or was."""
+        """Becomes a fast path's, which has yet to ask it. Raises DataError where it is one's
+        already, or was."""
         if self.keeper is not None:
             raise DataError("decider: it is a fast path's already, or was")
         self.keeper = _ref(fastpath)
         self.fw, self.use = fw, use
-        fw.decider = &self.core
         return 0
 
     cdef void leave(self) noexcept:
-        """The fast path has another one, or none, or is closed."""
+        """The fast path asks another one, or nobody, or is closed."""
         self.drop()
-        if self.fw != NULL:
-            self.fw.decider = NULL
-            self.fw = NULL
+        self.fw = NULL
 
     cdef void drop(self) noexcept:
         decider_forget(&self.core)

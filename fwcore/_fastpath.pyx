@@ -359,6 +359,8 @@ cdef class FastPath(State):
             self._unload()
             self.arena = None
             self.fw.shaper = NULL
+            self.fw.inspector = NULL
+            self.fw.decider = NULL
             if self.shaper is not None:     # who holds it has this one's use, which is closed
                 self.shaper.disown()
                 self.shaper = None

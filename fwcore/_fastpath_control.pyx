@@ -252,29 +252,26 @@ cdef class Control:
     def set_inspector(self, Inspector inspector):
         """From now on the first bytes of sessions that begin and are proxied are gathered for this
         one; None: for nobody. Those of the one before are scanned as without it, or bypassed where
-        an answer was due. Raises DataError where it is another fast path's."""
-        cdef fw_t *fw = &self.fw
+        an answer was due. Raises DataError where it is a fast path's already, or was."""
         with self.use:
-            if inspector is not None and inspector.keeper is not None:
-                raise DataError("inspector: it is a fast path's already, or was")
+            if inspector is not None:
+                inspector.join(self, &self.fw, self.use)
             if self.inspector is not None:
                 self.inspector.leave()
             self.inspector = inspector
-            if inspector is not None:
-                inspector.join(self, fw, self.use)
+            self.fw.inspector = NULL if inspector is None else &inspector.core
             self._hook()
 
     def set_decider(self, Decider decider):
         """From now on this one is asked before a session begins; None: nobody. Raises DataError
         where it is a fast path's already, or was."""
         with self.use:
-            if decider is not None and decider.keeper is not None:
-                raise DataError("decider: it is a fast path's already, or was")
+            if decider is not None:
+                decider.join(self, &self.fw, self.use)
             if self.decider is not None:
                 self.decider.leave()
             self.decider = decider
-            if decider is not None:
-                decider.join(self, &self.fw, self.use)
+            self.fw.decider = NULL if decider is None else &decider.core
             self._hook()
 
     cdef void _hook(self) noexcept:

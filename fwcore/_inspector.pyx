@@ -78,22 +78,20 @@ cdef class Inspector:
         return 0
 
     cdef int join(self, object fastpath, fw_t *fw, Use use) except -1:
-        """Becomes a fast path's. Raises DataError where it is one's already."""
+        """Becomes a fast path's, which has yet to ask it. Raises DataError where it is one's
+        already, or was."""
         if self.keeper is not None:
             raise DataError("inspector: it is a fast path's already, or was")
         self.keeper = _ref(fastpath)
         self.fw, self.use = fw, use
-        fw.inspector = &self.core
         return 0
 
     cdef void leave(self) noexcept:
-        """The fast path has another one, or none: whose bytes were being gathered is scanned as
+        """The fast path asks another one, or nobody: whose bytes were being gathered is scanned as
         without one, who waits for an answer is bypassed."""
         cdef fw_t *fw = self.fw
         cdef record_t *r
         cdef uint64_t record
-        if fw == NULL:
-            return
         for record in range(fw.control.config.max_connections):
             r = &fw.table.records[record]
             if r.meta and r.asked == ASKED_WAITS:
@@ -104,9 +102,7 @@ cdef class Inspector:
 
     cdef void disown(self) noexcept:
         """The fast path is closed, or done with it."""
-        if self.fw != NULL:
-            self.fw.inspector = NULL
-            self.fw = NULL
+        self.fw = NULL
         self.core.waiting = 0
 
     @property
