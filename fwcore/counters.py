@@ -18,17 +18,19 @@ from fwcore._layout import EndCause, Exposure, Reason, TcpState, Verdict
 from fwcore.rows import Texts
 from fwcore.words import CLASSES, OWNERS, protocol_text
 
-PEAKS = (*OWNERS, "free", "used")
-# added after 0.1: they stand here unless they are 0
-REASONS_LATER = ("over_limit", "queue_full", "bypass_inspector", "inspector_block")
-CAUSES_LATER = ("inspector",)
-# Packets refused for want of memory or room; what a policy denies or a header forfeits is no harm.
-REFUSALS = ("conserve_block", "extreme", "ips_block", "half_open_limit", "host_limit",
-            "proxy_table_full", "table_full", "no_memory", "killed")  # fmt: skip
-
 
 def _names(enum: Any) -> list[str]:
     return [member.name.lower() for member in enum]
+
+
+PEAKS = (*OWNERS, "free", "used")
+# Added after 0.1, behind what its lists end with: they stand here unless they are 0.
+REASONS_LATER = tuple(_names(Reason)[Reason.KILLED + 1:])
+CAUSES_LATER = tuple(_names(Exposure)[Exposure.NO_MEMORY + 1:])
+# Reasons of packets refused for want of memory or room; what a policy denies or a header forfeits
+# is no harm, and what meets a packet that was let in is told by itself.
+REFUSALS = tuple(name for name in _names(Reason)[Reason.CONSERVE_BLOCK:] if name not in (
+    "over_limit", "queue_full", "bypass_inspector", "inspector_block"))
 
 
 def _memory(engine: Any, raw: dict[str, Any]) -> dict[str, Any]:
