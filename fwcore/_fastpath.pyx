@@ -41,7 +41,7 @@ from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.egress cimport (
     egress_brims, egress_calls, egress_due, egress_give, egress_request)
 from fwcore.dataplane.frame cimport parser_t
-from fwcore.dataplane.hosts cimport host_slot
+from fwcore.dataplane.hosts cimport host_head
 from fwcore.dataplane.layout cimport (
     GROUP_MAX, KIND_KEYED, NIL, OPENINGS_AHEAD, OPENINGS_MAX, RECORD_MASK, STOP_ASK,
     STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, TIME_MAX_NS,
@@ -133,13 +133,13 @@ cdef inline void group_fetch(
             if ruled or p.key.meta >> 56 == 6:
                 fw_prefetch(&r.a_hi)
         else:
-            fw_prefetch(&fw.table.host_heads[host_slot(
+            fw_prefetch(host_head(
                 &fw.table, &fw.control, p.key.b_lo if p.swapped else p.key.a_lo,
-                p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56))])
+                p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56)))
             if free_record != NIL:
                 fw_prefetch(&fw.table.records[free_record])
                 fw_prefetch(&fw.table.records[free_record].a_hi)
-                free_record = fw.table.timers[free_record].next
+                free_record = fw.table.timers[free_record]
             elif line.count:
                 fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK])
                 fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK].a_hi)

@@ -19,7 +19,8 @@ cdef class Control:
     cdef fw_t fw
     cdef parser_t parser
     cdef Use use                # who is within
-    cdef Arena arena            # what fw points into
+    cdef Arena arena            # what fw points into ...
+    cdef Arena graves           # ... and, where grace came later, its graves
     cdef dict plan
     cdef Policies policies
     cdef object script_arrays
@@ -33,6 +34,7 @@ cdef class Control:
     cdef object __weakref__
 
     cdef int _take_in(self, Table table) except -1
+    cdef int _have_graves(self) except -1
     cdef void _begin_parser(self) noexcept
     cdef void _watch(self) noexcept
     cdef void _hook(self) noexcept

@@ -17,7 +17,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fwcore import _layout
 from fwcore._layout cimport config_read, gate_read
-from fwcore._memory cimport LOG_SLACK_ROWS, Table
+from fwcore._memory cimport LOG_SLACK_ROWS, Arena, Table
+from fwcore._memory import graves_bytes as _graves_bytes
 from fwcore._policies cimport Policies
 from fwcore._use cimport Use
 from fwcore.dataplane.clear cimport table_clear
@@ -27,8 +28,8 @@ from fwcore.dataplane.due cimport due_update
 from fwcore.dataplane.frame cimport parser_begin
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
-    DUE_COUNT, END_COUNT, NEVER, OWNER_BASE, OWNER_SHM, PAGES_MAX, TIME_MAX_NS, config_t, fw_t,
-    gate_t, leak_t, record_t, step_t,
+    DUE_COUNT, END_COUNT, FW_REDZONE, MIDSTREAM_GRACE, NAMED, NEVER, OWNER_BASE, OWNER_SHM,
+    PAGES_MAX, TIME_MAX_NS, config_t, fw_t, gate_t, leak_t, record_t, step_t,
 )
 from fwcore.dataplane.pages cimport pages_note_peaks
 from fwcore.dataplane.rows cimport rows_records
@@ -60,10 +61,20 @@ cdef class Control:
     cdef int _take_in(self, Table table) except -1:
         """The table becomes this FastPath's."""
         table.install(&self.fw)
-        self.arena, self.plan = table.arena, table.plan
+        self.arena, self.graves, self.plan = table.arena, None, table.plan
         table.arena = None
         self._begin_parser()
         self._watch()
+        return 0
+
+    cdef int _have_graves(self) except -1:
+        """Memory for the TCP victims that grace asks for, from now on."""
+        cdef size_t size
+        if self.fw.table.graves == NULL:
+            size = _graves_bytes(int(self.fw.control.config.max_connections))
+            self.graves = Arena(size + 64 + FW_REDZONE)
+            self.fw.table.graves = <uint64_t *>self.graves.take(size)
+            self.plan["graves"] = size
         return 0
 
     cdef void _begin_parser(self) noexcept:
@@ -118,16 +129,26 @@ cdef class Control:
 
     # --- settings, script, policies ---
 
+    def make_ready(self, config):
+        """Takes what memory ``set_soft`` of the same config needs. Raises MemoryError."""
+        cdef config_t new
+        config_read(config, &new)
+        with self.use:
+            if new.midstream == MIDSTREAM_GRACE:
+                self._have_graves()
+
     def set_soft(self, config):
         """Settings that may change while running; timeouts arm every session anew.
 
-        ``config``: a record of CONFIG_DTYPE, of which everything else is left alone.
+        ``config``: a record of CONFIG_DTYPE, of which everything else is left alone. Raises
+        MemoryError, and changes nothing.
         """
         cdef config_t new
         cdef config_t *old = &self.fw.control.config
         cdef uint32_t number
         cdef bint rearm
         config_read(config, &new)
+        self.make_ready(config)
         with self.use:
             if self.begun:
                 # at the rate that held until now
@@ -334,7 +355,7 @@ cdef class Control:
                 raise DataError("end_sessions: the log is full; collect it first")
             bad = self._name(numbers)
             for i in range(numbers.shape[0] if bad < 0 else bad):
-                fw.table.records[numbers[i]].named = 0
+                fw.table.records[numbers[i]].asked &= ~NAMED
             if bad >= 0:
                 raise DataError(
                     f"end_sessions: records[{bad}]: {numbers[bad]} is not live, or named twice")
@@ -350,9 +371,9 @@ cdef class Control:
             if numbers[i] >= self.fw.control.config.max_connections:
                 return i
             r = &self.fw.table.records[numbers[i]]
-            if r.meta == 0 or r.named:
+            if r.meta == 0 or r.asked & NAMED:
                 return i
-            r.named = 1
+            r.asked |= NAMED
         return -1
 
     cdef uint64_t _log_rows(self) noexcept:

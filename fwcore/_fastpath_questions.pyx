@@ -16,7 +16,7 @@ from fwcore._fastpath_control cimport RECOUNTS, Control
 from fwcore._layout cimport copied
 from fwcore.dataplane.audit cimport audit_walk
 from fwcore.dataplane.digest cimport digest_end
-from fwcore.dataplane.hosts cimport host_find, hosts_top
+from fwcore.dataplane.hosts cimport host_find, host_live, hosts_top
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
     DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, NEWBORN_MAX, NIL, OWNER_BASE,
@@ -230,7 +230,7 @@ cdef class Questions(Control):
         with self.use:
             host = host_find(&self.fw.table, &self.fw.control, address & 0xFFFFFFFFFFFFFFFF,
                              address >> 64, family)
-            return 0 if host == NIL else self.fw.table.hosts[host].live
+            return 0 if host == NIL else host_live(&self.fw.table.hosts[host])
 
     # --- figures ---
 

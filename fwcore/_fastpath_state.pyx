@@ -50,8 +50,8 @@ cdef dict _state_dtypes():
         "pages": np.asarray(<pages_t[:1]>&pages).dtype, "gate": _layout.GATE_DTYPE,
         "leaks": _layout.LEAK_DTYPE,
         "digests": np.asarray(<digest_t[:1]>&digest).dtype, **_SHAPER_DTYPES,
-        **{name: number for name in ("reborn_at", "reborn", "graves_at", "graves", "recount_at",
-                                     "recount")}}
+        "reborn": np.dtype(np.uint32),
+        **{name: number for name in ("reborn_at", "graves_at", "graves", "recount_at", "recount")}}
 
 
 STATE_DTYPES = _state_dtypes()
@@ -212,15 +212,21 @@ cdef class State(Questions):
             "digests": np.concatenate([
                 copied(&fw.packet_digest, 1, STATE_DTYPES["digests"]),
                 copied(&fw.victim_digest, 1, STATE_DTYPES["digests"])])}
-        number = np.dtype(np.uint64)
-        for name, values in (
-                ("reborn", copied(fw.table.reborn, <size_t>fw.table.reborn_mask + 1, number)),
-                ("graves", copied(fw.table.graves, <size_t>fw.table.graves_mask + 1, number)),
-                ("recount", copied(self.recount, RECOUNTS, number))):
+        for name, values in self._sparse().items():
             places = np.flatnonzero(values)
             tables[name + "_at"], tables[name] = places.astype(np.uint64), values[places]
         return {name: table.astype(STATE_DTYPES[name], copy=False)
                 for name, table in tables.items()}
+
+    cdef dict _sparse(self):
+        """Tables that are written down by what is not 0, as they stand in memory."""
+        cdef fw_t *fw = &self.fw
+        graves = np.zeros(0, np.uint64)
+        if fw.table.graves != NULL:
+            graves = np.asarray(<uint64_t[:<size_t>fw.table.graves_mask + 1]>fw.table.graves)
+        return {
+            "reborn": np.asarray(<uint32_t[:<size_t>fw.table.reborn_mask + 1]>fw.table.reborn),
+            "graves": graves, "recount": np.asarray(<uint64_t[:RECOUNTS]>&self.recount[0])}
 
     cdef dict _state_shaper(self):
         if self.shaper is None:
@@ -320,22 +326,13 @@ cdef class State(Questions):
         if fw.samples_fill:
             samples = tables["samples"]
             memcpy(fw.samples, &samples[0], fw.samples_fill * sizeof(sample_t))
-        self._scatter(tables, "reborn", fw.table.reborn, <uint64_t>fw.table.reborn_mask + 1)
-        self._scatter(tables, "graves", fw.table.graves, <uint64_t>fw.table.graves_mask + 1)
-        self._scatter(tables, "recount", self.recount, RECOUNTS)
-        return 0
-
-    cdef int _scatter(self, tables, str name, uint64_t *to, uint64_t room) except -1:
-        cdef const uint64_t[::1] at
-        cdef const uint64_t[::1] values
-        cdef uint64_t i
-        places = tables[name + "_at"]
-        if len(places) != len(tables[name]) or (len(places) and places.max() >= room):
-            raise DataError(f"state: {name}: places beyond the {room} there are")
-        if len(places):
-            at, values = places, tables[name]
-            for i in range(<uint64_t>at.shape[0]):
-                to[at[i]] = values[i]
+        if len(tables["graves"]):
+            self._have_graves()
+        for name, values in self._sparse().items():
+            places = tables[name + "_at"]
+            if len(places) != len(tables[name]) or (len(places) and places.max() >= len(values)):
+                raise DataError(f"state: {name}: places beyond the {len(values)} there are")
+            values[places] = tables[name]
         return 0
 
     cdef int _set_script(self, dict given, leaks) except -1:

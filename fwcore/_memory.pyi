@@ -10,6 +10,7 @@ SAMPLES: Final[int]
 REBORN_MAX: Final[int]
 GRAVES_MIN: Final[int]
 
+def graves_bytes(connections: int) -> int: ...
 def memory_plan(config: Mapping[str, Any]) -> dict[str, int]: ...
 
 class Arena:

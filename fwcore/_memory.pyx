@@ -12,7 +12,7 @@ from fwcore.dataplane.clear cimport table_lay_out
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
     DUE_COLLECT, FW_REDZONE, GAUGE_COUNT, NEVER, NIL, OWNER_BASE, OWNER_SESSIONS, fragment_t,
-    fw_arena_free, fw_arena_new, fw_poison, fw_t, fw_timer_t, host_t, line_t, record_t,
+    MIDSTREAM_GRACE, fw_arena_free, fw_arena_new, fw_poison, fw_t, host_t, line_t, record_t,
     sample_t, session_row_t,
 )
 
@@ -27,6 +27,16 @@ def _power_of_two(number):
     return 1 << max(0, int(number) - 1).bit_length()
 
 
+def _reborn(connections):
+    """Slots of the filter that knows a victim's return."""
+    return min(REBORN_MAX, _power_of_two(connections))
+
+
+def graves_bytes(connections):
+    """Bytes for the TCP victims that midstream = "grace" asks for, see grave_dig."""
+    return 8 * max(GRAVES_MIN, _reborn(connections))
+
+
 def memory_plan(config):
     """Bytes of each part of a FastPath's memory, from the same figures as its constructor.
 
@@ -34,18 +44,17 @@ def memory_plan(config):
     ``index``, ``overflow`` and ``timers`` are the connection table.
     """
     connections, buckets = int(config["max_connections"]), int(config["buckets"])
-    reborn = min(REBORN_MAX, _power_of_two(connections))
     fragments = int(config["fragments_max"])
     log = (connections + 2 * LOG_SLACK) if config.get("log") else 1
     return {
         "records": connections * sizeof(record_t),
         "index": buckets * sizeof(line_t),
         "overflow": -(-connections // 8) * sizeof(line_t),
-        "timers": connections * sizeof(fw_timer_t),
-        "hosts": connections * sizeof(host_t) + 4 * _power_of_two(connections),
+        "timers": connections * sizeof(uint32_t),
+        "hosts": connections * sizeof(host_t),
         "fragments": fragments * sizeof(fragment_t) + 4 * _power_of_two(fragments),
-        "reborn": 8 * reborn,
-        "graves": 8 * max(GRAVES_MIN, reborn),
+        "reborn": sizeof(uint32_t) * _reborn(connections),
+        "graves": graves_bytes(connections) if config.get("midstream") == MIDSTREAM_GRACE else 0,
         "victims": int(config["victims_max"]) * sizeof(session_row_t),
         "log": log * sizeof(session_row_t),
         "samples": SAMPLES * sizeof(sample_t),
@@ -117,7 +126,7 @@ cdef class Table:
         self.plan = memory_plan({
             "max_connections": self.config.max_connections, "buckets": self.config.buckets,
             "fragments_max": self.config.fragments_max, "victims_max": self.config.victims_max,
-            "log": self.config.log})
+            "log": self.config.log, "midstream": self.config.midstream})
         size = sum((size + 63) & ~63 for size in self.plan.values()) + 64 * 16
         try:
             self.arena = Arena(size)
@@ -134,21 +143,19 @@ cdef class Table:
         fw.control.config = self.config
         fw.control.config.steps, fw.control.config.leaks = steps, leaks
         fw.table.records = <record_t *>arena.take(plan["records"])
-        fw.table.timers = <fw_timer_t *>arena.take(plan["timers"])
+        fw.table.timers = <uint32_t *>arena.take(plan["timers"])
         fw.table.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
-        fw.table.hosts = <host_t *>arena.take(connections * sizeof(host_t))
-        fw.table.host_heads = <uint32_t *>arena.take(4 * _power_of_two(connections))
+        fw.table.hosts = <host_t *>arena.take(plan["hosts"])
         fw.memory.fragments = <fragment_t *>arena.take(fragments * sizeof(fragment_t))
         fw.memory.fragment_heads = <uint32_t *>arena.take(4 * _power_of_two(fragments))
-        fw.table.reborn = <uint64_t *>arena.take(plan["reborn"])
-        fw.table.graves = <uint64_t *>arena.take(plan["graves"])
+        fw.table.reborn = <uint32_t *>arena.take(plan["reborn"])
+        fw.table.graves = <uint64_t *>arena.take(plan["graves"]) if plan["graves"] else NULL
         fw.victims = <session_row_t *>arena.take(plan["victims"])
         fw.log = <session_row_t *>arena.take(plan["log"])
         fw.samples = <sample_t *>arena.take(plan["samples"])
-        fw.table.host_mask = _power_of_two(connections) - 1
         fw.memory.fragment_mask = _power_of_two(fragments) - 1
-        fw.table.reborn_mask = min(REBORN_MAX, _power_of_two(connections)) - 1
-        fw.table.graves_mask = plan["graves"] // 8 - 1
+        fw.table.reborn_mask = _reborn(connections) - 1
+        fw.table.graves_mask = graves_bytes(connections) // 8 - 1
         fw.samples_room = SAMPLES if fw.control.config.timeline_ns else 0
         fw.log_room = LOG_SLACK if fw.control.config.log else <uint64_t>-1
         with nogil:

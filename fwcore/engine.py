@@ -435,10 +435,12 @@ class Engine(Shaped):
         new = self.settings.replace(**changes)
         rules = self._rules(new.policies) if "policies" in changes else None
         released = self.latch and new.av_failopen != self.settings.av_failopen
+        soft = record(CONFIG_DTYPE, config_of(new, self.seed, self._log))
+        self.fastpath.make_ready(soft)
         self._answer()
         self._reshape(self.settings, new)
         self.settings = new
-        self.fastpath.set_soft(record(CONFIG_DTYPE, config_of(new, self.seed, self._log)))
+        self.fastpath.set_soft(soft)
         if rules is not None:
             self._set_rules(*rules)
             self._rows = new.policies

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
+
 import pytest
 from examples import SHARE
 from frames import echo, ethernet, icmp_error, ip, tcp, udp
@@ -320,3 +323,38 @@ def test_nobody_is_told_from_victims_that_were_not_written_down():
     pair.process(chunk((2, segment(">A", 4007)), (3, segment(">S", 4007))))
     pair.compare()
     assert pair.engine.counters()["grace_unsure"] == 1
+
+
+def test_grace_that_comes_later_knows_the_victims_from_then_on(tmp_path):
+    """The memory for them is taken then; it is saved, and outlives another turn of the setting."""
+    pair = Pair(grace(pressure=[{"fail_nth": 2}]).replace(midstream="drop"))
+    assert pair.engine.fastpath.memory["graves"] == 0
+    pair.process(chunk((0, segment(">S"))))
+    pair.configure(midstream="grace")
+    assert pair.engine.fastpath.memory["graves"] > 0
+    pair.process(chunk((1, segment(">S", 4001)), (2, segment(">A"))))
+    pair.compare()
+    assert pair.engine.counters()["reasons"]["no_session"] == 1
+    pair.configure(midstream="allow")
+    pair.engine.save(tmp_path / "saved")
+    saved = Engine.restore(tmp_path / "saved")
+    for engine in (pair.engine, saved):
+        engine.configure(midstream="grace")
+        engine.process(chunk((3, segment(">A")), (4, segment(">A", 4009))))
+        assert engine.counters()["reasons"]["no_session"] == 2      # a stranger is not refused
+        assert engine.counters().get("grace_unsure", 0) == 0
+    assert saved.outcome() == pair.engine.outcome()
+
+
+def test_grace_whose_memory_cannot_be_had_leaves_all_as_it_was():
+    with Engine(grace().replace(midstream="drop")) as engine:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (4096 * pages + (1 << 18), limits[1]))
+        try:
+            with pytest.raises(MemoryError):
+                engine.configure(midstream="grace", half_open_limit=7)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        assert (engine.settings.midstream, engine.settings.half_open_limit) == ("drop", 0)
+        assert engine.configure(midstream="grace").midstream == "grace"

@@ -298,7 +298,7 @@ WRITTEN = set("""
     graves_blind leaks next_step ips_level ips_carry ips_ns ips_full samples samples_fill
     sample_step_ns counters packet_digest victim_digest shaper""".split())
 MADE_AGAIN = set("""
-    config lines hosts host_heads fragment_heads host_mask fragment_mask reborn_mask graves_mask
+    config lines hosts fragment_heads fragment_mask reborn_mask graves_mask
     policies steps log log_room samples_room live half_open proxy_sessions free_line free_record
     free_host hosts_high oldest newest fragment_oldest fragment_newest fragment_free
     egress hooked""".split())

@@ -9,7 +9,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.gate cimport ask_t, policy_match
-from fwcore.dataplane.hosts cimport host_find
+from fwcore.dataplane.hosts cimport host_find, host_live
 from fwcore.dataplane.inspect cimport verdict_inspected
 from fwcore.dataplane.layout cimport (
     ASKED_GATHERS, CLASS_SYN, CLASS_SYNACK, DECISION_ACCEPT, DECISION_COUNT, DECISION_DROP,
@@ -141,7 +141,7 @@ cdef inline int admit_limits(fw_t *fw, const packet_t *p, admission_t *a) noexce
         host = host_find(
             &fw.table, &fw.control, p.key.b_lo if a.from_b else p.key.a_lo,
             p.key.b_hi if a.from_b else p.key.a_hi, META_FAMILY(p.key.meta))
-        if host != NIL and fw.table.hosts[host].live >= config.sessions_per_host:
+        if host != NIL and host_live(&fw.table.hosts[host]) >= config.sessions_per_host:
             return REASON_HOST_LIMIT
     if fw_unlikely(fw.shaper != NULL) and not admit_shaping(fw, p, a):
         return REASON_HOST_LIMIT

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_earliest, clock_slot_tick, clock_tick_ns
 from fwcore.dataplane.fragment cimport fragment_slot
-from fwcore.dataplane.hosts cimport host_slot
+from fwcore.dataplane.hosts cimport host_family, host_head, host_live
 from fwcore.dataplane.layout cimport (
     DUE_COUNT, NIL, PROTECTED_BIT, RECORD_MASK, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
     SESSION_PROXIED, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t,
@@ -84,24 +84,27 @@ cdef inline void audit_index(
 cdef inline void audit_hosts(
     const table_t *table, const control_t *control, const uint32_t *hosts, audit_t *a,
 ) noexcept nogil:
-    """`hosts`: sessions by entry, as the index has them. Bound: entries, and slots of the hash."""
+    """`hosts`: sessions by entry, as the index has them. Bound: entries, and chains."""
     cdef uint64_t i, chained = 0
     cdef uint32_t host
+    cdef const uint32_t *head
     cdef const host_t *h
     for i in range(table.hosts_high):
-        a.hosts_live += table.hosts[i].live
-        a.host_entries_wrong += table.hosts[i].live != hosts[i]
-    for i in range(<uint64_t>table.host_mask + 1):
-        host = table.host_heads[i]
+        a.hosts_live += host_live(&table.hosts[i])
+        a.host_entries_wrong += host_live(&table.hosts[i]) != hosts[i]
+    for i in range(2 * control.config.buckets):
+        head = &table.lines[i >> 1].hosts[i & 1]
+        host = head[0]
         while host != NIL and chained <= control.config.max_connections:
             h = &table.hosts[host]
             chained += 1
-            a.host_entries_wrong += h.live == 0 or i != host_slot(
-                table, control, h.lo, h.hi, h.family)
+            a.host_entries_wrong += host_live(h) == 0 or head != host_head(
+                table, control, h.lo, h.hi, host_family(h))
             host = h.next
     host = table.free_host
     while host != NIL and chained <= control.config.max_connections:
         chained += 1
+        a.host_entries_wrong += table.hosts[host].count != 0
         host = table.hosts[host].next
     a.host_entries_wrong += chained != control.config.max_connections
 
@@ -115,7 +118,7 @@ cdef inline void audit_free_records(
     while record != NIL and free <= control.config.max_connections:
         free += 1
         a.misplaced += table.records[record].meta != 0
-        record = table.timers[record].next
+        record = table.timers[record]
     a.live = control.config.max_connections - free
 
 
@@ -133,11 +136,12 @@ cdef inline void audit_slot(
         a.overdue += 1
     while record != NIL and a.timers <= control.config.max_connections:
         a.timers += 1
-        a.timers_wrong += table.timers[record].prev != before or table.records[record].meta == 0
+        a.timers_wrong += table.records[record].timer_prev != before
+        a.timers_wrong += table.records[record].meta == 0
         latest = session_due_tick(control, clock, &table.records[record])
         a.overdue += tick > (latest if latest > present else present + 1)
         before = record
-        record = table.timers[record].next
+        record = table.timers[record]
 
 
 cdef inline void audit_timers(

@@ -28,19 +28,17 @@ cdef inline void table_lay_out(
     cdef uint64_t lines = control.config.buckets + (connections + 7) // 8
     memset(table.lines, 0, lines * sizeof(line_t))
     for i in range(lines):
-        table.lines[i].next = NIL
+        table.lines[i].next = table.lines[i].hosts[0] = table.lines[i].hosts[1] = NIL
         if control.config.buckets <= i < lines - 1:
             table.lines[i].next = <uint32_t>i + 1
     table.free_line = <uint32_t>control.config.buckets
     for i in range(connections):
-        table.timers[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
+        table.timers[i] = <uint32_t>i + 1 if i + 1 < connections else NIL
     for i in range(hosts):
         memset(&table.hosts[i], 0, sizeof(host_t))
         table.hosts[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
     table.free_record = table.free_host = table.hosts_high = 0
     table.oldest = table.newest = NIL
-    for i in range(<uint64_t>table.host_mask + 1):
-        table.host_heads[i] = NIL
     for i in range(WHEEL_LEVELS):
         clock.map[i] = 0
     for i in range(WHEEL_LEVELS * WHEEL_SLOTS):

@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
     CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK,
-    WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_clz64, fw_ctz64, fw_t, fw_timer_t,
+    WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_clz64, fw_ctz64, fw_t,
     table_t,
 )
 
@@ -144,17 +144,18 @@ cdef inline void clock_arm(
     table_t *table, fw_clock_t *clock, uint32_t record, uint64_t tick,
 ) noexcept nogil:
     """Puts the record into the slot of its tick, or of the next one where that has passed."""
-    cdef fw_timer_t *t = &table.timers[record]
+    cdef uint32_t after
     cdef int level
     cdef uint32_t slot
     if tick <= clock.tick:
         tick = clock.tick + 1
     level = (63 - fw_clz64(tick ^ clock.tick)) // 6
     slot = level * WHEEL_SLOTS + ((tick >> (6 * level)) & (WHEEL_SLOTS - 1))
-    t.prev = PROTECTED_BIT | slot
-    t.next = clock.head[slot]
-    if t.next != NIL:
-        table.timers[t.next].prev = record
+    after = clock.head[slot]
+    table.records[record].timer_prev = PROTECTED_BIT | slot
+    table.timers[record] = after
+    if after != NIL:
+        table.records[after].timer_prev = record
     else:
         clock.map[level] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
     clock.head[slot] = record
@@ -162,17 +163,18 @@ cdef inline void clock_arm(
 
 cdef inline void clock_disarm(table_t *table, fw_clock_t *clock, uint32_t record) noexcept nogil:
     """Takes the record out of the clock. => it stands in a slot."""
-    cdef fw_timer_t *t = &table.timers[record]
+    cdef uint32_t before = table.records[record].timer_prev
+    cdef uint32_t after = table.timers[record]
     cdef uint32_t slot
-    if t.next != NIL:
-        table.timers[t.next].prev = t.prev
-    if t.prev & PROTECTED_BIT:
-        slot = t.prev & RECORD_MASK
-        clock.head[slot] = t.next
-        if t.next == NIL:
+    if after != NIL:
+        table.records[after].timer_prev = before
+    if before & PROTECTED_BIT:
+        slot = before & RECORD_MASK
+        clock.head[slot] = after
+        if after == NIL:
             clock.map[slot // WHEEL_SLOTS] &= ~(<uint64_t>1 << (slot % WHEEL_SLOTS))
     else:
-        table.timers[t.prev].next = t.next
+        table.timers[before] = after
 
 
 cdef inline void clock_expiry_set(const control_t *control, fw_clock_t *clock) noexcept nogil:

@@ -49,16 +49,16 @@ cdef inline uint32_t expire_merged(table_t *table, uint32_t a, uint32_t b) noexc
         if b == NIL or (a != NIL and table.records[a].created_packet
                         <= table.records[b].created_packet):
             record = a
-            a = table.timers[a].next
+            a = table.timers[a]
         else:
             record = b
-            b = table.timers[b].next
+            b = table.timers[b]
         if last == NIL:
             first = record
         else:
-            table.timers[last].next = record
+            table.timers[last] = record
         last = record
-    table.timers[last].next = NIL
+    table.timers[last] = NIL
     return first
 
 
@@ -80,8 +80,8 @@ cdef inline void expire_in_order(
         clock.head[other] = NIL
         clock.map[level] &= ~(<uint64_t>1 << (other % WHEEL_SLOTS))
         while record != NIL:
-            next_ = table.timers[record].next
-            table.timers[record].next = NIL
+            next_ = table.timers[record]
+            table.timers[record] = NIL
             i = 0
             while lists[i] != NIL:
                 record = expire_merged(table, lists[i], record)
@@ -97,9 +97,9 @@ cdef inline void expire_in_order(
     clock.map[slot // WHEEL_SLOTS] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
     other = PROTECTED_BIT | slot
     while record != NIL:
-        table.timers[record].prev = other
+        table.records[record].timer_prev = other
         other = record
-        record = table.timers[record].next
+        record = table.timers[record]
 
 
 cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
@@ -119,7 +119,7 @@ cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
             count += 1
             fw_prefetch(&fw.table.records[record])
             fw_prefetch(&fw.table.records[record].a_hi)
-            record = fw.table.timers[record].next
+            record = fw.table.timers[record]
         for i in range(count):
             if session_past(&fw.control, fw.clock.now_ns, &fw.table.records[batch[i]]):
                 session_prefetch_end(&fw.table, &fw.control, batch[i])

@@ -1,27 +1,39 @@
 # Initiators and how many live sessions each has: for sessions_per_host, idledrop and the snapshots.
 #
 # An entry lives as long as its host has sessions; max_connections entries always suffice. The hash
-# is keyed with the table's seeds.
+# is keyed with the table's seeds. Its chains begin in what the lines of buckets leave free.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport NIL, control_t, fw_mum, host_row_t, host_t, table_t
+from fwcore.dataplane.layout cimport (
+    HOST_SIX, NIL, RECORD_MASK, control_t, fw_bucket, fw_mum, host_row_t, host_t, table_t)
 
 
-cdef inline uint32_t host_slot(
+cdef inline uint32_t *host_head(
     const table_t *table, const control_t *control, uint64_t lo, uint64_t hi, uint32_t family,
 ) noexcept nogil:
+    """Where the chain of an address begins: two to a bucket."""
     cdef uint64_t h = fw_mum(lo ^ control.config.seeds[3], hi ^ family ^ control.config.seeds[5])
-    return <uint32_t>(h >> 32) & table.host_mask
+    cdef uint32_t slot = fw_bucket(h, 2 * control.config.buckets)
+    return &table.lines[slot >> 1].hosts[slot & 1]
+
+
+cdef inline uint32_t host_live(const host_t *h) noexcept nogil:
+    """Sessions that it has initiated and that live."""
+    return h.count & RECORD_MASK
+
+
+cdef inline uint32_t host_family(const host_t *h) noexcept nogil:
+    return 6 if h.count & HOST_SIX else 4
 
 
 cdef inline uint32_t host_find(
     const table_t *table, const control_t *control, uint64_t lo, uint64_t hi, uint32_t family,
 ) noexcept nogil:
-    cdef uint32_t host = table.host_heads[host_slot(table, control, lo, hi, family)]
-    while host != NIL:  # bounded by the hosts of one slot
+    cdef uint32_t host = host_head(table, control, lo, hi, family)[0]
+    while host != NIL:  # bounded by the hosts of one chain
         if (table.hosts[host].lo == lo and table.hosts[host].hi == hi
-                and table.hosts[host].family == family):
+                and host_family(&table.hosts[host]) == family):
             return host
         host = table.hosts[host].next
     return NIL
@@ -32,7 +44,7 @@ cdef inline uint32_t host_enter(
 ) noexcept nogil:
     """One more session of this initiator; its entry. => fewer than max_connections are live."""
     cdef uint32_t host = host_find(table, control, lo, hi, family)
-    cdef uint32_t slot
+    cdef uint32_t *head
     cdef host_t *h
     if host == NIL:
         host = table.free_host
@@ -40,14 +52,13 @@ cdef inline uint32_t host_enter(
         table.free_host = h.next
         if host >= table.hosts_high:
             table.hosts_high = host + 1
-        slot = host_slot(table, control, lo, hi, family)
+        head = host_head(table, control, lo, hi, family)
         h.lo = lo
         h.hi = hi
-        h.family = family
-        h.live = 0
-        h.next = table.host_heads[slot]
-        table.host_heads[slot] = host
-    table.hosts[host].live += 1
+        h.count = HOST_SIX if family == 6 else 0
+        h.next = head[0]
+        head[0] = host
+    table.hosts[host].count += 1
     return host
 
 
@@ -55,13 +66,14 @@ cdef inline void host_leave(table_t *table, const control_t *control, uint32_t h
     """One session fewer; the last one frees the entry."""
     cdef host_t *h = &table.hosts[host]
     cdef uint32_t *link
-    h.live -= 1
-    if h.live:
+    h.count -= 1
+    if host_live(h):
         return
-    link = &table.host_heads[host_slot(table, control, h.lo, h.hi, h.family)]
-    while link[0] != host:  # bounded by the hosts of one slot
+    link = host_head(table, control, h.lo, h.hi, host_family(h))
+    while link[0] != host:  # bounded by the hosts of one chain
         link = &table.hosts[link[0]].next
     link[0] = h.next
+    h.count = 0
     h.next = table.free_host
     table.free_host = host
 
@@ -110,12 +122,12 @@ cdef inline uint64_t hosts_top(const table_t *table, host_row_t *out, uint64_t r
     if room == 0:
         return 0
     for i in range(table.hosts_high):
-        if table.hosts[i].live == 0:
+        if table.hosts[i].count == 0:
             continue
         row.high = table.hosts[i].hi
         row.low = table.hosts[i].lo
-        row.live = table.hosts[i].live
-        row.family = table.hosts[i].family
+        row.live = host_live(&table.hosts[i])
+        row.family = host_family(&table.hosts[i])
         if count < room:
             out[count] = row
             count += 1

@@ -13,9 +13,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fwcore.dataplane.clock cimport clock_arm
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    BLOCKED, EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED, OBJECT_SCANNING,
-    PLACE_COUNT, SESSION_HALF_OPEN, SESSION_ONCE, SESSION_PROXIED, TIMEOUT_COUNT, WHEEL_LEVELS,
-    WHEEL_SLOTS, control_t, fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t, record_t, table_t,
+    ASKED_COUNT, BLOCKED, EXPOSURE_COUNT, META_FAMILY, NIL, OBJECT_BYTES_MAX, OBJECT_PASSED,
+    OBJECT_SCANNING, PLACE_COUNT, SESSION_HALF_OPEN, SESSION_ONCE, SESSION_PROXIED, TIMEOUT_COUNT,
+    WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_bucket, fw_clock_t, fw_key_t, fw_t, memory_t,
+    record_t, table_t,
 )
 from fwcore.dataplane.session cimport session_due_tick, session_enter, session_key
 from fwcore.dataplane.table cimport table_find
@@ -42,7 +43,7 @@ cdef inline void keep_wheel(
                 order[found] = place[record]
                 ticks[found] = base | <uint64_t>slot << (6 * level)
                 found += 1
-                record = table.timers[record].next
+                record = table.timers[record]
             end = found
             while begin + 1 < end:  # the other way round
                 end -= 1
@@ -64,7 +65,9 @@ cdef inline int keep_valid(
         return 0
     if r.place >= PLACE_COUNT or r.timeout >= TIMEOUT_COUNT or r.policy >= policies:
         return 0
-    if r.named or r.inspection > 3 or (r.bypass > EXPOSURE_COUNT and r.bypass != BLOCKED):
+    if r.asked >= ASKED_COUNT or r.inspection > 3:
+        return 0
+    if r.bypass > EXPOSURE_COUNT and r.bypass != BLOCKED:
         return 0
     if r.object_phase > OBJECT_PASSED or r.object_way > 1 or r.object_cause >= EXPOSURE_COUNT:
         return 0

@@ -147,6 +147,7 @@ enum {
 _Static_assert(UINT64_MAX / SWEEP_MIN_NS < 1ULL << 6 * WHEEL_LEVELS, "every tick has its slot");
 #define RECORD_MASK 0x7FFFFFFFu         /* record number within an index entry ... */
 #define PROTECTED_BIT 0x80000000u       /* ... whose top bit says: not for a tension pass */
+#define HOST_SIX 0x80000000u            /* host_t.count: an IPv6 address */
 
 /* --- structs ------------------------------------------------------------------------------- */
 
@@ -214,8 +215,9 @@ enum {
     SESSION_ONCE = 128,      /* no TCP, seen once: half-open until its next packet */
 };
 enum { OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED }; /* phase: none, scanned, let through */
-enum { ASKED_NOT, ASKED_GATHERS, ASKED_WAITS, ASKED_COUNT }; /* an inspector: its first bytes come,
-                                                                 its answer is yet to come */
+enum { ASKED_NOT, ASKED_GATHERS, ASKED_WAITS, ASKED_COUNT, /* an inspector: its first bytes come,
+                                                              its answer is yet to come */
+       NAMED = 128 };                                      /* within end_sessions: named already */
 typedef struct {
     uint64_t meta, a_lo, b_lo; /* fw_key_t, in its order; meta 0: the record is free */
     int64_t last_seen_ns;
@@ -236,10 +238,10 @@ typedef struct {
     uint8_t object_way;              /* direction of the object being scanned */
     uint8_t object_cause;            /* EXPOSURE_* of an object let through */
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
-    uint8_t named;                   /* 1: within end_sessions, named already */
+    uint8_t asked;                   /* with an inspector: ASKED_*; NAMED */
     uint64_t object_bytes;           /* of the object being scanned; oversize_bytes at the time */
     uint32_t question;               /* with an inspector: place of its row + 1; 0: none */
-    uint32_t asked;                  /* ... ASKED_* */
+    uint32_t timer_prev;             /* before it in its wheel slot's list; top bit: the slot */
 } record_t;
 _Static_assert((int)SESSION_FROM_B == (int)REPLY_WAY, "verdict_hit's exclusive or");
 _Static_assert(sizeof(record_t) == 128, "two cache lines");
@@ -252,25 +254,17 @@ typedef struct {
     uint32_t record[WAYS];   /* number, top bit: protected */
     uint32_t next;           /* line that goes on with the bucket, NIL: none */
     uint32_t count;          /* entries in this line; only the last line may be short */
-    uint64_t pad;
+    uint32_t hosts[2];       /* of a bucket's first line: chains of hosts, see host_head */
 } line_t;
 _Static_assert(sizeof(line_t) == 64, "one cache line");
 
-/* A record's place in its wheel slot's list; apart from the records, so that going along a list
- * stays in the cache. A free record's next is the next free record. */
-typedef struct {
-    uint32_t prev;           /* with the top bit: the slot itself */
-    uint32_t next;
-} fw_timer_t;
-
+/* An initiator. */
 typedef struct {
     uint64_t lo, hi;
-    uint32_t live;           /* sessions it has initiated and that live; 0: free */
-    uint32_t next;           /* chain of its hash slot, or of free entries */
-    uint32_t family;         /* 4 or 6 */
-    uint32_t pad;
+    uint32_t count;          /* sessions that live, see host_live; top bit: IPv6. 0: free */
+    uint32_t next;           /* chain of its hash, or of free entries */
 } host_t;
-_Static_assert(sizeof(host_t) == 32, "two to a cache line");
+_Static_assert(sizeof(host_t) == 24, "no holes");
 
 /* A host as others see it. NumPy's dtype is made from this. */
 typedef struct {
@@ -576,15 +570,16 @@ typedef struct {
 typedef struct {
     line_t *lines;                   /* buckets, then overflow lines */
     record_t *records;
-    fw_timer_t *timers;
+    uint32_t *timers;                /* the record after each in its wheel slot's list: apart from
+                                        the records, so that going along it stays in the cache. Of a
+                                        free record: the next free one */
     host_t *hosts;
-    uint32_t *host_heads;
-    uint64_t *reborn;
-    uint64_t *graves;                /* TCP victims, see grave_dig */
+    uint32_t *reborn;                /* traces of victims, see victim_write */
+    uint64_t *graves;                /* TCP victims, see grave_dig; NULL where nobody asks */
     uint32_t *newborn;               /* records by the number of the session; NULL: not wanted */
     uint32_t free_line, free_record, free_host, hosts_high;
     uint32_t oldest, newest;         /* order of creation */
-    uint32_t host_mask, reborn_mask, graves_mask;
+    uint32_t reborn_mask, graves_mask;
     uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
 } table_t;
 
@@ -631,14 +626,14 @@ FW_HOLDS(record_t, place, PLACE_COUNT - 1);
 FW_HOLDS(record_t, flags, 2 * SESSION_ONCE - 1);
 FW_HOLDS(record_t, inspection, INSPECTIONS - 1);
 FW_HOLDS(record_t, bypass, BLOCKED);
-FW_HOLDS(record_t, asked, ASKED_COUNT - 1);
+FW_HOLDS(record_t, asked, (ASKED_COUNT - 1) | NAMED);
 FW_HOLDS(record_t, timeout, TIMEOUT_COUNT - 1);
 FW_HOLDS(record_t, policy, POLICIES_MAX - 1);
 FW_HOLDS(record_t, exposed, (1 << EXPOSURE_COUNT) - 1);
 FW_HOLDS(record_t, object_bytes, OBJECT_BYTES_MAX);
 FW_HOLDS(line_t, record[0], RECORD_MASK | PROTECTED_BIT);
 FW_HOLDS(line_t, count, WAYS);
-FW_HOLDS(host_t, live, RECORD_MASK);
+FW_HOLDS(host_t, count, RECORD_MASK | HOST_SIX);
 FW_HOLDS(fragment_t, chain, FRAGMENTS_MAX);
 FW_HOLDS(fragment_t, reason, REASON_COUNT - 1);
 FW_HOLDS(session_row_t, exposed, (1 << EXPOSURE_COUNT) - 1);

@@ -58,7 +58,7 @@ cdef extern from "dataplane/layout.h" nogil:
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
         SESSION_ANSWERED, SESSION_LEARNS, SESSION_ONCE
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
-        ASKED_NOT, ASKED_GATHERS, ASKED_WAITS, ASKED_COUNT
+        ASKED_NOT, ASKED_GATHERS, ASKED_WAITS, ASKED_COUNT, NAMED
         HAS_SOURCE, HAS_DESTINATION, HAS_PORTS
         FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES, OWNER_COUNT
@@ -81,6 +81,7 @@ cdef extern from "dataplane/layout.h" nogil:
     const int64_t CLOCK_MEMORY_NS
     const uint32_t RECORD_MASK
     const uint32_t PROTECTED_BIT
+    const uint32_t HOST_SIX
     const uint64_t META_ASKER_B
     uint8_t META_PROTOCOL(uint64_t meta)
     uint16_t META_ZONE(uint64_t meta)
@@ -131,22 +132,19 @@ cdef extern from "dataplane/layout.h" nogil:
         int64_t created_ns
         uint64_t created_packet
         uint32_t age_prev, age_next, host
-        uint8_t object_way, object_cause, exposed, named
+        uint8_t object_way, object_cause, exposed, asked
         uint64_t object_bytes
-        uint32_t question, asked
+        uint32_t question, timer_prev
 
     ctypedef struct line_t:
         uint16_t tag[WAYS]
         uint32_t record[WAYS]
         uint32_t next, count
-        uint64_t pad
-
-    ctypedef struct fw_timer_t:
-        uint32_t prev, next
+        uint32_t hosts[2]
 
     ctypedef struct host_t:
         uint64_t lo, hi
-        uint32_t live, next, family
+        uint32_t count, next
 
     ctypedef struct host_row_t:
         uint64_t high, low
@@ -386,14 +384,13 @@ cdef extern from "dataplane/layout.h" nogil:
     ctypedef struct table_t:
         line_t *lines
         record_t *records
-        fw_timer_t *timers
+        uint32_t *timers
         host_t *hosts
-        uint32_t *host_heads
-        uint64_t *reborn
+        uint32_t *reborn
         uint64_t *graves
         uint32_t *newborn
-        uint32_t free_line, free_record, free_host, hosts_high, oldest, newest, host_mask
-        uint32_t reborn_mask, graves_mask, graves_blind
+        uint32_t free_line, free_record, free_host, hosts_high, oldest, newest, reborn_mask
+        uint32_t graves_mask, graves_blind
 
     ctypedef struct fw_t:
         control_t control

@@ -13,7 +13,7 @@ from libc.string cimport memset
 from fwcore.dataplane.clock cimport (
     clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_from)
 from fwcore.dataplane.digest cimport digest_add
-from fwcore.dataplane.hosts cimport host_enter, host_leave, host_slot
+from fwcore.dataplane.hosts cimport host_enter, host_head, host_leave
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
     COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED,
@@ -24,7 +24,7 @@ from fwcore.dataplane.layout cimport (
     SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
     WHEN_FULL_REPLACE_OLDEST, control_t, fw_bucket, fw_clock_t, fw_key_t, fw_prefetch, fw_put32,
-    fw_put64, fw_t, fw_timer_t, fw_unlikely, line_t, memory_t, packet_t, record_t,
+    fw_put64, fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t,
     session_row_t, table_t,
 )
 from fwcore.dataplane.pages cimport (
@@ -193,6 +193,11 @@ cdef inline void exposure_enter(fw_t *fw, record_t *r, int cause, uint32_t wire)
 
 # --- the end ------------------------------------------------------------------------------------
 
+cdef inline uint32_t reborn_tag(uint64_t hash_) noexcept nogil:
+    """A victim's trace: what its place does not say of the hash. 0 is none."""
+    return <uint32_t>(hash_ >> 32) | 1
+
+
 cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t hash_) noexcept nogil:
     """The ledger's row, the digest's 17 bytes, and the trace by which a rebirth is known."""
     cdef record_t *r = &fw.table.records[record]
@@ -205,7 +210,7 @@ cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t has
     ends[1] = fw.packet
     digest_add(&fw.victim_digest, <const uint8_t *>ends, 16)
     digest_add(&fw.victim_digest, &what, 1)
-    fw.table.reborn[hash_ & fw.table.reborn_mask] = hash_ | 1
+    fw.table.reborn[hash_ & fw.table.reborn_mask] = reborn_tag(hash_)
     if META_PROTOCOL(r.meta) == 6:
         grave_dig(&fw.table, &fw.control, hash_)
 
@@ -289,7 +294,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
     fw.memory.dirty = 1
     pages_fit_sessions(&fw.memory, &fw.control, fw.memory.live)
     r.meta = 0
-    fw.table.timers[record].next = fw.table.free_record
+    fw.table.timers[record] = fw.table.free_record
     fw.table.free_record = record
 
 
@@ -301,20 +306,18 @@ cdef inline void session_prefetch_end(
     """Sets on their way what session_end will touch beside the record, which is there already."""
     cdef const record_t *r = &table.records[record]
     cdef uint64_t hash_ = session_hash(control, r)
-    cdef const fw_timer_t *t = &table.timers[record]
+    cdef uint32_t after = table.timers[record]
     fw_prefetch(&table.lines[fw_bucket(hash_, control.config.buckets)])
     fw_prefetch(&table.hosts[r.host])
     fw_prefetch(&table.reborn[hash_ & table.reborn_mask])
     if r.flags & SESSION_FROM_B:
-        fw_prefetch(&table.host_heads[host_slot(
-            table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta))])
+        fw_prefetch(host_head(table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta)))
     else:
-        fw_prefetch(&table.host_heads[host_slot(
-            table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta))])
-    if t.next != NIL:
-        fw_prefetch(&table.timers[t.next])
-    if not t.prev & PROTECTED_BIT:
-        fw_prefetch(&table.timers[t.prev])
+        fw_prefetch(host_head(table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta)))
+    if after != NIL:
+        fw_prefetch(&table.records[after].timer_prev)
+    if not r.timer_prev & PROTECTED_BIT:
+        fw_prefetch(&table.timers[r.timer_prev])
 
 
 cdef inline void tension_prefetch(
@@ -531,7 +534,7 @@ cdef inline void session_enter(
     """The first free record is in use: index, host and order of creation know it. => its key and
     flags stand, and its key is not in the table."""
     cdef record_t *r = &table.records[number]
-    table.free_record = table.timers[number].next
+    table.free_record = table.timers[number]
     if r.flags & SESSION_FROM_B:
         r.host = host_enter(table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta))
     else:
@@ -574,7 +577,8 @@ cdef inline uint32_t session_begin(
     fw.counters.created += 1
     if fw.memory.live > fw.counters.peak:
         fw.counters.peak = fw.memory.live
-    if fw.counters.victims and fw.table.reborn[p.hash & fw.table.reborn_mask] == (p.hash | 1):
+    if fw.counters.victims and (
+            fw.table.reborn[p.hash & fw.table.reborn_mask] == reborn_tag(p.hash)):
         fw.counters.reborn += 1
         fw.table.reborn[p.hash & fw.table.reborn_mask] = 0
     fw.memory.dirty = 1
