@@ -32,6 +32,9 @@ def mark_frames(chunk: Any, dscp: NDArray[np.uint8], none: int = 255) -> None: .
 def parse_columns(
     chunk: Any, zone: bool = False, seeds: Sequence[int] = ..., shift: int = 0, cut: bool = False,
 ) -> NDArray[Any]: ...
+def flow_columns(
+    chunk: Any, shift: int = 0, cut: bool = False,
+) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.int64]]: ...
 def parse(
     frame: Any,
     length: int | None = None,

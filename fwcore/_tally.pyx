@@ -1,5 +1,5 @@
-"""Sums by key in one pass, who was taken, and who began: one look-up a row, however many rows and
-keys.
+"""Sums by key in one pass, who was taken, who began, and what became of each flow: one look-up a
+row, however many rows and keys.
 
     rows of a block -> hash of the key's words -> entry -> sums     entries: in order of arrival
 
@@ -13,11 +13,11 @@ from os import urandom as _urandom
 import numpy as np
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fwcore.dataplane.layout cimport (
-    ADDRESS_BYTES, END_EVICTED, END_KILLED, END_TENSION, STATE_ESTABLISHED, fw_be32, fw_be64,
-    session_row_t)
+    ADDRESS_BYTES, END_EVICTED, END_KILLED, END_TENSION, REASON_DENIED, STATE_ESTABLISHED,
+    VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, fw_be32, fw_be64, fw_prefetch, session_row_t)
 from fwcore.errors import DataError, refusing
 
 _ENTRIES_MOST = 1 << 31     # entry numbers have 32 bits, and 0 is none
@@ -326,3 +326,238 @@ def kinds(const uint8_t[:, ::1] outcome not None):
             found.append((outcome[i, 0], outcome[i, 1]))
         last = kind
     return frozenset(found)
+
+
+# --- flows ----------------------------------------------------------------------------------------
+
+
+cdef enum:
+    GROUP = 32              # packets whose entries are fetched side by side
+    KEY_WORDS = 5
+
+
+cdef struct flow_row_t:
+    # what nearly every packet touches: 64 bytes
+    uint64_t flow           # number, from the frames alone
+    int64_t packets
+    int64_t bytes
+    int64_t forwarded_a     # bytes of what that end of the key began
+    int64_t forwarded_b
+    int64_t dropped
+    int64_t dropped_bytes
+    uint64_t own            # the run's number for it, of its last packet that had one
+    # of its first packet, and what is rare
+    uint64_t first_packet
+    uint64_t from_b         # 1: endpoint b began the first packet's session
+    uint64_t key[KEY_WORDS]     # fw_key_t; zero until somebody fills it in
+    int64_t denied
+    int64_t denied_bytes
+    int64_t bypassed
+    int64_t bypassed_bytes
+    int64_t taken           # sessions
+
+
+cdef object _flow_dtype():
+    cdef flow_row_t row
+    return np.asarray(<flow_row_t[:1]>&row).dtype
+
+
+FLOW_DTYPE = _flow_dtype()
+
+
+cdef class Flows:
+    """Sums of each flow, FLOW_DTYPE, in the order of first packets. Raises DataError.
+
+    The index has a word a slot, half of the hash and the entry: another flow's entry, which is far
+    away, is looked at once in 4 billion. The entries of a group are fetched before the first of
+    them is used.
+    """
+
+    cdef object table_rows, slot_rows
+    cdef flow_row_t *rows
+    cdef uint64_t *slots
+    cdef uint64_t count, room, mask, seed
+    cdef bint shown         # the table is with somebody: who adds has a copy made
+
+    def __cinit__(self):
+        self.seed = np.frombuffer(_urandom(8), np.uint64)[0] | 1
+        self.table_rows = np.zeros(SLOTS_LEAST, FLOW_DTYPE)
+        self.room = SLOTS_LEAST
+        self._index(2 * SLOTS_LEAST)
+        self._place()
+
+    cdef int _place(self) except -1:
+        cdef size_t at = self.table_rows.ctypes.data
+        self.rows = <flow_row_t *>at
+        return 0
+
+    cdef int _index(self, uint64_t slots) except -1:
+        """An index of ``slots``, a power of two, over the entries there are."""
+        cdef size_t at
+        cdef uint64_t i, hash
+        cdef const flow_row_t *rows = self.rows
+        self.slot_rows = np.zeros(slots, np.uint64)
+        at = self.slot_rows.ctypes.data
+        self.slots, self.mask = <uint64_t *>at, slots - 1
+        for i in range(self.count):
+            hash = self._hash(rows[i].flow)
+            self.slots[self._free(hash)] = (hash >> 32 << 32) | (i + 1)
+        return 0
+
+    cdef int _reserve(self, uint64_t more) except -1:
+        """Room for ``more`` entries, in a table that nobody else has."""
+        cdef uint64_t wanted = self.count + more, slots = self.mask + 1
+        cdef const flow_row_t *before
+        if wanted > _ENTRIES_MOST:
+            raise DataError(f"there are more than {_ENTRIES_MOST} flows")
+        if wanted > self.room or self.shown:
+            self.room = max(self.room, 2 * wanted if wanted > self.room else 0)
+            earlier, before = self.table_rows, self.rows
+            self.table_rows, self.shown = np.zeros(self.room, FLOW_DTYPE), False
+            self._place()
+            memcpy(self.rows, before, self.count * sizeof(flow_row_t))
+            del earlier     # which held what was copied
+        if 2 * wanted > slots:
+            while slots < 2 * wanted:
+                slots *= 2
+            self._index(slots)
+        return 0
+
+    cdef inline uint64_t _hash(self, uint64_t flow) noexcept nogil:
+        cdef uint64_t hash = (flow ^ self.seed) * <uint64_t>0x9E3779B97F4A7C15
+        hash ^= hash >> 29
+        hash *= self.seed
+        return hash ^ hash >> 32
+
+    cdef inline uint64_t _free(self, uint64_t hash) noexcept nogil:
+        """The first empty slot for a hash. Half of the slots are empty."""
+        cdef uint64_t at = hash & self.mask
+        while self.slots[at]:
+            at = (at + 1) & self.mask
+        return at
+
+    cdef inline int64_t _find(self, uint64_t flow, uint64_t hash) noexcept nogil:
+        """The entry of a flow, -1 without one."""
+        cdef uint64_t at = hash & self.mask, slot
+        while True:
+            slot = self.slots[at]
+            if slot == 0:
+                return -1
+            if slot >> 32 == hash >> 32 and self.rows[<uint32_t>slot - 1].flow == flow:
+                return <int64_t><uint32_t>slot - 1
+            at = (at + 1) & self.mask
+
+    cdef inline void _fetch(self, const uint64_t *hash, int many) noexcept nogil:
+        """Has the entries of a group on their way, if they are where they should be."""
+        cdef uint64_t slot
+        cdef int i
+        for i in range(many):
+            fw_prefetch(&self.slots[hash[i] & self.mask])
+        for i in range(many):
+            slot = self.slots[hash[i] & self.mask]
+            if slot:
+                fw_prefetch(&self.rows[<uint32_t>slot - 1])
+                fw_prefetch(&self.rows[<uint32_t>slot - 1].own)
+
+    def add(self, const uint64_t[::1] flow not None, const uint64_t[::1] own not None,
+            const uint64_t[::1] number not None, const uint8_t[:, ::1] outcome not None,
+            const uint32_t[::1] length not None, const uint8_t[::1] from_b not None):
+        """A block of n packets: the flow of each (0: none), the run's own number for it, the
+        packet's, outcome (verdict, reason), length, and 1 where endpoint b began its session.
+
+        Returns two int64[...]: which packets are the first of their flow, and which are the first
+        with their own number, or the first of their flow after one with another.
+        """
+        cdef uint64_t hash[GROUP]
+        cdef Py_ssize_t begin = 0, row, made = 0, named = 0, count = flow.shape[0]
+        cdef int64_t[::1] news, others
+        cdef int64_t at
+        cdef int i, many
+        cdef flow_row_t *entry
+        if not (count == own.shape[0] == number.shape[0] == outcome.shape[0] == length.shape[0]
+                == from_b.shape[0]) or outcome.shape[1] != 2:
+            raise DataError("flows: all columns have a row a packet, and outcomes two bytes")
+        first, names = np.empty(count, np.int64), np.empty(count, np.int64)
+        news, others = first, names
+        self._reserve(count)
+        with nogil:
+            while begin < count:
+                many = <int>min(GROUP, count - begin)
+                for i in range(many):
+                    hash[i] = self._hash(flow[begin + i])
+                self._fetch(hash, many)
+                for i in range(many):
+                    row = begin + i
+                    if flow[row] == 0:
+                        continue
+                    at = self._find(flow[row], hash[i])
+                    if at < 0:
+                        at = <int64_t>self.count
+                        self.count += 1
+                        self.slots[self._free(hash[i])] = (hash[i] >> 32 << 32) | self.count
+                        self.rows[at].flow = flow[row]
+                        self.rows[at].first_packet = number[row]
+                        self.rows[at].from_b = from_b[row]
+                        news[made] = row
+                        made += 1
+                    entry = &self.rows[at]
+                    if own[row] != entry.own and own[row] != 0:
+                        entry.own = own[row]
+                        others[named] = row
+                        named += 1
+                    _count(entry, outcome[row, 0], outcome[row, 1], length[row], from_b[row])
+                begin += GROUP
+        return first[:made].copy(), names[:named].copy()
+
+    def take(self, const uint64_t[::1] flow not None):
+        """A session was taken of each of these flows. DataError where one has no packet."""
+        cdef Py_ssize_t i
+        cdef int64_t at
+        self._reserve(0)
+        for i in range(flow.shape[0]):
+            at = self._find(flow[i], self._hash(flow[i]))
+            if at < 0:
+                raise DataError("a session was taken of a flow that has no packet")
+            self.rows[at].taken += 1
+
+    def set_keys(self, uint64_t begin, const uint64_t[:, ::1] key not None):
+        """The keys of flows, uint64[m, 5], from the entry ``begin`` on."""
+        cdef uint64_t i
+        cdef int word
+        if (begin > self.count or <uint64_t>key.shape[0] > self.count - begin
+                or key.shape[1] != KEY_WORDS):
+            raise DataError("flows: there are as many keys as flows, of five words each")
+        self._reserve(0)
+        for i in range(<uint64_t>key.shape[0]):
+            for word in range(KEY_WORDS):
+                self.rows[begin + i].key[word] = key[i, word]
+
+    def table(self):
+        """FLOW_DTYPE[m]; what is added later is not in it."""
+        self.shown = True
+        return self.table_rows[:self.count]
+
+    def __len__(self):
+        return self.count
+
+
+cdef inline void _count(
+    flow_row_t *entry, uint8_t verdict, uint8_t reason, uint32_t length, uint8_t from_b,
+) noexcept nogil:
+    """One packet of a flow."""
+    entry.packets += 1
+    entry.bytes += length
+    if verdict == VERDICT_FORWARD:
+        if from_b:
+            entry.forwarded_b += length
+        else:
+            entry.forwarded_a += length
+    elif verdict == VERDICT_DROP:
+        entry.dropped += 1
+        entry.dropped_bytes += length
+        if reason == REASON_DENIED:
+            entry.denied += 1
+            entry.denied_bytes += length
+    elif verdict == VERDICT_BYPASS:
+        entry.bypassed += 1
+        entry.bypassed_bytes += length

@@ -8,7 +8,16 @@ from hypothesis import HealthCheck, given, settings as hypothesis_settings, stra
 from test_twin_frames import FRAMES, damage, damaged
 from twin import assert_columns
 
-from fwcore._columns import DESTINATION, PORTS, SOURCE, Kind, parse, parse_columns
+from fwcore._columns import (
+    DESTINATION,
+    PORTS,
+    SOURCE,
+    Fragment,
+    Kind,
+    flow_columns,
+    parse,
+    parse_columns,
+)
 from fwcore.capture import Chunk
 
 
@@ -18,10 +27,21 @@ def chunk_of(rows):
     return Chunk.from_frames(frames, range(len(frames)), lengths, links)
 
 
+def assert_flows(chunk, **options):
+    """Whose frames are, by the shortcut, as the long way has it."""
+    rows, (flow, swapped, parts) = parse_columns(chunk, **options), flow_columns(chunk, **options)
+    assert (flow == rows["flow"]).all()
+    assert (swapped == rows["swapped"]).all()
+    assert (parts == np.flatnonzero(rows["fragment"] != Fragment.WHOLE)).all()
+    return set(rows["fragment"].tolist())
+
+
 @pytest.mark.parametrize("zone", [False, True])
 def test_golden_frames_as_the_twin_reads_them(zone):
     assert_columns(chunk_of(FRAMES), zone)
     assert_columns(chunk_of(FRAMES[::7]), zone, shift=0xFFFFFE)
+    assert assert_flows(chunk_of(FRAMES)) == assert_flows(
+        chunk_of(FRAMES), shift=0xFFFFFE, cut=True) == {*Fragment}
 
 
 @hypothesis_settings(max_examples=SHARE, deadline=None,
@@ -29,6 +49,7 @@ def test_golden_frames_as_the_twin_reads_them(zone):
 @given(damaged, st.booleans())
 def test_damaged_frames_as_the_twin_reads_them(rows, zone):
     assert_columns(damage(rows), zone)
+    assert_flows(damage(rows))
 
 
 @pytest.mark.parametrize("cut", [False, True])
@@ -110,11 +131,13 @@ def test_misuse():
         parse(chunk.data, seeds=(1,) * 7)
     far = Chunk(chunk.data, chunk.offset + np.uint64(1), *(
         getattr(chunk, name) for name in ("captured", "length", "time_ns", "link")))
-    with pytest.raises(ValueError, match="frame 0 reaches past the data"):
-        parse_columns(far)
+    for read in (parse_columns, flow_columns):
+        with pytest.raises(ValueError, match="frame 0 reaches past the data"):
+            read(far)
     short = Chunk(chunk.data, chunk.offset, chunk.captured[:0], *(
         getattr(chunk, name) for name in ("length", "time_ns", "link")))
-    with pytest.raises(ValueError, match="differ in length"):
-        parse_columns(short)
+    for read in (parse_columns, flow_columns):
+        with pytest.raises(ValueError, match="differ in length"):
+            read(short)
     assert len(parse_columns(Chunk.from_frames([], []))) == 0
     assert len(parse_columns(Chunk.from_frames([b""], [0]))) == 1

@@ -42,7 +42,7 @@ def test_sums_per_flow_by_hand():
     #          packet  1  2  3  4  5  6  7
     made = ledger([9, 5, 0, 9, 5, 5, 9], [F, D, F, B, F, D, I], [10, 20, 30, 40, 50, 60, 70])
     table = made.table()
-    assert table["flow"].tolist() == [5, 9]
+    assert table["flow"].tolist() == [9, 5], "in the order of their first packets"
     assert by_flow(table, "first_packet") == {9: 1, 5: 2}
     assert by_flow(table, "packets") == {9: 3, 5: 3}
     assert by_flow(table, "bytes") == {9: 120, 5: 130}
@@ -217,7 +217,8 @@ def test_run_replays_once_for_each_setting():
     def replay(paths, settings, flows, ended):
         asked.append((paths, settings))
         own = np.array([1, 2], np.uint64)
-        flows(Judged(flood(2), np.array([[F, 0], [settings, 0]], np.uint8), own, own))
+        flows(Judged(flood(2), np.array([[F, 0], [settings, 0]], np.uint8), own,
+                     np.zeros(2, np.uint8)))
         data = nothing_taken()
         if settings == D:
             ended(taken)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
-from fwcore._tally import Tally, kinds, taken
+from fwcore._layout import SESSION_DTYPE, EndCause, Reason, TcpState, Verdict
+from fwcore._tally import FLOW_DTYPE, Flows, Tally, kinds, taken
 from fwcore.counters import host_words
 from fwcore.errors import DataError
 
@@ -94,3 +94,87 @@ def test_who_was_taken_is_what_columns_say(seed, count):
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), max_size=30))
 def test_kinds_are_those_that_occur(pairs):
     assert kinds(np.array(pairs, np.uint8).reshape(-1, 2)) == frozenset(pairs)
+
+
+# --- flows ----------------------------------------------------------------------------------------
+
+packets = st.lists(st.tuples(
+    st.sampled_from([0, 1, 2, 3, 5, 2**64 - 1]), st.sampled_from([0, 7, 8, 2**63]),
+    st.sampled_from(Verdict), st.sampled_from([Reason.HIT, Reason.DENIED]),
+    st.integers(0, 2**32 - 1), st.integers(0, 1)), max_size=120)
+
+
+def columns_of(part, first):
+    flow, own, verdict, reason, length, from_b = (zip(*part, strict=True) if part else [()] * 6)
+    return (np.array(flow, np.uint64), np.array(own, np.uint64),
+            np.arange(first, first + len(part), dtype=np.uint64),
+            np.array([verdict, reason], np.uint8).T.copy().reshape(-1, 2),
+            np.array(length, np.uint32), np.array(from_b, np.uint8))
+
+
+@given(packets, st.integers(1, 70))
+def test_flows_are_those_of_a_dictionary(rows, size):
+    found, kept, named, first_named = Flows(), {}, {}, []
+    for begin in range(0, len(rows), size):
+        part = rows[begin:begin + size]
+        known = len(kept)
+        new, names = found.add(*columns_of(part, begin + 1))
+        for at, (flow, own, verdict, reason, length, from_b) in enumerate(part):
+            if not flow:
+                continue
+            sums = kept.setdefault(flow, Counter(
+                {"flow": flow, "first_packet": begin + at + 1, "from_b": from_b}))
+            dropped, denied = verdict == Verdict.DROP, reason == Reason.DENIED
+            for name, holds in (("packets", True), ("dropped", dropped),
+                                ("denied", dropped and denied),
+                                ("bypassed", verdict == Verdict.BYPASS)):
+                sums[name] += holds
+                sums["bytes" if name == "packets" else f"{name}_bytes"] += holds * length
+            sums["forwarded_b" if from_b else "forwarded_a"] += (
+                verdict == Verdict.FORWARD) * length
+            if own:
+                named.setdefault(own, flow)
+        assert [part[at][0] for at in new.tolist()] == list(kept)[known:]
+        first_named += [part[at][:2] for at in names.tolist()]
+    table = found.table()
+    for name in FLOW_DTYPE.names:
+        if name not in ("own", "key"):
+            assert table[name].tolist() == [sums[name] for sums in kept.values()], name
+    assert {own: flow for flow, own in reversed(first_named)} == named
+
+
+def test_a_table_of_flows_stays_as_it_was_given():
+    found, flow = Flows(), np.arange(1, 5001, dtype=np.uint64) * np.uint64(1 << 33)
+    zero = np.zeros(5000, np.uint64)
+    rest = (zero, zero, np.zeros((5000, 2), np.uint8), zero.astype(np.uint32),
+            zero.astype(np.uint8))
+    for begin in range(0, 5000, 500):
+        part = slice(begin, begin + 500)
+        found.add(flow[part], *(each[part] for each in rest))
+    found.set_keys(4998, np.arange(10, dtype=np.uint64).reshape(2, 5))
+    table = found.table()
+    before = table.copy()
+    found.add(flow, *rest)
+    found.take(flow[:2])
+    found.set_keys(0, np.ones((1, 5), np.uint64))
+    assert table.tobytes() == before.tobytes()
+    assert table["key"][-1].tolist() == [5, 6, 7, 8, 9]
+    assert found.table()["packets"].tolist() == [2] * 5000
+    assert found.table()["taken"].tolist() == [1, 1] + [0] * 4998
+
+
+def test_what_fits_no_flows_is_refused():
+    found, one = Flows(), np.ones(1, np.uint64)
+    row = one, one, one, np.zeros((1, 2), np.uint8), one.astype(np.uint32), one.astype(np.uint8)
+    for at in range(len(row)):
+        with pytest.raises(DataError, match="a row a packet"):
+            found.add(*row[:at], np.repeat(row[at], 2, axis=0), *row[at + 1:])
+    with pytest.raises(DataError, match="two bytes"):
+        found.add(*row[:3], np.zeros((1, 3), np.uint8), *row[4:])
+    found.add(*row)
+    with pytest.raises(DataError, match="no packet"):
+        found.take(one + one)
+    for begin, key in ((1, np.zeros((1, 5), np.uint64)), (0, np.zeros((1, 4), np.uint64)),
+                       (2**64 - 1, np.zeros((1, 5), np.uint64))):
+        with pytest.raises(DataError, match="as many keys"):
+            found.set_keys(begin, key)

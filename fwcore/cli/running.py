@@ -134,12 +134,10 @@ def said(result: Result, given: dict[str, Any]) -> str:
 
 def json_or_text(data: Any, json_file: str | None, text: Callable[[], str]) -> int:
     """JSON to its file and the text to the terminal, or JSON alone for '-'; the exit code."""
-    import json
-
     from fwcore.outfile import Output
-    from fwcore.result import plain
+    from fwcore.result import laid_out
 
-    made = json.dumps(data, indent=1, default=plain) + "\n" if json_file else ""
+    made = laid_out(data) + "\n" if json_file else ""
     if json_file == "-":
         return exits.last(made, 0)
 

@@ -26,6 +26,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
@@ -35,9 +36,8 @@ from typing import Any
 import numpy as np
 
 from fwcore import policy, policy_layout, policy_lookup
-from fwcore._columns import Fragment
-from fwcore._layout import Reason, Verdict
-from fwcore._tally import Tally
+from fwcore._columns import Fragment, flow_columns, parse_columns
+from fwcore._tally import Flows, Tally
 from fwcore.datagrams import Datagrams
 from fwcore.errors import FwcoreError, LawBroken
 from fwcore.flow import Endpoint, Flow
@@ -57,16 +57,10 @@ EXAMPLES = 5  # of a group
 NAMED = 100  # hosts and policies in the JSON
 BLOCK = 1 << 16  # rows of a file written at a time
 FLOWS_MOST = 1 << 31  # entries that a tally has room for
-SUMS = ("packets", "bytes", "dropped", "dropped_bytes", "denied", "denied_bytes", "bypassed",
-        "bypassed_bytes", "taken",
-        "forwarded_a", "forwarded_b")  # bytes of what that end of the key began
 FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
                 "packets unscanned": "bypassed", "bytes unscanned": "bypassed_bytes",
                 "sessions taken": "taken"}  # fmt: skip
-FIRST_DTYPE = np.dtype([("first_packet", "u8"), ("key", "u8", 5), ("from_b", "u1")])
-FLOW_DTYPE = np.dtype([
-    ("flow", "u8"), *((name, FIRST_DTYPE[name]) for name in FIRST_DTYPE.names or ()),
-    *((name, "i8") for name in SUMS)])
+NAMES_WAITING = 1 << 20  # of flows, before they are sorted out
 
 
 # -- sums per flow ------------------------------------------------------------------------------
@@ -80,42 +74,42 @@ class FlowLedger:
     """
 
     def __init__(self, *, vlan_zone: bool = False, datagram_zone: bool | None = None) -> None:
-        self._flows = Tally(1, len(SUMS), FLOWS_MOST)
-        self._first: list[np.ndarray] = []      # FIRST_DTYPE: of each flow's first packet, in order
+        self._flows = Flows()
         self._vlan_zone = vlan_zone
         self._datagrams: Datagrams[tuple[int, int]] = Datagrams(
             vlan_zone=vlan_zone if datagram_zone is None else datagram_zone)    # (flow, from_b)
         self._names = Tally(1, 1, FLOWS_MOST)   # the run's own numbers ...
         self._named: list[np.ndarray] = []      # ... and the flow that came first under each
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []     # (own, flow): not yet there
+        self._waits = 0
         self.seen = 0
 
     def packets(self, judged: Judged) -> None:
         """The replay's `flows`: the chunk's frames say which flow each packet is of."""
-        rows = judged.rows
-        flow, from_b = self._of_datagrams(rows, judged.chunk.time_ns, judged.reply)
-        new = self.add(flow, judged.outcome, judged.chunk.length, judged.flow, judged.number,
-                       from_b)
-        first = self._first[-1]
-        first["key"] = rows["key"][new]
-        if self._vlan_zone:      # for policies; what numbers the flow knows no zone
-            first["key"] = policy_lookup.zoned(rows["key"][new], rows["zone"][new])
-
-    def _of_datagrams(
-        self, rows: np.ndarray, times_ns: np.ndarray, reply: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(flow, from_b) of each packet; later fragments have those of their first. By frames and
-        times alone, which are the same in every run."""
-        flow, from_b = rows["flow"], rows["swapped"] ^ reply
-        parts = np.flatnonzero(rows["fragment"] != Fragment.WHOLE)
+        chunk, shift = judged.chunk, judged.shift
+        flow, swapped, parts = flow_columns(chunk, shift=shift, cut=True)
+        from_b = swapped ^ judged.reply
         if len(parts):
-            flow = flow.copy()
-        for at in parts.tolist():
-            if rows["fragment"][at] == Fragment.FIRST:
-                said = int(flow[at]), int(from_b[at])
-                self._datagrams.begin(rows[at], times_ns[at], said)
-            elif first := self._datagrams.of(rows[at], times_ns[at]):
+            self._follow(parse_columns(chunk.select(parts), shift=shift, cut=True), parts,
+                         chunk.time_ns, flow, from_b)
+        new = self.add(flow, judged.outcome, chunk.length, judged.flow, judged.number, from_b)
+        if len(new):
+            rows = parse_columns(chunk.select(new), shift=shift, cut=True)
+            # for policies; what numbers the flow knows no zone
+            key = policy_lookup.zoned(rows["key"], rows["zone"]) if self._vlan_zone else rows["key"]
+            self._flows.set_keys(len(self._flows) - len(new), np.ascontiguousarray(key))
+
+    def _follow(
+        self, rows: np.ndarray, parts: np.ndarray, times_ns: np.ndarray, flow: np.ndarray,
+        from_b: np.ndarray,
+    ) -> None:
+        """Writes into flow and from_b: later fragments (`rows` of them, `parts` their places) have
+        those of their first. By frames and times alone, which are the same in every run."""
+        for row, at in zip(rows, parts.tolist(), strict=True):
+            if row["fragment"] == Fragment.FIRST:
+                self._datagrams.begin(row, times_ns[at], (int(flow[at]), int(from_b[at])))
+            elif first := self._datagrams.of(row, times_ns[at]):
                 flow[at], from_b[at] = first
-        return flow, from_b
 
     def add(
         self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray,
@@ -128,23 +122,26 @@ class FlowLedger:
 
         Which packets are the first of a flow, int64[m].
         """
-        flow = np.asarray(flow, dtype=np.uint64)
-        own = flow if own is None else np.asarray(own, dtype=np.uint64)
+        flow = np.ascontiguousarray(flow, np.uint64)
+        own = flow if own is None else np.ascontiguousarray(own, np.uint64)
         number = np.arange(self.seen + 1, self.seen + len(flow) + 1) if number is None else number
         from_b = np.zeros(len(flow), np.uint8) if from_b is None else from_b
-        if not len(flow) == len(own) == len(outcome) == len(length) == len(number):
-            raise ValueError("flow, outcome and length must have one row a packet")
         self.seen += len(flow)
-        keyed = slice(None) if flow.all() else np.flatnonzero(flow)
-        new = self._flows.add((flow[keyed],), _amounts(
-            np.asarray(outcome)[keyed], np.asarray(length)[keyed], from_b[keyed]))
-        new = new if isinstance(keyed, slice) else keyed[new]
-        first = np.zeros(len(new), FIRST_DTYPE)
-        first["first_packet"], first["from_b"] = number[new], from_b[new]
-        self._first.append(first)
-        both = np.flatnonzero((flow != 0) & (own != 0))
-        self._named.append(flow[both][self._names.add((own[both],), (np.ones(len(both)),))])
+        new, named = self._flows.add(
+            flow, own, np.ascontiguousarray(number, np.uint64),
+            np.ascontiguousarray(outcome, np.uint8), np.ascontiguousarray(length, np.uint32),
+            np.ascontiguousarray(from_b, np.uint8))
+        self._waiting.append((own[named], flow[named]))
+        self._waits += len(named)
+        if self._waits > NAMES_WAITING:
+            self._sort_out()
         return new
+
+    def _sort_out(self) -> None:
+        """Numbers that wait get their flow: that of the first packet with it."""
+        own, flow = (np.concatenate(each) for each in zip(*self._waiting, strict=True))
+        self._waiting, self._waits = [], 0
+        self._named.append(flow[self._names.add((own,), (np.ones(len(own)),))])
 
     def take(self, ended: np.ndarray) -> None:
         """Sessions that ended (SESSION_DTYPE[n]); those taken count for their flow: that of the
@@ -152,45 +149,22 @@ class FlowLedger:
         own = ended["flow"][np.isin(ended["cause"], TAKEN)]
         if not len(own):
             return
+        if self._waiting:
+            self._sort_out()
         at = self._names.places((own,))
         if at.min() < 0:
             raise RuntimeError("a session was taken of a flow that has no packet")
         self._named = [np.concatenate(self._named)]
-        amounts = np.zeros((len(SUMS), len(own)), np.uint64)
-        amounts[SUMS.index("taken")] = 1
-        self._flows.add((self._named[0][at],), amounts)
+        self._flows.take(self._named[0][at])
 
     def table(self) -> np.ndarray:
-        """FLOW_DTYPE[m], sorted by flow."""
-        keys, sums = self._flows.table()
-        order = np.argsort(keys[:, 0])
-        whole = np.zeros(len(order), FLOW_DTYPE)
-        whole["flow"] = keys[order, 0]
-        first = np.concatenate([np.zeros(0, FIRST_DTYPE), *self._first])[order]
-        for name in FIRST_DTYPE.names or ():
-            whole[name] = first[name]
-        for name, column in zip(SUMS, sums.T, strict=True):
-            whole[name] = column[order]
-        return whole
+        """FLOW_DTYPE[m], in the order of the flows' first packets."""
+        return self._flows.table()
 
 
 def harmful(found: np.ndarray) -> np.ndarray:
     """Which indices into OUTCOMES say that something was lost, taken or unscanned, bool."""
     return ~np.isin(found, [OUTCOMES.index(name) for name in HARMLESS])
-
-
-def _amounts(outcome: np.ndarray, length: np.ndarray, from_b: np.ndarray) -> np.ndarray:
-    """What each packet adds to SUMS, uint64[SUMS, n]."""
-    verdict, length = outcome[:, 0], length.astype(np.uint64)
-    dropped, bypassed = verdict == Verdict.DROP, verdict == Verdict.BYPASS
-    forward, denied = verdict == Verdict.FORWARD, dropped & (outcome[:, 1] == Reason.DENIED)
-    made = np.zeros((len(SUMS), len(verdict)), np.uint64)
-    for row, amount in zip(made, (
-            1, length, dropped, dropped * length, denied, denied * length, bypassed,
-            bypassed * length, 0,
-            (forward & (from_b == 0)) * length, (forward & (from_b == 1)) * length), strict=True):
-        row[:] = amount
-    return made
 
 
 def _lost(flows: np.ndarray) -> np.ndarray:
@@ -253,6 +227,12 @@ class Comparison:
         return np.stack([outcomes(table) for table in self.flows])
 
     @cached_property
+    def costs(self) -> list[dict[str, np.ndarray]]:
+        """What each setting cost each flow: COST, int64[m] each."""
+        return [{name: np.ascontiguousarray(column(table), np.int64)
+                 for name, column in COST.items()} for table in self.flows]
+
+    @cached_property
     def ends(self) -> np.ndarray:
         """Who began each flow and whom to, ENDS_DTYPE[m]."""
         return policy_lookup.ends_of(self.flows[0]["key"], self.flows[0]["from_b"])
@@ -260,13 +240,23 @@ class Comparison:
     @cached_property
     def policy_ids(self) -> np.ndarray:
         """Id of each flow's policy under each setting, int64[settings, m]; -1: none takes it."""
-        rows = []
+        rows: list[np.ndarray] = []
         for at, table in enumerate(self.flows):
             known = self.policies[at] if self.policies else (policy.DEFAULT,)
+            alike = self._alike(at)
+            if at and alike and (not self.policies or known == self.policies[0]):
+                rows.append(rows[0])
+                continue
             ids = np.array([*(each.id for each in known), -1], dtype=np.int64)
-            ends = policy_lookup.ends_of(table["key"], table["from_b"])
+            ends = self.ends if alike else policy_lookup.ends_of(table["key"], table["from_b"])
             rows.append(ids[policy_lookup.find(policy_layout.compile_policies(known), ends)])
         return np.stack(rows)
+
+    def _alike(self, at: int) -> bool:
+        """Whether a setting saw the flows begun by the same ends as the first did."""
+        first, table = self.flows[0], self.flows[at]
+        return table is first or all(
+            np.array_equal(table[name], first[name]) for name in ("from_b", "key"))
 
     def turned(self, at: int) -> np.ndarray:
         """Bytes of each flow that a setting let pass without the inspection that the flow's policy
@@ -308,17 +298,16 @@ class Comparison:
         whole = self.flows[0]
         rows = []
         for at in range(count):
-            members = np.flatnonzero(slot == at)
+            members = np.flatnonzero(slot == at) if count > 1 else np.arange(len(whole))
             kinds = self.found[:, members[0]]
-            first = np.sort(whole["first_packet"][members])
-            most = members[np.lexsort((whole["first_packet"][members], -whole["bytes"][members]))]
+            most = members[_largest(whole["bytes"][members], EXAMPLES)]
             rows.append({
                 "outcomes": {name: OUTCOMES[kinds[run]] for run, name in enumerate(self.names)},
                 "flows": len(members),
                 "packets": int(whole["packets"][members].sum()),
                 "bytes": int(whole["bytes"][members].sum()),
-                "first_packets": first[:EXAMPLES].tolist(),
-                "largest": [self.flow(each) for each in most[:EXAMPLES].tolist()],
+                "first_packets": whole["first_packet"][members[:EXAMPLES]].tolist(),
+                "largest": [self.flow(each) for each in most.tolist()],
             })  # fmt: skip
         return sorted(
             rows, key=lambda row: (set(row["outcomes"].values()) <= set(HARMLESS), -row["bytes"])
@@ -339,8 +328,9 @@ class Comparison:
 
     def by_policy(self) -> list[dict[str, Any]]:
         """What each setting cost the flows of each of its policies: harmed ones, worst first."""
-        ids, place = np.unique(self.policy_ids, return_inverse=True)
-        rows = self._costs(list(place.reshape(self.policy_ids.shape)), len(ids))
+        ids = np.array(sorted({-1, *(each.id for known in self.policies or ((policy.DEFAULT,),)
+                                     for each in known)}), np.int64)
+        rows = self._costs([np.searchsorted(ids, each) for each in self.policy_ids], len(ids))
         for row in rows:
             row["policy"] = int(ids[row.pop("at")])
             row["policy_name"] = self.policy_text(row["policy"])
@@ -354,9 +344,8 @@ class Comparison:
             "bytes": _sums(places[0], first["bytes"], count),
         }
         cost = []
-        for table, place in zip(self.flows, places, strict=True):
-            cost.append({name: _sums(place, column(table), count)
-                         for name, column in COST.items()})
+        for columns, place in zip(self.costs, places, strict=True):
+            cost.append({name: _sums(place, column, count) for name, column in columns.items()})
         harmed = np.zeros(count, dtype=bool)
         for each in cost:
             harmed |= np.any([column != 0 for column in each.values()], axis=0)
@@ -369,6 +358,10 @@ class Comparison:
 
     def harm(self) -> list[dict[str, Any]]:
         """For each setting: flows by outcome, and what was lost or passed unscanned in bytes."""
+        return deepcopy(self._harm)
+
+    @cached_property
+    def _harm(self) -> list[dict[str, Any]]:
         rows = []
         for at, (name, table, found, result) in enumerate(zip(
                 self.names, self.flows, self.found, self.results, strict=True)):
@@ -378,7 +371,7 @@ class Comparison:
                 "name": name, "personality": result.data["personality"],
                 "flows": {kind: int(number[which]) for which, kind in enumerate(OUTCOMES)},
                 "harmed": int(harmful(found).sum()),
-                **{each: int(column(table).sum()) for each, column in COST.items()},
+                **{each: int(column.sum()) for each, column in self.costs[at].items()},
                 "denied_packets": int(table["denied"].sum()),
                 "denied_bytes": int(table["denied_bytes"].sum()),
                 "turned": {"flows": int((turned > 0).sum()), "bytes": int(turned.sum())},
@@ -448,6 +441,14 @@ class Comparison:
         return made
 
 
+def _largest(values: np.ndarray, many: int) -> np.ndarray:
+    """Places of the largest so many, largest first; of equal ones the first."""
+    some = np.arange(len(values))
+    if len(values) > many:
+        some = np.flatnonzero(values >= np.partition(values, len(values) - many)[-many])
+    return some[np.argsort(-values[some], kind="stable")][:many]
+
+
 def _numbered(code: np.ndarray, most: int) -> tuple[np.ndarray, int]:
     """Codes below `most` as the numbers of those that occur, in their order, and how many do."""
     there = np.bincount(code, minlength=most) > 0
@@ -456,7 +457,9 @@ def _numbered(code: np.ndarray, most: int) -> tuple[np.ndarray, int]:
 
 def _sums(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     """Sum of values[m] for each of `count` places, exact."""
-    values = np.asarray(values, dtype=np.int64)
+    values = np.ascontiguousarray(values, dtype=np.int64)
+    if not values.any():
+        return np.zeros(count, np.int64)
     if int(np.abs(values).sum(dtype=np.float64)) < 1 << 52:      # so far, doubles are too
         return np.bincount(place, values, count).astype(np.int64)
     found = np.zeros(count, dtype=np.int64)

@@ -158,17 +158,25 @@ class Matcher:
     def __call__(self, chunk: Any) -> Iterator[Seen]:
         """The flow's packets of a chunk, in order; the chunk itself is not changed."""
         rows = parse_columns(chunk, zone=self._vlan_zone, cut=True)
-        there, back = self._between(rows, 0, 1), self._between(rows, 1, 0)
-        own = (rows["key"] == self._words).all(axis=1)
-        parts = (rows["fragment"] != Fragment.WHOLE) & (there | back)
-        seen = [self._seen(rows[index], index, bool(there[index]))
-                for index in np.flatnonzero(own | parts).tolist()
-                if self._belongs(rows[index], chunk.time_ns[index], bool(own[index]))]
-        self._found |= bool(seen)
         if not self._found:
-            self._remember(rows, there | back, 0)
-            self._remember(rows, self._at(rows["source"], 0) & ~(there | back), 1)
+            self._look_around(rows)
+        maybe = np.flatnonzero((rows["key"][:, 1] == self._words[1])
+                               | (rows["fragment"] != Fragment.WHOLE))
+        few = rows[maybe]
+        own = (few["key"] == self._words).all(axis=1)
+        there, back = self._between(few, 0, 1), self._between(few, 1, 0)
+        parts = (few["fragment"] != Fragment.WHOLE) & (there | back)
+        seen = [self._seen(few[at], int(maybe[at]), bool(there[at]))
+                for at in np.flatnonzero(own | parts).tolist()
+                if self._belongs(few[at], chunk.time_ns[maybe[at]], bool(own[at]))]
+        self._found |= bool(seen)
         yield from seen
+
+    def _look_around(self, rows: Any) -> None:
+        """Who else there was, as long as the flow itself was not."""
+        both = self._between(rows, 0, 1) | self._between(rows, 1, 0)
+        self._remember(rows, both, 0)
+        self._remember(rows, self._at(rows["source"], 0) & ~both, 1)
 
     def nearest(self) -> list[str]:
         """Flows between the same hosts, then others of the initiator; none if it was found."""
