@@ -6,7 +6,10 @@ Cases run here in this process and tiny: what they find out about speed is of no
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,13 +17,14 @@ import pytest
 from fwcore import bench
 from fwcore._bare import BareLoop, bench_parse
 from fwcore._layout import Verdict
-from fwcore.bench import guard, runs, whole
+from fwcore.bench import guard, processes, runs, whole
 from fwcore.bench.cases import CASES, GUARDED
 from fwcore.bench.traffic import MixOpenings, OfficeOpenings, Openings, office_policies
 from fwcore.bench.turns import SLICES, Setup
 from fwcore.capture import CHUNK_SIZE, Chunk, synth
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
+from fwcore.interruption import Interrupted
 
 FIELDS = {
     "bench", "value", "unit", "median", "min", "max", "runs", "values", "yardstick", "ratio",
@@ -256,6 +260,66 @@ def test_two_builds_are_compared_pair_by_pair(other, code, monkeypatch, capsys, 
     assert bench.run(["read"], repeat=3, against="python3", fail_over="15%",
                      markdown=str(page)) == code
     assert ("**slower**" in page.read_text()) == (code == 4)
+    assert "| benchmark | from | before | now | slower, in turn | |" in page.read_text()
+    assert "\n| read | file | " in page.read_text()
+
+
+@pytest.mark.parametrize("given", [{"guarded": True}, {"only": ["read", "setup-8"], "repeat": 3}])
+def test_an_interrupted_guard_says_what_it_had_measured(given, monkeypatch, capsys, tmp_path):
+    """And names nothing slower: it was not measured again."""
+
+    class Stopped(Processes):
+        def measure_pair(self, case, directory, *rest):
+            if case.name == "setup-8":
+                signal.raise_signal(signal.SIGTERM)
+            return super().measure_pair(case, directory, *rest)
+
+    Stopped(monkeypatch, (0.4,), (0.6,))
+    page, lines, summary = (tmp_path / name for name in ("junit.xml", "lines", "summary.md"))
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        bench.run(against="python3", junit=str(page), json_file=str(lines), markdown=str(summary),
+                  **given)
+    done = 3 if "guarded" in given else 1
+    said = f"interrupted by SIGTERM after {done} of {6 if done == 3 else 2} benchmarks"
+    suite = ElementTree.parse(page).getroot()[0]
+    assert suite.get("failures") == "1"
+    assert suite[-1].get("name") == "run to the end"
+    assert suite[-1][0].get("message") == said
+    assert len(suite) == done + 1
+    assert len(lines.read_text().splitlines()) == done
+    assert said in summary.read_text() and said in capsys.readouterr().out
+
+
+def test_a_guard_that_cannot_run_says_so_for_the_jobs_page(tmp_path):
+    page, summary = tmp_path / "junit.xml", tmp_path / "summary.md"
+    page.write_text("of an earlier run")
+    with pytest.raises(FwcoreError, match="cannot be started"):
+        bench.run(guarded=True, against=str(tmp_path / "none"), junit=str(page),
+                  markdown=str(summary))
+    assert ElementTree.parse(page).getroot()[0].get("failures") == "1"
+    assert "cannot be started" in page.read_text() and "cannot be started" in summary.read_text()
+
+
+def test_a_process_does_not_outlive_the_wait_for_it(monkeypatch, tmp_path):
+    started = []
+
+    class Hangs(subprocess.Popen):
+        def __init__(self, words, **given):
+            super().__init__([sys.executable, "-c", "import time; time.sleep(60)"], **given)
+            started.append(self)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes.subprocess, "Popen", Hangs)
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            processes.measure(CASES["read"], str(tmp_path), True)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_nothing_is_passed_over_in_silence(tmp_path, monkeypatch, capsys):

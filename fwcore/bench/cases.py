@@ -89,7 +89,6 @@ class Case:
     yardstick: str = "bare loop"    # what its ratio is held against
     on_request: bool = False    # runs only when it is named: large files
     source: str = "file"        # where packets are, or what is timed: file, memory, whole
-    in_quick: bool = True       # --quick has it without being asked
     quick_packets: int = SLICES * QUICK_CHUNKS * CHUNK_SIZE
     quick_sessions: int = 65_536
 
@@ -459,17 +458,15 @@ def _whole() -> list[Case]:
         rows += [
             Case(f"command-{size}", NS, "fwcore replay, from its start to its exit",
                  whole.measure_command, 1 << 23, size, aim, yardstick="the bare loop, whole",
-                 source="whole", in_quick=size == 1000),
+                 source="whole"),
             Case(f"two-cores-{size}", "x", "a replay by two threads, times one thread's speed",
-                 whole.measure_two_cores, 1 << 22, size, f"at least {gain}", compared=False,
-                 in_quick=size == 1000)]
+                 whole.measure_two_cores, 1 << 22, size, f"at least {gain}", compared=False)]
     rows += [Case(f"calls-{frames}", NS, f"frames as bytes, {frames} a call",
                   partial(whole.measure_calls, frames=frames), PACKETS // 2, 1000,
-                  source="memory", in_quick=frames == 32) for frames in (1, 32, 4096)]
+                  source="memory") for frames in (1, 32, 4096)]
     return [*rows, Case(
         "outputs", "x", "outputs as multiples of the plain command, by what they may cost",
-        whole.measure_outputs, 1 << 22, MILLION, "at most 1", compared=False, source="whole",
-        in_quick=False)]
+        whole.measure_outputs, 1 << 22, MILLION, "at most 1", compared=False, source="whole")]
 
 
 def _cases() -> list[Case]:
@@ -508,21 +505,21 @@ def _cases() -> list[Case]:
         Case("tension-pass", "ms", "one pass over a full table", measure_tension, PACKETS // 4,
              MILLION, "under 20 ms", source="memory"),
         Case("transition", "us", "one transition of conserve mode", measure_transitions, 20_000,
-             1000, "at most 20 us", source="memory"),
+             1000, "at most 20 us", source="memory", quick_packets=4000),
         Case("crossings", "%", "more time for crossings of red that change nothing",
              measure_crossings, 16 * MILLION, 65_536, "at most 2 %", compared=False,
              quick_packets=MILLION, source="memory"),
         Case("share", "%", "pages, gate, ledgers and digest of a packet of mix", measure_share,
              PACKETS, 65_536, "at most 25 %", compared=False),
         *(Case(name, NS, f"{question}: more than without", partial(measure_shaping, rows=made),
-               PACKETS, hosts, aim, compared=False, in_quick=name in ("police-1", "htb-64"))
+               PACKETS, hosts, aim, compared=False)
           for name, question, made, hosts, aim in SHAPED),
         Case("import", "ms", "python -c 'import fwcore'",
-             partial(whole.measure_start, replayed=False), 0, 0, yardstick="an empty Python",
-             source="whole"),
+             partial(whole.measure_start, replayed=False), 7, 0, yardstick="an empty Python",
+             source="whole", quick_packets=3),
         Case("start", "ms", "python -m fwcore replay, ten packets",
-             partial(whole.measure_start, replayed=True), 0, 0, "under 500 ms",
-             yardstick="an empty Python", source="whole"),
+             partial(whole.measure_start, replayed=True), 7, 0, "under 500 ms",
+             yardstick="an empty Python", source="whole", quick_packets=3),
         *_whole(),
         Case("bytes-per-connection", "bytes", "what the process grows by for a connection",
              measure_memory, 0, MILLION, "at most 160", quick_sessions=MILLION,
@@ -534,5 +531,11 @@ def _cases() -> list[Case]:
 
 GUARDED = ("hit-1000", "hit-65536", "miss-65536", "setup-8", "evict-bucket", "evict-tension")
 """What a job of a CI holds against another build, with --guard."""
+
+QUICK = ("read", "hit-1000", "hit-65536", "miss-65536", "everything-65536", "mix-1000", "setup-8",
+         "evict-bucket", "tension-pass", "transition", "police-1", "start", "command-1000",
+         "calls-32")
+"""What --quick has without being asked: one of each kind. The sizes of others are cut to those of
+one of these, or they cost as much as half of them."""
 
 CASES = {case.name: case for case in _cases()}

@@ -28,7 +28,11 @@ Record = dict[str, Any]
 def measure(case: Case, directory: str, quick: bool) -> Record:
     """One fresh process; the fields of Measured. Raises FwcoreError."""
     process = _started(case, directory, quick, None, paired=False)
-    said, errors = process.communicate()
+    try:
+        said, errors = process.communicate()
+    finally:
+        process.kill()      # where the wait for it was interrupted
+        process.communicate()
     return _record(case, process, said, errors)
 
 

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ import numpy as np
 
 from fwcore import __version__
 from fwcore.bench import guard, history as courses
-from fwcore.bench.cases import CASES, GUARDED, Case
+from fwcore.bench.cases import CASES, GUARDED, QUICK, Case
 from fwcore.bench.guard import Finding, Record
 from fwcore.bench.processes import PACKAGE, measure, measure_pair
 from fwcore.errors import FwcoreError
+from fwcore.interruption import Interrupted, Interruption
 from fwcore.report import checks
 from fwcore.words import nearest
 
@@ -66,8 +68,30 @@ def run(
     ``against`` another build, in little time; ``history``: a directory that keeps runs, where their
     course is drawn; ``json_file``: JSON lines go there,
     "-" prints them instead of the table; ``markdown``, ``junit``: a summary for a
-    job's page goes there. Raises FwcoreError.
+    job's page goes there, also of a run that was interrupted or could not be. Raises FwcoreError;
+    Interrupted when what was measured until then is said.
     """
+    with _said(markdown, junit):
+        return _run(only, repeat, quick, baseline, against, fail_over, guarded, history, json_file,
+                    markdown, junit)
+
+
+@contextmanager
+def _said(markdown: str | None, junit: str | None) -> Iterator[None]:
+    """Where there is no result, --junit and --markdown say why: none of an earlier run stands."""
+    try:
+        yield
+    except FwcoreError as error:
+        with suppress(FwcoreError):
+            _write_summary([], [str(error)], [checks.Check("run", str(error))], "", markdown, junit)
+        raise
+
+
+def _run(
+    only: Sequence[str], repeat: int | None, quick: bool, baseline: str | None,
+    against: str | None, fail_over: str | float | None, guarded: bool, history: str | None,
+    json_file: str | None, markdown: str | None, junit: str | None,
+) -> int:
     cases = chosen(only or (GUARDED if guarded else ()), quick)
     held, quick = baseline is not None or against is not None, quick or guarded
     runs = repeat or (guard.GUARD_RUNS if guarded else RUNS if not quick
@@ -83,31 +107,55 @@ def run(
     stream = sys.stdout if table else sys.stderr
     if table:
         print(heading(), flush=True)
-    records, others = [], before or {}
-    for record, other in records_of(cases, runs, quick, against):
-        records.append(record)
-        if other is not None:
-            others[record["bench"]] = other
-        print(row(record) if table else json.dumps(record), flush=True)
+    records: list[Record] = []
+    others, found = before or {}, []
+    stopped: Interrupted | None = None
+    try:
+        with Interruption() as interruption, interruption.waiting():
+            for record, other in records_of(cases, runs, quick, against):
+                records.append(record)
+                if other is not None:
+                    others[record["bench"]] = other
+                print(row(record) if table else json.dumps(record), flush=True)
+            if history:
+                _write_lines(json_file, records, table)
+                return _kept(history, past, records, quick, stream)
+            found = guard.findings(records, others, CASES, share, builds=against is not None)
+            found = confirmed(found, runs, quick, others, against, share, stream)
+    except Interrupted as signal:
+        stopped = signal
+        found = [finding._replace(red=False) for finding in guard.findings(    # none twice
+            records, others, CASES, share, builds=against is not None)]
+    _write_lines(json_file, records, table)
+    if held:
+        lines = report(found, share)
+        if before is not None:
+            lines += guard.strangeness(surroundings(), before) + guard.unheld(cases, before)
+        made = [checks.Check(each.name, each.text() if each.red else "") for each in found]
+        if stopped is not None:
+            lines.append(
+                f"interrupted by {stopped} after {len(records)} of {len(cases)} benchmarks")
+            made.append(checks.Check("run to the end", lines[-1]))
+        print("\n" + "\n".join(lines), file=stream)
+        _write_summary(found, lines, made, "in turn" if before is None else "of the yardstick",
+                       markdown, junit)
+    if stopped is not None:
+        raise stopped
+    return EXIT_SLOWER if any(finding.red for finding in found) else 0
+
+
+def _write_lines(json_file: str | None, records: Sequence[Record], table: bool) -> None:
     if json_file and table:
         checks.write(json_file, "".join(json.dumps(record) + "\n" for record in records))
-    if history:
-        return _kept(history, past, records, quick, stream)
-    if not held:
-        return 0
-    found = guard.findings(records, others, CASES, share, builds=against is not None)
-    found = confirmed(found, runs, quick, others, against, share, stream)
-    lines = report(found, share)
-    if before is not None:
-        lines += guard.strangeness(surroundings(), before) + guard.unheld(cases, before)
-    print("\n" + "\n".join(lines), file=stream)
+
+
+def _write_summary(found: Sequence[Finding], lines: Sequence[str], made: Sequence[checks.Check],
+                   how: str, markdown: str | None, junit: str | None) -> None:
+    """For a job's page."""
     if markdown:
-        checks.write(markdown, as_markdown(found, lines))
+        checks.write(markdown, as_markdown(found, lines, how))
     if junit:
-        checks.write(junit, checks.junit([checks.Check(
-            finding.name, finding.text() if finding.red else "") for finding in found],
-            "fwcore bench"))
-    return EXIT_SLOWER if any(finding.red for finding in found) else 0
+        checks.write(junit, checks.junit(made, "fwcore bench"))
 
 
 def _kept(folder: str, past: Sequence[Record], records: Sequence[Record], quick: bool,
@@ -181,7 +229,7 @@ def chosen(only: Sequence[str], quick: bool = False) -> list[Case]:
     if only:
         return [CASES[name] for name in dict.fromkeys(only)]
     return [case for case in CASES.values()
-            if not case.on_request and (case.in_quick or not quick)]
+            if (case.name in QUICK if quick else not case.on_request)]
 
 
 def records_of(
@@ -298,10 +346,11 @@ def report(found: Sequence[Finding], share: float) -> list[str]:
             f"{share:.0%}", *(f"  {finding.text()}" for finding in red)]
 
 
-def as_markdown(found: Sequence[Finding], lines: Sequence[str]) -> str:
-    """A table for the page of a job, then the lines."""
-    rows = [f"| {finding.name} | {finding.before_value:.4g} | {finding.now_value:.4g} "
-            f"{finding.unit} | {finding.slower:+.1%} | {'**slower**' if finding.red else 'ok'} |"
-            for finding in found]
-    return "\n".join(["| benchmark | before | now | time | |", "|---|--:|--:|--:|---|", *rows, "",
-                      *lines, ""])
+def as_markdown(found: Sequence[Finding], lines: Sequence[str], how: str) -> str:
+    """A table for the page of a job, then the lines. ``how`` the last figure was found: it is no
+    ratio of the two before it, which were taken at another time or beside other neighbours."""
+    rows = [f"| {finding.name} | {CASES[finding.name].source} | {finding.before_value:.4g} | "
+            f"{finding.now_value:.4g} {finding.unit} | {finding.slower:+.1%} | "
+            f"{'**slower**' if finding.red else 'ok'} |" for finding in found]
+    head = [f"| benchmark | from | before | now | slower, {how} | |", "|---|---|--:|--:|--:|---|"]
+    return "\n".join([*(head if rows else []), *rows, *([""] if rows else []), *lines, ""])

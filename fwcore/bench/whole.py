@@ -180,12 +180,13 @@ def measure_outputs(setup: Setup) -> Measured:
 
 
 def measure_start(setup: Setup, replayed: bool) -> Measured:
-    """Median of seven processes, in turn with an empty Python, which is the yardstick."""
+    """Median of so many processes as there are packets, each in turn with an empty Python, which
+    is the yardstick."""
     ten = Path(setup.directory) / "ten.pcap"
     synth.to_pcap(ten, synth.make("web", packets=10))
     words = ("-m", "fwcore", "replay", str(ten)) if replayed else ("-c", "import fwcore")
     spent: list[list[float]] = [[], []]
-    for _ in range(7):
+    for _ in range(setup.packets):
         spent[0].append(spawn_ms("-c", "pass"))
         spent[1].append(spawn_ms(*words))
     empty, value = map(statistics.median, spent)

@@ -29,7 +29,7 @@ from fwcore.cli.app import app
 @click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
 @click.option("--quick", is_flag=True,
-              help="Small sizes, one run each, some cases left out: some 15 s in all.")  # fmt: skip
+              help="Small sizes, one run each, a case of each kind: some 15 s in all.")  # fmt: skip
 @options.JSON
 def bench(**given: Any) -> int:
     """How fast the data plane is on this machine, one JSON line a benchmark.
