@@ -32,10 +32,12 @@ from fwcore.dataplane.link cimport (
 from fwcore.dataplane.meter cimport (
     asker_t, shaping_admits, shaping_begin, shaping_end, shaping_match,
 )
+from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.shaping cimport (
     COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, END_OF_TIME, METERS_MAX, NEED_LEVEL,
-    NOWHERE, NO_MARK, RFC2697, RFC2698, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE,
-    arrival_t, class_t, departure_t, link_t, met_t, meter_t, shaped_t, shaper_t,
+    NOWHERE, NO_MARK, RFC2697, RFC2698, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NEVER,
+    SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, arrival_t, class_t, departure_t, link_t, met_t, meter_t,
+    shaped_t, shaper_t,
 )
 from fwcore._shaper_change cimport numbers_of
 from fwcore._shaper_state cimport Kept
@@ -363,6 +365,33 @@ cdef class Shaper(Kept):
             found.append(min(bucket_end(bucket), self.core.classes[number].delay_max)
                          if sums[last] else 0)
         return found
+
+    @_exclusive
+    def sample(self):
+        """Keeps a row of ``samples`` as of now."""
+        samples_take(&self.core, self.core.now_ns, 1)
+
+    @_exclusive
+    def samples(self):
+        """Links, classes and meters over time, by number: uint64, ``time_ns`` (n,), ``links``
+        (n, links, 3): bytes that left and ns that the line was taken until then, most queued bytes
+        since the row before; ``classes`` (n, classes, 4): packets that left and dropped ones until
+        then, most waiting bytes and longest delay (ns) since the row before; ``meters``
+        (n, meters, 2): packets that passed and dropped ones until then. A fast path adds rows
+        where its timeline does; a full table keeps every second one.
+        """
+        cdef shaper_t *s = &self.core
+        cdef size_t words = s.samples.fill * s.samples.width
+        rows = np.zeros((0, s.samples.width), np.uint64)
+        if words:
+            rows = np.array(<uint64_t[:words]>s.samples.rows).reshape(-1, s.samples.width)
+        links, classes = 1, 1 + s.links_count * SAMPLE_LINK
+        meters = classes + s.classes_count * SAMPLE_CLASS
+        return {"time_ns": rows[:, 0],
+                "links": rows[:, links:classes].reshape(len(rows), s.links_count, SAMPLE_LINK),
+                "classes": rows[:, classes:meters].reshape(
+                    len(rows), s.classes_count, SAMPLE_CLASS),
+                "meters": rows[:, meters:].reshape(len(rows), s.meters_count, SAMPLE_METER)}
 
     @_exclusive
     def laws(self):

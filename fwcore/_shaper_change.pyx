@@ -8,6 +8,8 @@ forgotten but what has no place any more, and that is cleared or pushed out, and
 
 from operator import index as _index
 
+import numpy as np
+
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -18,10 +20,12 @@ from fwcore.dataplane.link cimport (
 )
 from fwcore.dataplane.meter cimport account_settle, idle_append, key_t, meter_take
 from fwcore.dataplane.queue cimport share_of
+from fwcore.dataplane.samples cimport samples_halve
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_FREE, COUNT_KINDS, DELAY_BUCKETS, DROP_PUSHED_OUT, FATE_PUSHED_OUT, METERS_MAX, ORDERS,
-    PRIORITIES, SHAPE_NIL, SHARE_NONE, account_t, arrival_t, bucket_take_over, class_t,
-    departure_t, level_turned, link_t, meter_t, shaped_t, shaper_t, shaping_row_t, turn_t, wait_t,
+    ACCOUNT_FREE, COUNT_KINDS, DELAY_BUCKETS, DISCARD_CODEL, DROP_PUSHED_OUT, FATE_PUSHED_OUT,
+    METERS_MAX, ORDERS, PRIORITIES, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NIL, SHARE_NONE,
+    account_t, arrival_t, bucket_take_over, class_t, departure_t, level_turned, link_t, meter_t,
+    samples_t, shaped_t, shaper_t, share_t, shaping_row_t, turn_t, wait_t,
 )
 from fwcore.dataplane.tree cimport child_from, class_from, class_of
 from fwcore._shaper_plan cimport Planned
@@ -52,7 +56,8 @@ cdef class Changed(Planned):
         s.owner, s.request, s.give = o.owner, o.request, o.give
         if o.owner == &old.free:
             s.owner = &self.free
-        self._take_sessions(old, self._take_meters(old, meters), meters, links)
+        kept = self._take_meters(old, meters)
+        self._take_sessions(old, kept, meters, links)
         for i in range(o.links_count):
             if i not in links:
                 link_clear(o, &o.links[i])
@@ -69,9 +74,47 @@ cdef class Changed(Planned):
         for i in range(s.links_count):
             if links[i] >= 0:
                 self._take_link(old, i, <uint32_t>links[i])
+        self._take_samples(old, kept, links)
         if serve:
             self.serve()
         return 0
+
+    cdef int _take_samples(self, Planned old, list meters, list links) except -1:
+        """Rows of what there still is; what is new was at 0 until now."""
+        cdef samples_t *new = &self.core.samples
+        cdef samples_t *before = &old.core.samples
+        while before.fill > new.room:
+            samples_halve(&old.core)
+        new.fill, new.every, new.passed = before.fill, before.every, before.passed
+        if new.fill:
+            here, there = self._same_words(old, meters, links)
+            rows = np.asarray(<uint64_t[:new.fill, :new.width]>new.rows)
+            rows[:, here] = np.asarray(<uint64_t[:new.fill, :before.width]>before.rows)[:, there]
+        return 0
+
+    cdef tuple _same_words(self, Planned old, list meters, list links):
+        """Words of a row of samples here, and those there that are of the same noun."""
+        cdef shaper_t *s = &self.core
+        cdef shaper_t *o = &old.core
+        cdef const class_t *c
+        cdef uint32_t i
+        here, there = [0], [0]
+        same = []
+        for i in range(s.classes_count):
+            c = &s.classes[i]
+            was = links[c.link]
+            at = SHAPE_NIL if was < 0 else class_of(o, &o.links[<uint32_t>was], c.id)
+            same.append(-1 if at == SHAPE_NIL else at)
+        first, before = 1, 1
+        for numbers, count, words in ((links, o.links_count, SAMPLE_LINK),
+                                      (same, o.classes_count, SAMPLE_CLASS),
+                                      (meters, o.meters_count, SAMPLE_METER)):
+            for at, was in enumerate(numbers):
+                if was >= 0:
+                    here += range(first + at * words, first + (at + 1) * words)
+                    there += range(before + was * words, before + (was + 1) * words)
+            first, before = first + len(numbers) * words, before + count * words
+        return here, there
 
     cdef int serve(self) except -1:
         """What may leave now leaves, and when the next one may is known."""
@@ -209,6 +252,7 @@ cdef class Changed(Planned):
         link.queued, link.queued_bytes, link.pages = was.queued, was.queued_bytes, was.pages
         link.packets, link.bytes, link.line_bytes = was.packets, was.bytes, was.line_bytes
         link.peak[0], link.peak[1] = was.peak[0], was.peak[1]
+        link.crest, link.taken_ns = was.crest, was.taken_ns
         link.first_ns, link.last_ns, link.last_rest, link.overlaps = (
             was.first_ns, was.last_ns, was.last_rest, was.overlaps)
         self.busy[here] = old._busy(there)
@@ -222,7 +266,7 @@ cdef class Changed(Planned):
             if at != SHAPE_NIL:
                 self._adopt(&s.classes[at], &o.classes[i], o.delays, i, at)
         for _, number in sorted(packets):
-            self._put_back(old, link, <uint32_t>number)
+            self._put_back(old, was, link, <uint32_t>number)
         for i in range(link.leaves_count):
             at = s.leaves[link.leaves + i]
             while class_over(&s.classes[at]):
@@ -292,6 +336,8 @@ cdef class Changed(Planned):
             bucket_take_over(&c.guarantee, &was.guarantee, s.now_ns)
         if c.ceiling.price and was.ceiling.price:
             bucket_take_over(&c.ceiling, &was.ceiling, s.now_ns)
+        if c.row.discard == DISCARD_CODEL and was.row.discard == DISCARD_CODEL:
+            c.codel = was.codel
         memcpy(c.deficit, was.deficit, sizeof(c.deficit))
         self._take_turns(c.turn, was.turn, c.children, c.children_count)
         memcpy(c.arrived, was.arrived, sizeof(c.arrived))
@@ -300,11 +346,12 @@ cdef class Changed(Planned):
         memcpy(c.dropped, was.dropped, sizeof(c.dropped))
         c.dropped_bytes, c.giants, c.borrowed = was.dropped_bytes, was.giants, was.borrowed
         c.largest, c.delay_max = was.largest, was.delay_max
+        c.crest, c.slowest = was.crest, was.slowest
         memcpy(s.delays + here * DELAY_BUCKETS, before + there * DELAY_BUCKETS,
                DELAY_BUCKETS * sizeof(uint64_t))
         return 0
 
-    cdef int _put_back(self, Planned old, link_t *link, uint32_t place) except -1:
+    cdef int _put_back(self, Planned old, link_t *was, link_t *link, uint32_t place) except -1:
         """A packet that waited goes on waiting, unless it never could leave."""
         cdef shaper_t *s = &self.core
         cdef class_t *leaf
@@ -326,5 +373,17 @@ cdef class Changed(Planned):
             p.flow, p.family = w.flow, w.family
             p.ends = s.ends[at]
             w.share = share_of(s, leaf, &p, s.now_ns)
+            self._go_on(old, leaf, was, &old.core.waits[place], w.share)
         class_put(s, leaf, at)
+        return 0
+
+    cdef int _go_on(self, Planned old, const class_t *leaf, link_t *was, const wait_t *w,
+                    uint32_t number) except -1:
+        """CoDel of a sub-queue goes on where that of its first packet stood."""
+        cdef shaper_t *o = &old.core
+        cdef const class_t *before = &o.classes[class_of(o, was, w.cls)]
+        cdef share_t *share = &self.core.shares[leaf.shares_first + number]
+        if (leaf.row.discard == DISCARD_CODEL and before.row.discard == DISCARD_CODEL
+                and before.row.share != SHARE_NONE and share.fifo.count == 0):
+            share.codel = o.shares[before.shares_first + w.share].codel
         return 0

@@ -22,6 +22,7 @@ cdef class Planned:
     cdef void *room(self, size_t bytes) except NULL
     cdef int resize(self, uint32_t sessions) except -1
     cdef int keep_rows(self) except -1
+    cdef int _samples(self) except -1
     cdef dict _busy(self, uint32_t i)
     cdef int _rows(self, plan) except -1
     cdef int _meters(self, plan, rooms=*) except -1

@@ -15,13 +15,14 @@ from fwcore.dataplane.bits cimport bits_add
 from fwcore.dataplane.digest cimport digest_begin
 from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
+from fwcore.dataplane.samples cimport samples_width
 from fwcore.dataplane.shaping cimport (
     ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BUCKETS, DISCARDS, KEY_KINDS, KEY_NONE, NEED_KINDS,
-    NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PRIORITIES, RFC2698, RUNGS_MAX, SHAPE_NEVER,
-    SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX, account_t, bucket_debt_60s,
-    bucket_holds, bucket_make, bucket_t, class_row_t, class_t, departure_t, ends_t, heap_t,
-    link_row_t, link_t, match_row_t, met_t, meter_row_t, meter_t, shaped_t, shaper_t,
-    shaping_row_t, share_t, span_make, wait_t,
+    NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST,
+    SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX,
+    account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t,
+    departure_t, ends_t, heap_t, link_row_t, link_t, match_row_t, met_t, meter_row_t, meter_t,
+    shaped_t, shaper_t, shaping_row_t, share_t, span_make, wait_t,
 )
 from fwcore.dataplane.tree cimport class_of
 from fwcore._use cimport Use
@@ -29,6 +30,7 @@ from fwcore.errors import DataError
 
 cdef enum:
     BURST_ROWS = 4096      # rows of packets after which they want to be collected
+    SAMPLES_BYTES = 1 << 23    # of rows of samples, where so many are enough for the least
 
 
 cdef object _dtypes():
@@ -152,6 +154,7 @@ cdef class Planned:
         self._classes(plan)
         self._maps()
         self._waits(packets_max, keep)
+        self._samples()
         if watch:
             self.core.met_room = BURST_ROWS + 2
             self.core.met = <met_t *>self.room(self.core.met_room * sizeof(met_t))
@@ -514,6 +517,16 @@ cdef class Planned:
         self._arena(s.waiting_max)
         if keep:
             self.keep_rows()
+        return 0
+
+    cdef int _samples(self) except -1:
+        """Rows of samples: as many as are worth their bytes, an even number, and one to write."""
+        cdef shaper_t *s = &self.core
+        s.samples.width = samples_width(s.links_count, s.classes_count, s.meters_count)
+        row = s.samples.width * sizeof(uint64_t)
+        s.samples.room = max(SAMPLES_LEAST, min(SAMPLES_MOST, SAMPLES_BYTES // row & ~1))
+        s.samples.rows = <uint64_t *>self.room((s.samples.room + 1) * row)
+        s.samples.every = 1
         return 0
 
     cdef int keep_rows(self) except -1:

@@ -11,10 +11,7 @@ import numpy as np
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fwcore.dataplane.bits cimport bits_add, bits_any
-from fwcore.dataplane.colour cimport (
-    class_colour, class_head, class_order, feed_of, row_note, row_of,
-)
+from fwcore.dataplane.colour cimport class_colour, class_enter, class_head
 from fwcore.dataplane.heap cimport heap_first, heap_set
 from fwcore.dataplane.link cimport class_over, link_wait, map_set, queue_pages, wait_new
 from fwcore.dataplane.meter cimport held_before, idle_append, key_t, meter_find, meter_take
@@ -25,8 +22,8 @@ from fwcore.dataplane.shaping cimport (
     ACCOUNT_HELD, ACCOUNT_SHARED, COLOUR_GREEN, COLOUR_RED, COLOUR_YELLOW, DELAY_BUCKETS,
     END_OF_TIME, KEY_NONE, METERS_MAX, NO_MARK, ORDERS, PLACE_NEW, PLACE_OLD, PLACE_OUT,
     PLACE_PARKED, PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX,
-    account_t, class_t, fifo_t, link_t, meter_t, shaped_t, shaper_t, shaping_row_t, share_t,
-    span_t, turn_t, wait_t,
+    account_t, class_t, fifo_t, link_t, meter_t, samples_t, shaped_t, shaper_t, shaping_row_t,
+    share_t, turn_t, wait_t,
 )
 from fwcore.dataplane.tree cimport child_from, class_from, class_of, link_due
 from fwcore._shaper_plan cimport within
@@ -86,7 +83,8 @@ cdef class Kept(Written):
                 raise _wrong(f"{name} has {len(tables[name])} rows, not {rows}")
         one = tables["shaper"]
         _bounds("whole", tables["shaper"], {
-            "now_ns": (0, END_OF_TIME), "order": (0, 1 << 62), "departed": (0, 1 << 62)})
+            "now_ns": (0, END_OF_TIME), "order": (0, 1 << 62), "departed": (0, 1 << 62),
+            "samples_every": (1, 1 << 62), "samples_passed": (0, 1 << 62)})
         if one[0].digest.fill > 128:
             raise _wrong("a digest of more bytes than its block has")
         s.now_ns, s.order, s.departed = one[0].now_ns, one[0].order, one[0].departed
@@ -94,6 +92,8 @@ cdef class Kept(Written):
         s.sessions_hit = one[0].sessions_hit
         s.unshaped[0], s.unshaped[1] = one[0].unshaped[0], one[0].unshaped[1]
         s.digest = one[0].digest
+        s.samples.every, s.samples.passed = one[0].samples_every, one[0].samples_passed
+        self._set_samples(tables["shaper_samples"])
         self._set_rows(tables["shaper_rows"])
         places = self._set_accounts(tables["shaper_meters"], tables["shaper_accounts"])
         self._set_sessions(tables["shaper_sessions"], tables["shaper_accounts"], places)
@@ -103,6 +103,21 @@ cdef class Kept(Written):
         self._set_links(tables["shaper_links"], tables["shaper_busy"])
         for i in range(s.links_count):
             self._stand(&s.links[<uint32_t>i], tables["shaper_classes"])
+        return 0
+
+    cdef int _set_samples(self, words) except -1:
+        """=> now_ns is known. Times ascend; what rows say is but shown."""
+        cdef samples_t *samples = &self.core.samples
+        cdef const uint64_t[::1] given
+        if len(words) % samples.width or len(words) // samples.width > samples.room:
+            raise _wrong("samples of another width, or more than there is room for")
+        times = words[::samples.width]
+        if len(times) and (int(times[-1]) > self.core.now_ns or (times[1:] <= times[:-1]).any()):
+            raise _wrong("samples whose times do not ascend to now")
+        samples.fill = len(times)
+        if samples.fill:
+            given = words
+            memcpy(samples.rows, &given[0], len(words) * sizeof(uint64_t))
         return 0
 
     cdef int _set_rows(self, extra) except -1:
@@ -275,6 +290,7 @@ cdef class Kept(Written):
             c.turn[i].place = child_from(s, c.children, c.children_count, row.turn[i])
         c.largest, c.giants, c.borrowed = row.largest, row.giants, row.borrowed
         c.delay_max, c.dropped_bytes = row.delay_max, row.dropped_bytes
+        c.crest, c.slowest = row.crest, row.slowest
         memcpy(c.arrived, row.arrived, sizeof(c.arrived))
         memcpy(c.sent, row.sent, sizeof(c.sent))
         memcpy(c.cleared, row.cleared, sizeof(c.cleared))
@@ -477,6 +493,7 @@ cdef class Kept(Written):
         link.busy_before.low, link.busy_before.high = row.busy_before[0], row.busy_before[1]
         link.before_rate, link.overlaps = row.before_rate, row.overlaps
         link.first_ns, link.last_ns, link.last_rest = row.first_ns, row.last_ns, row.last_rest
+        link.crest, link.taken_ns = row.crest, row.taken_ns
         return 0
 
     cdef int _set_line(self, link_t *link, const kept_link_t *row) except -1:
@@ -513,7 +530,7 @@ cdef class Kept(Written):
                 c = &s.classes[i]
                 if c.leaf and (c.fifo.count if c.row.share == SHARE_NONE else c.listed):
                     c.asked = <unsigned char>(1 << c.priority)
-                    class_stand(s, link, c, c.priority)
+                    class_enter(s, link, c, c.priority, s.now_ns, 0)
             for i in range(link.classes, link.classes + link.classes_count):
                 self._check_colour(link, &s.classes[i], &given[i])
                 if given[i].turn_ns != SHAPE_NEVER:
@@ -541,27 +558,3 @@ cdef class Kept(Written):
         if row.turn_ns != until or (c.asked and row.colour != <uint32_t>colour):
             raise _wrong("a class of another colour than its levels have")
         return 0
-
-
-cdef int class_stand(shaper_t *s, link_t *link, class_t *c, int priority) except -1:
-    """What ``class_enter`` does, with colours as they are. Bounded by the depth of the tree."""
-    cdef uint64_t *set_
-    cdef const span_t *span
-    cdef bint fresh
-    while c.colour != COLOUR_RED:
-        if c.colour == COLOUR_GREEN:
-            bits_add(row_of(link, class_order(c), priority), &link.span,
-                     <uint32_t>(c - s.classes) - link.classes)
-            row_note(link, class_order(c), priority, 1)
-            return 0
-        set_ = feed_of(s, link, c.parent, priority, &span)
-        fresh = not bits_any(set_, span)
-        bits_add(set_, span, c.child)
-        if not fresh:
-            return 0
-        if c.parent < 0:
-            row_note(link, 0, priority, 1)
-            return 0
-        c = &s.classes[c.parent]
-        c.asked |= <unsigned char>(1 << priority)
-    return 0

@@ -11,6 +11,7 @@ cdef struct kept_shaper_t:
     int64_t now_ns
     uint64_t order, departed, came_bytes, tcp_bytes, sessions_hit
     uint64_t unshaped[2]
+    uint64_t samples_every, samples_passed
     digest_t digest
 
 
@@ -44,7 +45,7 @@ cdef struct kept_link_t:
     uint64_t busy_before[2]
     uint64_t before_rate
     int64_t first_ns, last_ns
-    uint64_t last_rest, overlaps
+    uint64_t last_rest, overlaps, crest, taken_ns
 
 
 cdef struct kept_busy_t:       # of former rates
@@ -58,7 +59,7 @@ cdef struct kept_class_t:
     int64_t deficit[10]
     int32_t turn[8]            # ids
     int64_t turn_ns            # when its colour may change
-    uint64_t largest, giants, borrowed, delay_max, dropped_bytes
+    uint64_t largest, giants, borrowed, delay_max, dropped_bytes, crest, slowest
     uint64_t arrived[2]
     uint64_t sent[2]
     uint64_t cleared[2]
@@ -92,6 +93,7 @@ cdef struct kept_wait_t:       # a queue's in their order
 cdef class Written(Changed):
     cdef dict written(self, numbers)
     cdef int renumber(self, numbers, uint32_t sessions) except -1
+    cdef object _samples_written(self)
     cdef object _accounts_written(self)
     cdef object _sessions_written(self, numbers)
     cdef object _meters_written(self)

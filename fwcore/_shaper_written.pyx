@@ -46,6 +46,7 @@ cdef dict _dtypes():
         "shaper_waits": np.asarray(<kept_wait_t[:1]>&wait).dtype,
         "shaper_sessions": np.asarray(<shaped_t[:1]>&shaped).dtype,
         "shaper_rows": _SHAPING_DTYPE,
+        "shaper_samples": np.dtype(np.uint64),
     }
 
 
@@ -66,6 +67,7 @@ cdef class Written(Changed):
         one[0].came_bytes, one[0].tcp_bytes = s.came_bytes, s.tcp_bytes
         one[0].sessions_hit = s.sessions_hit
         one[0].unshaped[0], one[0].unshaped[1] = s.unshaped[0], s.unshaped[1]
+        one[0].samples_every, one[0].samples_passed = s.samples.every, s.samples.passed
         one[0].digest = s.digest
         extra = np.zeros(s.rows_count - len(self.plan.rows), _SHAPING_DTYPE)
         cdef shaping_row_t[::1] rows
@@ -78,7 +80,14 @@ cdef class Written(Changed):
             "shaper_links": self._links_written(), "shaper_busy": self._busy_written(),
             "shaper_classes": self._classes_written(), "shaper_delays": self._delays_written(),
             "shaper_shares": self._shares_written(), "shaper_waits": self._waits_written(),
-            "shaper_sessions": self._sessions_written(numbers), "shaper_rows": extra}
+            "shaper_sessions": self._sessions_written(numbers), "shaper_rows": extra,
+            "shaper_samples": self._samples_written()}
+
+    cdef object _samples_written(self):
+        cdef size_t words = self.core.samples.fill * self.core.samples.width
+        if words == 0:
+            return np.zeros(0, SHAPER_DTYPES["shaper_samples"])
+        return np.array(<uint64_t[:words]>self.core.samples.rows)
 
     cdef object _meters_written(self):
         cdef kept_meter_t[::1] out
@@ -174,6 +183,7 @@ cdef class Written(Changed):
             out[i].busy_before[0], out[i].busy_before[1] = (
                 link.busy_before.low, link.busy_before.high)
             out[i].before_rate, out[i].overlaps = link.before_rate, link.overlaps
+            out[i].crest, out[i].taken_ns = link.crest, link.taken_ns
             out[i].first_ns, out[i].last_ns, out[i].last_rest = (
                 link.first_ns, link.last_ns, link.last_rest)
         return found
@@ -205,6 +215,7 @@ cdef class Written(Changed):
             out[i].colour = c.colour
             out[i].largest, out[i].giants, out[i].borrowed = c.largest, c.giants, c.borrowed
             out[i].delay_max, out[i].dropped_bytes = c.delay_max, c.dropped_bytes
+            out[i].crest, out[i].slowest = c.crest, c.slowest
             memcpy(out[i].arrived, c.arrived, sizeof(c.arrived))
             memcpy(out[i].sent, c.sent, sizeof(c.sent))
             memcpy(out[i].cleared, c.cleared, sizeof(c.cleared))

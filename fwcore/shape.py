@@ -113,6 +113,20 @@ def either(*shapes: Any) -> Check:
     return check_either
 
 
+def shaping_timeline(value: Any, where: str) -> None:
+    """Columns as long as there are times, and these in order."""
+    check(value, SHAPING_TIMELINE, where)
+    times = value["time_ns"]
+    if any(a >= b for a, b in pairwise(times)):
+        raise FwcoreError(f"{where}.time_ns does not ascend")
+    for kind in ("links", "classes", "meters"):
+        for at, row in enumerate(value[kind]):
+            for name, each in row.items():
+                if isinstance(each, list) and len(each) != len(times):
+                    raise FwcoreError(f"{where}.{kind}[{at}].{name} has {len(each)} samples,"
+                                      f" time_ns {len(times)}")
+
+
 def timeline(value: Any, where: str) -> None:
     """Columns of one length, times in order; an empty one has none."""
     if value == {}:
@@ -181,6 +195,13 @@ HITS = _counts("dropped? bypassed? taken? sessions? packets? bytes? dropped_byte
                "bypassed_bytes?")
 PAIR = _counts("packets bytes")
 EXPOSED = _counts("sessions packets bytes")
+SHAPING_TIMELINE = {
+    "time_ns": rows(TIME), "left_out": _counts("links classes meters"),
+    "links": rows({"name": TEXT, "rate": COUNT, **dict.fromkeys(
+        ("bytes", "taken_ns", "queue_bytes"), COUNTS)}),
+    "classes": rows({"link": TEXT, "id": COUNT, **dict.fromkeys(
+        ("packets", "dropped", "backlog_bytes", "slowest_ns"), COUNTS)}),
+    "meters": rows({"name": TEXT, "passed": COUNTS, "dropped": COUNTS})}
 TIMELINE = dict.fromkeys(
     "packet mode live created ended tension evicted free exposed_packets base sessions shm "
     "cache".split(), COUNTS) | {
@@ -260,6 +281,7 @@ RESULT = {
             "link": TEXT, "dropped": named(COUNT), "delay_ns": _counts("p50 p95 p99 max"),
             **_counts("id packets bytes borrowed giants waiting")}),
         "open_loop": {"tcp_share_of_bytes": number, "flows_hit": COUNT}},
+    "shaping_timeline?": shaping_timeline,
     "pace?": {"late_packets?": COUNT, "max_late_ns?": COUNT},
 }
 COMPARE = {

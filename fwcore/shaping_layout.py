@@ -45,7 +45,12 @@ class Plan:
         keys = int(self.meters["keys_max"][keyed].sum(dtype=np.uint64))
         shares = int(self.classes["shares"][self.classes["share"] != 0].sum(dtype=np.uint64))
         return (sessions * 64 + packets * (96 + 44 * keep) + keys * 136 + shares * 200
-                + (len(self.classes) + len(self.links)) * 17_408 + len(self.links) * 262_144)
+                + (len(self.classes) + len(self.links)) * 17_408 + len(self.links) * 262_144
+                + self._bytes_of_samples())
+
+    def _bytes_of_samples(self) -> int:
+        row = 8 * (1 + 3 * len(self.links) + 4 * len(self.classes) + 2 * len(self.meters))
+        return row * max(64, min(512, (1 << 23) // row))
 
     def named(self, found: dict[str, Any]) -> dict[str, Any]:
         """A shaper's counters by names: meters, links, and classes as ``link:id``."""

@@ -128,6 +128,19 @@ class Core:
         self.shaper = self.make(old.free + old.pages, old.sessions)
         self.shaper.set_state(old.state())
 
+    def sample(self) -> None:
+        self.shaper.sample()
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """As the twin's, by names."""
+        found = self.shaper.samples()
+        names = {"links": self.plan.link_names, "meters": self.plan.meter_names,
+                 "classes": tuple(self.counters()["classes"])}
+        return [{"time_ns": time, **{
+            kind: dict(zip(names[kind], map(tuple, found[kind][at].tolist()), strict=True))
+            for kind in names}} for at, time in enumerate(found["time_ns"].tolist())]
+
     @property
     def departures(self) -> list[queues.Departure]:
         self.collect()

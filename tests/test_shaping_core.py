@@ -76,15 +76,36 @@ class Both:
     def compare(self):
         assert self.core.departures == self.twin.departures
         assert self.core.counters() == self.twin.counters()
+        assert self.core.samples == merged(self.twin.samples)
         assert self.core.free == self.account.free
         assert all(self.core.laws().values()), self.core.laws()
+
+
+def merged(rows):
+    """Samples of one moment are one: the last, with what was most in any."""
+    found = []
+    for row in rows:
+        if found and found[-1]["time_ns"] == row["time_ns"]:
+            row = over(found.pop(), row)
+        found.append(row)
+    return found
+
+
+def over(before, row):
+    """A row with what was most in the one before."""
+    most = {"links": (2,), "classes": (2, 3), "meters": ()}
+    return row | {kind: {name: tuple(
+        max(word, before[kind].get(name, words)[at]) if at in places else word
+        for at, word in enumerate(words)) for name, words in row[kind].items()}
+        for kind, places in most.items()}
 
 
 @settings(max_examples=SHARE)
 @given(linked(), st.lists(st.one_of(
     st.tuples(st.just("configure"), linked()), st.tuples(st.just("clear"), st.none()),
     st.tuples(st.just("save"), st.none()), st.tuples(st.just("save"), st.none()),
-    st.tuples(st.just("advance"), st.integers(0, 10**8))), max_size=3), st.integers(0, 40))
+    st.tuples(st.just("sample"), st.none()), st.tuples(st.just("sample"), st.none()),
+    st.tuples(st.just("advance"), st.integers(0, 10**8))), max_size=5), st.integers(0, 40))
 def test_trees_are_served_as_the_twin_serves_them(drawn, deeds, every):
     declared, packets = drawn
     both = Both(declared, 20)
@@ -113,6 +134,8 @@ def test_colours_are_the_twins(drawn, other):
     both = Both(Declared(meters=(row,), rows=(ShapingRow(1, meters=("m",)),)))
     both.begin("a", Session())
     for number, (gap, size) in enumerate(packets):
+        if number % 8 == 7:
+            both.both("sample")
         if number == 30:
             both.both("configure", Declared(
                 meters=(other[0],), rows=(ShapingRow(1, meters=("m",)),)))
@@ -305,3 +328,24 @@ def test_laws_alone_see_a_meter_and_a_line_that_give_too_much():
         core.arrive(Arrival(2 * number + 1, number * MS, 1001), queued)
     core.drain()
     assert [law for law, holds in core.laws().items() if not holds] == []
+
+
+@pytest.mark.parametrize("share", ["none", "flow"])
+def test_codel_goes_on_dropping_under_other_rows(share):
+    """Rows that say the same change nothing: its count and its next drop are what they were."""
+    declared = Declared(
+        links=(LinkRow("w", 8_000_000),), rows=(ShapingRow(1, link="w"),),
+        classes=(ClassRow("w", 1, discard="codel", share=share, shares=4,
+                         target_ns=MS, interval_ns=10 * MS),))
+    left = []
+    for changes in ((), (150, 151, 220)):
+        both = Both(declared)
+        both.begin("a", Session())
+        for number in range(260):
+            if number in changes:
+                both.both("configure", declared)
+            both.packet(MS // 2, 1000, "a")
+        both.compare()
+        left.append(both.core.departures)
+    assert sum(row.fate == "codel" for row in left[0]) > 5
+    assert left[0] == left[1]

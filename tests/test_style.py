@@ -30,7 +30,7 @@ FLOORS = (
     ("dataplane.key",),
     tuple(f"dataplane.{name}" for name in (
         "parse", "table", "clock", "pages", "hosts", "fragment", "gate", "digest", "scan",
-        "meter", "queue")),
+        "meter", "queue", "samples")),
     ("dataplane.session", "dataplane.colour", "dataplane.mark"),
     ("dataplane.tree", "dataplane.inspect"),
     ("dataplane.link",),
@@ -90,7 +90,7 @@ OUTSIDE = {
         "_rings", "_capi", "live.",
         "policy_lookup",
         "_pack", "_layout", "_policies", "_chunk", "_fastpath_control", "_fastpath_questions",
-        "_fastpath_state", "_fastpath", "_shaper", "_shaper_plan",
+        "_fastpath_state", "_fastpath", "_shaper", "_shaper_plan", "_shaper_change",
         "_inspector", "_decider", "_shaper_written", "_shaper_state",
         "_columns", "_demand",
         "policy_layout", "shaping_layout",

@@ -86,9 +86,12 @@ cdef inline int class_order(const class_t *c) noexcept nogil:
 
 
 cdef inline void class_enter(
-    shaper_t *s, link_t *link, class_t *c, int priority, int64_t now,
+    shaper_t *s, link_t *link, class_t *c, int priority, int64_t now, int looks,
 ) noexcept nogil:
-    """Something of a class is asked for at a priority. Bounded by the depth of the tree."""
+    """Something of a class is asked for at a priority. Bounded by the depth of the tree.
+
+    `looks`: at those above that nothing asked for until now; else colours are as they are.
+    """
     cdef uint64_t *set_
     cdef const span_t *span
     cdef int fresh
@@ -107,7 +110,7 @@ cdef inline void class_enter(
             row_note(link, 0, priority, 1)
             return
         c = &s.classes[c.parent]
-        if c.asked == 0:
+        if looks and c.asked == 0:
             class_look(s, link, c, now)
         c.asked |= 1 << priority
 
@@ -194,7 +197,7 @@ cdef inline void class_turn(
     c.colour = after
     bits = c.asked
     while bits:
-        class_enter(s, link, c, fw_ctz64(bits), now)
+        class_enter(s, link, c, fw_ctz64(bits), now, 1)
         bits &= bits - 1
 
 
@@ -212,7 +215,7 @@ cdef inline void leaf_turn(
     if active:
         class_look(s, link, leaf, now)
         leaf.asked = <uint8_t>(1 << leaf.priority)
-        class_enter(s, link, leaf, leaf.priority, now)
+        class_enter(s, link, leaf, leaf.priority, now, 1)
         return
     if leaf.asked:
         class_withdraw(s, link, leaf, leaf.priority)

@@ -202,6 +202,8 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t until_ns) noexcept n
         timeline_take(fw, 0)
         due_update(fw)
         quiet_until = clock_earliest(&fw.clock, DUE_SAMPLE)
+        if fw.shaper != NULL and fw.egress.next(fw) < quiet_until:
+            quiet_until = fw.egress.next(fw)
         timeline_plan(fw, quiet_until if quiet_until < until_ns else until_ns)
     if fw.memory.dirty and stop == STOP_NONE:  # a round of idledrop is still part of the moment
         fw.memory.dirty = 0

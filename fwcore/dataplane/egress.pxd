@@ -23,6 +23,7 @@ from fwcore.dataplane.meter cimport (
     asker_t, shaping_admits, shaping_begin, shaping_end, shaping_match,
 )
 from fwcore.dataplane.parse cimport parse_any
+from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
     SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, arrival_t, shaped_t, shaper_t,
@@ -143,6 +144,18 @@ cdef inline void egress_moment(void *of, int64_t at_ns) noexcept nogil:
     egress_due(<fw_t *>of)
 
 
+cdef inline void egress_sample(void *of, int asked) noexcept nogil:
+    """A row of what links, classes and meters did until now."""
+    cdef fw_t *fw = <fw_t *>of
+    egress_moment(fw, fw.clock.now_ns)
+    samples_take(<shaper_t *>fw.shaper, fw.clock.now_ns, asked)
+
+
+cdef inline int64_t egress_next(const void *of) noexcept nogil:
+    """When something leaves a link next."""
+    return (<const shaper_t *>(<const fw_t *>of).shaper).due_ns
+
+
 # --- packets --------------------------------------------------------------------------------------
 
 cdef inline void egress_ends(
@@ -210,6 +223,8 @@ cdef inline egress_t egress_calls() noexcept nogil:
     calls.look = egress_look
     calls.packet = egress_packet
     calls.moment = egress_moment
+    calls.sample = egress_sample
+    calls.next = egress_next
     calls.match = egress_match
     calls.begin = egress_begin
     calls.end = egress_end

@@ -535,6 +535,8 @@ typedef struct {
     uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                        uint32_t outcome);
     void (*moment)(void *fw, int64_t at_ns);
+    void (*sample)(void *fw, int asked);
+    int64_t (*next)(const void *fw);
     uint32_t (*match)(void *fw, const packet_t *p, int from_b, uint32_t policy);
     void (*begin)(void *fw, const packet_t *p, int from_b, uint32_t policy, uint32_t record,
                   uint32_t row);

@@ -78,6 +78,8 @@ cdef inline void class_put(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
         shares_put(s, c, at)
     c.waiting += 1
     c.waiting_bytes += s.waits[at].size
+    if c.waiting_bytes > c.crest:
+        c.crest = c.waiting_bytes
     s.waiting += 1
     if c.waiting == 1:
         map_set(s, c)
@@ -256,8 +258,10 @@ cdef inline int link_enqueue(
     link.queued_bytes += size
     if link.queued > link.peak[0]:
         link.peak[0] = link.queued
-    if link.queued_bytes > link.peak[1]:
-        link.peak[1] = link.queued_bytes
+    if link.queued_bytes > link.crest:
+        link.crest = link.queued_bytes
+        if link.crest > link.peak[1]:
+            link.peak[1] = link.crest
     while leaf.row.share != SHARE_NONE and class_over(leaf):  # bounded by what waits
         link_drop(s, link, leaf, class_push_out(s, leaf, s.now_ns), DROP_PUSHED_OUT, s.now_ns)
         before = 0
@@ -356,8 +360,10 @@ cdef inline void link_left(
     link.bytes += w.size
     leaf.sent[0] += 1
     leaf.sent[1] += w.size
-    if delay > leaf.delay_max:
-        leaf.delay_max = delay
+    if delay > leaf.slowest:
+        leaf.slowest = delay
+        if delay > leaf.delay_max:
+            leaf.delay_max = delay
     s.delays[(leaf - s.classes) * DELAY_BUCKETS + delay_bucket(delay)] += 1
     if link.row.next >= 0:
         further = &s.links[link.row.next]
@@ -393,6 +399,7 @@ cdef inline void link_moment(shaper_t *s, link_t *link, int64_t now) noexcept no
         link.line_bytes += s.waits[at].size
         link.last_ns, link.last_rest = link.end_ns, link.end_rest
         whole = <uint64_t>(link.end_ns - link.start_ns)
+        link.taken_ns += whole
         if link.line_rate == link.row.rate:
             sum_add(&link.busy, whole, link.line_rate, link.end_rest, link.start_rest)
             start_ns, rest = link.end_ns, link.end_rest

@@ -23,6 +23,11 @@ enum {
     ORDERS = LENT_BY_ITSELF + 1,
     NO_MARK = 255,
     NOWHERE = 65535,
+    SAMPLES_MOST = 512,   /* rows of samples that are kept */
+    SAMPLES_LEAST = 64,
+    SAMPLE_LINK = 3,      /* words of a link in a row (samples.pxd), ... */
+    SAMPLE_CLASS = 4,     /* ... of a class ... */
+    SAMPLE_METER = 2,     /* ... and of a meter */
     DELAY_BITS = 5,       /* a histogram's buckets to a doubling: 2^5 */
     DELAY_BUCKETS = (63 - DELAY_BITS + 1) << DELAY_BITS,
     WIRE_OVERHEAD = 24,   /* preamble, delimiter, check sequence, gap */
@@ -305,6 +310,15 @@ typedef struct {
     uint32_t place;              /* the first one at or above the id */
 } turn_t;
 
+/* --- over time -------------------------------------------------------------------------------- */
+
+/* Rows of words, one a sample (samples.pxd). */
+typedef struct {
+    uint64_t *rows;
+    uint64_t width, room, fill;  /* words of a row; rows */
+    uint64_t every, passed;      /* a call of so many is kept; those since the last that was */
+} samples_t;
+
 /* --- what stands while it runs ---------------------------------------------------------------- */
 
 /* Packets in order of their coming: numbers of wait_t. */
@@ -422,6 +436,7 @@ typedef struct {
     class_row_t row;
     uint64_t arrived[2], sent[2], cleared[2];        /* packets, bytes */
     uint64_t dropped[DROP_COUNT], dropped_bytes, giants, borrowed, delay_max;
+    uint64_t crest, slowest;     /* since the last sample: most waiting bytes, longest delay */
 } class_t;
 
 typedef struct {
@@ -458,6 +473,8 @@ typedef struct {
     heap_t turns;                        /* classes by when their colour may change */
     uint64_t queued, queued_bytes, pages, packets, bytes, line_bytes;
     uint64_t peak[2];
+    uint64_t crest;                   /* most queued bytes since the last sample */
+    uint64_t taken_ns;                /* of transmissions that ended, each rounded down */
     sum_t busy, busy_before;          /* time taken, in 1 / rate ns; before: of a former rate */
     uint64_t before_rate;
     int64_t first_ns, last_ns;        /* when transmissions began, when the last one ended, ... */
@@ -534,6 +551,7 @@ typedef struct shaper {
     met_t *met;
     uint64_t met_fill, met_room;      /* room 0: not kept */
     digest_t digest;
+    samples_t samples;
     uint64_t unshaped[2];             /* packets, bytes */
     uint64_t came_bytes, tcp_bytes;   /* on the wire, of sessions under a row; those of TCP */
     uint64_t sessions_hit;            /* that a meter or a full queue took a packet of */

@@ -7,7 +7,8 @@ from fwcore.dataplane.layout cimport digest_t
 cdef extern from "dataplane/shaping.h" nogil:
     enum:
         RUNGS_MAX, METERS_MAX, CHAIN_MAX, TREE_DEPTH_MAX, PRIORITIES, LENT_BY_ITSELF, NOT_LENT
-        ORDERS, NO_MARK, NOWHERE, DELAY_BITS, DELAY_BUCKETS, WIRE_OVERHEAD
+        ORDERS, NO_MARK, NOWHERE, SAMPLES_MOST, SAMPLES_LEAST, SAMPLE_LINK, SAMPLE_CLASS
+        SAMPLE_METER, DELAY_BITS, DELAY_BUCKETS, WIRE_OVERHEAD
         COUNT_IP, COUNT_FRAME, COUNT_WIRE, COUNT_PACKETS, COUNT_KINDS
         KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, KEY_DESTINATION, KEY_INITIATOR, KEY_KINDS
         NEED_PACKET, NEED_LEVEL, NEED_KINDS
@@ -100,6 +101,10 @@ cdef extern from "dataplane/shaping.h" nogil:
         int32_t id
         uint32_t place
 
+    ctypedef struct samples_t:
+        uint64_t *rows
+        uint64_t width, room, fill, every, passed
+
     ctypedef struct fifo_t:
         uint32_t head, tail
         uint64_t bytes, count
@@ -183,7 +188,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint64_t sent[2]
         uint64_t cleared[2]
         uint64_t dropped[DROP_COUNT]
-        uint64_t dropped_bytes, giants, borrowed, delay_max
+        uint64_t dropped_bytes, giants, borrowed, delay_max, crest, slowest
 
     ctypedef struct link_t:
         link_row_t row
@@ -207,6 +212,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         heap_t turns
         uint64_t queued, queued_bytes, pages, packets, bytes, line_bytes
         uint64_t peak[2]
+        uint64_t crest, taken_ns
         sum_t busy, busy_before
         uint64_t before_rate
         int64_t first_ns, last_ns
@@ -268,6 +274,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         met_t *met
         uint64_t met_fill, met_room
         digest_t digest
+        samples_t samples
         uint64_t unshaped[2]
         uint64_t came_bytes, tcp_bytes, sessions_hit
         void *owner

@@ -54,6 +54,8 @@ cdef inline void timeline_take(fw_t *fw, uint8_t asked) noexcept nogil:
     cdef int verdict, reason
     if fw.samples_room == 0:
         return
+    if fw.shaper != NULL:
+        fw.egress.sample(fw, asked)
     if fw.samples_fill == fw.samples_room:
         timeline_halve(fw)
     s = &fw.samples[fw.samples_fill]

@@ -72,6 +72,12 @@ class Codel:
     last_count: int = 0
     dropping: bool = False
 
+    def take_over(self, old: Codel | None) -> None:
+        """Go on where another one, of a former row, stands."""
+        if old:
+            self.first_above, self.drop_next = old.first_above, old.drop_next
+            self.count, self.last_count, self.dropping = old.count, old.last_count, old.dropping
+
     def law(self, time: int) -> int:
         """The time of the next drop: interval / sqrt(count) later, rounded down."""
         return time + isqrt(self.interval**2 // self.count)

@@ -71,6 +71,8 @@ class Link:
         self.line_bytes = 0  # of those that were on the line
         self.busy: dict[int, int] = {}  # by rate: time taken until now, in 1 / rate ns
         self.peak = {"packets": 0, "bytes": 0}
+        self.taken = 0  # ns of transmissions that ended, each rounded down
+        self.crest = 0  # most queued bytes since the last sample
         self.first_ns: int | None = None  # when the first transmission began
         self.last_end = (0, 0)
         self.overlaps = 0  # transmissions that began before the one before had ended
@@ -98,6 +100,10 @@ class Link:
         """How long the line has been taken, rounded down."""
         return sum(parts // rate for rate, parts in self.busy.items())
 
+    def taken_until(self, now: int) -> int:
+        """The same with the transmission that goes on; a busy time may lose part of a ns."""
+        return self.taken + (now - self.line.start[0] if self.line else 0)
+
     @property
     def serial(self) -> bool:
         """Whether one packet at a time was sent; all fit between the first and the last."""
@@ -122,6 +128,7 @@ class Link:
             line, self.line = self.line, None
             self.line_bytes += line.packet.size
             self.last_end = (line.whole, line.rest)
+            self.taken += line.whole - line.start[0]
             self.busy[line.rate] = self.busy.get(line.rate, 0) + line.parts
             if line.rate == self.row.rate:  # a changed rate begins at a whole nanosecond
                 exact = (line.whole, line.rest)
@@ -168,6 +175,7 @@ class Link:
         leaf.sent["packets"] += 1
         leaf.sent["bytes"] += packet.size
         leaf.delays.append(now - packet.time_ns)
+        leaf.slowest = max(leaf.slowest, now - packet.time_ns)
         self.release(self, leaf, packet, now)
 
     # -- the order of service --

@@ -102,6 +102,7 @@ class Queues:
         link.queued_bytes += packet.size
         link.peak["packets"] = max(link.peak["packets"], link.queued)
         link.peak["bytes"] = max(link.peak["bytes"], link.queued_bytes)
+        link.crest = max(link.crest, link.queued_bytes)
         while leaf.shares and leaf.over():
             self.dropped(link, leaf, leaf.push_out(self.now), "pushed_out", self.now)
         link.serve(self.now, (self.now, 0))

@@ -5,6 +5,7 @@
     due, moment                     what happens by itself, one nanosecond at a time
     advance, drain, clear           the same, driven from outside
     configure                       other rows while running
+    sample                          a row of what links, classes and meters did until now
 
     packet --> meters --> class --> link --> departure
                  |          |         +--> next link
@@ -64,6 +65,7 @@ class Shaper(Queues):
         self.meters = {row.name: Meter(row) for row in declared.meters}
         self.unshaped = {"packets": 0, "bytes": 0}
         self.handles = 0
+        self.samples: list[dict[str, Any]] = []
 
     # -- Sessions --
 
@@ -169,6 +171,8 @@ class Shaper(Queues):
             old = self.meters.get(meter.name)
             kept = old is not None and old.reconfigure(meter, self.now)
             meters[meter.name] = old if old is not None and kept else Meter(meter)
+            for sample in () if kept else self.samples:
+                sample["meters"].pop(meter.name, None)
         self.meters = meters
         for name in [name for name in self.links if name not in {r.name for r in declared.links}]:
             self.clear_link(self.links[name])
@@ -179,8 +183,18 @@ class Shaper(Queues):
             self.links[row.name] = self.make_link(row, number)
             if row.name in before:
                 self.replant(before[row.name], self.links[row.name])
+        self.keep_samples()
         for link in sorted(self.links.values(), key=lambda link: self.distance[link.row.name]):
             link.serve(self.now, (self.now, 0))
+
+    def keep_samples(self) -> None:
+        """Rows of what there still is; what is new was at 0 until now."""
+        classes = [f"{link.row.name}:{number}" for link in self.links.values()
+                   for number in link.classes]
+        for kind, names, words in (("links", self.links, 3), ("classes", classes, 4),
+                                   ("meters", self.meters, 2)):
+            for sample in self.samples:
+                sample[kind] = {name: sample[kind].get(name, (0,) * words) for name in names}
 
     def replant(self, old: Link, new: Link) -> None:
         """A link under new rows takes over the line, the levels, the turns and the queues."""
@@ -188,7 +202,7 @@ class Shaper(Queues):
                      if not parent or parent in new.classes}
         for name in ("line", "rows", "queued", "queued_bytes", "pages", "packets",
                      "bytes", "line_bytes", "busy", "peak", "former", "first_ns", "last_end",
-                     "overlaps"):
+                     "overlaps", "taken", "crest"):
             setattr(new, name, getattr(old, name))
         packets = []
         for leaf in old.leaves():
@@ -197,7 +211,7 @@ class Shaper(Queues):
                 if there is None or there.children:
                     self.cleared(new, leaf, packet)
                 else:
-                    packets.append(packet)
+                    packets.append((packet, leaf))
         for node in old.classes.values():
             if node.row.id in new.classes:
                 adopt(node, new.classes[node.row.id], self.now)
@@ -208,13 +222,13 @@ class Shaper(Queues):
             if old.classes.get(keep.row.id) is keep:
                 keep = new.classes.get(keep.row.id, keep)
             new.line = new.line._replace(leaf=keep)
-        for packet in sorted(packets, key=lambda packet: packet.order):
-            self.put_back(new, new.classes[packet.cls], packet)
+        for packet, leaf in sorted(packets, key=lambda row: row[0].order):
+            self.put_back(new, new.classes[packet.cls], packet, leaf)
         for leaf in new.leaves():
             while leaf.over():
                 self.dropped(new, leaf, leaf.push_out(self.now), "pushed_out", self.now)
 
-    def put_back(self, link: Link, leaf: Class, packet: Waiting) -> None:
+    def put_back(self, link: Link, leaf: Class, packet: Waiting, before: Class) -> None:
         """A packet that waited goes on waiting, unless it never could leave."""
         if leaf.giant(packet.size):
             leaf.giants += 1
@@ -222,7 +236,30 @@ class Shaper(Queues):
             return
         fresh = self.waiting(
             packet.arrival, link, leaf, packet.session, packet.way, packet.dscp)
+        if leaf.shares and before.shares:
+            share = leaf.shares.get(fresh.share)
+            if share.codel and not share.fifo:  # it goes on where that of its first packet stood
+                share.codel.take_over(before.shares.get(packet.share).codel)
         leaf.put(packet._replace(share=fresh.share))
+
+    # -- Over time --
+
+    def sample(self) -> None:
+        """Keep a row: sums until now, and what was most since the row before."""
+        links = list(self.links.values())
+        self.samples.append({
+            "time_ns": self.now,
+            "links": {link.row.name: (link.bytes, link.taken_until(self.now), link.crest)
+                      for link in links},
+            "classes": {f"{link.row.name}:{leaf.row.id}": (
+                leaf.sent["packets"], sum(leaf.dropped.values()), leaf.crest, leaf.slowest)
+                for link in links for leaf in link.classes.values()},
+            "meters": {m.row.name: (m.passed["packets"], m.dropped["packets"])
+                       for m in self.meters.values()}})
+        for link in links:
+            link.crest = link.queued_bytes
+            for leaf in link.classes.values():
+                leaf.crest, leaf.slowest = leaf.waiting_bytes, 0
 
     # -- Counters --
 
@@ -296,8 +333,10 @@ def adopt(old: Class, new: Class, now: int) -> None:
         before, after = getattr(old, name), getattr(new, name)
         if before and after:
             after.take_over(before, now)
+    if new.codel:
+        new.codel.take_over(old.codel)
     for name in ("deficit", "largest", "arrived", "sent", "dropped", "dropped_bytes", "cleared",
-                 "giants", "borrowed", "delays"):
+                 "giants", "borrowed", "delays", "crest", "slowest"):
         setattr(new, name, getattr(old, name))
 
 

@@ -47,6 +47,8 @@ class Class:
         self.giants = 0
         self.borrowed = 0
         self.delays: list[int] = []
+        self.crest = 0    # most waiting bytes since the last sample
+        self.slowest = 0  # longest delay since then
 
     @property
     def depth(self) -> int:
@@ -153,6 +155,7 @@ class Class:
             self.queue.put(packet)
         self.waiting += 1
         self.waiting_bytes += packet.size
+        self.crest = max(self.crest, self.waiting_bytes)
 
     def gone(self, packet: Waiting) -> None:
         """It waits no longer."""

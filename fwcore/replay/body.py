@@ -9,7 +9,7 @@ from fwcore import __version__, policy
 from fwcore.counters import REFUSALS, address_text, counters, laws, timeline, victim_rows
 from fwcore.engine import Engine
 from fwcore.hits import Hits
-from fwcore.replay.shaped import shaping_section
+from fwcore.replay.shaped import shaping_section, shaping_timeline
 from fwcore.result import Result
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
     body = counters(engine)
     if "shaping" in body:
         body["shaping"] = shaping_section(engine)
+        body["shaping_timeline"] = shaping_timeline(engine)
     memory = body["memory"]
     memory["thresholds"] = engine.thresholds
     raw = engine.fastpath.counters()

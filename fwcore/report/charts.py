@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fwcore.errors import MissingExtra
-from fwcore.report import facts
+from fwcore.report import facts, over_time
 from fwcore.result import Result
 
 try:
@@ -35,6 +35,8 @@ except ImportError:
 SAMPLES = 1500  # rows of the timeline that a page holds; more than a screen has columns
 BINS = 300  # equal stretches of time for figures per second
 MAX_BANDS = 2000
+LINKS_DRAWN, CLASSES_DRAWN = 3, 8
+WHOLE_COLOUR = "#64748b"  # of all classes of a link together
 LABELLED_BANDS = 12  # with more than these, names over the bands would cover one another
 CLOSE = 0.045  # of RAM: nearer thresholds have their names side by side
 SMALL = 8  # of RAM: what stays below this part vanishes beside base
@@ -105,6 +107,7 @@ def make(result: Result, *, x_range: Any = None, prefix: str = "") -> dict[str, 
         )
     if columns.get("exposed_packets", np.zeros(1))[-1]:
         charts["exposure"] = _exposure(columns, x_range)
+    charts |= shaping(result, x_range)
     for name, chart in charts.items():
         chart.name = f"{prefix}{name}"
     return charts
@@ -367,6 +370,60 @@ def _exposure(columns: Mapping[str, np.ndarray], x_range: Any) -> Any:
     edge = chart.line("second", "packets", source=source, line_color=colour, line_width=2)
     _legend(chart, [("passed unscanned", [edge])])
     _hover(chart, edge, [("time", "@second{0.000} s"), ("unscanned", "@packets{0,0}")])
+    return chart
+
+
+def shaping(result: Result, x_range: Any) -> dict[str, Any]:
+    """Of each of the busiest links its queue, its line and its classes' delays; drops of meters."""
+    shown = over_time.shown(result)
+    if shown is None:
+        return {}
+    made = {}
+    for at, line in enumerate(shown.links[:LINKS_DRAWN]):
+        made[f"queue{at}"] = _over_time(
+            f"queue{at}", shown, x_range, "KiB waiting",
+            [(each.name, each.backlog / 1024) for each in line.classes[:CLASSES_DRAWN]],
+            whole=line.queue / 1024)
+        if line.rate:
+            made[f"line{at}"] = _over_time(f"line{at}", shown, x_range, "% of the line", (),
+                                           whole=100 * line.taken, most=100.0)
+        made[f"delay{at}"] = _over_time(
+            f"delay{at}", shown, x_range, "ms, longest delay",
+            [(each.name, each.slowest / 1e6) for each in line.classes[:CLASSES_DRAWN]])
+    if shown.meters:
+        made["meters"] = _over_time(
+            "meters", shown, x_range, "packets dropped/s",
+            [(each.name, each.lost) for each in shown.meters[:CLASSES_DRAWN]])
+    return made
+
+
+def _over_time(
+    name: str, shown: over_time.Shown, x_range: Any, unit: str,
+    series: Sequence[tuple[str, np.ndarray]], whole: np.ndarray | None = None, most: float = 0.0,
+) -> Any:  # fmt: skip
+    """Steps: `whole` as an area, the others as lines over it."""
+    chart = _figure(name, x_range, 170, unit, **(
+        {"y_range": Range1d(0, 1.1 * most)} if most else {}))
+    every = [*([("whole", whole)] if whole is not None else []), *series]
+    _counted(chart, max((float(each.max(initial=0)) for _, each in every), default=0))
+    data = {f"y{at}": over_time.stepped(each).astype(np.float32)
+            for at, (_, each) in enumerate(every)}
+    source = ColumnDataSource({"second": over_time.corners(shown), **data})
+    items, rows = [], [("time", "@second{0.000} s")]
+    for at, (label, _) in enumerate(every):
+        area = whole is not None and at == 0
+        colour = WHOLE_COLOUR if area else SERIES_COLOURS[(at - (whole is not None)) % 8]
+        if area:
+            label = unit
+            chart.varea("second", 0, f"y{at}", source=source, fill_color=colour, fill_alpha=0.3)
+        edge = chart.line("second", f"y{at}", source=source, line_color=colour,
+                          line_width=1.2 if area else 1.8)
+        items.append((label, [edge]))
+        rows.append((label, f"@y{at}{{0,0.[00]}}"))
+    if series:
+        _legend(chart, items)
+    if items:
+        _hover(chart, items[0][1][0], rows)
     return chart
 
 

@@ -16,8 +16,8 @@ from fwcore.report import answer
 from fwcore.result import Result
 
 # What a machine, a version or a file name changes, and what stands for all of it.
-APART = ("schema", "fwcore", "inputs", "settings", "speed", "pace", "timeline", "trail", "outcome",
-         "laws", "table", "lost", "interrupted", "interrupted_by")
+APART = ("schema", "fwcore", "inputs", "settings", "speed", "pace", "timeline", "shaping_timeline",
+         "trail", "outcome", "laws", "table", "lost", "interrupted", "interrupted_by")
 COUNTED = ("packets", "bytes", "verdicts", "reasons", "sessions", "exposure", "memory", "conserve")
 NAMED = 3       # further settings
 

@@ -16,10 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fwcore.report import facts
+from fwcore import units
+from fwcore.report import facts, over_time
 from fwcore.result import Result
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
+ASCII_EIGHTHS = " ..::++##"
+LINKS_DRAWN = 3
+SIDE = 16  # characters left of a graph
 MODE_MARKS = {"off": "·", "on": "▒", "extreme": "█"}
 ASCII_MODE_MARKS = {"off": ".", "on": "o", "extreme": "X"}
 
@@ -134,3 +138,37 @@ def _mode_row(result: Result, width: int, unicode: bool) -> tuple[Cell, ...]:
         for at in range(first, last + 1):
             modes[at] = facts.worst({"before": modes[at], "band": band.mode})
     return tuple(Cell(marks.get(mode, marks["on"]), facts.MODE_TONES[mode]) for mode in modes)
+
+
+def shaping(result: Result, *, width: int, unicode: bool = True) -> Graph | None:
+    """Of the busiest links a row of what waited, of the line, of delays: each to its own most."""
+    shown = over_time.shown(result, width)
+    if shown is None or not shown.links:
+        return None
+    rows, most = [], []
+    for line in shown.links[:LINKS_DRAWN]:
+        parts = [("queue", line.queue, units.size(float(line.queue.max()))),
+                 ("line", line.taken, units.share(float(line.taken.max()), 1.0)),
+                 ("delay", line.slowest, units.nanoseconds(int(line.slowest.max())))]
+        for name, figures, text in parts:
+            if figures.any():
+                top = 1.0 if name == "line" else float(figures.max())
+                label = f"{line.name[:SIDE - len(name) - 1]} {name}"
+                rows.append((Cell(label, "dim"), _bars(shown, figures / top, width, unicode)))
+                most.append(f"{label} {text}")
+    return Graph(tuple(rows), "at most: " + ", ".join(most)) if rows else None
+
+
+def _bars(
+    shown: over_time.Shown, parts: np.ndarray, width: int, unicode: bool,
+) -> tuple[Cell, ...]:
+    """A character a column: the most of the stretches in it, in eighths; what is not 0 shows."""
+    edges = shown.edges * (width / shown.edges[-1])
+    found = np.zeros(width)
+    for part, low, high in zip(parts.tolist(), edges[:-1].tolist(), edges[1:].tolist(),
+                               strict=True):
+        first = min(width - 1, int(low))
+        last = max(first + 1, min(width, int(np.ceil(high))))
+        found[first:last] = np.maximum(found[first:last], part)
+    marks = EIGHTHS if unicode else ASCII_EIGHTHS
+    return tuple(Cell(marks[int(np.ceil(part * 8))], "fill") for part in found.tolist())

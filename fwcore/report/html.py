@@ -12,7 +12,7 @@ from typing import Any
 
 from fwcore import units
 from fwcore.escape import visible_tree
-from fwcore.report import answer, charts, facts, page, searchable, shaping
+from fwcore.report import answer, charts, facts, over_time, page, searchable, shaping
 from fwcore.report.page import escaped, more, note, section, table
 from fwcore.report.text import banner
 from fwcore.result import Result
@@ -38,7 +38,7 @@ def render(result: Result) -> str:
                    facts.pressure_late(result), facts.silence(result)]), _tiles(result),
         _memory(result, divs), _chart("Sessions", divs, "sessions", "setups"),
         _chart("Verdicts and reasons", divs, "verdicts", "reasons"), _reasons(result),
-        _exposure(result, divs), _shaping(result), _hit(result), _transitions(result),
+        _exposure(result, divs), _shaping(result, divs), _hit(result), _transitions(result),
         _events(result),
         _victim_section(result, victims), _settings(result), _laws(result),
     ]  # fmt: skip
@@ -164,7 +164,7 @@ def _exposure(result: Result, divs: dict[str, str]) -> str:
     )
 
 
-def _shaping(result: Result) -> str:
+def _shaping(result: Result, divs: dict[str, str]) -> str:
     found = shaping.section(result)
     if found is None:
         return ""
@@ -176,7 +176,26 @@ def _shaping(result: Result) -> str:
     made = [table(head, rows[:MAX_ROWS], tuple(range(1, len(head)))) + more(MAX_ROWS, len(rows))
             for head, rows in tables if rows]
     return section("Shaping", note(shaping.open_loop(found)), *map(
-        note, shaping.remarks(found)), *made)
+        note, shaping.remarks(found)), *_links_over_time(result, divs), *made)
+
+
+def _links_over_time(result: Result, divs: dict[str, str]) -> list[str]:
+    """Of each of the busiest links what waited, how full its line was, how long packets took."""
+    shown = over_time.shown(result) if divs else None
+    if shown is None:
+        return []
+    made = []
+    for at, line in enumerate(shown.links[:charts.LINKS_DRAWN]):
+        made.append(f"<h3>{escaped(line.name)}</h3>")
+        made += [f'<div class="chart">{divs[name]}</div>'
+                 for name in (f"queue{at}", f"line{at}", f"delay{at}") if name in divs]
+    if "meters" in divs:
+        made += ["<h3>Meters</h3>", f'<div class="chart">{divs["meters"]}</div>']
+    drawn = min(len(shown.links), charts.LINKS_DRAWN)
+    others = len(shown.links) - drawn + shown.left_out["links"]
+    if others:
+        made.append(note(f"the busiest {drawn} of {drawn + others} links; the tables have all"))
+    return made
 
 
 def _hit(result: Result) -> str:

@@ -1,4 +1,7 @@
-"""The main picture alone - memory by owner, thresholds, modes - as PNG or SVG, with Matplotlib."""
+"""The main picture alone - memory by owner, thresholds, modes - as PNG or SVG, with Matplotlib.
+
+Where it shaped, the busiest links stand below: what waited, and how much of the line was taken.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ from fwcore import units
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.escape import shown, visible
 from fwcore.outfile import Output
-from fwcore.report import answer, facts
+from fwcore.report import answer, facts, over_time
 from fwcore.result import Result
 
 ENDINGS = (".png", ".svg", ".pdf")
 SAMPLES = 3000
 MIB_PAGES = 256
+LINKS_DRAWN = 3
+QUEUE_COLOUR, LINE_COLOUR = "#0d9488", "#1e40af"
 TONES = {"good": "#1b8a5a", "bad": "#c53030", "extreme": "#86198f"}
 BAND_TEXT = {"on": "conserve", "extreme": "extreme"}
 BAND_NAMES = 20  # a band below this part of the time has no name
@@ -43,8 +48,14 @@ def write(result: Result, path: str | Path) -> None:
         raise FwcoreError(f"{path}: the result has no timeline to draw")
     columns = facts.steps(columns)
     with matplotlib.rc_context({"svg.hashsalt": "fwcore", "svg.fonttype": "none", "font.size": 10}):
-        figure = Figure(figsize=(11, 5), layout="constrained")
-        _draw(figure.add_subplot(), result, columns)
+        shown = over_time.shown(result) or over_time.NOTHING
+        links = shown.links[:LINKS_DRAWN]
+        figure = Figure(figsize=(11, 5 + 1.7 * len(links)), layout="constrained")
+        axes = figure.subplots(1 + len(links), squeeze=False, sharex=True,
+                               height_ratios=[5, *[1.7] * len(links)])[:, 0]
+        _draw(axes[0], result, columns)
+        for below, line in zip(axes[1:], links, strict=True):
+            _draw_link(below, shown, line)
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         with Output(path) as output:
             figure.savefig(output.file, format=kind, dpi=150, metadata=metadata)
@@ -79,6 +90,24 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=7, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _draw_link(axes: Any, shown: over_time.Shown, line: over_time.Line) -> None:
+    """What waited, and how much of the line was taken."""
+    second = over_time.corners(shown)
+    axes.fill_between(second, over_time.stepped(line.queue / 1024), color=QUEUE_COLOUR, alpha=0.6,
+                      linewidth=0)
+    axes.set_ylabel("KiB waiting", color=QUEUE_COLOUR)
+    axes.set_ylim(0, max(1.0, float(line.queue.max()) / 1024) * 1.1)
+    beside = axes.twinx()
+    if line.rate:
+        beside.plot(second, over_time.stepped(100 * line.taken), color=LINE_COLOUR, linewidth=1.1)
+    beside.set_ylabel("% of the line", color=LINE_COLOUR)
+    beside.set_ylim(0, 110)
+    slowest = units.nanoseconds(int(line.slowest.max()))
+    axes.set_title(f"{visible(line.name)}: longest delay {slowest}", loc="left", fontsize=10)
+    for each in (axes, beside):
+        each.spines["top"].set_visible(False)
 
 
 def _title(result: Result) -> str:

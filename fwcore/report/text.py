@@ -225,7 +225,7 @@ def _memory(result: Result, style: Style) -> Iterator[str]:
 
 
 def _picture(result: Result, picture: graph.Graph, style: Style) -> Iterator[str]:
-    side = 16
+    side = graph.SIDE
     for label, cells in picture.rows:
         text = style.paint(f"{label.text[:side]:>{side}} ", label.tone)
         yield (text + "".join(style.paint(run, tone) for run, tone in _runs(cells))).rstrip()
@@ -379,6 +379,10 @@ def _shaping(result: Result, style: Style) -> Iterator[str]:
     for remark in shaping.remarks(found):
         rows += fold(remark)
     yield from section("shaping", [*rows, *fold(shaping.open_loop(found))], style)
+    picture = graph.shaping(result, width=WIDTH - INDENT - 6, unicode=style.unicode)
+    if picture:
+        yield ""
+        yield from _picture(result, picture, style)
 
 
 def _laws(result: Result, style: Style) -> Iterator[str]:
