@@ -317,6 +317,17 @@ def test_a_chunk_changed_after_it_was_looked_at():
         assert engine.counters()["decode"]["udp"] == 3
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "2001:db8::1"])
+@pytest.mark.parametrize("piece", [False, True])
+def test_a_host_that_talks_to_itself_has_one_session(host, piece):
+    """Both ends have one address: the ports say which is which, of a first fragment too."""
+    with Engine(max_connections=4) as engine:
+        for ports in ((1000, 2000), (2000, 1000)):
+            packet = ip(host, host, 17, udp(*ports, 16), more=piece)
+            engine.judge(ethernet(packet), 0)
+        assert engine.counters()["sessions"]["created"] == 1
+
+
 def test_an_outcome_that_is_the_chunk_itself():
     with Engine(max_connections=64) as engine:
         engine.process_frames([FRAME], [START])

@@ -188,6 +188,20 @@ def test_an_engine_outlives_a_frame_of_a_far_future(leaks):
     pair.compare()
 
 
+def test_a_step_that_is_to_come_stays_as_far_off():
+    """Due 2 s after the restart, wherever the clock goes on."""
+    pair = Pair(load(
+        "fortios-7", ram_bytes=100 * PAGE, base_bytes=50 * PAGE, session_bytes=PAGE,
+        max_connections=16, cache_limit_bytes=0,
+        pressure=[{"at_s": 5, "owner": "base", "add_bytes": 5 * PAGE}]))
+    pair.process(chunk_of((0, udp_from(1)), (3 * S, udp_from(2))))
+    pair.restart()
+    for at, taken in ((S, 0), (3 * S - 1, 0), (3 * S, 5)):
+        pair.process(chunk_of((at, udp_from(3))))
+        assert pair.engine.fastpath.owners()[0] == 50 + taken
+    pair.compare()
+
+
 def test_a_frame_alone_sets_the_clock_too():
     with Engine(max_connections=16) as engine:
         for time_ns in (T0, 1 << 62):

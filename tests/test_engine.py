@@ -133,6 +133,29 @@ def test_victims_and_the_ended(engine):
         assert not list(logged.collect_ended())
 
 
+def test_a_full_table_of_fragments_forgets_the_oldest():
+    def piece(identifier, **place):
+        return ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2, 16), identifier=identifier,
+                           **place))
+
+    with Engine(max_connections=4, fragments_max=2) as small:
+        small.process_frames([piece(i, more=True) for i in range(3)], [START] * 3)
+        for identifier, followed in ((0, 0), (1, 1), (2, 2)):
+            small.judge(piece(identifier, fragment=3), START)
+            assert small.counters()["reasons"]["fragment"] == followed
+
+
+def test_no_more_cache_goes_than_is_missing():
+    page = 4096
+    with Engine("fortios-7", ram_bytes=100 * page, base_bytes=50 * page, max_connections=16,
+                cache_limit_bytes=15 * page) as engine:
+        engine.take("shm", 10 * page)
+        engine.give("shm", 10 * page)
+        engine.take("base", 45 * page)
+        now = engine.counters()["memory"]["now"]
+        assert (now["base"], now["cache"], now["free"]) == (95, 5, 0)
+
+
 def test_a_ledger_of_one_row():
     with Engine(max_connections=4, when_full="replace_oldest", victims_max=1,
                 fragments_max=1) as small:

@@ -37,6 +37,19 @@ def in_time():
     signal.signal(signal.SIGALRM, before)
 
 
+def test_a_step_comes_before_a_leak_of_its_moment():
+    """One page is free when both are due: base has it, shm is short of its own."""
+    pair = Pair(load(
+        "fortios-7", ram_bytes=100 * PAGE, base_bytes=99 * PAGE, session_bytes=PAGE,
+        max_connections=9, cache_limit_bytes=0,
+        pressure=[{"at_s": 1, "owner": "base", "add_bytes": PAGE},
+                  {"owner": "shm", "leak_bytes_per_s": PAGE}]))
+    pair.process(chunk_of(0, S))
+    base, _, shm, *_ = pair.engine.fastpath.owners()
+    assert (base, shm) == (100, 0)
+    pair.compare()
+
+
 @pytest.mark.parametrize("rate", [10**12, 2**50, 3])
 def test_no_leak_takes_long(in_time, rate):
     """Each page at its nanosecond, red and extreme with the first that reaches them; all RAM."""

@@ -34,6 +34,10 @@ def test_there_are_as_many_of_the_control_plane_as_of_the_fast_path():
     assert fast >= 80 and len(names) - fast >= fast
 
 
-def test_a_mutant_of_python_says_who_sees_it():
-    """Nothing is built for one and few tests are run: it costs seconds."""
-    assert [mutant.name for mutant in MUTANTS if not mutant.compiled and not mutant.tests] == []
+def test_a_mutant_says_who_sees_it():
+    """By a file, or a test in one, that is there."""
+    for mutant in MUTANTS:
+        assert mutant.tests
+        for test in mutant.tests:
+            path, _, name = test.partition("::")
+            assert f"def {name}" in (ROOT / path).read_text(), f"{mutant.name}: {test}"

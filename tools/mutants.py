@@ -8,8 +8,8 @@ again (-O1: quick), and the tests run until the first failure. Red, a crash or a
 One that survives, or that cannot be built, is listed at the end, which is then 1. The test that
 turned red has to be green in the checkout itself; where it is not, the end is 2.
 
-A mutant may name the tests that kill it; without, those of TESTS have to. ``--changed BASE`` tries
-those of the files that differ from the commit BASE only: what a change of them has to answer for.
+A mutant names the tests that kill it; ``--tests`` asks others. ``--changed BASE`` tries those of
+the files that differ from the commit BASE only: what a change of them has to answer for.
 ``--within`` begins no other mutant after so many seconds, and says how many were left.
 """
 
@@ -35,12 +35,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scratch import ROOT, build, built_copy, environment
 
 LIST = ROOT / "tests" / "mutants.toml"
-# Quick ones that hold the code against something else; what is not there yet is left out.
-TESTS = (
-    "tests/test_table.py", "tests/test_pcaps.py", "tests/test_conserve.py",
-    "tests/test_failopen.py", "tests/test_engine.py", "tests/test_scenarios.py",
-    "tests/test_twin.py",
-)
 CFLAGS = "-O1 -w"
 # What is found need not be made small; the examples are as many as FWCORE_EXAMPLES says.
 QUICK = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": ""}
@@ -55,7 +49,7 @@ class Mutant:
     old: str
     new: str
     why: str
-    tests: tuple[str, ...] = ()  # files, or nodes in them; none: TESTS
+    tests: tuple[str, ...]  # files, or nodes in them
 
     @property
     def compiled(self) -> bool:
@@ -72,7 +66,7 @@ class Mutant:
 
 def load(path: Path = LIST) -> list[Mutant]:
     rows = tomllib.loads(path.read_text())["mutant"]
-    return [Mutant(**{**row, "tests": tuple(row.get("tests", ()))}) for row in rows]
+    return [Mutant(**{**row, "tests": tuple(row["tests"])}) for row in rows]
 
 
 def changed_since(base: str) -> frozenset[str]:
@@ -121,13 +115,12 @@ def red(folder: Path, tests: Sequence[str], seconds: float) -> Red | None:
 class Bench:
     """A copy of the checkout in which one mutant after another is tried."""
 
-    def __init__(self, folder: Path, tests: list[str], seconds: float, told: bool) -> None:
+    def __init__(self, folder: Path, tests: list[str], seconds: float) -> None:
         self.folder = built_copy(folder)
         stamp = self.folder / "build" / "flags.txt"
         if stamp.exists():  # what a mutant is not in stays as it was built, whatever the flags
             stamp.write_text(f"{stamp.read_text()} {CFLAGS}")
-        self.tests = tests
-        self.told = told  # which tests to run was said: a mutant's own do not count
+        self.tests = tests  # none: those that a mutant names
         self.seconds = seconds
 
     def attempt(self, mutant: Mutant) -> Red | str:
@@ -140,8 +133,7 @@ class Bench:
                 done = build(self.folder, CFLAGS)
                 if done.returncode:
                     return "does not build: " + done.stdout[-300:]
-            tests = self.tests if self.told or not mutant.tests else mutant.tests
-            return red(self.folder, tests, self.seconds) or "survived"
+            return red(self.folder, self.tests or mutant.tests, self.seconds) or "survived"
         finally:
             self._write(path, original)
 
@@ -180,7 +172,7 @@ class Round:
 
 
 def run(mutants: Sequence[Mutant], tests: list[str], jobs: int, seconds: float,
-        told: bool, within: float) -> int:
+        within: float) -> int:
     # Python's first: they need the extensions as they were built.
     todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
     for mutant in sorted(mutants, key=lambda mutant: mutant.compiled):
@@ -189,7 +181,7 @@ def run(mutants: Sequence[Mutant], tests: list[str], jobs: int, seconds: float,
     with tempfile.TemporaryDirectory(prefix="fwcore-mutants-") as temporary:
         threads = [
             threading.Thread(target=tried.work, args=(
-                Bench(Path(temporary) / f"bench{i}" / "fwcore", tests, seconds, told),))
+                Bench(Path(temporary) / f"bench{i}" / "fwcore", tests, seconds),))
             for i in range(min(jobs, len(mutants)))]
         for thread in threads:
             thread.start()
@@ -210,7 +202,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="only these")
     parser.add_argument("--changed", metavar="BASE", help="only of files that differ from it")
-    parser.add_argument("--tests", help="test files, between spaces")
+    parser.add_argument("--tests", default="", help="in place of a mutant's own, between spaces")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=180, help="for the tests of a mutant")
     parser.add_argument("--within", type=float, default=math.inf,
@@ -230,10 +222,7 @@ def main() -> int:
         if not chosen:
             print(f"mutants: none of a file that differs from {options.changed}")
             return 0
-    tests = options.tests.split() if options.tests else [
-        name for name in TESTS if (ROOT / name).exists()]
-    return run(chosen, tests, options.jobs, options.seconds, bool(options.tests),
-               options.within)
+    return run(chosen, options.tests.split(), options.jobs, options.seconds, options.within)
 
 
 if __name__ == "__main__":
