@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fwcore import cli
-from fwcore.capture import ahead, open_captures
+from fwcore.capture import Filter, ahead, open_captures
 from fwcore.capture.ahead import AHEAD, AheadReader
 from fwcore.capture.stream import zstd_module
 from fwcore.errors import SettingsError
@@ -86,6 +86,23 @@ def test_nor_where_a_file_is_compressed(tmp_path, pack):
     {"focus": "host 10.0.0.5"}])
 def test_nor_what_is_asked(given):
     both(WEB, **given)
+
+
+def test_a_filter_is_asked_beside_the_thread_that_judges(monkeypatch):
+    """Of whole chunks; what a limit cut is asked again."""
+    asked = []
+
+    def ask(self, chunk):
+        asked.append(threading.current_thread().name)
+        return really(self, chunk)
+
+    really = Filter.__call__
+    monkeypatch.setattr(Filter, "__call__", ask)
+    result = replay(WEB, filter="udp", threads=2)
+    assert set(asked) == {"capture-ahead"}
+    asked.clear()
+    replay(WEB, filter="udp", threads=2, limit=result["inputs"][0]["packets"] - 1)
+    assert asked.count("capture-ahead") >= 1 and asked.count(threading.current_thread().name) == 1
 
 
 def test_nor_where_captures_are_merged(tmp_path):

@@ -88,7 +88,7 @@ def test_explain_has_the_captures_numbers(tmp_path):
 def test_numbers_of_packets_are_those_of_the_frames_that_matched(masks):
     selection = Selection("tcp")
     shown = iter(masks)
-    selection._filter = lambda chunk: np.array(next(shown), dtype=bool)
+    selection.filter = lambda chunk: np.array(next(shown), dtype=bool)
     expected, frame = [], 0
     for mask in masks:
         chunk = Chunk.from_frames([b"x"] * len(mask), range(len(mask)))

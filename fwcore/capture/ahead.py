@@ -1,6 +1,7 @@
 """A reader that runs ahead, in a thread beside the one that judges: two cores for one capture.
 
     thread   a turn -> read, decompress, scan, filter -> chunk, and the reader's figures with it
+                                                 (asked which match: Chunk.matched says it)
     caller   takes the chunk -> gives the turn back                    AHEAD turns there are
 
 Laws: chunks and their order are the reader's own. What is said of the capture (``packets``,
@@ -15,10 +16,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace as replaced
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Self
 
 from fwcore.capture.chunk import Chunk, Fault, Reader
+from fwcore.capture.filter import Filter
 from fwcore.capture.native import NativeReader
 from fwcore.interruption import SIGNALS
 
@@ -58,10 +61,10 @@ class _Figures(NamedTuple):
 
 
 class AheadReader:
-    """A reader whose chunks were read beforehand."""
+    """A reader whose chunks were read beforehand; ``asking``: and say which of them match it."""
 
-    def __init__(self, inner: Reader) -> None:
-        self.inner = inner
+    def __init__(self, inner: Reader, asking: Filter | None = None) -> None:
+        self.inner, self._asking = inner, asking
         self.path, self.reader, self.format = inner.path, inner.reader, inner.format
         self.size_bytes = inner.size_bytes
         self._figures = self._now()
@@ -125,6 +128,8 @@ class AheadReader:
             chunks = iter(self.inner)
             while turns.get() and not self._stopped:
                 chunk = next(chunks, None)
+                if chunk is not None and self._asking is not None:
+                    chunk = replaced(chunk, matched=self._asking(chunk))
                 read.put((chunk, self._now()))
                 if chunk is None:
                     return

@@ -48,7 +48,8 @@ class Chunk:
 
     ``data`` uint8[size]; ``offset`` uint64[n]; ``captured`` and ``length`` (on the wire)
     uint32[n], bytes; ``time_ns`` int64[n], since the epoch; ``link`` uint16[n], LINKTYPE numbers.
-    All are C-contiguous.
+    All are C-contiguous. ``matched`` bool[n]: which frames match a filter that was asked ahead;
+    None: none was.
     """
 
     data: Array
@@ -57,6 +58,7 @@ class Chunk:
     length: Array
     time_ns: Array
     link: Array
+    matched: Array | None = None
 
     def __len__(self) -> int:
         return len(self.offset)

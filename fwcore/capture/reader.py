@@ -51,6 +51,7 @@ def open_captures(
     filter: str | Filter | None = None,  # noqa: A002 - the option's name
     merge: bool = False,
     threads: int | None = 1,
+    asking: Filter | None = None,
 ) -> ChainReader:
     """Open captures to be read in a row; errors as of ``open_capture``, before any is read.
 
@@ -58,6 +59,7 @@ def open_captures(
     are read side by side instead, in the order of their times (``MergedReader``). ``threads``, with
     the caller's (None: two, where there are two cores): large files are read ahead in the others
     (``AheadReader``), one at a time unless they are merged. What is read does not depend on it.
+    ``asking``: which frames match is found out there, too (``Chunk.matched``), and none left out.
     """
     chosen = Filter(filter) if isinstance(filter, str) else filter
     others = (min(2, cores()) if threads is None else threads) - 1
@@ -70,7 +72,7 @@ def open_captures(
         if name != "-" and len(names) > 1 and not merge:
             part.close()
         if helps(part) and (others if not merge else len(parts) < others):
-            part = AheadReader(part)
+            part = AheadReader(part, asking)
         parts.append(part)
     if merge and len(parts) > 1:
         from fwcore.capture.merge import MergedReader

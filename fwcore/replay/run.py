@@ -98,9 +98,9 @@ def replay(
              "state": state}
     _check(source, loop, limit, chunk_size, threads, files)
     begin = time.perf_counter_ns()
-    opener = opener_of(source, reader, chunk_size, merge, threads)
-    settings = _by_the_clock(settings, source, opener)
     timed, selection = Timing.parse(timing), Selection(filter)
+    opener = opener_of(source, reader, chunk_size, merge, threads, selection.filter)
+    settings = _by_the_clock(settings, source, opener)
     turns = Turns(opener, loop, limit)
     interruption = interruption or Interruption()
     with interruption.waiting():

@@ -27,25 +27,25 @@ class Selection:
         self.frames = self.packets = 0
         self.first_ns: int | None = None
         self.last_ns = 0               # with a filter
-        self._filter = Filter(text) if text else None
+        self.filter = Filter(text) if text else None
         self._masks: list[NDArray[np.uint8]] = []      # packed, of chunks in which a frame matched
         self._frames: list[int] = []                   # before each of them
         self._packets: list[int] = []
 
     def __bool__(self) -> bool:
         """Whether anything may be left out."""
-        return self._filter is not None
+        return self.filter is not None
 
     def take(self, chunk: Chunk) -> Chunk:
         """The frames that are packets; the chunk itself without a filter."""
         if self.first_ns is None and len(chunk):
             self.first_ns = int(chunk.time_ns[0])
-        if self._filter is None:
+        if self.filter is None:
             self.frames = self.packets = self.frames + len(chunk)
             return chunk
         if len(chunk):
             self.last_ns = max(self.last_ns, int(chunk.time_ns.max()))
-        mask = self._filter(chunk)
+        mask = self.filter(chunk) if chunk.matched is None else chunk.matched
         kept = int(mask.sum())
         if kept:
             self._masks.append(np.packbits(mask))
@@ -58,7 +58,7 @@ class Selection:
     def numbers(self, own: Any) -> NDArray[np.uint64]:
         """Numbers in the capture, uint64[n], of the run's own packet numbers; 0 stays 0."""
         own = np.asarray(own, dtype=np.uint64)
-        if self._filter is None or not len(own):
+        if self.filter is None or not len(own):
             return own
         found = np.zeros(len(own), dtype=np.uint64)
         part = np.searchsorted(np.array(self._packets, dtype=np.uint64), own, side="left") - 1

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
-from fwcore.capture import Chunk, open_captures
+from fwcore.capture import Chunk, Filter, open_captures
 from fwcore.errors import FrameError, SettingsError
 
 
@@ -29,9 +29,10 @@ def check_loop(source: Any, loop: int) -> None:
 
 def opener_of(
     source: Any, reader: str, chunk_size: int, merge: bool = False,
-    threads: int | None = None,
+    threads: int | None = None, asking: Filter | None = None,
 ) -> Callable[[], Any]:
-    """What opens the source for a turn; ``threads`` None: as many as help."""
+    """What opens the source for a turn; ``threads`` None: as many as help, which find out, too,
+    which frames match what is ``asking``."""
     if isinstance(source, str | os.PathLike):
         source = [source]
     elif hasattr(source, "open"):
@@ -46,7 +47,7 @@ def opener_of(
         return lambda: _Loaded(items)
     paths = [str(item) for item in items]
     return lambda: open_captures(
-        paths, reader=reader, chunk_size=chunk_size, merge=merge, threads=threads)
+        paths, reader=reader, chunk_size=chunk_size, merge=merge, threads=threads, asking=asking)
 
 
 class _Loaded:
