@@ -1,6 +1,7 @@
 """The join of several runs: sums per flow, outcomes, groups, differences."""
 
 import csv
+import weakref
 from pathlib import Path
 
 import fake
@@ -370,3 +371,20 @@ def test_settings_that_cost_alike_are_told_once():
     made = compare.run([Chunk.from_frames(frames, range(8))], named, replay).to_dict()
     told = compare_text.sentences(made, compare_text.short_names(made["settings"]))
     assert len(told) == len(set(told)) == 2
+
+
+def test_no_engine_stays_of_a_run_that_is_done():
+    """Of ten settings ten tables would stand side by side."""
+    engines, standing = [], []
+
+    def watched(*given, **more):
+        standing.append(sum(engine() is not None for engine in engines))
+        result = replay(*given, **more)
+        engines.append(weakref.ref(result._tables["sessions"].__self__.engine))
+        return result
+
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 9)]
+    named = {str(seed): load("plain", seed=seed) for seed in range(3)}
+    made = compare.run([Chunk.from_frames(frames, range(8))], named, watched)
+    assert len(made.results) == 3
+    assert standing == [0, 0, 0]

@@ -521,7 +521,8 @@ def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: 
     zones = [getattr(settings, "zone", "none") == "vlan" for settings in named.values()]
     for settings, vlan_zone in zip(named.values(), zones, strict=True):
         ledger = FlowLedger(vlan_zone=vlan_zone, datagram_zone=any(zones))
-        results.append(replay(paths, settings, flows=ledger.packets, ended=ledger.take, **options))
+        results.append(Result(replay(       # without the sessions, which hold the whole engine
+            paths, settings, flows=ledger.packets, ended=ledger.take, **options).data))
         flows.append(ledger.table())
         policies.append(policy.parse(getattr(settings, "policies", ())))
     return Comparison(tuple(named), tuple(results), tuple(flows), tuple(policies))
