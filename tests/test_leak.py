@@ -94,6 +94,8 @@ others = st.lists(st.one_of(
     interval=st.sampled_from([0, 0.3, 10]), breath=st.sampled_from([0, 1]))
 @example("fortios-5", [{"owner": "shm", "leak_bytes_per_s": 7 * PAGE}] * 2, [{"fail_every": 5}],
          400, 50, [S, 3 * S, 3 * S], 0.3, 1)
+@example("fortios-5", [{"owner": "shm", "leak_bytes_per_s": 7 * PAGE}] * 2, [], 400, 50,
+         [7 * S], 0, 0)
 def test_together_they_leave_what_one_by_one_would(
         personality, leaks, others, ram, cache, steps, interval, breath):
     settings = load(personality, ram_bytes=ram * PAGE, base_bytes=ram // 3 * PAGE,
