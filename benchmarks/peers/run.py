@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from fwcore.bench.whole import BARE
+from fwcore.bench.whole import BARE, room_for
 from fwcore.capture import open_capture, synth
 
 LIMIT_S = 600
@@ -58,7 +58,7 @@ PEERS = (
     Peer("tshark", "tshark", "dissection, nothing printed", ("tshark", "-r", "{file}", "-q")),
 )
 REPLAY = (sys.executable, "-P", "-m", "fwcore", "replay", "{file}", "--quiet", "--json",
-          "{place}/r")
+          "{place}/r", "--set", "max_connections={room}")
 OURS = (
     Peer("bare loop", "", "parse, key, two counters",
          (sys.executable, "-P", "-c", BARE, "{file}", "{sessions}")),
@@ -73,7 +73,8 @@ def seconds(peer: Peer, file: Path, sessions: int) -> float | None:
     """Wall time of a run in a directory of its own; None where it failed."""
     with tempfile.TemporaryDirectory() as place:
         words = [word.replace("{file}", str(file)).replace("{place}", place)
-                 .replace("{sessions}", str(sessions)) for word in peer.words]
+                 .replace("{sessions}", str(sessions))
+                 .replace("{room}", str(room_for(sessions))) for word in peer.words]
         begin = time.perf_counter()
         try:
             done = subprocess.run(words, cwd=place, stdin=subprocess.DEVNULL,
