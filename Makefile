@@ -14,7 +14,8 @@
 #   make guard      whether fwcore bench --guard is right beside busy neighbours     ROUNDS=20
 #   make soak       a live run between namespaces for SECONDS (root): memory flat, nothing lost
 #   make crowd      30 000 connections through a table of 10 000, likewise
-#   make live-rate  the same beside a bare forwarder and a loop in Python; then the delay it adds
+#   make live-rate  the same beside a bare forwarder and a loop in Python; then the delay it adds,
+#                   real TCP through a link, through a meter, and ping beside it with fq_codel
 #   make job        the documented CI job, done in a fresh clone and environment
 #   make docs       the documentation's site
 #   make clean      back to a fresh checkout
@@ -92,6 +93,8 @@ live-rate: $(VENV)/test
 	$(BIN)/python tools/live.py delay
 	$(BIN)/python tools/live.py delay --low-latency
 	$(BIN)/python tools/live.py shape --low-latency
+	$(BIN)/python tools/live.py police
+	$(BIN)/python tools/live.py wait
 
 .PHONY: guard
 guard: $(VENV)/test

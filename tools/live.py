@@ -3,6 +3,8 @@
     python tools/live.py rate  [--frames N] [--repeats N]     beside the bare forwarder, and Python
     python tools/live.py delay [--seconds N] [--low-latency]  of a ping-pong, p50 and p99
     python tools/live.py shape [--seconds N]                  TCP through a link: rate, lateness
+    python tools/live.py police [--seconds N]                 TCP through a meter: its rate
+    python tools/live.py wait  [--seconds N]                  ping beside TCP: FIFO, and fq_codel
     python tools/live.py soak  [--seconds N]                  TCP and UDP for so long; flat memory
     python tools/live.py crowd [--connections N]              three times what the table holds
 
@@ -24,7 +26,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -176,17 +179,9 @@ def ping_pong(wire: live_net.Wire, seconds: float) -> list[float]:
 
 def delay(given: argparse.Namespace) -> dict[str, Any]:
     with live_net.Wire() as wire:
-        with wire.inside("firewall"):
-            run = Live(["in0", "out0"], load("fortios-7", **SETTINGS), at_once=given.low_latency)
-
-        def work() -> None:
-            with wire.inside("firewall"):
-                run.run(given.seconds + 3)
-
-        with live_net.beside(work):
+        run = made(wire, load("fortios-7", **SETTINGS), given)
+        with judging(wire, run):
             trips = sorted(ping_pong(wire, given.seconds))
-            run.interruption.number = signal.SIGTERM
-            run.rings.wake()
         told = run.delay()
         run.close()
     return {"round_trip_us": {"p50": round(trips[len(trips) // 2] * 1e6),
@@ -194,7 +189,9 @@ def delay(given: argparse.Namespace) -> dict[str, Any]:
             "one_way_us": {name: value // 1000 for name, value in told.items()}}
 
 
-LINK = 20_000_000               # bit/s of the link that `shape` measures
+LINK = 20_000_000               # bit/s of the link, and of the meter
+BURST_S = 0.25                  # of the meter: bytes / rate
+FLOWS = 4                       # TCP connections at a time: policing starves one
 
 
 def shape(given: argparse.Namespace) -> dict[str, Any]:
@@ -202,31 +199,98 @@ def shape(given: argparse.Namespace) -> dict[str, Any]:
     settings = load("plain", **SETTINGS, links=[{"name": "wan", "rate": LINK}],
                     shapings=[{"link": "wan", "reply_link": ""}])
     with live_net.Wire() as wire:
-        listener = wire.listen(7001)
-        with wire.inside("firewall"):
-            run = Live(["in0", "out0"], settings, ring_bytes=RING, at_once=given.low_latency)
-
-        def work() -> None:
-            with wire.inside("firewall"):
-                run.run(SECONDS_MAX)
-
-        with live_net.beside(work):
-            with live_net.beside(lambda: _upload(listener)) as received:
-                client = wire.connect(7001)
-                end = time.monotonic() + given.seconds
-                while time.monotonic() < end:
-                    client.send(bytes(1 << 14))
-                client.close()
-            run.interruption.number = signal.SIGTERM
-            run.rings.wake()
+        run = made(wire, settings, given)
+        with judging(wire, run):
+            carried, payload, seconds = uploaded(wire, given.seconds)
         rows, accounted = run.interfaces(), run.accounted()
         run.close()
-    carried, payload, seconds = received[0]
     out = rows["out0"]
     share = out["sent_bytes"] / carried         # frames' bytes for each byte that TCP carried
     return {"link_bps": LINK, "ratio": round(payload * share * 8 / seconds / LINK, 4),
             "frames": out["sent"], "late": out["late"], "accounted": accounted,
             "good": accounted}
+
+
+def police(given: argparse.Namespace) -> dict[str, Any]:
+    """TCP connections through a meter: what passed beyond its burst, beside its rate."""
+    depth = int(LINK * BURST_S / 8)
+    settings = load("plain", **SETTINGS, shapings=[{"meters": ["m"]}], meters=[
+        {"name": "m", "rungs": [{"rate": LINK, "depth": depth}]}])
+    with live_net.Wire() as wire:
+        run = made(wire, settings, given)
+        with judging(wire, run):
+            begin = time.monotonic()
+            uploaded(wire, given.seconds, FLOWS)
+            seconds = time.monotonic() - begin
+        meter, accounted = run.result()["shaping.meters"][0], run.accounted()
+        run.close()
+    passed = 8 * (meter["passed"]["bytes"] - depth)
+    return {"rate_bps": LINK, "ratio": round(passed / seconds / LINK, 4),
+            "dropped": meter["dropped"]["packets"], "accounted": accounted, "good": accounted}
+
+
+def wait(given: argparse.Namespace) -> dict[str, Any]:
+    """Round trips of small packets beside a TCP connection that fills the link."""
+    found = {}
+    for name, leaf in (("fifo", {"limit_bytes": 1 << 20}),
+                       ("fq_codel", {"share": "flow", "discard": "codel"})):
+        settings = load(
+            "plain", **SETTINGS, links=[{"name": "wan", "rate": LINK}],
+            classes=[{"link": "wan", "id": 1, **leaf}],
+            shapings=[{"link": "wan", "class": 1, "reply_link": ""}])
+        with live_net.Wire() as wire:
+            run = made(wire, settings, given)
+            with judging(wire, run), live_net.beside(
+                    lambda at=wire: uploaded(at, given.seconds)):
+                time.sleep(min(1, given.seconds / 4))       # TCP finds the link's rate
+                trips = sorted(ping_pong(wire, given.seconds / 2))
+            accounted = run.accounted()
+            run.close()
+        found[name] = {"p50": round(trips[len(trips) // 2] * 1e3, 2),
+                       "p99": round(trips[len(trips) * 99 // 100] * 1e3, 2),
+                       "trips": len(trips), "accounted": accounted}
+    return {"link_bps": LINK, "round_trip_ms": found,
+            "good": all(each["accounted"] for each in found.values())}
+
+
+def made(wire: live_net.Wire, settings: Any, given: argparse.Namespace) -> Live:
+    with wire.inside("firewall"):
+        return Live(["in0", "out0"], settings, ring_bytes=RING, at_once=given.low_latency)
+
+
+@contextmanager
+def judging(wire: live_net.Wire, run: Live) -> Iterator[None]:
+    """A run that is under way beside what is done within; it ends with that."""
+    def work() -> None:
+        with wire.inside("firewall"):
+            run.run(SECONDS_MAX)
+
+    with live_net.beside(work):
+        try:
+            yield
+        finally:
+            run.interruption.number = signal.SIGTERM
+            run.rings.wake()
+
+
+def uploaded(wire: live_net.Wire, seconds: float, flows: int = 1) -> tuple[int, int, float]:
+    """As many connections for so long: see _upload, of the first."""
+    listener = wire.listen(7001)
+    with ExitStack() as stack:
+        received = [stack.enter_context(live_net.beside(lambda: _upload(listener)))
+                    for _ in range(flows)]
+        clients = [wire.connect(7001) for _ in range(flows)]
+        end = time.monotonic() + seconds
+        for client in clients[1:]:
+            stack.enter_context(live_net.beside(lambda at=client: _fill(at, end)))
+        _fill(clients[0], end)
+    return received[0][0]
+
+
+def _fill(client: socket.socket, end: float) -> None:
+    with client:
+        while time.monotonic() < end:
+            client.send(bytes(1 << 14))
 
 
 def _upload(listener: socket.socket) -> tuple[int, int, float]:
@@ -315,26 +379,17 @@ def _crowd(wire: live_net.Wire, count: int) -> dict[str, Any]:
     with wire.inside("firewall"):
         run = Live(["in0", "out0"], load("plain", max_connections=room), ring_bytes=RING,
                    at_once=True)
-
-    def work() -> None:
-        with wire.inside("firewall"):
-            run.run(SECONDS_MAX)
-
     listener, whole, begin = wire.listen(7101), 0, time.monotonic()
-    with live_net.beside(work):
-        try:
-            for i in range(count):
-                client = wire.socket("client", socket.AF_INET, socket.SOCK_STREAM)
-                client.bind(("", 10_000 + i))
-                client.connect((live_net.ENDS["server"], 7101))
-                client.send(b"x")
-                server, _ = listener.accept()
-                whole += server.recv(1) == b"x"
-                vanish(client)
-                vanish(server)
-        finally:
-            run.interruption.number = signal.SIGTERM
-            run.rings.wake()
+    with judging(wire, run):
+        for i in range(count):
+            client = wire.socket("client", socket.AF_INET, socket.SOCK_STREAM)
+            client.bind(("", 10_000 + i))
+            client.connect((live_net.ENDS["server"], 7101))
+            client.send(b"x")
+            server, _ = listener.accept()
+            whole += server.recv(1) == b"x"
+            vanish(client)
+            vanish(server)
     result, accounted = run.result(), run.accounted()
     run.close()
     laws, peak = all(result.data["laws"].values()), result["sessions.peak"]
@@ -344,9 +399,13 @@ def _crowd(wire: live_net.Wire, count: int) -> dict[str, Any]:
             "good": laws and accounted and whole == count and peak == room}
 
 
+MEASURES = {"rate": rate, "delay": delay, "shape": shape, "police": police, "wait": wait,
+            "soak": soak, "crowd": crowd}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["rate", "delay", "shape", "soak", "crowd"])
+    parser.add_argument("what", choices=list(MEASURES))
     parser.add_argument("--frames", type=int, default=50_000)
     parser.add_argument("--flows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
@@ -358,10 +417,9 @@ def main() -> int:
     if why:
         print(f"cannot be run here: {why}", file=sys.stderr)
         return 2
-    if given.what in ("delay", "shape"):
+    if given.what in ("delay", "shape", "police", "wait"):
         given.seconds = min(given.seconds, live_net.PATIENCE_S / 2)
-    found = {"rate": rate, "delay": delay, "shape": shape, "soak": soak,
-             "crowd": crowd}[given.what](given)
+    found = MEASURES[given.what](given)
     print(json.dumps({"what": given.what} | found))
     return 0 if found.get("good", True) else 1
 
