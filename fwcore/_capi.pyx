@@ -236,27 +236,35 @@ cdef int64_t _run(
         if outcome == NULL:
             handle.frames = frames
             raise DataError("fwcore_run: outcome is NULL")
-        memset(outcome, 0, 2 * count)
         try:
-            _give(handle.engine.process(
+            judged = handle.engine.process(
                 frames, None if flow == NULL else <uint64_t[:count]>flow,
-                None if reply == NULL else <uint8_t[:count]>reply), outcome)
+                None if reply == NULL else <uint8_t[:count]>reply)
+            _give(judged, outcome, count)
         except BaseException:
-            _give(handle.engine.judged, outcome)
+            if not frames.held:     # the engine was in use: what it judged is another's
+                handle.frames = frames
+                raise
+            judged = handle.engine.judged
+            if frames.held:
+                _give(judged, outcome, count)
             raise
         finally:
-            handle.engine.fastpath.unload()
+            if frames.held:
+                handle.engine.fastpath.unload()
         return <int64_t>count
     except BaseException as error:
         _note(error)
         return -1
 
 
-cdef int _give(judged, uint16_t *outcome) except -1:
-    """Outcomes uint8[n, 2] into the caller's array."""
+cdef int _give(judged, uint16_t *outcome, size_t count) except -1:
+    """Outcomes uint8[n, 2] into the caller's array of ``count``, and 0 behind them."""
     cdef const uint8_t[:, ::1] rows = judged
-    if rows.shape[0]:
-        memcpy(outcome, &rows[0, 0], 2 * <size_t>rows.shape[0])
+    cdef size_t done = min(<size_t>rows.shape[0], count)
+    if done:
+        memcpy(outcome, &rows[0, 0], 2 * done)
+    memset(outcome + done, 0, 2 * (count - done))
     return 0
 
 

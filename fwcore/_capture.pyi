@@ -15,6 +15,7 @@ class ScanStatus(IntEnum):
     SPACE = 6
     INTERFACE = 7
     CONTROL = 8
+    JOINED = 10
 
 def capture_scan_pcap(
     data: NDArray[np.uint8],

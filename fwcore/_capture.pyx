@@ -9,16 +9,16 @@ from enum import IntEnum
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.scan cimport (
-    INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_LENGTH, SCAN_LONG,
-    SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap, scan_pcap_t,
-    scan_pcapng, scan_pcapng_t,
+    INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_JOINED, SCAN_LENGTH,
+    SCAN_LONG, SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap,
+    scan_pcap_t, scan_pcapng, scan_pcapng_t,
 )
 from fwcore.errors import DataError, refusing
 
 ScanStatus = IntEnum("ScanStatus", {
     "ROOM": SCAN_ROOM, "END": SCAN_END, "CUT": SCAN_CUT, "LONG": SCAN_LONG,
     "LENGTH": SCAN_LENGTH, "TRAILER": SCAN_TRAILER, "SPACE": SCAN_SPACE,
-    "INTERFACE": SCAN_INTERFACE, "CONTROL": SCAN_CONTROL,
+    "INTERFACE": SCAN_INTERFACE, "CONTROL": SCAN_CONTROL, "JOINED": SCAN_JOINED,
 }, module=__name__)
 
 

@@ -3,7 +3,8 @@
     chunk, outcome, flow, reply ──hold──► chunk_t: pointers, which outlive the runs over it
     Packed ─────────────────────lend──┘
 
-Laws: nothing is loaded, or all of it was looked at; what is loaded is held until it is let go of.
+Laws: nothing is loaded, or all of it was looked at; what is loaded is held until it is let go of;
+what is written lies apart from what is read.
 """
 
 import numpy as np
@@ -32,6 +33,34 @@ cdef object _array_fault(str name, array, dtype, count):
     if count is not None and len(array) != count:
         return FrameError(f"{name}: its length is {len(array)}, and the chunk has {count} frames")
     return None
+
+
+cdef struct span_t:
+    size_t begin, end
+
+
+cdef inline span_t _span(const void *at, size_t bytes) noexcept:
+    """The addresses of an array; none of it where it is NULL."""
+    cdef span_t span
+    span.begin = <size_t>at
+    span.end = span.begin + (bytes if at != NULL else 0)
+    return span
+
+
+cdef int _check_apart(const chunk_t *c, size_t count) except -1:
+    """What is written into what is read would be judged: FrameError names the two."""
+    cdef span_t[9] spans = [
+        _span(c.outcome, 2 * count), _span(c.flow, 8 * count), _span(c.reply, count),
+        _span(c.data, c.size), _span(c.offset, 8 * count), _span(c.captured, 4 * count),
+        _span(c.length, 4 * count), _span(c.time_ns, 8 * count), _span(c.link, 2 * count)]
+    cdef size_t i, j
+    for i in range(3):
+        for j in range(i + 1, 9):
+            if spans[i].begin < spans[j].end and spans[j].begin < spans[i].end:
+                names = ("outcome", "flow", "reply", *(name for name, _ in COLUMNS))
+                raise FrameError(f"{names[i]}: it is written to, and shares memory with"
+                                 f" {names[j]}: give an array of its own")
+    return 0
 
 
 cdef object _chunk_fault(chunk, outcome, flow, reply):
@@ -101,6 +130,7 @@ cdef class Loaded:
         to.time_ns, to.link, to.outcome = &self.time_ns[0], &self.link[0], &self.outcome[0]
         to.flow = NULL if flow is None else &self.flow[0]
         to.reply = NULL if reply is None else &self.reply[0]
+        _check_apart(to, count)
         with nogil:
             bad = frames_check(to.offset, to.captured, to.time_ns, count, to.size)
         if bad < count:
@@ -120,6 +150,7 @@ cdef class Loaded:
         if packed.count:
             self.c.flow = NULL if flow is None else &self.flow[0]
             self.c.reply = NULL if reply is None else &self.reply[0]
+            _check_apart(&self.c, packed.count)
         return 0
 
     cdef void lend(self, Packed packed, uint16_t *outcome) noexcept:

@@ -192,6 +192,8 @@ cdef inline int packet_finish(
     if fw_unlikely(late):
         time_ns = fw.clock.now_ns
     if fw_unlikely(time_ns >= fw.clock.deadline_ns):
+        if time_ns > TIME_MAX_NS:  # written over since it was looked at: as if it came late
+            late, time_ns = 1, fw.clock.now_ns
         time_ns = clock_allowed(fw, time_ns)
         stop = due_moments(fw, time_ns)
         if stop:
@@ -305,7 +307,7 @@ cdef void openings_see(
     cdef int64_t now_ns = fw.decider.openings[fw.decider.count - 1].time_ns, time_ns = now_ns
     cdef uint32_t captured
     for i in range(position + 1, chunk.count if chunk.count < end else end):
-        if chunk.time_ns[i] > time_ns:
+        if time_ns < chunk.time_ns[i] <= TIME_MAX_NS:
             time_ns = chunk.time_ns[i]
         if number + i - position <= fw.decider.seen_packet:
             continue

@@ -23,8 +23,8 @@ from fwcore.dataplane.egress cimport egress_due
 from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
-    CLOCK_MEMORY_NS, DUE_COLLECT, DUE_IPS, DUE_SAMPLE, NEVER, NIL, OWNER_BASE, OWNER_CACHE,
-    OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, REASON_COUNT, TIME_MAX_NS,
+    CLOCK_MEMORY_NS, DECODE_COUNT, DUE_COLLECT, DUE_IPS, DUE_SAMPLE, NEVER, NIL, OWNER_BASE,
+    OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, REASON_COUNT, TIME_MAX_NS,
     VERDICT_COUNT, config_t, counters_t, digest_t, fragment_t, fw_t, gate_t, leak_t, pages_t,
     record_t, sample_t, session_row_t,
 )
@@ -32,6 +32,7 @@ from fwcore.dataplane.pages cimport pages_for_sessions, pages_note_peaks
 from fwcore.dataplane.script cimport leak_arm, leaks_set, steps_set
 from fwcore._shaper_written import SHAPER_DTYPES as _SHAPER_DTYPES
 from fwcore.errors import DataError
+from fwcore.words import MODES as _MODES
 
 
 cdef dict _state_dtypes():
@@ -67,6 +68,10 @@ cdef dict FIGURES = {
     "ips_full": (0, 1),
     "sample_step_ns": (0, TIME_MAX_NS), "shift": (0, (1 << 32) - 1),
 }
+
+
+# Codes of ``decode`` without a meaning: there are seven numbers of layer 4.
+_DECODE_IMPOSSIBLE = np.flatnonzero(np.arange(DECODE_COUNT) & 7 == 7)
 
 
 cdef class State(Questions):
@@ -308,6 +313,10 @@ cdef class State(Questions):
         for name in STATE_DTYPES["pages"].names:
             if max(tables["pages"][name].reshape(-1).tolist()) > PAGES_MAX:
                 raise DataError(f"state: pages: {name} is more than 2**50")
+        if tables["counters"]["decode"][0, _DECODE_IMPOSSIBLE].any():
+            raise DataError("state: counters: packets of a kind that there is not")
+        if (tables["samples"]["mode"] >= len(_MODES)).any():
+            raise DataError("state: samples: a mode that there is not")
         if digests[0].fill > 128 or digests[1].fill > 128:
             raise DataError("state: a digest of more bytes than its block has")
         fw.counters, fw.memory.pages, fw.control.gate = counters[0], pages[0], gate

@@ -18,6 +18,7 @@ cdef class Packed:
     cdef bint filling                # within pack: what is asked for frames may not call again
 
     cdef int fill(self, object frames, object times, object lengths, object link) except -1
+    cdef int check_count(self, object rows, object times) except -1
     cdef int reserve(self, size_t bytes, size_t frames) except -1
     cdef int check(self, size_t bytes) except -1
     cdef void put(self, const void *data, size_t size) noexcept

@@ -97,6 +97,7 @@ cdef class Packed:
         self.count = self.size = 0
         try:
             if PyObject_CheckBuffer(frames):
+                self.check_count(frames, times)
                 self.add_rows(frames)
             else:
                 self.add_all(frames, 0)
@@ -110,11 +111,20 @@ cdef class Packed:
             self.filling = False
         return 0
 
+    cdef int check_count(self, object rows, object times) except -1:
+        """Before memory is taken for a table of frames: rows of no bytes may be any number."""
+        shape = memoryview(rows).shape
+        if shape and hasattr(times, "__len__") and len(shape) == 2 and len(times) != shape[0]:
+            raise FrameError(f"{shape[0]} frames, {len(times)} times: {_PLENTY}")
+        return 0
+
     # --- memory ---
 
     cdef int reserve(self, size_t bytes, size_t frames) except -1:
         """Room for so many frames more, and for their bytes."""
         cdef size_t wanted
+        if frames > FRAMES_MAX - self.count:
+            raise FrameError(f"{frames} frames are more than memory can hold")
         if self.room - self.size < bytes:
             wanted = max(self.size + bytes, 2 * self.room, 1 << 12)
             self.grow(<void **>&self.data, wanted)

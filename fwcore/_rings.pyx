@@ -151,6 +151,9 @@ cdef class _Blocks:
     cdef uint8_t *memory
     cdef uint64_t bytes
 
+    def __reduce__(self):
+        raise TypeError("a ring's memory is not copied")
+
     def __dealloc__(self):
         if self.memory != NULL:
             munmap(self.memory, self.bytes)

@@ -86,7 +86,7 @@ class Hooks(Memory):
         ``kind``: transition, event, victim, departure; ended (``Engine(log=True)``); new_session:
         those that stand still when they are told. Raises SettingsError.
         """
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise SettingsError(
                 f"on: {kind!r}: allowed: {', '.join(KINDS)}{nearest(kind, KINDS)}")
         if kind == "ended" and not self._log:

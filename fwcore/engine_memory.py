@@ -64,7 +64,7 @@ class Memory(Sessions):
         return given
 
     def _asked(self, owner: str, amount: int | str) -> tuple[int, int]:
-        if owner not in TAKERS:
+        if not isinstance(owner, str) or owner not in TAKERS:
             raise SettingsError(f"owner {owner!r}: allowed: {', '.join(TAKERS)}"
                                 f"{nearest(owner, TAKERS)}")
         return OWNERS.index(owner), pages_of(amount_bytes(amount, self.settings.kilo))
@@ -78,7 +78,7 @@ class Memory(Sessions):
         ``extreme`` is on for a machine that has no such mode. An event, ``mode_forced`` or
         ``mode_released``, and transitions as ever. Raises SettingsError where no machine watches.
         """
-        if mode is not None and mode not in MODES:
+        if mode is not None and (not isinstance(mode, str) or mode not in MODES):
             raise SettingsError(f"mode {mode!r}: allowed: {', '.join(MODES)}, or None")
         if not self.machines:
             raise SettingsError(f"force: {self.settings.personality} has no conserve machine")

@@ -66,6 +66,9 @@ class Sessions(Control):
         """
         if limit is not None and limit < 0:
             raise FlowError(f"limit: {limit} is below 0")
+        if where is not None and not callable(where) and not isinstance(where, Mapping):
+            raise FlowError(f"sessions: {type(where).__name__} says of no field what it is to be:"
+                            " {'host': '10.0.0.5'} is asked for, or a function of rows")
         if where is None and limit is None:
             return self.fastpath.live_sessions()[1]
         chosen = where if callable(where) else chooser(where or {})

@@ -19,11 +19,11 @@ BLOCKS = (*TABLES, "")     # of a row a packet: CSV where the name does not say
 OUTPUTS: Mapping[str, tuple[str, ...]] = {  # name of an output -> the endings it may have
     "json": (), "html": (), "plot": PICTURES, "state": (), "write": (), "verdicts": BLOCKS,
     "sessions": BLOCKS, "victims": TABLES, "timeline": TABLES, "output": (), "markdown": (),
-    "junit": (), "flows": TABLES, "departures": BLOCKS,
+    "junit": (), "flows": TABLES, "departures": BLOCKS, "events": (),
 }  # fmt: skip
 ROWS = ("verdicts", "departures", "sessions", "victims", "timeline", "flows")
 CAPTURES = (".pcap", ".pcapng", ".cap", ".gz", ".zst", ".dmp")
-STREAMS = ("json", "write", "output")     # may be "-"
+STREAMS = ("json", "write", "output", "events")     # may be "-"
 
 
 def check_outputs(outputs: Mapping[str, str], inputs: Iterable[Named] = ()) -> None:

@@ -41,6 +41,40 @@ def dns(port):
     return ethernet(ip("10.0.0.1", "192.0.2.53", 17, udp(port, 53, 20)))
 
 
+def written_over(value):
+    """The clock, and the laws, of an engine whose decider writes to the times being judged."""
+    settings = load("fortios-7", max_connections=64, timeline_interval_s=0.001)
+    with Engine(settings) as engine:
+        made = Chunk.from_frames([dns(port) for port in range(1, 40)], range(S, 40 * S, S))
+        engine.decide(lambda rows: made.time_ns.fill(value) or [-1] * len(rows))
+        engine.process(made)
+        engine.check_laws()
+        assert not any(count for name, count in engine.fastpath.audit().items()
+                       if name.endswith(("wrong", "overdue", "misplaced")))
+        return engine.fastpath.now_ns, engine.counters()["time_reversed"]
+
+
+def test_times_that_are_written_over_while_they_are_judged():
+    """What is beyond all time counts as late; what is not, as it stands."""
+    for value in ((1 << 63) - 1, (1 << 62) + 1):
+        assert written_over(value) == (S, 39)
+    assert written_over(-1) == (S, 39)
+    assert written_over(1 << 62) == (1 << 62, 0)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    ("flow", "time_ns"), ("flow", "offset"), ("reply", "data"), ("reply", "captured")])
+def test_what_is_written_shares_nothing_with_what_is_read(engine, ours, theirs):
+    made = Chunk.from_frames([dns(port) for port in range(1, 40)], range(39))
+    place = getattr(made, theirs).view({"flow": np.uint64, "reply": np.uint8}[ours])[:39]
+    with pytest.raises(FrameError, match=rf"{ours}: .* shares memory with {theirs}"):
+        engine.process(made, **{ours: place})
+    assert len(engine) == 0
+    both = np.zeros(39 * 8, np.uint8)
+    with pytest.raises(FrameError, match=r"flow: .* shares memory with reply"):
+        engine.process(made, both.view(np.uint64), both[:39])
+
+
 @pytest.fixture
 def engine():
     with Engine(max_connections=64) as made:
@@ -332,8 +366,9 @@ def test_an_outcome_that_is_the_chunk_itself():
     with Engine(max_connections=64) as engine:
         engine.process_frames([FRAME], [START])
         chunk = Chunk.from_frames([dns(port) for port in range(1, 9)], [START] * 8)
-        engine.fastpath.load(chunk, chunk.captured.view(np.uint16)[:8])
-        assert engine.fastpath.run() == 0
+        with pytest.raises(FrameError, match=r"outcome: .* shares memory with captured"):
+            engine.fastpath.load(chunk, chunk.captured.view(np.uint16)[:8])
+        assert engine.fastpath.run() == 0 and engine.fastpath.packet == 1
 
 
 # --- keys ---

@@ -379,6 +379,28 @@ def test_a_firewall_in_use_or_closed_says_so(api):
     assert api.free(fw) == 0 == api.free(own)
 
 
+def test_a_run_within_a_call_changes_nothing_of_that(api):
+    """The chunk of the call goes on being judged, and nothing is written beyond one's own frame."""
+    outcome, ran = np.full(100, 0xEEEE, np.uint16), []
+    with Engine(max_connections=100) as engine:
+        fw = api.of(engine)
+        mine = lend(chunk_of(1))
+
+        def decide(rows):
+            if not ran:
+                ran.append((api.load(fw, ctypes.byref(mine)),
+                            api.run(fw, outcome.ctypes.data, None, None)))
+            return [-2] * len(rows)
+
+        engine.decide(decide)
+        rows = engine.process(chunk_of(50))
+        assert ran == [(0, -1)] and (outcome == 0xEEEE).all()
+        assert len(rows) == engine.counters()["packets"] == 50 and (rows[:, 0] == 3).all()
+        assert api.run(fw, outcome.ctypes.data, None, None) == 1    # what was loaded is there still
+        assert (outcome[1:] == 0xEEEE).all() and outcome[0] & 0xFF == 3
+        assert api.free(fw) == 0
+
+
 def test_what_fails_is_told_in_its_own_thread(api):
     said = []
 

@@ -34,6 +34,21 @@ def pcap(frames, order="<", magic=0xA1B2C3D4, link=1, times=None, lengths=None, 
     return b"".join(out)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("magic", [0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34])
+def test_a_file_behind_a_file_is_a_fault_where_it_begins(tmp_path, order, magic):
+    """cat a.pcap b.pcap: its header would be a packet of 2055."""
+    first = pcap(FRAMES[:2])
+    path = tmp_path / "two.pcap"
+    path.write_bytes(first + pcap(FRAMES, order, magic))
+    with open_capture(str(path)) as reader:
+        assert sum(map(len, reader)) == 2
+        assert reader.fault.byte_offset == len(first) and "another capture" in reader.fault.message
+    path.write_bytes(pcap([b"", b""], times=[(0xA1B2C3D4, 1), (5, 0x40002)]))
+    with open_capture(str(path)) as reader:     # a packet of no bytes in that second is one
+        assert sum(map(len, reader)) == 2 and reader.fault is None
+
+
 def block(order, kind, body):
     body += bytes(-len(body) % 4)
     size = struct.pack(order + "I", 12 + len(body))

@@ -21,7 +21,7 @@ import pytest
 from fwcore import load
 from fwcore._rings import FRAMES, WOKEN
 from fwcore.cli import main
-from fwcore.cli.live import _request
+from fwcore.cli.live import _request, _untold
 from fwcore.errors import DataError, FwcoreError, LiveError
 from fwcore.live import Live, bypass, control, serve, text, view
 from fwcore.live.memory import HostMemory
@@ -360,11 +360,34 @@ def test_frames_pass_unjudged_when_the_program_has_ended():
     (["--inside", "lo", "--outside", "lo"], "two different interfaces"),
     (["--queue", "3", "--read-only", "lo"], "--queue stands alone: without --read-only"),
     (["--queue", "3", "--bypass-on-exit"], "--queue stands alone: without --bypass-on-exit"),
+    (["--read-only", "lo", "--seconds", "nan"], "'nan' is no number"),
+    (["--read-only", "lo", "--events", "s.toml", "--settings", "s.toml"], "--events"),
+    (["--read-only", "lo", "--events", "e.json", "--json", "e.json"], "e.json"),
+    (["--read-only", "lo", "--events", "-", "--json", "-"], "--events"),
 ])
 def test_what_cannot_be_is_one_line_and_exit_2(words, what, capsys):
     assert main(["live", "-q", *words]) == 2
     said = capsys.readouterr().err
     assert what in said and said.count("\n") == 1 and said.startswith("fwcore: ")
+
+
+@needs_root
+def test_traps_to_nobody_are_refused_at_the_start(capsys):
+    pytest.importorskip("pysnmp")
+    assert main(["live", "-q", "--read-only", "lo", "--seconds", "0",
+                 "--traps", "no-such-host.invalid"]) == 2
+    assert "--traps no-such-host.invalid: " in capsys.readouterr().err
+
+
+def test_events_that_cannot_be_written_cost_nothing_else(capsys):
+    """The run is told each time, closing is silent, and the exit code says it at the end."""
+    lines = view.EventLines("/dev/full")
+    with pytest.raises(FwcoreError, match="/dev/full: writing failed"):
+        lines.tick({}, [{"kind": "x"}])
+    lines.close()
+    assert _untold([lines, object()]) == 2
+    assert "/dev/full: writing failed" in capsys.readouterr().err
+    assert _untold([object()]) == 0
 
 
 @needs_root
@@ -440,6 +463,12 @@ def test_the_control_socket_reads_and_changes(wire, tmp_path):
                       {"do": "take", "owner": [], "amount": None}):
             with pytest.raises(FwcoreError):
                 control.ask(path, wrong)
+        for request, answer in ((b'{"do": "take", "owner": 1}\n', b"take: owner, amount: that is"),
+                                (b" " * (1 << 17), b"65536 bytes at most")):
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(path)
+                other.sendall(request)
+                assert answer in other.recv(1 << 16)
         door.close()
         with pytest.raises(LiveError, match="nobody answers"):
             control.ask(path, {"do": "figures"})

@@ -218,6 +218,7 @@ def judged(data):
         engine = Engine._from_bytes(data)
     except StateError:
         return False
+    engine.result()
     engine.process(chunk([web(1, "A"), dns(2), dns(50)], engine.fastpath.now_ns + S))
     engine.clear()
     return True
@@ -246,6 +247,15 @@ def test_a_table_with_other_rows(data):
     rows = data.draw(st.lists(st.integers(0, len(tables[name]) - 1), max_size=40))
     tables[name] = tables[name][np.array(rows, np.int64)]
     judged(sealed(header, tables))
+
+
+@pytest.mark.parametrize(("name", "field", "place", "value"), [
+    ("victims", "cause", 0, 255), ("ended", "cause", 0, 255),
+    ("counters", "decode", (0, 103), (1 << 63) - 1), ("samples", "mode", 0, 3)])
+def test_what_has_no_name_is_refused(name, field, place, value):
+    header, tables = engine_state.from_bytes(DATA)
+    tables[name][field][place] = value
+    assert not judged(sealed(header, tables))
 
 
 def places(tree, path=()):

@@ -540,3 +540,10 @@ def test_a_parameter_that_is_not_taken_says_why(given, said):
 ])
 def test_a_setting_is_given_once_in_a_file(tmp_path, text, said):
     assert said in refusal("linux-conntrack", write(tmp_path, text))
+
+
+def test_a_time_that_would_round_to_none_is_refused():
+    """0 is off for max_step_s: less than a nanosecond would be it without a word."""
+    with pytest.raises(SettingsError, match=r"max_step_s .*shorter than a nanosecond"):
+        load("plain", max_step_s=1e-10)
+    assert load("plain", max_step_s=1e-9).max_step_s == 1e-9

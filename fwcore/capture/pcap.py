@@ -74,6 +74,9 @@ class PcapReader(NativeReader):
         if left < self._form.record_bytes:
             return (f"the file ends {left} bytes into the {self._form.record_bytes}-byte header "
                     "of a record")
+        if status == ScanStatus.JOINED:
+            return ("the header of another capture stands where a record would be: files that were"
+                    " put one behind the other; give them one by one, or join them with mergecap")
         at = data[self._position + 8 : self._position + 12].tobytes()
         (captured,) = struct.unpack(self._form.order + "I", at)
         if status == ScanStatus.LONG:

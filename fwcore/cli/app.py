@@ -63,6 +63,8 @@ def _check_files(given: dict[str, Any]) -> None:
     outputs = {name.removesuffix("_file"): path for name, path in given.items()
                if path and name.endswith("_file") and name not in INPUTS}
     outputs |= {name: given[name] for name in ("output", "markdown", "junit") if given.get(name)}
+    if given.get("events_to"):
+        outputs["events"] = given["events_to"]
     if not outputs and not given.get("each"):
         return
     inputs = []

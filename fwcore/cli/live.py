@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -44,7 +44,7 @@ WATCH = (
               help="When fwcore ends, however it ends, the kernel passes all frames unjudged.")
 @click.option("--memory", type=click.Choice(["script", "host"]), default="script",
               show_default=True, help="Memory of the appliance: settings, or this machine's.")
-@click.option("--seconds", type=click.FloatRange(0, 10**8), metavar="N",
+@click.option("--seconds", type=options.Number(0, 10**8), metavar="N",
               help="Stop after N seconds.")
 @click.option("--ring", "ring_mib", type=click.IntRange(1, 1024), default=32, show_default=True,
               metavar="MIB", help="Memory of an interface's ring.")
@@ -85,6 +85,12 @@ def live(**given: Any) -> int:
     from fwcore.live import live as run
     from fwcore.live.bypass import Bypass
 
+    watching: list[Any] = []
+
+    def watchers(of: Any) -> list[Any]:
+        watching.extend(_watchers(of, given))
+        return watching
+
     with ExitStack() as stack, Interruption() as interruption:
         if given["bypass_on_exit"]:
             stack.callback(Bypass(interfaces).close)
@@ -95,7 +101,7 @@ def live(**given: Any) -> int:
             interfaces, made, queue_number=given["queue_number"], memory=given["memory"],
             seconds=given["seconds"],
             ring_bytes=given["ring_mib"] << 20, at_once=given["low_latency"],
-            watchers=lambda each: _watchers(each, given), interruption=interruption,
+            watchers=watchers, interruption=interruption,
             say=lambda text: terminal.note(f"fwcore: {text}"))
     if given["state_file"]:
         result.save_state(given["state_file"])
@@ -106,7 +112,18 @@ def live(**given: Any) -> int:
 
         text += live_text.lines(result.data["live"])
     spoken = exits.last(text, 0)
-    return exits.gravest(exits.of_replay(result, written, None), spoken)
+    return exits.gravest(exits.of_replay(result, written, None), spoken, _untold(watching))
+
+
+def _untold(watching: Sequence[Any]) -> int:
+    """What did not reach those who were to be told; the exit code where that is a file."""
+    for each in watching:
+        if getattr(each, "lost", 0):
+            terminal.note(f"fwcore: note: {each.option}: {each.lost} messages could not be sent")
+    failures = [each.failure for each in watching if getattr(each, "failure", "")]
+    for failure in failures:
+        terminal.note(f"fwcore: {failure}: events are missing there")
+    return exits.USAGE if failures else exits.DONE
 
 
 def _interfaces(given: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
     CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK,
-    WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_clz64, fw_ctz64, fw_t,
+    TIME_MAX_NS, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_clz64, fw_ctz64, fw_t,
     table_t,
 )
 
@@ -49,13 +49,16 @@ cdef inline int64_t clock_next(const fw_clock_t *clock) noexcept nogil:
 
 
 cdef inline void clock_settle(fw_t *fw) noexcept nogil:
-    """=> the deadline is the next moment, or the time from which a packet's step is looked at."""
+    """=> the deadline is the next moment, or the time from which a packet's is looked at: a step
+    too far, or beyond all time."""
     cdef int64_t step_ns = fw.clock.now_ns + fw.control.config.max_step_ns
     if fw.clock.step_packet == fw.packet:  # between two stops before one packet: it goes no further
         step_ns = fw.clock.step_ns
     fw.clock.deadline_ns = clock_next(&fw.clock)
     if fw.control.config.max_step_ns and fw.clock.deadline_ns > step_ns:
         fw.clock.deadline_ns = step_ns
+    if fw.clock.deadline_ns > TIME_MAX_NS + 1:
+        fw.clock.deadline_ns = TIME_MAX_NS + 1
 
 
 cdef inline int64_t clock_allowed(fw_t *fw, int64_t time_ns) noexcept nogil:

@@ -80,6 +80,7 @@ cdef enum:
     SCAN_INTERFACE = 7   # pcapng: an interface that the section does not describe
     SCAN_CONTROL = 8     # pcapng: a section header or interface: the caller reads it, then goes on
     SCAN_TAKEN = 9       # within the walk only: go on
+    SCAN_JOINED = 10     # pcap: the header of another file, where a record would be
 
 cdef enum:
     # columns of the pcapng interface table, uint64[n, INTERFACE_COLUMNS]
@@ -128,6 +129,15 @@ ctypedef struct scan_pcapng_t:
     uint64_t first_held          # ... and which frame's was the first
 
 
+cdef inline bint scan_joined(const uint8_t *record) noexcept nogil:
+    """A record of no bytes, in 2055, is the header of a file that was put behind this one."""
+    cdef bint swapped = fw_load16(record + 4, 0) != 2
+    cdef uint32_t magic = fw_load32(record, swapped)
+    return fw_load16(record + 4, swapped) == 2 and fw_load16(record + 6, swapped) == 4 and (
+        magic == <uint32_t>0xA1B2C3D4 or magic == <uint32_t>0xA1B23C4D
+        or magic == <uint32_t>0xA1B2CD34)
+
+
 cdef inline int scan_pcap(const uint8_t *data, uint64_t begin, uint64_t end, scan_pcap_t *form,
                           scan_frames_t *out, uint64_t *next_record) noexcept nogil:
     """Take whole records of a pcap file from `begin` on.
@@ -160,6 +170,9 @@ cdef inline int scan_pcap(const uint8_t *data, uint64_t begin, uint64_t end, sca
             break
         if captured > left - header:
             status = SCAN_CUT
+            break
+        if captured == 0 and scan_joined(record):
+            status = SCAN_JOINED
             break
         out.time_ns[n] = (fw_load32(record, swapped) * <int64_t>1000000000
                           + fw_load32(record + 4, swapped) * unit)

@@ -13,11 +13,13 @@ The socket is a file of mode 0600: who may open it is who may ask. Answers are {
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -28,9 +30,10 @@ from fwcore.live.run import Live
 from fwcore.result import plain
 from fwcore.words import CLASSES
 
-REQUEST_MAX = 1 << 20           # bytes of a request
+REQUEST_MAX = 1 << 16           # bytes of a request: the wire waits while it is carried out
 SESSIONS_MAX = 10_000           # of an answer
 PATIENCE_S = 10
+LINE_S = 2                      # until a request is here: the next one waits meanwhile
 
 
 class Control:
@@ -60,16 +63,15 @@ class Control:
             except OSError:
                 return
             with connection, suppress(OSError):
-                connection.settimeout(PATIENCE_S)
-                connection.sendall(self._answer(_line(connection)))
+                connection.sendall(self._answer(connection))
 
-    def _answer(self, line: bytes) -> bytes:
+    def _answer(self, connection: socket.socket) -> bytes:
         try:
-            request = json.loads(line)
+            request = json.loads(_line(connection))
             if not isinstance(request, dict) or request.get("do") not in DEEDS:
                 raise LiveError(f"do: one of {', '.join(DEEDS)} is asked for")
-            do = DEEDS[request.pop("do")]
-            answer = {"ok": self._live.ask(lambda: do(self._live, **request), PATIENCE_S)}
+            do = _deed(request)
+            answer = {"ok": self._live.ask(lambda: do(self._live), PATIENCE_S)}
             return json.dumps(answer, default=plain).encode() + b"\n"
         except Exception as error:      # whatever was sent: who asks is told, and the next is heard
             answer = {"error": str(error) or type(error).__name__}
@@ -103,12 +105,16 @@ def _bound(path: str) -> socket.socket:
 
 
 def _line(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\n" not in data and len(data) < REQUEST_MAX:
+    data, end = b"", time.monotonic() + LINE_S
+    while b"\n" not in data:
+        if len(data) > REQUEST_MAX:
+            raise LiveError(f"a request has {REQUEST_MAX} bytes at most")
+        connection.settimeout(max(0.001, end - time.monotonic()))
         part = connection.recv(1 << 16)
         if not part:
             break
         data += part
+    connection.settimeout(PATIENCE_S)
     return data
 
 
@@ -170,6 +176,19 @@ DEEDS: Mapping[str, Callable[..., Any]] = {
     "figures": _figures, "sessions": _sessions, "end": _end, "configure": _configure,
     "take": _take, "give": _give, "force": _force,
 }
+
+
+def _deed(request: dict[str, Any]) -> Callable[[Live], Any]:
+    """What is asked for, with its figures; LiveError where they are others'."""
+    name = request.pop("do")
+    takes = inspect.signature(DEEDS[name])
+    try:
+        takes.bind(None, **request)
+    except TypeError:
+        known = ", ".join([*takes.parameters][1:]) or "nothing else"
+        raise LiveError(f"{name}: {known}: that is asked for, and {', '.join(request) or 'nothing'}"
+                        " was given") from None
+    return lambda live: DEEDS[name](live, **request)
 
 
 def ask(path: str, request: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 import numpy as np
@@ -376,12 +376,12 @@ class Live:
 
     def close(self) -> None:
         """Lets go of everything; a second time is no error."""
-        for watcher in self.watchers:
-            with suppress(FwcoreError):
-                watcher.close()
-        self.watchers = []
-        self.rings.close()
-        self.engine.close()
+        with ExitStack() as stack:      # whatever one of them raises, the others are closed
+            stack.callback(self.engine.close)
+            stack.callback(self.rings.close)
+            for watcher in self.watchers:
+                stack.callback(watcher.close)
+            self.watchers = []
 
 
 __all__ = ["BATCH", "Live", "Watcher", "live"]

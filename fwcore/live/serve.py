@@ -6,6 +6,7 @@ Each server is a thread that shows what the loop told last; nobody who asks make
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,10 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that goes away is nobody's trouble."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class Site:
@@ -65,7 +70,8 @@ class Site:
                 """Nothing is said of who asks."""
 
         try:
-            self._server = _Server((host or "127.0.0.1", number), Handler)
+            server = _Server6 if ":" in host else _Server
+            self._server = server((host or "127.0.0.1", number), Handler)
         except OSError as error:
             raise LiveError(
                 f"{option} {host or '127.0.0.1'}:{number}: {error.strerror or error}") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import socket
 import threading
 from contextlib import suppress
 from typing import Any
@@ -30,7 +31,10 @@ WAITING_MAX = 100                               # traps; the network may be slow
 
 
 class Traps:
-    """Sends traps in a thread of its own; what cannot be sent is counted in ``lost``."""
+    """Sends traps in a thread of its own; what cannot be sent is counted in ``lost``. Raises
+    MissingExtra, LiveError."""
+
+    option = "--traps"
 
     def __init__(self, where: str, community: str) -> None:
         try:
@@ -40,6 +44,10 @@ class Traps:
         host, port = address(where, TRAP_PORT, "--traps")
         if not host:
             raise LiveError(f"--traps {where!r}: which host?")
+        try:
+            socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            raise LiveError(f"--traps {where}: {error.strerror or error}") from None
         self._snmp, self._to, self._community = snmp, (host, port), community
         self._waiting: queue.Queue[tuple[str, dict[str, int]] | None] = queue.Queue(WAITING_MAX)
         self._bypassed = 0

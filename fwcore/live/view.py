@@ -51,6 +51,7 @@ class EventLines:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self.failure = ""
         try:
             self._file = sys.stdout if path == "-" else os.fdopen(
                 os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), "w")
@@ -64,11 +65,14 @@ class EventLines:
             self._file.writelines(json.dumps(event) + "\n" for event in events)
             self._file.flush()
         except OSError as error:
-            raise OutputError(f"{self._path}: writing failed ({error.strerror})") from None
+            self.failure = f"{self._path}: writing failed ({error.strerror})"
+            raise OutputError(self.failure) from None
 
     def close(self) -> None:
+        """What could not be written stays unwritten: ``tick`` has said so."""
         if self._path != "-":
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
 
 
 # --- syslog ---------------------------------------------------------------------------------------
@@ -108,11 +112,14 @@ def _escaped(text: str) -> str:
 
 
 class Syslog:
-    """Events to a syslog server by UDP, RFC 5424 and 5426."""
+    """Events to a syslog server by UDP, RFC 5424 and 5426; ``lost``: those it would not take."""
+
+    option = "--syslog"
 
     def __init__(self, where: str) -> None:
         self._where = where
-        host, port = address(where, SYSLOG_PORT, "--syslog")
+        self.lost = 0
+        host, port = address(where, SYSLOG_PORT, self.option)
         self._host = socket.gethostname()[:255] or "-"
         try:
             family, kind, _, _, to = socket.getaddrinfo(
@@ -124,11 +131,14 @@ class Syslog:
             raise LiveError(f"--syslog {where}: {error.strerror or error}") from None
 
     def tick(self, figures: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        why = ""
         for event in events:
             try:
                 self._socket.send(rfc5424(event, self._host))
             except OSError as error:
-                raise LiveError(f"--syslog {self._where}: {error.strerror}") from None
+                self.lost, why = self.lost + 1, error.strerror or str(error)
+        if why:
+            raise LiveError(f"--syslog {self._where}: {why}")
 
     def close(self) -> None:
         self._socket.close()

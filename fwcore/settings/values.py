@@ -104,6 +104,8 @@ def _choice(value: Any, choices: Iterable[str]) -> str | None:
 
 def _coerce_seconds(declaration: Declaration, value: Any) -> float:
     if isinstance(value, float):
+        if 0 < value < 1e-9:
+            raise Bad("is shorter than a nanosecond, the unit of time here")
         return _ranged(declaration, value)
     return _ranged(declaration, _whole(value))
 
