@@ -100,30 +100,50 @@ cdef object copied(const void *rows, size_t count, object dtype):
     return made.view(dtype)
 
 
+cdef dict _rooms = {}      # dtype -> name -> (place, cells of an array or 0, lowest, highest)
+
+
+cdef dict _rooms_of(dtype):
+    """What each field of a dtype holds, found once."""
+    cdef dict rooms = _rooms.get(dtype)
+    if rooms is None:
+        rooms = _rooms[dtype] = {}
+        for place, name in enumerate(dtype.names):
+            field = dtype[name]
+            limits = np.iinfo(field.base)
+            rooms[name] = (place, field.shape[0] if field.shape else 0, int(limits.min),
+                           int(limits.max))
+    return rooms
+
+
 def record(dtype, values):
     """A record of ``dtype`` (one of this module's) from name -> integer or integers; shape (1,).
 
     Names that are missing are 0, and so is the rest of an array. Raises DataError for a name that
     is not there and for what is no integer or does not fit its field.
     """
-    made = np.zeros(1, dtype)
+    cdef dict rooms = _rooms_of(dtype)
+    cdef list filled = [[0] * room[1] if room[1] else 0 for room in rooms.values()]
     for name, value in values.items():
-        if name not in dtype.names:
+        if name not in rooms:
             raise DataError(f"{name}: no such field; there are {', '.join(dtype.names)}")
-        cells = made[name].reshape(-1)
-        room = np.iinfo(cells.dtype)
+        place, cells, low, high = rooms[name]
         numbers = value if isinstance(value, (list, tuple, np.ndarray)) else (value,)
-        if len(numbers) > len(cells):
-            raise DataError(f"{name}: {len(numbers)} numbers, and there is room for {len(cells)}")
+        if len(numbers) > (cells or 1):
+            raise DataError(f"{name}: {len(numbers)} numbers, and there is room for {cells or 1}")
         for i, number in enumerate(numbers):
-            try:
-                number = _index(number)
-            except TypeError:
-                raise DataError(f"{name}: {number!r} is no integer") from None
-            if not room.min <= number <= room.max:
-                raise DataError(f"{name}: {number} does not fit {cells.dtype}")
-            cells[i] = number
-    return made
+            if type(number) is not int:
+                try:
+                    number = _index(number)
+                except TypeError:
+                    raise DataError(f"{name}: {number!r} is no integer") from None
+            if not low <= number <= high:
+                raise DataError(f"{name}: {number} does not fit {dtype[name].base}")
+            if cells:
+                filled[place][i] = number
+            else:
+                filled[place] = number
+    return np.array([tuple(filled)], dtype)
 
 
 # --- what may stand in them ---------------------------------------------------------------------
@@ -160,29 +180,36 @@ cdef dict GATE_LIMITS = {
 }
 
 
-cdef object _checked(values, dtype, dict limits, str what):
-    """A copy of a record of this dtype whose fields keep to their limits, or DataError."""
-    if not isinstance(values, np.ndarray) or values.dtype != dtype or values.size != 1:
+cdef int _read(values, dtype, dict limits, str what, void *to, size_t size) except -1:
+    """Copies a record of this dtype, whose fields keep to their limits, or raises DataError.
+
+    A transition comes this way: fields are gone through as plain numbers, and nothing is asked of
+    NumPy a field.
+    """
+    cdef bytes raw
+    if not isinstance(values, np.ndarray) or values.size != 1 or (
+            values.dtype is not dtype and values.dtype != dtype):
         raise DataError(f"{what}: one record of {what.upper()}_DTYPE is asked for: record(...)")
-    copy = np.array(values).reshape(1)
-    for name, (low, high) in limits.items():
-        for number in copy[name].reshape(-1).tolist():
+    raw = values.tobytes()
+    for name, field in zip(dtype.names, np.frombuffer(raw, dtype).item()):
+        if name not in limits:
+            continue
+        low, high = limits[name]
+        for number in field.ravel().tolist() if isinstance(field, np.ndarray) else (field,):
             if not low <= number <= high:
                 raise DataError(f"{what}: {name}: {number} is not in {low}..{high}")
-    return copy
+    memcpy(to, <const char *>raw, size)
+    return 0
 
 
 cdef int gate_read(values, gate_t *gate) except -1:
     """GATE_DTYPE to gate_t; DataError for a row that has no action or reason behind it."""
-    cdef const gate_t[::1] given = _checked(values, GATE_DTYPE, GATE_LIMITS, "gate")
-    gate[0] = given[0]
-    return 0
+    return _read(values, GATE_DTYPE, GATE_LIMITS, "gate", gate, sizeof(gate_t))
 
 
 cdef int config_read(values, config_t *config) except -1:
     """CONFIG_DTYPE to config_t; DataError for what the data plane could not bear."""
-    cdef const config_t[::1] given = _checked(values, CONFIG_DTYPE, CONFIG_LIMITS, "config")
-    config[0] = given[0]
+    _read(values, CONFIG_DTYPE, CONFIG_LIMITS, "config", config, sizeof(config_t))
     config.steps = config.leaks = 0
     if config.base_pages + config.preallocated_pages > config.total_pages:
         raise DataError(
