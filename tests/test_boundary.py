@@ -75,6 +75,19 @@ def test_what_is_written_shares_nothing_with_what_is_read(engine, ours, theirs):
         engine.process(made, both.view(np.uint64), both[:39])
 
 
+def test_a_table_of_more_frames_than_memory_can_name():
+    """Rows of no bytes may be any number; what was there is not let go of for them."""
+    with Engine(max_connections=8) as engine:
+        for rows in (1 << 61, 1 << 62, 1 << 40, 1 << 30):
+            engine.process_frames([dns(1)] * 10, range(10))
+            empty = np.zeros((rows, 0), np.uint8)
+            for times, frames in (([], empty), (iter([]), [empty]), (iter([]), empty)):
+                if rows > 1 << 40 or times == []:
+                    with pytest.raises(FrameError, match="frames"):
+                        engine.process_frames(frames, times)
+        assert engine.process_frames([dns(1)], [11]).tolist() == [[0, 1]]
+
+
 @pytest.fixture
 def engine():
     with Engine(max_connections=64) as made:
