@@ -7,6 +7,7 @@
 #   make lint       what layout.py makes, ruff, mypy, cython-lint
 #   make simulate   drawn settings, traffic and deeds, engine beside twin    SECONDS=600 SEED=...
 #   make chain      ten million packets through a chain of 8 links and 64 classes: memory flat
+#   make shaping-kernel   200 settings of tbf and htb against the kernel here (root, tc)
 #   make fuzz       readers, parser, engine, guided by coverage (needs clang)  SECONDS=600
 #   make sanitize   Address- and UndefinedBehaviorSanitizer over every capture and every prefix
 #   make mutants    each listed change of the code must turn a test red    MUTANTS="name ..."
@@ -104,6 +105,10 @@ guard: $(VENV)/test
 chain: $(VENV)/test
 	FWCORE_SHAPED_PACKETS=10000000 $(BIN)/python -m pytest -q -p no:xdist \
 	    tests/test_shaping_chain.py
+
+.PHONY: shaping-kernel
+shaping-kernel: $(VENV)/test
+	FWCORE_KERNEL_SETTINGS=200 $(BIN)/python -m pytest -q -p no:xdist tests/test_shaping_kernel.py
 
 .PHONY: job
 job: $(VENV)/test

@@ -348,3 +348,29 @@ def test_a_clock_that_was_not_set_back_leaves_what_is_noted_of_modes():
     pair.compare()
     assert pair.engine.counters()["flaps"] == 1
     assert pair.engine.mode_times_ns() == {"off": 0, "on": 0, "extreme": 0}
+
+
+@hypothesis_settings(max_examples=SHARE, deadline=None)
+@given(st.sampled_from(("none", "source", "policy")), st.sampled_from(("packet", "level")),
+       st.sampled_from(("drop", "pass")), st.sampled_from(("ip", "frame", "wire")),
+       st.sampled_from((60, 100, 1000)), st.integers(-20, 20), st.sampled_from((8, 8000, 10**6)),
+       st.lists(st.tuples(st.sampled_from((0, 1, 7 * MS, 100 * MS)),
+                          st.sampled_from((60, 100, 1000)), st.integers(0, 2)),
+                min_size=1, max_size=40))
+def test_a_bucket_that_stands_alone_is_asked_as_any_other(
+    key, need, over, count, depth, overhead, rate, packets,
+):
+    """Where somebody wants to be told of arrivals, packets go the way that others go."""
+    row = {"name": "m", "key": key, "need": need, "over": over, "count": count,
+           "overhead_bytes": overhead, "rungs": [{"rate": rate, "depth": depth}]}
+    frames = [ethernet(ip(HOSTS[host], "192.0.2.1", 17, udp(9, 9, size - 42)))
+              for _, size, host in packets]
+    times = START + np.cumsum([gap for gap, _, _ in packets])
+    found = []
+    for told in (False, True):
+        engine = Engine(load("plain", seed=1, max_connections=10, meters=[row],
+                             shapings=[{"id": 1, "meters": ["m"]}]), arrivals=told)
+        judged = engine.process(Chunk.from_frames(frames, times.tolist()))
+        found.append((judged.tolist(), engine.shaping(), engine.outcome()))
+        assert all(engine.laws().values())
+    assert found[0] == found[1]

@@ -173,10 +173,10 @@ cdef inline void class_look(
         c.colour = class_colour(c, now, class_head(s, c) if c.leaf else 0, &until)
     if c.leaf and c.parked and heap_first(&c.wakes) < until:
         until = heap_first(&c.wakes)
-    if until == SHAPE_NEVER:
-        heap_drop(&link.turns, <uint32_t>(c - s.classes) - link.classes)
-    else:
+    if until != SHAPE_NEVER:
         heap_set(&link.turns, <uint32_t>(c - s.classes) - link.classes, until)
+    elif link.turns.count:
+        heap_drop(&link.turns, <uint32_t>(c - s.classes) - link.classes)
 
 
 cdef inline void class_turn(
@@ -205,10 +205,16 @@ cdef inline void leaf_turn(
     shaper_t *s, link_t *link, class_t *leaf, int64_t now,
 ) noexcept nogil:
     """What waits in a leaf has changed, or its time has come."""
-    cdef int active
-    if link.walks:
-        return
-    active = leaf.fifo.count if leaf.row.share == SHARE_NONE else leaf.listed
+    cdef uint64_t active = leaf.fifo.count if leaf.row.share == SHARE_NONE else leaf.listed
+    if link.walks or (active and leaf.asked and not leaf.shuts and link.turns.count == 0):
+        return  # nothing ever changes its colour
+    leaf_turn_again(s, link, leaf, now, active != 0)
+
+
+cdef inline void leaf_turn_again(
+    shaper_t *s, link_t *link, class_t *leaf, int64_t now, int active,
+) noexcept nogil:
+    """The same where it may make a difference."""
     if active and leaf.asked:
         class_turn(s, link, leaf, now)
         return
@@ -223,7 +229,7 @@ cdef inline void leaf_turn(
     if leaf.parked:
         heap_set(&link.turns, <uint32_t>(leaf - s.classes) - link.classes,
                  heap_first(&leaf.wakes))
-    else:
+    elif link.turns.count:
         heap_drop(&link.turns, <uint32_t>(leaf - s.classes) - link.classes)
 
 

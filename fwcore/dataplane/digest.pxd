@@ -26,6 +26,10 @@ cdef inline void digest_begin(digest_t *d) noexcept nogil:
 cdef inline void digest_add(digest_t *d, const uint8_t *data, uint64_t count) noexcept nogil:
     """=> any division of the same bytes leaves the same state. The last block waits."""
     cdef uint64_t part
+    if count <= DIGEST_BLOCK - d.fill:
+        memcpy(d.block + d.fill, data, count)
+        d.fill += <uint32_t>count
+        return
     while count:  # bounded by count: each turn takes at least a byte
         if d.fill == DIGEST_BLOCK:
             d.bytes += DIGEST_BLOCK

@@ -20,7 +20,7 @@ from fwcore.dataplane.layout cimport (
 )
 from fwcore.dataplane.link cimport judged_t, shaper_advance, shaper_arrive
 from fwcore.dataplane.meter cimport (
-    asker_t, shaping_admits, shaping_begin, shaping_end, shaping_match,
+    asker_t, meter_alone, meter_is_all, shaping_admits, shaping_begin, shaping_end, shaping_match,
 )
 from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.samples cimport samples_take
@@ -169,6 +169,24 @@ cdef inline void egress_ends(
     a.ends.destination[1] = r.a_lo if from_b else r.b_lo
 
 
+cdef inline judged_t egress_arrive(
+    fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, int related, shaped_t **held,
+) noexcept nogil:
+    """Meters and a link. => what is due has happened"""
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef arrival_t a
+    a.packet, a.frame, a.ip = fw.packet, wire, fw.ip_bytes
+    a.dscp, a.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
+    a.way, a.flow, a.family = p.way, p.hash, 0
+    if related:  # an error goes back to whom it is about
+        a.way ^= 1
+    if record != NIL:
+        held[0] = &s.shaped[record]
+        a.family = META_FAMILY(p.key.meta)
+        egress_ends(&fw.table.records[record], a.way, &a)
+    return shaper_arrive(s, held[0], &a, not related, record)
+
+
 cdef inline uint32_t egress_packet(
     void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
 ) noexcept nogil:
@@ -180,22 +198,19 @@ cdef inline uint32_t egress_packet(
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef uint32_t cause = fw.exposure
     cdef shaped_t *held = NULL
-    cdef arrival_t a
     cdef judged_t judged
     fw.exposure = 0
     if outcome & 255 == VERDICT_DROP:
         return outcome
     shaper_advance(s, fw.clock.now_ns)
-    a.packet, a.frame, a.ip = fw.packet, wire, fw.ip_bytes
-    a.dscp, a.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
-    a.way, a.flow, a.family = p.way, p.hash, 0
-    if outcome >> 8 == REASON_RELATED:  # an error goes back to whom it is about
-        a.way ^= 1
-    if record != NIL:
+    judged.why = SHAPE_PASSED
+    if record != NIL and outcome >> 8 != REASON_RELATED and meter_is_all(
+            s, &s.shaped[record], p.way):
         held = &s.shaped[record]
-        a.family = META_FAMILY(p.key.meta)
-        egress_ends(&fw.table.records[record], a.way, &a)
-    judged = shaper_arrive(s, held, &a, outcome >> 8 != REASON_RELATED, record)
+        judged.why = SHAPE_PASSED if meter_alone(s, held, p.way, wire, fw.ip_bytes) else (
+            SHAPE_OVER_LIMIT)
+    else:
+        judged = egress_arrive(fw, p, record, wire, outcome >> 8 == REASON_RELATED, &held)
     egress_due(fw)
     if held != NULL and held.row:
         s.came_bytes += wire

@@ -39,7 +39,7 @@ from fwcore.dataplane.shaping cimport (
     list_t, met_t, meter_t, red_drops, shaped_t, shaper_t, shaping_row_t, share_t, sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
-    choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_turn,
+    choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_pass, tree_turn,
 )
 
 cdef enum:
@@ -223,14 +223,69 @@ cdef inline int link_refuses(
     return DROPPED_NOT
 
 
+cdef inline uint32_t wait_of(
+    shaper_t *s, const class_t *leaf, const arrival_t *p, uint64_t size, uint32_t share,
+) noexcept nogil:
+    """A place with a packet as it waits in a leaf. => there is one"""
+    cdef uint32_t at = wait_new(s)
+    cdef wait_t *w = &s.waits[at]
+    w.packet, w.time_ns, w.order, w.flow = p.packet, s.now_ns, s.order, p.flow
+    w.frame, w.ip, w.share, w.size = p.frame, p.ip, share, size
+    w.cls, w.mark, w.ect, w.way, w.family = leaf.id, p.mark, p.ect, p.way, p.family
+    if s.ends != NULL:
+        s.ends[at] = p.ends
+    return at
+
+
+cdef inline int link_is_idle(
+    const shaper_t *s, const link_t *link, const class_t *leaf,
+) noexcept nogil:
+    """Whether nothing is here, so that a packet that comes is the only one there is to send."""
+    return (link.queued == 0 and link.rows_held == 0 and not link.left and not link.walks
+            and not s.accounted and leaf.row.share == SHARE_NONE
+            and leaf.row.discard != DISCARD_CODEL)
+
+
+cdef inline int link_pass(
+    shaper_t *s, link_t *link, class_t *leaf, const arrival_t *p, uint64_t size,
+) noexcept nogil:
+    """Sends a packet at once where its tree lets it: all that enqueue and serve would do, but no
+    queue, no choice. => link_is_idle"""
+    cdef int order
+    cdef uint32_t at
+    if link.row.rate == 0 and link.row.next >= 0:
+        return 0
+    order = leaf_order(s, leaf, s.now_ns, size)
+    if order == NOT_LENT:
+        return 0
+    tree_pass(s, link, leaf, s.now_ns, size, order)
+    link.peak[0] += link.peak[0] == 0
+    if size > link.crest:
+        link.crest = size
+        if size > link.peak[1]:
+            link.peak[1] = size
+    if size > leaf.crest:
+        leaf.crest = size
+    if link.row.rate == 0:
+        link_count(s, link, leaf, size, 0)
+        departure_row(s, p.packet, s.now_ns, link, leaf, FATE_SENT, p.mark)
+        return 1
+    at = wait_of(s, leaf, p, size, 0)
+    link.queued += 1
+    link.queued_bytes += size
+    line_begin(s, link, <uint32_t>(leaf - s.classes), at, s.now_ns, 0)
+    link_wait(s, link, link.end_ns + (link.end_rest != 0))
+    return 1
+
+
 cdef inline int link_enqueue(
     shaper_t *s, link_t *link, class_t *leaf, const arrival_t *p, uint32_t pinned,
 ) noexcept nogil:
     """Puts a packet into its class and serves; SHAPE_PASSED, or why it was dropped."""
     cdef uint64_t size = bytes_of(p, link.row.count, link.row.overhead)
     cdef uint32_t share = 0, at
-    cdef wait_t *w
-    cdef int why, before
+    cdef uint64_t before
+    cdef int why
     s.order += 1
     if leaf.row.share != SHARE_NONE:
         share = share_of(s, leaf, p, s.now_ns)
@@ -245,13 +300,9 @@ cdef inline int link_enqueue(
         leaf.dropped[why] += 1
         leaf.dropped_bytes += size
         return SHAPE_NO_MEMORY if why == DROP_NO_MEMORY else SHAPE_QUEUE_FULL
-    at = wait_new(s)
-    w = &s.waits[at]
-    w.packet, w.time_ns, w.order, w.flow = p.packet, s.now_ns, s.order, p.flow
-    w.frame, w.ip, w.share, w.size = p.frame, p.ip, share, size
-    w.cls, w.mark, w.ect, w.way, w.family = leaf.id, p.mark, p.ect, p.way, p.family
-    if s.ends != NULL:
-        s.ends[at] = p.ends
+    if link_is_idle(s, link, leaf) and link_pass(s, link, leaf, p, size):
+        return SHAPE_PASSED
+    at = wait_of(s, leaf, p, size, share)
     before = leaf.fifo.count if leaf.row.share == SHARE_NONE else leaf.listed
     class_put(s, leaf, at)
     link.queued += 1
@@ -267,7 +318,8 @@ cdef inline int link_enqueue(
         before = 0
     if before == 0:  # else it would send what it would have sent
         leaf_turn(s, link, leaf, s.now_ns)
-    link_serve(s, link, s.now_ns, s.now_ns, 0)
+    if link.line == SHAPE_NIL:  # else it is due when its transmission ends, as before
+        link_serve(s, link, s.now_ns, s.now_ns, 0)
     return SHAPE_PASSED
 
 
@@ -305,6 +357,16 @@ cdef inline void line_watch(link_t *link) noexcept nogil:
         link.overlaps += 1
 
 
+cdef inline void line_begin(
+    shaper_t *s, link_t *link, uint32_t leaf, uint32_t at, int64_t start_ns, uint64_t rest,
+) noexcept nogil:
+    """A transmission begins at an exact time. => the link has a line, and it is free"""
+    link.line, link.line_leaf, link.line_rate = at, leaf, link.row.rate
+    link.start_ns, link.start_rest = start_ns, rest
+    line_watch(link)
+    link.end_ns = line_end(s.waits[at].size, link.row.rate, start_ns, rest, &link.end_rest)
+
+
 cdef inline void link_serve(
     shaper_t *s, link_t *link, int64_t now, int64_t start_ns, uint64_t rest,
 ) noexcept nogil:
@@ -329,21 +391,36 @@ cdef inline void link_serve(
         if link.row.rate == 0:
             link_left(s, link, leaf, at, now)
             continue
-        link.line, link.line_leaf, link.line_rate = at, choice.leaf, link.row.rate
-        link.start_ns, link.start_rest = start_ns, rest
-        line_watch(link)
-        link.end_ns = line_end(s.waits[at].size, link.row.rate, start_ns, rest, &link.end_rest)
+        line_begin(s, link, choice.leaf, at, start_ns, rest)
     link_wait(s, link, link_due(s, link, now))
 
 
 cdef inline void link_wait(shaper_t *s, link_t *link, int64_t due_ns) noexcept nogil:
     """The next moment of a link; => that of all stands first."""
     link.due_ns = due_ns
+    if s.links_count == 1:
+        s.due_ns = due_ns
+        return
     if due_ns == SHAPE_NEVER:
         heap_drop(&s.due, link.rank)
     else:
         heap_set(&s.due, link.rank, due_ns)
     s.due_ns = heap_first(&s.due)
+
+
+cdef inline void link_count(
+    shaper_t *s, link_t *link, class_t *leaf, uint64_t size, uint64_t delay,
+) noexcept nogil:
+    """Counts a packet that leaves."""
+    link.packets += 1
+    link.bytes += size
+    leaf.sent[0] += 1
+    leaf.sent[1] += size
+    if delay > leaf.slowest:
+        leaf.slowest = delay
+        if delay > leaf.delay_max:
+            leaf.delay_max = delay
+    s.delays[(leaf - s.classes) * DELAY_BUCKETS + delay_bucket(delay)] += 1
 
 
 cdef inline void link_left(
@@ -354,17 +431,8 @@ cdef inline void link_left(
     cdef link_t *further = NULL
     cdef class_t *there
     cdef arrival_t handed
-    cdef uint64_t delay = <uint64_t>(now - w.time_ns)
     cdef int why
-    link.packets += 1
-    link.bytes += w.size
-    leaf.sent[0] += 1
-    leaf.sent[1] += w.size
-    if delay > leaf.slowest:
-        leaf.slowest = delay
-        if delay > leaf.delay_max:
-            leaf.delay_max = delay
-    s.delays[(leaf - s.classes) * DELAY_BUCKETS + delay_bucket(delay)] += 1
+    link_count(s, link, leaf, w.size, <uint64_t>(now - w.time_ns))
     if link.row.next >= 0:
         further = &s.links[link.row.next]
     link_depart(s, link, leaf, at, FATE_SENT if further == NULL else FATE_PASSED_ON, now)
@@ -425,6 +493,11 @@ cdef inline void shaper_moment(shaper_t *s, int64_t now) noexcept nogil:
     """All that is due at one nanosecond: links downstream first, each once."""
     cdef uint32_t i, count = 0
     cdef link_t *link
+    if s.links_count == 1:
+        if not link_idle(s, s.links, now):
+            s.now_ns = now
+            link_moment(s, s.links, now)
+        return
     while heap_first(&s.due) <= now:
         s.now_due[count] = s.due.item[0]
         heap_drop(&s.due, s.now_due[count])

@@ -14,9 +14,9 @@ from libc.string cimport memset
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, COUNT_IP, COUNT_PACKETS, COUNT_WIRE,
     KEY_DESTINATION, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, METERS_MAX,
-    NEED_PACKET, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD, account_t, arrival_t,
-    cost_of, ends_t, level_after, level_spilled, match_row_t, meter_row_t, meter_t, shape_splitmix,
-    shaped_t, shaper_t, shaping_row_t,
+    NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD, account_t,
+    arrival_t, bucket_t, cost_of, ends_t, level_after, level_spilled, match_row_t, meter_row_t,
+    meter_t, shape_splitmix, shaped_t, shaper_t, shaping_row_t,
 )
 
 
@@ -340,10 +340,17 @@ cdef inline void shaping_end(shaper_t *s, uint32_t session) noexcept nogil:
 cdef inline uint64_t bytes_of(
     const arrival_t *p, uint32_t count, int64_t overhead,
 ) noexcept nogil:
+    """The same of a packet."""
+    return size_of(p.frame, p.ip, count, overhead)
+
+
+cdef inline uint64_t size_of(
+    uint32_t frame, uint32_t ip, uint32_t count, int64_t overhead,
+) noexcept nogil:
     """Bytes as a meter or link counts them; at least 1 [R: Linux qdisc_pkt_len]."""
-    cdef int64_t size = p.frame
-    if count == COUNT_IP and p.ip:
-        size = p.ip
+    cdef int64_t size = frame
+    if count == COUNT_IP and ip:
+        size = ip
     elif count == COUNT_WIRE:
         size += WIRE_OVERHEAD
     size += overhead
@@ -415,3 +422,48 @@ cdef inline void meter_charge(
         m.heaviest = things
     m.charged[colour] += things
     account_debit(m, a, things, colour)
+
+
+cdef inline int meter_is_all(const shaper_t *s, const shaped_t *h, int way) noexcept nogil:
+    """Whether a way of a session meets one bucket and nothing else, and nobody wants to be told."""
+    cdef const shaping_row_t *r
+    cdef const meter_t *m
+    if h.row == 0 or h.meters[way] != 1 or s.met_room:
+        return 0
+    r = &s.rows[h.row - 1]
+    if r.link[way] >= 0 or r.meters[way][0] < 0 or h.account[way][0] == SHAPE_NIL:
+        return 0
+    m = &s.meters[r.meters[way][0]]
+    return m.row.rungs == 1 and m.row.count != COUNT_PACKETS
+
+
+cdef inline int meter_alone(
+    shaper_t *s, const shaped_t *h, int way, uint32_t frame, uint32_t ip,
+) noexcept nogil:
+    """Judges a packet by its one bucket; 0: it is dropped. => meter_is_all"""
+    cdef meter_t *m = &s.meters[s.rows[h.row - 1].meters[way][0]]
+    cdef account_t *a = &s.accounts[h.account[way][0]]
+    cdef const bucket_t *b = &m.rung[0]
+    cdef uint64_t size = size_of(frame, ip, m.row.count, m.row.overhead)
+    cdef int64_t cost = cost_of(b.price, size)
+    cdef int64_t level = level_after(
+        a.level[0], b.depth, b.fill, <uint64_t>(s.now_ns - a.time_ns))
+    a.time_ns = s.now_ns
+    a.level[0] = level
+    if level < (cost if m.row.need == NEED_PACKET else 0):
+        m.by_colour[1] += 1
+        if m.row.over == OVER_DROP:
+            m.dropped[0] += 1
+            m.dropped[1] += size
+            return 0
+    else:
+        m.by_colour[0] += 1
+        if m.heaviest < size:
+            m.since = m.since if m.heaviest else s.now_ns
+            m.heaviest = size
+        m.charged[0] += size
+        level -= cost
+        a.level[0] = level if level > -UNITS_MAX else -UNITS_MAX
+    m.passed[0] += 1
+    m.passed[1] += size
+    return 1

@@ -223,6 +223,12 @@ cdef struct choice_t:
 
 cdef inline void tree_look(shaper_t *s, link_t *link, int64_t now) noexcept nogil:
     """=> rows are those of now, and their pointers stand on members."""
+    if link.walks or link.left or heap_first(&link.turns) <= now:
+        tree_look_again(s, link, now)
+
+
+cdef inline void tree_look_again(shaper_t *s, link_t *link, int64_t now) noexcept nogil:
+    """The same where colours or members may be others than at the last look."""
     if link.walks:
         colours_walk(s, link, now)
     else:
@@ -292,6 +298,32 @@ cdef inline void tree_charge(
             break
         c = &s.classes[c.parent]
     tree_look(s, link, now)
+
+
+cdef inline void tree_pass(
+    shaper_t *s, link_t *link, class_t *leaf, int64_t now, uint64_t size, int order,
+) noexcept nogil:
+    """What choice, turn and charge do for a packet that is alone in its link: each turn on its
+    way is its own. => rows have no members, their pointers stand on nothing"""
+    cdef class_t *c = leaf
+    cdef turn_t *turn
+    leaf.deficit[order] -= <int64_t>size
+    while True:  # bounded by the depth of the tree
+        if c.ceiling.price:
+            bucket_charge(&c.ceiling, now, size)
+        if c.depth > order:
+            turn = turn_of(s, link, c.parent, leaf.priority)
+            turn.id, turn.place = c.id, c.child
+            c.borrowed += 1
+        elif c.guarantee.price:
+            bucket_charge(&c.guarantee, now, size)
+        if c.parent < 0:
+            break
+        c = &s.classes[c.parent]
+    if leaf.deficit[order] < 0:
+        leaf.deficit[order] += leaf.row.quantum
+        if order != LENT_BY_ITSELF:
+            turn_of(s, link, leaf.parent, leaf.priority)[0] = nobody()
 
 
 # --- when -----------------------------------------------------------------------------------------
