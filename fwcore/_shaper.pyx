@@ -25,10 +25,9 @@ import numpy as np
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.digest cimport digest_end
-from fwcore.dataplane.link cimport (
-    judged_t, queue_pages, shaper_advance, shaper_arrive, shaper_clear, shaper_drain,
-)
+from fwcore.dataplane.link cimport queue_pages, shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.meter cimport (
     asker_t, shaping_admits, shaping_begin, shaping_end, shaping_match,
 )

@@ -34,6 +34,7 @@ FLOORS = (
     ("dataplane.session", "dataplane.colour", "dataplane.mark"),
     ("dataplane.tree", "dataplane.inspect"),
     ("dataplane.link",),
+    ("dataplane.arrive",),
     ("dataplane.egress", "dataplane.admit"),
     ("dataplane.verdict", "dataplane.rows", "dataplane.audit", "dataplane.clear",
      "dataplane.keep"),

@@ -10,6 +10,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport (
@@ -18,7 +19,7 @@ from fwcore.dataplane.layout cimport (
     SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely, packet_t,
     record_t,
 )
-from fwcore.dataplane.link cimport judged_t, shaper_advance, shaper_arrive
+from fwcore.dataplane.link cimport shaper_advance
 from fwcore.dataplane.meter cimport (
     asker_t, meter_alone, meter_is_all, shaping_admits, shaping_begin, shaping_end, shaping_match,
 )

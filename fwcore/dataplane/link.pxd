@@ -15,28 +15,23 @@
 # a time; nothing is rounded but what is reported; pages are those of the queued bytes.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from fwcore.dataplane.colour cimport leaf_order, leaf_turn
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
-from fwcore.dataplane.layout cimport PAGE_BYTES, fw_unlikely
-from fwcore.dataplane.meter cimport (
-    account_colour, bytes_of, meter_charge, meter_things,
-)
+from fwcore.dataplane.layout cimport PAGE_BYTES
+from fwcore.dataplane.meter cimport bytes_of
 from fwcore.dataplane.queue cimport (
     codel_take, fifo_put, fifo_take, fifo_take_last, share_emptied, share_of, shares_push_out,
     shares_put, shares_take,
 )
 from fwcore.dataplane.shaping cimport (
-    COUNT_FRAME, COUNT_PACKETS, DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL,
-    DROP_NO_MEMORY, DROP_PUSHED_OUT, DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL,
-    FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT,
-    NO_MARK, NOT_LENT, NOWHERE, OVER_CLASS, OVER_DROP, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
-    SHAPE_NIL,
-    SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHAPE_SECOND, SHARE_NONE,
-    account_t, arrival_t, class_t, delay_bucket, departure_t, ends_t, fifo_t, line_end, link_t,
-    list_t, met_t, meter_t, red_drops, shaped_t, shaper_t, shaping_row_t, share_t, sum_add, wait_t,
+    DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL, DROP_NO_MEMORY, DROP_PUSHED_OUT,
+    DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL, FATE_NO_MEMORY, FATE_PASSED_ON,
+    FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, NOT_LENT, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
+    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHARE_NONE, arrival_t, class_t,
+    delay_bucket, departure_t, fifo_t, line_end, link_t, list_t, red_drops, shaper_t, share_t,
+    sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
     choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_pass, tree_turn,
@@ -578,137 +573,3 @@ cdef inline void shaper_drain(shaper_t *s) noexcept nogil:
     while s.due_ns <= END_OF_TIME:  # bounded by what waits
         shaper_moment(s, s.due_ns)
     shaper_clear(s)
-
-
-# --- a packet -------------------------------------------------------------------------------------
-
-cdef struct judged_t:
-    int why                # SHAPE_*
-    int link, cls          # number and id; -1: none
-    uint8_t mark
-
-
-cdef inline uint64_t counted_size(const meter_t *m, const arrival_t *p) noexcept nogil:
-    """Bytes for the counters; a meter of packets counts frames."""
-    cdef uint32_t count = COUNT_FRAME if m.row.count == COUNT_PACKETS else m.row.count
-    return bytes_of(p, count, m.row.overhead)
-
-
-cdef inline met_t *met_begin(shaper_t *s, const arrival_t *p) noexcept nogil:
-    """A row of what a packet meets, where that is kept; else NULL."""
-    cdef met_t *met
-    if s.met_fill >= s.met_room:
-        return NULL
-    met = &s.met[s.met_fill]
-    s.met_fill += 1
-    memset(met, 255, sizeof(met_t))
-    met.packet, met.time_ns, met.departed, met.waiting = p.packet, s.now_ns, s.departed, 0
-    return met
-
-
-cdef inline void met_meter(
-    met_t *met, const shaper_t *s, const meter_t *m, const account_t *a, int i, int colour,
-) noexcept nogil:
-    """Notes a meter that was asked, before it is paid."""
-    met.meter[i] = <uint32_t>(m - s.meters)
-    met.colour[i] = <uint8_t>colour
-    met.level[i] = a.level[m.row.rungs - 1] // <int64_t>m.rung[m.row.rungs - 1].price
-
-
-cdef inline int meters_judge(
-    shaper_t *s, const shaped_t *h, const shaping_row_t *r, arrival_t *p, int *cls, met_t *met,
-) noexcept nogil:
-    """Asks all meters of the packet's way, then debits; 0: it is dropped. Sets mark and class:
-    each is that of the first meter that gives one."""
-    cdef int colour[4]
-    cdef int i, k, wants
-    cdef meter_t *m
-    for i in range(h.meters[p.way]):
-        if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
-            continue
-        m = &s.meters[r.meters[p.way][i]]
-        colour[i] = account_colour(
-            m, &s.accounts[h.account[p.way][i]], s.now_ns, meter_things(m, p))
-        if met != NULL:
-            met_meter(met, s, m, &s.accounts[h.account[p.way][i]], i, colour[i])
-        if colour[i] == m.row.rungs and m.row.over == OVER_DROP:
-            m.dropped[0] += 1
-            m.dropped[1] += counted_size(m, p)
-            m.by_colour[colour[i]] += 1
-            return 0
-    for i in range(h.meters[p.way]):
-        if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
-            continue
-        m = &s.meters[r.meters[p.way][i]]
-        m.passed[0] += 1
-        m.passed[1] += counted_size(m, p)
-        m.by_colour[colour[i]] += 1
-        if colour[i] == m.row.rungs:
-            wants = m.row.over_class if m.row.over == OVER_CLASS else -1
-        else:
-            wants = m.row.cls[colour[i]]
-            if p.mark == NO_MARK:
-                p.mark = m.row.dscp[colour[i]]
-            for k in range(i):
-                if h.account[p.way][k] == h.account[p.way][i]:
-                    break
-            else:
-                meter_charge(m, &s.accounts[h.account[p.way][i]], meter_things(m, p), colour[i],
-                             s.now_ns)
-        if cls[0] < 0:
-            cls[0] = wants
-    return 1
-
-
-cdef inline judged_t arrival_judge(
-    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned, met_t *met,
-) noexcept nogil:
-    """Meters, then the class of a link."""
-    cdef judged_t judged
-    cdef const shaping_row_t *r
-    cdef link_t *link
-    cdef class_t *leaf
-    cdef int cls = -1
-    judged.why = SHAPE_PASSED
-    judged.link = judged.cls = -1
-    judged.mark = p.mark = NO_MARK
-    if h == NULL or h.row == 0:
-        s.unshaped[0] += 1
-        s.unshaped[1] += p.frame
-        return judged
-    r = &s.rows[h.row - 1]
-    if metered and not meters_judge(s, h, r, p, &cls, met):
-        judged.why = SHAPE_OVER_LIMIT
-        return judged
-    judged.mark = p.mark
-    if r.link[p.way] < 0:
-        return judged
-    if cls < 0:
-        if metered:
-            cls = r.by_dscp[p.way][p.dscp]
-        if cls < 0:
-            cls = r.cls[p.way]
-    link = &s.links[r.link[p.way]]
-    leaf = &s.classes[leaf_of(link, cls)]
-    judged.link = <int>link.number
-    judged.cls = leaf.id
-    if met != NULL:
-        met.waiting = <uint32_t>leaf.waiting
-    judged.why = link_enqueue(s, link, leaf, p, pinned)
-    return judged
-
-
-cdef inline judged_t shaper_arrive(
-    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned,
-) noexcept nogil:
-    """Judges a packet that the firewall let pass. => all that is due before it has happened.
-
-    `metered` is 0 for ICMP errors, which meet their session's class but no meter.
-    """
-    cdef met_t *met = met_begin(s, p)
-    cdef judged_t judged = arrival_judge(s, h, p, metered, pinned, met)
-    if met != NULL:
-        met.why, met.mark = <uint8_t>judged.why, judged.mark
-        met.link = <uint16_t>judged.link if judged.link >= 0 else NOWHERE
-        met.cls = <uint16_t>judged.cls if judged.cls >= 0 else 0
-    return judged
