@@ -112,7 +112,8 @@ cdef class Kept(Written):
         if len(words) % samples.width or len(words) // samples.width > samples.room:
             raise _wrong("samples of another width, or more than there is room for")
         times = words[::samples.width]
-        if len(times) and (int(times[-1]) > self.core.now_ns or (times[1:] <= times[:-1]).any()):
+        if len(times) and (int(times.max()) > self.core.now_ns
+                           or (times[1:] <= times[:len(times) - 1]).any()):
             raise _wrong("samples whose times do not ascend to now")
         samples.fill = len(times)
         if samples.fill:
