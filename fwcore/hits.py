@@ -66,9 +66,16 @@ def initiators(
 
 
 class Hits:
-    """Who was hit, gathered chunk by chunk beside an engine with these policies."""
+    """Who was hit, gathered chunk by chunk beside an engine with these policies.
 
-    def __init__(self, policies: Sequence[Policy] = (), *, vlan_zone: bool = False) -> None:
+    ``flows_max``: flows of which it is remembered who began them, some 30 bytes each; what comes
+    of others without a session counts for its sender.
+    """
+
+    def __init__(
+        self, policies: Sequence[Policy] = (), *, vlan_zone: bool = False,
+        flows_max: int = HIT_FLOWS,
+    ) -> None:
         self.ask(policies)
         self._vlan_zone = vlan_zone
         self._policy_packets = Tally(1, 4, 1 << 32)    # (id,): dropped, bypassed, their bytes
@@ -77,7 +84,7 @@ class Hits:
         self._taken = Tally(3, 2, HIT_HOSTS)       # (high, low, family): sessions, bytes
         # of first fragments: flow, key, swapped, from_b
         self._datagrams: Datagrams[tuple[Any, ...]] = Datagrams(vlan_zone=vlan_zone)
-        self._ways = Tally(1, 1, HIT_FLOWS)        # (flow,): 1, or 2 where endpoint b began it
+        self._ways = Tally(1, 1, flows_max)        # (flow,): 1, or 2 where endpoint b began it
         self._ended: list[NDArray[Any]] = []       # whose initiators are not yet in it
         self._policies = Tally(1, 2, 1 << 32)          # (id,): sessions, bytes
         self._unlisted = 0

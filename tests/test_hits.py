@@ -165,6 +165,20 @@ def test_who_is_kept_does_not_depend_on_the_chunks(monkeypatch, size):
     assert whole.forgotten_packets() == 23
 
 
+@pytest.mark.parametrize(("most", "dropped"), [(2, {"10.0.0.1": 2, "10.0.0.2": 2}), (
+    1, {"10.0.0.1": 2, "10.0.0.2": 1, "192.0.2.1": 1})])
+def test_of_so_many_flows_it_is_remembered_who_began_them(most, dropped):
+    """The answer of another one, which has no session, counts for its sender."""
+    there = [ip(f"10.0.0.{i}", "192.0.2.1", 17, udp(1000, 53)) for i in (1, 2)]
+    back = [ip("192.0.2.1", f"10.0.0.{i}", 17, udp(53, 1000)) for i in (1, 2)]
+    chunk = Chunk.from_frames([ethernet(packet) for packet in there + back], range(4))
+    hits = Hits(flows_max=most)
+    hits.add(chunk, np.full(4, Verdict.DROP, np.uint8), np.zeros(4, np.uint8),
+             np.array([7, 8, 7, 8], np.uint64), np.arange(1, 5, dtype=np.uint64))
+    rows = hits.rows(Engine("plain"), 4)["hosts"]
+    assert {row["host"]: row["dropped"] for row in rows} == dropped
+
+
 @pytest.mark.parametrize("source", ["10.255.255.250", "2001:db8::ffff:fffa"])
 def test_the_shift_of_a_loop_stays_below_the_octets_it_may_change(source):
     """Each turn has other hosts, and the first octet, or all above 32 bits, stays as it was."""

@@ -124,6 +124,26 @@ def test_frames_come_out_as_they_went_in_and_in_their_order(wire, rings):
 
 
 @needs_net
+def test_frames_of_two_interfaces_come_by_their_times(wire):
+    ends = wire.raw("client"), wire.raw("server")
+    with wire.inside("firewall"):
+        rings = Rings(["in0", "out0"], at_once=True)
+    for i in range(12):
+        ends[i // 2 % 2].send(frame(i))
+        time.sleep(0.001)                   # so that their times differ
+    found = []
+    while len(found) < 12:
+        count = rings.take()
+        assert count or rings.wait(500 * MS) & FRAMES
+        at = rings.offset[:count].astype(np.int64)
+        shown = [bytes(rings.data[each:each + 18]) for each in at]
+        found += [int.from_bytes(each[14:], "big") for each in shown if each[0] == 2]
+        rings.send(np.zeros((count, 2), np.uint8))
+    rings.close()
+    assert found == list(range(12))
+
+
+@needs_net
 @pytest.mark.parametrize("tag", [(0x8100, 5), (0x88A8, 0xE00A)])
 def test_a_tag_that_the_kernel_took_out_is_put_back(wire, rings, tag):
     client, server = wire.raw("client"), wire.raw("server")

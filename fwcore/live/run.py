@@ -40,6 +40,8 @@ BEHIND_NS = 50_000_000
 DRAIN_S = 1.0                   # the longest wait for what has arrived when a run ends
 UNSENT = ("full", "too_long", "down", "refused")
 NOTHING = np.zeros((0, 2), np.uint8)
+# Hit flows of which it is remembered who began them: 8 MB, in a run that may go on for days.
+HIT_FLOWS = 1 << 18
 
 
 class Watcher(Protocol):
@@ -115,7 +117,8 @@ class Live:
         self.engine = Engine(settings, log="victims", departures=shapes, arrivals=shapes)
         self.leaving = Leaving(self.engine) if shapes else None
         self.watchers: list[Watcher] = []
-        self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan")
+        self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan",
+                         flows_max=HIT_FLOWS)
         self._judged = 0
         self.states = dict.fromkeys(self.rings.names, "up")
         self.interrupted_by = ""
