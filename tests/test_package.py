@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import time
 import tomllib
@@ -181,10 +182,11 @@ def unpacked(sdist, folder):
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     tree, soon = next(folder.iterdir()), time.time() + 3600
-    made = [*ROOT.glob("fwcore/_*.c"), *ROOT.glob("build/lib*/fwcore/*.so"),
-            *ROOT.glob("build/flags.txt")]
+    where = f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+    made = [*ROOT.glob("fwcore/_*.c"), *ROOT.glob("fwcore/_*.so"), *ROOT.glob("build/flags.txt")]
     for path in made:
-        target = tree / path.relative_to(ROOT)
+        # An editable installation leaves them beside the sources; a build looks for them there.
+        target = (tree / "build" / where if path.suffix == ".so" else tree) / path.relative_to(ROOT)
         if not path.name.startswith(f"{LEFT}."):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

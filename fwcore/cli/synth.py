@@ -17,8 +17,7 @@ from fwcore.errors import FwcoreError
 @click.argument("output", type=click.Path(), metavar="FILE")
 @click.option("--packets", type=int, metavar="N", help="How many packets.")
 @click.option("--rate", "rate_pps", type=int, metavar="PPS", help="Packets per second.")
-@click.option("--duration", "duration_s", type=options.Number(), metavar="S",
-              help="Seconds of capture.")
+@click.option("--duration", "duration_s", type=float, metavar="S", help="Seconds of capture.")
 @click.option("--hosts", type=int, metavar="N", help="Client hosts.")
 @click.option("--sessions", type=int, metavar="N", help="Sessions at a time.")
 @click.option("--seed", type=int, metavar="N", help="Another seed, other traffic.")
