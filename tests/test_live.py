@@ -23,7 +23,7 @@ from fwcore._rings import FRAMES, WOKEN
 from fwcore.cli import main
 from fwcore.cli.live import _request, _untold
 from fwcore.errors import DataError, FwcoreError, LiveError
-from fwcore.live import Live, bypass, control, serve, text, view
+from fwcore.live import Live, bypass, control, live, serve, text, view
 from fwcore.live.memory import HostMemory
 from fwcore.live.nfqueue import Queue
 from fwcore.result import Result
@@ -377,6 +377,25 @@ def test_traps_to_nobody_are_refused_at_the_start(capsys):
     assert main(["live", "-q", "--read-only", "lo", "--seconds", "0",
                  "--traps", "no-such-host.invalid"]) == 2
     assert "--traps no-such-host.invalid: " in capsys.readouterr().err
+
+
+@needs_root
+@pytest.mark.parametrize("error", [OSError("no space"), LiveError("no space")])
+def test_a_watcher_that_fails_at_the_end_costs_no_report(error):
+    closed, said = [], []
+
+    class Watcher:
+        def tick(self, figures, events):
+            """Nothing."""
+
+        def close(self):
+            closed.append(self)
+            raise error
+
+    result = live(["lo"], load(), seconds=0, say=said.append,
+                       watchers=lambda run: [Watcher(), Watcher()])
+    assert result["laws.frames_accounted"] and len(closed) == 2
+    assert said[-2:] == ["no space", "no space"]
 
 
 def test_events_that_cannot_be_written_cost_nothing_else(capsys):

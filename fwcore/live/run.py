@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +40,7 @@ DRAIN_S = 1.0                   # the longest wait for what has arrived when a r
 UNSENT = ("full", "too_long", "down", "refused")
 NOTHING = np.zeros((0, 2), np.uint8)
 # Hit flows of which it is remembered who began them: 8 MB, in a run that may go on for days.
-HIT_FLOWS = 1 << 18
+BEGUN_FLOWS = 1 << 18
 
 
 class Watcher(Protocol):
@@ -118,7 +117,7 @@ class Live:
         self.leaving = Leaving(self.engine) if shapes else None
         self.watchers: list[Watcher] = []
         self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan",
-                         flows_max=HIT_FLOWS)
+                         flows_max=BEGUN_FLOWS)
         self._judged = 0
         self.states = dict.fromkeys(self.rings.names, "up")
         self.interrupted_by = ""
@@ -379,12 +378,14 @@ class Live:
 
     def close(self) -> None:
         """Lets go of everything; a second time is no error."""
-        with ExitStack() as stack:      # whatever one of them raises, the others are closed
-            stack.callback(self.engine.close)
-            stack.callback(self.rings.close)
-            for watcher in self.watchers:
-                stack.callback(watcher.close)
-            self.watchers = []
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            try:
+                watcher.close()
+            except (FwcoreError, OSError) as error:     # said, and the report comes all the same
+                self.say(str(error))
+        self.rings.close()
+        self.engine.close()
 
 
 __all__ = ["BATCH", "Live", "Watcher", "live"]
