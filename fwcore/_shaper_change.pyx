@@ -164,7 +164,7 @@ cdef class Changed(Planned):
                                          m.rung[rung].unit, m.rung[rung].depth)
             if a.level[rung] < -m.rung[rung].debt:
                 a.level[rung] = -m.rung[rung].debt
-        was.pad = here
+        was.copied_to = here
         return 0
 
     cdef int _take_meter(self, Planned old, meter_t *m, meter_t *before) except -1:
@@ -186,7 +186,7 @@ cdef class Changed(Planned):
             self._take_account(old, m, before, i, meter_take(s, m, &key, s.now_ns))
         at = before.idle_first
         while at != SHAPE_NIL:
-            idle_append(s, m, <uint32_t>o.accounts[at].pad)
+            idle_append(s, m, o.accounts[at].copied_to)
             at = o.accounts[at].idle_next
         m.row.keys_max = keep
         if before.shared_made:
@@ -232,7 +232,7 @@ cdef class Changed(Planned):
                     if rows[h.row - 1].meters[way][k] < 0:
                         h.account[way][k] = SHAPE_NIL
                     else:
-                        h.account[way][k] = <uint32_t>o.accounts[h.account[way][k]].pad
+                        h.account[way][k] = o.accounts[h.account[way][k]].copied_to
         s.rows, s.rows_count = rows, s.rows_count + len(used)
         return 0
 

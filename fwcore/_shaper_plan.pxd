@@ -1,9 +1,9 @@
 # The class that owns a shaper's memory.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fwcore._use cimport Use
-from fwcore.dataplane.shaping cimport class_t, heap_t, link_t, meter_t, shaper_t
+from fwcore.dataplane.shaping cimport class_t, heap_t, link_t, shaper_t
 
 cdef object within(array, str where, dict limits)
 cdef object distances_of(links)

@@ -130,7 +130,7 @@ cdef class Written(Changed):
                 order.append(m.first + m.room)
             for at in order:
                 a = &s.accounts[at]
-                a.pad = fill
+                a.copied_to = fill
                 out[fill].time_ns, out[fill].family, out[fill].meter = a.time_ns, a.family, i
                 out[fill].shared = a.state == ACCOUNT_SHARED
                 out[fill].key[0], out[fill].key[1] = a.key[0], a.key[1]
@@ -155,7 +155,7 @@ cdef class Written(Changed):
             for way in range(2):
                 for k in range(METERS_MAX):
                     if out[i].account[way][k] != SHAPE_NIL and out[i].row:
-                        out[i].account[way][k] = <uint32_t>s.accounts[out[i].account[way][k]].pad
+                        out[i].account[way][k] = s.accounts[out[i].account[way][k]].copied_to
         return found
 
     cdef object _links_written(self):

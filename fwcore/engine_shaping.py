@@ -70,8 +70,9 @@ class Shaped(Hooks):
         packet u64, time_ns i64 of its arrival, departed u64: rows of departures before it; for each
         meter of its row in order meter u32 (its number), colour u8 (rungs from 0) and level i64
         (what it found in the last rung's bucket: bytes, or packets), NO_METER where there is none;
-        link u16 (NO_LINK: none), cls u16, waiting u32 (packets before it in its class), mark u8,
-        why u8 (``_shaper.WHYS``). Kept with ``arrivals=True`` only.
+        link u16 (NO_LINK: none), cls u16, waiting u32 and waiting_bytes u64 (packets, and bytes as
+        the link counts, before it in its class), mark u8, why u8
+        (``_shaper.WHYS``). Kept with ``arrivals=True`` only.
         """
         self._collect_left()
         rows, self._came = self._came, []

@@ -219,7 +219,8 @@ HOST = {
         "first_packet packets bytes dropped_bytes uninspected_bytes")}),
 }
 MET = {"meters": rows({"name": TEXT, "colour": COUNT, "level": TIME}), "dscp": either(None, COUNT)}
-MET_LINK = {"link": TEXT, "fate": TEXT, "wait_ns": either(None, TIME), **_counts("class waiting")}
+MET_LINK = {"link": TEXT, "fate": TEXT, "wait_ns": either(None, TIME), **_counts(
+    "class waiting waiting_bytes")}
 EXPLAIN = {
     "flow": TEXT, "start_ns": TIME, "capture_packets": COUNT, "kept": COUNT, "nearest?": rows(TEXT),
     "inputs": INPUTS,
@@ -231,6 +232,7 @@ EXPLAIN = {
         **dict.fromkeys(("session", "was"), either(None, COUNT)), "met?": shaped}),
     "sessions": rows({"created_packet": COUNT, "packet": either(None, COUNT),
                       "time_ns": either(None, TIME), "cause": TEXT}),
+    "shaping_timeline?": shaping_timeline,
 }
 RESULT = {
     "fwcore": TEXT, "personality": TEXT, "outcome": TEXT, "duration_ns": COUNT,

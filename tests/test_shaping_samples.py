@@ -1,5 +1,6 @@
 """Links, classes and meters over time: how rows are kept, and what is drawn of them."""
 
+import json
 import re
 
 import numpy as np
@@ -8,10 +9,11 @@ from frames import ethernet, ip, udp
 from shaping_core import declared_of
 from test_shaping_core import Both, over
 
-from fwcore import _shaper
+from fwcore import _shaper, shape, units
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
+from fwcore.flow import parse as flow_of
 from fwcore.reference.rows import (
     ClassRow,
     Declared,
@@ -21,8 +23,21 @@ from fwcore.reference.rows import (
     Session,
     ShapingRow,
 )
+from fwcore.replay import replay
 from fwcore.replay.body import engine_result
-from fwcore.report import html, over_time, plot, text
+from fwcore.report import (
+    charts,
+    compare,
+    compare_page,
+    compare_text,
+    explain,
+    facts,
+    graph,
+    html,
+    over_time,
+    plot,
+    text,
+)
 from fwcore.result import Result
 from fwcore.settings import load
 from fwcore.shaping_layout import lay_out
@@ -184,6 +199,106 @@ def test_the_page_and_the_picture_draw_it(result, tmp_path):
     assert "longest delay" in page
     plot.write(result, tmp_path / "picture.svg")
     assert "longest delay" in (tmp_path / "picture.svg").read_text()
+
+
+def test_two_settings_stand_side_by_side_to_one_scale(result):
+    """The second has half as much of everything: its bars reach half as high."""
+    found = result.data["shaping_timeline"]
+    halves = found | {kind: [
+        {name: [each // 2 for each in column] if name in ("queue_bytes", "slowest_ns", "dropped")
+         else column for name, column in row.items()} for row in found[kind]]
+        for kind in ("links", "classes", "meters")}
+    other = Result(result.data | {"shaping_timeline": halves})
+    drawn = graph.against([("A", result), ("B", other)], width=40)
+    named = {label.text: [graph.EIGHTHS.index(cell.text) for cell in cells]
+             for label, cells in drawn.rows}
+    assert list(named) == [f"{kind} {name}" for kind in ("queue", "delay", "drops")
+                           for name in "AB"]
+    for kind in ("queue", "delay", "drops"):
+        assert max(named[f"{kind} A"]) == 8
+        assert max(named[f"{kind} B"]) in (4, 5)        # an eighth is begun where one is rounded
+    most = max(found["links"][0]["queue_bytes"])
+    assert f"queue {units.size(most)}" in drawn.legend
+    unshaped = Result({key: value for key, value in result.data.items()
+                       if key != "shaping_timeline"})
+    assert graph.against([("A", unshaped)], width=40) is None
+
+
+def test_a_setting_is_one_of_all_its_links_and_meters(result):
+    shown = over_time.shown(result)
+    twice = shown._replace(links=shown.links * 2)
+    one, two = over_time.whole(shown), over_time.whole(twice)
+    assert (two["queue"] == 2 * one["queue"]).all() and (two["delay"] == one["delay"]).all()
+    seconds, found = np.diff(shown.edges), result.data["shaping_timeline"]
+    assert (one["drops"] * seconds).sum() == pytest.approx(
+        sum(row["dropped"][-1] for row in (*found["classes"], *found["meters"])))
+
+
+def test_a_comparison_has_it_on_the_terminal_and_in_the_page(monkeypatch):
+    """A polices, B makes wait: 1 500 packets of 1 000 bytes, 100 a second too many."""
+    frames = [ethernet(ip("10.0.0.1", "10.0.0.2", 17, udp(9, 1, SIZE - 42)))]
+    table = np.frombuffer(frames[0], np.uint8).reshape(1, -1)[np.zeros(1500, int)]
+    chunk = Chunk.from_array(table, 10**18 + np.arange(1500) * 900_000)
+    meter = {"name": "m", "rungs": [{"rate": RATE, "depth": 5000}], "count": "frame"}
+    every = {"seed": 1, "max_connections": 100}
+    made = compare.run([chunk], {
+        "A": load("plain", meters=[meter], shapings=[{"id": 1, "meters": ["m"]}], **every),
+        "B": load("plain", links=[{"name": "w", "rate": RATE}],
+                  shapings=[{"id": 1, "link": "w"}], **every)}, replay)
+    told = compare_text.show(made.to_dict())
+    lines = {row.split()[0] + row.split()[1]: row for row in told.splitlines()
+             if re.match(r" +(queue|delay|drops) [AB]\b", row)}
+    assert set(lines) == {f"{kind}{name}" for kind in ("queue", "delay", "drops") for name in "AB"}
+    assert "█" in lines["queueB"] and "█" in lines["dropsA"]
+    assert not set("▁▂▃▄▅▆▇█") & set(lines["queueA"] + lines["dropsB"])
+    assert max(map(len, told.splitlines())) <= 80
+    drawn = {}
+    monkeypatch.setattr(charts, "embed", lambda found: (
+        drawn.update(found) or "", {name: f"[{name}]" for name in found}))
+    page = compare_page.render(made)
+    assert page.index("Shaping over time") < page.index("[against_queue]") < page.index(
+        "[against_delay]") < page.index("[against_drops]")
+    labels = [[item.label.value for item in drawn[f"against_{kind}"].legend[0].items]
+              for kind in charts.AGAINST]
+    assert labels == [["A", "B"]] * 3
+
+
+def test_a_flow_sees_its_queue_while_it_came():
+    """Two flows share a queue; the second comes at 100 ms, when the queue is being emptied."""
+    engine = Engine(load("plain", seed=1, max_connections=100, links=[{"name": "w", "rate": RATE}],
+                         shapings=[{"id": 1, "link": "w"}]), log=True, departures=True,
+                    arrivals=True)
+    frames = [ethernet(ip("10.0.0.1", "10.0.0.2", 17, udp(9, port, SIZE - 42))) for port in (1, 2)]
+    table = np.frombuffer(b"".join(frames), np.uint8).reshape(2, -1)
+    which = np.array([0] * 200 + [1, 1] + [0] * 10)
+    times = np.array([0] * 200 + [100 * MS, 150 * MS] + [400 * MS + at * MS for at in range(10)])
+    life = explain.run([Chunk.from_array(table[which], 10**18 + times)], engine,
+                       flow_of("10.0.0.1:9-10.0.0.2:2/udp"))
+    first, second = (row["met"] for row in life["rows"])
+    # packet n leaves at n ms: at 100 ms the line has just begun packet 101, 99 wait behind it
+    assert (first["waiting"], first["waiting_bytes"]) == (99, 99 * SIZE)
+    assert (second["waiting"], second["waiting_bytes"]) == (50, 50 * SIZE)
+    found = life["shaping_timeline"]
+    assert [(row["link"], row["id"]) for row in found["classes"]] == [("w", 1)]
+    assert found["time_ns"][0] <= 10**18 + 100 * MS
+    assert found["time_ns"][-1] <= 10**18 + 401 * MS
+    told = explain.show(life)
+    assert "behind 99 packets, 96.7 KiB" in " ".join(told.split())
+    (queue,), (marks,) = ([row for row in told.splitlines() if word in row]
+                          for word in ("w:1 queue", "its packets"))
+    assert "█" in queue and marks.count("↑") == 2
+    shape.check(json.loads(json.dumps(life | {"inputs": []})), shape.EXPLAIN)
+
+
+def test_who_lost_most_has_the_longest_bar(result):
+    hosts = [{"host": f"10.0.0.{n}", "dropped": 10, "dropped_bytes": 400 * n, "taken": 0}
+             for n in (4, 2, 1)]
+    data = Result(result.data | {"top": result.data["top"] | {"hosts": hosts}})
+    assert [part.share for part in facts.hit_parts(data, "hosts")] == [1.0, 0.5, 0.25]
+    lines = [row for row in text.summary(data).splitlines() if "10.0.0." in row and "█" in row]
+    assert [row.count("█") for row in lines] == [24, 12, 6]
+    page = html._hit(data)
+    assert all(f"--part:{part}%" in page for part in (100, 50, 25))
 
 
 def test_a_crafted_one_is_refused_by_name(result):

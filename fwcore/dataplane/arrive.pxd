@@ -38,7 +38,9 @@ cdef inline met_t *met_begin(shaper_t *s, const arrival_t *p) noexcept nogil:
     met = &s.met[s.met_fill]
     s.met_fill += 1
     memset(met, 255, sizeof(met_t))
-    met.packet, met.time_ns, met.departed, met.waiting = p.packet, s.now_ns, s.departed, 0
+    met.packet, met.time_ns, met.departed = p.packet, s.now_ns, s.departed
+    met.waiting = 0
+    met.waiting_bytes = 0
     return met
 
 
@@ -129,7 +131,7 @@ cdef inline judged_t arrival_judge(
     judged.link = <int>link.number
     judged.cls = leaf.id
     if met != NULL:
-        met.waiting = <uint32_t>leaf.waiting
+        met.waiting, met.waiting_bytes = <uint32_t>leaf.waiting, leaf.waiting_bytes
     judged.why = link_enqueue(s, link, leaf, p, pinned)
     return judged
 

@@ -14,10 +14,9 @@ from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport (
-    DECODE_IPV4, DECODE_IPV6, DUE_LINK, META_FAMILY, META_ZONE, NEVER, NIL, OWNER_QUEUES,
-    REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, REPLY_WAY,
-    SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely, packet_t,
-    record_t,
+    DECODE_IPV4, DECODE_IPV6, DUE_LINK, META_FAMILY, META_ZONE, NIL, OWNER_QUEUES,
+    REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, SESSION_FROM_B,
+    VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely, packet_t, record_t,
 )
 from fwcore.dataplane.link cimport shaper_advance
 from fwcore.dataplane.meter cimport (

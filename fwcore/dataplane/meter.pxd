@@ -12,11 +12,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, COUNT_IP, COUNT_PACKETS, COUNT_WIRE,
-    KEY_DESTINATION, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, METERS_MAX,
+    ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, COUNT_IP, COUNT_PACKETS,
+    COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, METERS_MAX,
     NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD, account_t,
-    arrival_t, bucket_t, cost_of, ends_t, level_after, level_spilled, match_row_t, meter_row_t,
-    meter_t, shape_splitmix, shaped_t, shaper_t, shaping_row_t,
+    arrival_t, bucket_t, cost_of, level_after, level_spilled, match_row_t, meter_t,
+    shape_splitmix, shaped_t, shaper_t, shaping_row_t,
 )
 
 

@@ -16,10 +16,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fwcore.dataplane.bits cimport bits_add, bits_drop, bits_has, bits_next
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
 from fwcore.dataplane.shaping cimport (
-    DISCARD_CODEL, NEED_PACKET, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
-    SHAPE_NIL, SHARE_DESTINATION, SHARE_FLOW, arrival_t, bucket_charge, bucket_ready,
-    bucket_t, bucket_want, class_t, codel_t, fifo_t, list_t, shape_isqrt, shape_scale,
-    shape_splitmix, share_t, shaper_t, wait_t,
+    DISCARD_CODEL, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED, SHAPE_NIL, SHARE_DESTINATION,
+    SHARE_FLOW, arrival_t, bucket_charge, bucket_ready, bucket_t, bucket_want, class_t, codel_t,
+    fifo_t, list_t, shape_isqrt, shape_scale, shape_splitmix, share_t, shaper_t,
 )
 
 

@@ -361,7 +361,8 @@ typedef struct {
     uint32_t chain;              /* next of its hash slot, or of the free ones */
     uint32_t idle_prev, idle_next;   /* keys without a session, the longest first */
     uint32_t state;              /* ACCOUNT_* */
-    uint64_t pad;
+    uint32_t copied_to;          /* its number where it is written down, or taken over */
+    uint32_t pad;
 } account_t;
 enum { ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED };
 _Static_assert(sizeof(account_t) == 128, "two cache lines");
@@ -508,6 +509,7 @@ typedef struct {
     int64_t time_ns;                  /* of its arrival; never before that of an earlier one */
     uint64_t departed;                /* rows of departures before it came */
     int64_t level[METERS_MAX];        /* things in the bucket of the last rung that it found */
+    uint64_t waiting_bytes;           /* in its class before it */
     uint32_t meter[METERS_MAX];       /* numbers, in the row's order; NIL: none */
     uint32_t waiting;                 /* packets before it in its class */
     uint16_t link, cls;               /* link: number; NOWHERE: none */
@@ -515,7 +517,7 @@ typedef struct {
     uint8_t why, mark;                /* SHAPE_*; NO_MARK: none */
     uint8_t pad[2];
 } met_t;
-_Static_assert(sizeof(met_t) == 88, "no gaps");
+_Static_assert(sizeof(met_t) == 96, "no gaps");
 
 /* All of it. One to a firewall; times come in, it holds no clock. */
 typedef struct shaper {

@@ -134,8 +134,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t time_ns
         int64_t level[RUNGS_MAX]
         uint64_t key[2]
-        uint32_t family, sessions, tcp, udp, chain, idle_prev, idle_next, state
-        uint64_t pad
+        uint32_t family, sessions, tcp, udp, chain, idle_prev, idle_next, state, copied_to, pad
 
     ctypedef struct meter_t:
         bucket_t rung[RUNGS_MAX]
@@ -237,6 +236,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t time_ns
         uint64_t departed
         int64_t level[METERS_MAX]
+        uint64_t waiting_bytes
         uint32_t meter[METERS_MAX]
         uint32_t waiting
         uint16_t link, cls

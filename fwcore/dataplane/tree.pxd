@@ -13,7 +13,7 @@
 # Bounds: a choice costs a step for each class above the leaf; where colours are walked, and where
 # the time has to be exact (link_t.exact), every leaf in which something waits.
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.bits cimport bits_has, bits_next
 from fwcore.dataplane.colour cimport (

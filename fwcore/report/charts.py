@@ -36,6 +36,8 @@ SAMPLES = 1500  # rows of the timeline that a page holds; more than a screen has
 BINS = 300  # equal stretches of time for figures per second
 MAX_BANDS = 2000
 LINKS_DRAWN, CLASSES_DRAWN = 3, 8
+AGAINST = {"queue": ("KiB waiting", 1024), "delay": ("ms, longest delay", 1e6),
+           "drops": ("packets dropped/s", 1)}
 WHOLE_COLOUR = "#64748b"  # of all classes of a link together
 LABELLED_BANDS = 12  # with more than these, names over the bands would cover one another
 CLOSE = 0.045  # of RAM: nearer thresholds have their names side by side
@@ -394,6 +396,29 @@ def shaping(result: Result, x_range: Any) -> dict[str, Any]:
         made["meters"] = _over_time(
             "meters", shown, x_range, "packets dropped/s",
             [(each.name, each.lost) for each in shown.meters[:CLASSES_DRAWN]])
+    return made
+
+
+def against(settings: Sequence[tuple[str, Result]], x_range: Any) -> dict[str, Any]:
+    """What waited, delays and drops of shaping: a chart each, a line a setting."""
+    drawn = [(name, shown) for name, result in settings
+             if (shown := over_time.shown(result)) is not None]
+    made = {}
+    for kind, (unit, size) in AGAINST.items():
+        figures = [(name, shown, over_time.whole(shown)[kind] / size) for name, shown in drawn]
+        if not any(each.any() for _, _, each in figures):
+            continue
+        chart = made[f"against_{kind}"] = _figure(f"against-{kind}", x_range, 190, unit)
+        _counted(chart, max(float(each.max()) for _, _, each in figures))
+        items = []
+        for at, (name, shown, each) in enumerate(figures):
+            source = ColumnDataSource({"second": over_time.corners(shown),
+                                       "y": over_time.stepped(each).astype(np.float32)})
+            edge = chart.line("second", "y", source=source, line_width=1.8,
+                              line_color=SERIES_COLOURS[at % len(SERIES_COLOURS)])
+            items.append((name, [edge]))
+            _hover(chart, edge, [("time", "@second{0.000} s"), (name, "@y{0,0.[00]}")])
+        _legend(chart, items)
     return made
 
 

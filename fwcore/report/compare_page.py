@@ -38,6 +38,8 @@ def render(comparison: Comparison) -> str:
         for name, chart in charts.make(result, x_range=shared, prefix=f"{at}-").items():
             if name in ("memory", "verdicts"):
                 made[f"{name}_{at}"] = chart
+    if shared:
+        made |= charts.against(list(zip(names, comparison.results, strict=True))[:CHARTED], shared)
     script, divs = charts.embed(made) if made else ("", {})
     start, end = facts.span(comparison.results[0])
     flows = _flows(comparison, names)
@@ -45,6 +47,11 @@ def render(comparison: Comparison) -> str:
             _costs("Hosts", comparison.hosts(), "host", comparison.names, names),
             _costs("Policies", comparison.by_policy(), "policy_name", comparison.names, names),
             _groups(comparison, names), flows.section("Flows harmed") if flows else ""]
+    if drawn := [divs[f"against_{kind}"] for kind in charts.AGAINST if f"against_{kind}" in divs]:
+        body.append(page.section("Shaping over time", page.note(
+            "All links of a setting together: what waited at most, the longest delay of what left,"
+            " what meters and queues dropped. Click a name to hide it."),
+            *(f'<div class="chart">{chart}</div>' for chart in drawn)))
     for kind, title in (("memory", "Memory"), ("verdicts", "Verdicts")):
         for at, name in enumerate(names):
             if f"{kind}_{at}" in divs:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fwcore import units
-from fwcore.report import answer, facts, text
+from fwcore.report import answer, facts, graph, text
 from fwcore.report.compare import OUTCOMES, TONES, sentence
 from fwcore.result import Result
 
@@ -42,6 +42,7 @@ def show(made: Made, style: text.Style | None = None) -> str:
         "\n".join(text.section("flows", _table(made, names, style), style)),
         "\n".join(text.section("joined", _joined(made, names, style), style)),
     ]  # fmt: skip
+    blocks += _over_time(made, names, style)
     for title, name in (("hosts", "host"), ("policies", "policy_name")):
         if made[title]:
             blocks.append("\n".join(text.section(
@@ -206,6 +207,20 @@ def _joined(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
         rows += text.fold(f"{units.plural(rest, 'flow')} more in {len(found) - SHOWN} groups:"
                           " --json, or each flow with --flows", ROOM)
     return rows
+
+
+def _over_time(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
+    """What waited, delays and drops under each setting over time, where something was shaped."""
+    settings = [(name, Result(result)) for name, result in zip(names, made["results"], strict=True)]
+    picture = graph.against(settings[:SIDE_BY_SIDE], width=text.GRAPH, unicode=style.unicode)
+    if picture is None:
+        return []
+    title = "shaping over time"
+    if len(settings) > SIDE_BY_SIDE:
+        title += f", the first {SIDE_BY_SIDE} of {len(settings)} settings"
+    longest = max(facts.length_ns(result) for _, result in settings[:SIDE_BY_SIDE])
+    return ["\n".join([style.paint(f"  {title}", "strong"),
+                       *text.picture(picture, longest, style)])]
 
 
 def _whole(name: str) -> str:

@@ -7,6 +7,7 @@ writes down is a plain dictionary; `show` reads only that.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +20,8 @@ from fwcore.datagrams import Datagrams
 from fwcore.errors import FwcoreError
 from fwcore.flow import Endpoint, Flow
 from fwcore.replay.selection import Selection
-from fwcore.report import facts, text
+from fwcore.replay.shaped import shaping_timeline
+from fwcore.report import facts, graph, over_time, text
 from fwcore.words import CLASSES
 
 FILTERED = 20  # packets in the display filter to copy
@@ -362,7 +364,8 @@ class EngineWatch:
             "dscp": None if row["mark"] == _shaper.UNMARKED else int(row["mark"])}
         if row["link"] != _shaper.NO_LINK:
             found |= {"link": links[row["link"]], "class": int(row["cls"]),
-                      "waiting": int(row["waiting"]), "fate": "", "wait_ns": None}
+                      "waiting": int(row["waiting"]),
+                      "waiting_bytes": int(row["waiting_bytes"]), "fate": "", "wait_ns": None}
             if not row["why"]:
                 self._waits[packet] = found | {"time_ns": int(row["time_ns"])}
                 found = self._waits[packet]
@@ -384,6 +387,30 @@ class EngineWatch:
     def ends(self) -> Iterable[Mapping[str, Any]]:
         """The flow's sessions that ended, in order."""
         return self._ended
+
+    def queues(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """Links and classes that these packets came to, from the first of them to the last of them
+        to leave: {"shaping_timeline": ...}."""
+        held = [row for row in rows if "link" in row.get("met", {})]
+        if not held:
+            return {}
+        came = {(row["met"]["link"], row["met"]["class"]) for row in held}
+        times = [held[0]["time_ns"],
+                 max(row["time_ns"] + (row["met"]["wait_ns"] or 0) for row in held)]
+        found, links = shaping_timeline(self._engine), {link for link, _ in came}
+        return {"shaping_timeline": within(found | {
+            "links": [row for row in found["links"] if row["name"] in links],
+            "classes": [row for row in found["classes"] if (row["link"], row["id"]) in came],
+            "meters": []}, times[0], times[-1])}
+
+
+def within(found: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
+    """A ``shaping_timeline`` from a moment to another: the samples that have both within them."""
+    times = found["time_ns"]
+    part = slice(max(0, bisect_right(times, first) - 1), bisect_left(times, last) + 1)
+    return {**found, "time_ns": times[part], **{kind: [
+        {name: each[part] if isinstance(each, list) else each for name, each in row.items()}
+        for row in found[kind]] for kind in ("links", "classes", "meters")}}
 
 
 def _end_bytes(end: Any) -> tuple[bytes, int]:
@@ -422,7 +449,7 @@ def run(
     watch = EngineWatch(engine, flow)
     life = follow(watch, frames, flow, matcher, selection)
     watch.drain()
-    return life | {"nearest": matcher.nearest()}
+    return life | {"nearest": matcher.nearest()} | watch.queues(life["rows"])
 
 
 # -- rendering ----------------------------------------------------------------------------------
@@ -457,6 +484,7 @@ def show(life: Mapping[str, Any], style: text.Style | None = None) -> str:
     hidden = len(life["rows"]) - SHOWN
     if hidden > 0:
         lines.append(style.paint(f"  ... {units.plural(hidden, 'more packet')}: --json", "dim"))
+    lines += _over_time(life, style)
     lines += ["", *ending(life, style)]
     numbers = ", ".join(str(row["packet"]) for row in life["rows"][:FILTERED])
     more = ", ..." if len(life["rows"]) > FILTERED else ""
@@ -486,10 +514,29 @@ def shaped_text(met: Mapping[str, Any]) -> str:
     if "link" in met:
         queue = (f"class {met['link']}:{met['class']} behind"
                  f" {units.plural(met['waiting'], 'packet')}")
+        if met["waiting"]:
+            queue += f", {units.size(met['waiting_bytes'])}"
         if met["fate"]:
             queue += f", {met['fate'].replace('_', ' ')} after {units.nanoseconds(met['wait_ns'])}"
         parts.append(queue)
     return "; ".join(parts) or "no row of shaping matched"
+
+
+def _over_time(life: Mapping[str, Any], style: text.Style) -> list[str]:
+    """The queues that the flow's packets came to, while they came, and when these came."""
+    found = life.get("shaping_timeline")
+    came = [row["time_ns"] for row in life["rows"] if "link" in row.get("met", {})]
+    if not found or not found["time_ns"] or not came:
+        return []
+    start = min(*came, found["time_ns"][0])
+    shown = over_time.of_timeline(found, start, text.GRAPH)
+    picture = graph.queues(shown, [(time - start) / 1e9 for time in came], width=text.GRAPH,
+                           unicode=style.unicode) if shown else None
+    if picture is None:
+        return []
+    begins, ends = (units.since(time, life["start_ns"]).strip()
+                    for time in (start, max(*came, found["time_ns"][-1])))
+    return ["", *text.picture(picture, 0, style, begins, ends)]
 
 
 def _changes(

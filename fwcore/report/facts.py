@@ -61,6 +61,12 @@ def span(result: Result) -> tuple[int, int]:
     return start, max(start + int(result.data.get("duration_ns", 0)), int(times[-1]))
 
 
+def length_ns(result: Result) -> int:
+    """From the first packet to the last."""
+    start, end = span(result)
+    return end - start
+
+
 def lines(result: Result) -> list[Line]:
     """The thresholds of every machine, lowest first."""
     memory = result.data.get("memory", {})
@@ -274,6 +280,24 @@ def hit(result: Result, kind: str) -> tuple[list[str], list[list[Any]]]:
     named = policy_text if kind == "policies" else lambda _result, host: host
     return columns, [[named(result, row[name]), *(row.get(column, 0) for column in columns)]
                      for row in harmed]
+
+
+class Part(NamedTuple):
+    """How much of what was done to the worst hit was done to one: 0 to 1, drawn as a bar."""
+
+    share: float
+    tone: str
+    of: str
+
+
+def hit_parts(result: Result, kind: str) -> list[Part]:
+    """A bar for each row of `hit`: by bytes dropped; where none were, by what else was done."""
+    columns, found = hit(result, kind)
+    harm = next((harm for harm in ("dropped", "taken", "bypassed") if harm in columns), "")
+    by = AMOUNTS.get(harm, "")
+    at = 1 + columns.index(by if by in columns else harm) if harm else 0
+    most = max((row[at] for row in found), default=0) if harm else 0
+    return [Part(row[at] / most if most else 0.0, HARMS.get(harm, ""), harm) for row in found]
 
 
 def hit_cells(result: Result, kind: str) -> tuple[list[str], list[list[str]]]:

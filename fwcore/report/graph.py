@@ -12,6 +12,7 @@ unit of height. Freeable pages stand lighter on top. Under ASCII, '#' and ':' ta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from fwcore.result import Result
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 ASCII_EIGHTHS = " ..::++##"
 LINKS_DRAWN = 3
+CLASSES_DRAWN = 4  # that a flow's packets came to
 SIDE = 16  # characters left of a graph
 MODE_MARKS = {"off": "·", "on": "▒", "extreme": "█"}
 ASCII_MODE_MARKS = {"off": ".", "on": "o", "extreme": "X"}
@@ -154,16 +156,68 @@ def shaping(result: Result, *, width: int, unicode: bool = True) -> Graph | None
             if figures.any():
                 top = 1.0 if name == "line" else float(figures.max())
                 label = f"{line.name[:SIDE - len(name) - 1]} {name}"
-                rows.append((Cell(label, "dim"), _bars(shown, figures / top, width, unicode)))
+                rows.append((Cell(label, "dim"), bars(shown.edges, figures / top, width, unicode)))
                 most.append(f"{label} {text}")
     return Graph(tuple(rows), "at most: " + ", ".join(most)) if rows else None
 
 
-def _bars(
-    shown: over_time.Shown, parts: np.ndarray, width: int, unicode: bool,
+def queues(
+    shown: over_time.Shown, came: Sequence[float], *, width: int, unicode: bool = True,
+) -> Graph | None:
+    """What waited in each class, to one scale, and under it when packets came, in seconds."""
+    every = [each for line in shown.links for each in line.classes][:CLASSES_DRAWN]
+    top = max((float(each.backlog.max()) for each in every), default=0.0)
+    if top == 0:
+        return None
+    end = max(float(shown.edges[-1]), *came)
+    rows = [(Cell(f"{each.name[:SIDE - 6]} queue", "dim"),
+             bars(shown.edges, each.backlog / top, width, unicode, end)) for each in every]
+    marks = [Cell(" ", "")] * width
+    for second in came:
+        marks[min(width - 1, int(second * width / end))] = Cell("↑" if unicode else "^", "info")
+    slowest = max(float(each.slowest.max()) for each in every)
+    return Graph((*rows, (Cell("its packets", "dim"), tuple(marks))),
+                 f"at most: queue {amount('queue', top)}, delay {amount('delay', slowest)}")
+
+
+def against(
+    settings: Sequence[tuple[str, Result]], *, width: int, unicode: bool = True,
+) -> Graph | None:
+    """What waited, delays and drops under each of several settings: a row each, those of one kind
+    side by side and to one scale. None where nothing of it was shaped."""
+    drawn = [(name, shown) for name, result in settings
+             if (shown := over_time.shown(result, width)) is not None]
+    if not drawn:
+        return None
+    end = max(float(shown.edges[-1]) for _, shown in drawn)
+    rows, most = [], []
+    for kind in over_time.KINDS:
+        figures = [(name, shown, over_time.whole(shown)[kind]) for name, shown in drawn]
+        top = max(float(each.max()) for _, _, each in figures)
+        if top == 0:
+            continue
+        for name, shown, each in figures:
+            label = f"{kind} {name}"[:SIDE]
+            rows.append((Cell(label, "dim"), bars(shown.edges, each / top, width, unicode, end)))
+        most.append(f"{kind} {amount(kind, top)}")
+    return Graph(tuple(rows), "at most: " + ", ".join(most)) if rows else None
+
+
+def amount(kind: str, figure: float) -> str:
+    """A figure of over_time.KINDS in words."""
+    if kind == "queue":
+        return units.size(figure)
+    return units.nanoseconds(int(figure)) if kind == "delay" else f"{units.short(figure)}/s"
+
+
+def bars(
+    edges: np.ndarray, parts: np.ndarray, width: int, unicode: bool, end: float = 0.0,
 ) -> tuple[Cell, ...]:
-    """A character a column: the most of the stretches in it, in eighths; what is not 0 shows."""
-    edges = shown.edges * (width / shown.edges[-1])
+    """A character a column: the most of the stretches in it, in eighths; what is not 0 shows.
+
+    `edges` are those of the stretches, from 0; the columns reach to `end`, else to the last one.
+    """
+    edges = edges * (width / (end or edges[-1]))
     found = np.zeros(width)
     for part, low, high in zip(parts.tolist(), edges[:-1].tolist(), edges[1:].tolist(),
                                strict=True):

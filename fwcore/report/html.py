@@ -203,12 +203,14 @@ def _hit(result: Result) -> str:
     for kind, title in (("hosts", "Hosts hit"), ("policies", "Policies hit")):
         names, found = facts.hit_cells(result, kind)
         tones = [facts.HARMS.get(name, "") for name in names]
+        parts = facts.hit_parts(result, kind)
         rows = [[name, *((cell, tone if cell != "0" else "dim")
-                         for cell, tone in zip(cells, tones, strict=True))]
-                for name, *cells in found]
+                         for cell, tone in zip(cells, tones, strict=True)),
+                 ("", f"bar {part.tone}", f"--part:{100 * part.share:.0f}%")]
+                for (name, *cells), part in zip(found, parts, strict=True)]
         if rows:
             numbers = tuple(range(1, len(names) + 1))
-            head = ("host" if kind == "hosts" else "policy", *names)
+            head = ("host" if kind == "hosts" else "policy", *names, parts[0].of)
             made.append(section(title, table(head, rows, numbers), note(facts.unnamed(result))
                                 if kind == "hosts" and facts.unnamed(result) else ""))
     return f'<div class="pair">{"".join(made)}</div>' if made else ""

@@ -18,6 +18,7 @@ from fwcore.report import facts
 from fwcore.result import Result
 
 STRETCHES = 300
+LONGEST_NS = 1 << 62     # as far as time goes
 Figures = NDArray[np.float64]
 
 
@@ -51,15 +52,23 @@ class Shown(NamedTuple):
     left_out: Mapping[str, int]
 
 
+KINDS = {"queue": "bytes waiting at most", "delay": "longest delay, ns",
+         "drops": "packets dropped a second"}
 NOTHING = Shown(np.zeros(1), (), (), {})
 
 
 def shown(result: Result, stretches: int = STRETCHES) -> Shown | None:
     """What a result has of shaping over time; None where there is nothing to draw."""
     found = result.data.get("shaping_timeline")
-    if not found or not found["time_ns"]:
+    return of_timeline(found, facts.span(result)[0], stretches) if found else None
+
+
+def of_timeline(
+    found: Mapping[str, Any], start: int, stretches: int = STRETCHES,
+) -> Shown | None:
+    """The same of a ``shaping_timeline``, from a time on in ns."""
+    if not found["time_ns"] or found["time_ns"][-1] - start >= LONGEST_NS:
         return None
-    start, _ = facts.span(result)
     times = np.array(found["time_ns"], np.int64)
     kept = _ends(times, min(start, int(times[0])), stretches)
     if not len(kept):
@@ -70,6 +79,16 @@ def shown(result: Result, stretches: int = STRETCHES) -> Shown | None:
     meters = tuple(Over(row["name"], cut.each_second(row["dropped"]), cut.none, cut.none)
                    for row in found["meters"] if any(row["dropped"]))
     return Shown((edges - edges[0]) / 1e9, links, meters, found["left_out"])
+
+
+def whole(shown: Shown) -> Mapping[str, Figures]:
+    """All links and meters of a setting as one, by what it is: KINDS."""
+    none = np.zeros(len(shown.edges) - 1)
+    classes = [each for line in shown.links for each in line.classes]
+    return {
+        "queue": np.add.reduce([none, *(line.queue for line in shown.links)]),
+        "delay": np.maximum.reduce([none, *(line.slowest for line in shown.links)]),
+        "drops": np.add.reduce([none, *(each.lost for each in (*classes, *shown.meters))])}
 
 
 def corners(shown: Shown) -> Figures:

@@ -19,6 +19,8 @@ from fwcore.words import OWNERS
 WIDTH = 80
 INDENT = 12  # where a section's lines begin; its title stands before
 BAR = 24
+LEAST_BAR = 6
+GRAPH = WIDTH - INDENT - 6  # characters of a picture's axis of time
 SHOWN_TRANSITIONS = 8
 SHOWN_CLASSES = 8
 
@@ -218,22 +220,24 @@ def _memory(result: Result, style: Style) -> Iterator[str]:
     yield from section("memory", rows, style)
     if not facts.eventful(result):
         return
-    picture = graph.memory(result, width=WIDTH - INDENT - 6, unicode=style.unicode)
-    if picture:
+    made = graph.memory(result, width=GRAPH, unicode=style.unicode)
+    if made:
         yield ""
-        yield from _picture(result, picture, style)
+        yield from picture(made, facts.length_ns(result), style)
 
 
-def _picture(result: Result, picture: graph.Graph, style: Style) -> Iterator[str]:
+def picture(
+    made: graph.Graph, length_ns: int, style: Style, begins: str = "0", ends: str = "",
+) -> Iterator[str]:
+    """A graph's lines, with its axis of time, so long, and its legend."""
     side = graph.SIDE
-    for label, cells in picture.rows:
+    for label, cells in made.rows:
         text = style.paint(f"{label.text[:side]:>{side}} ", label.tone)
         yield (text + "".join(style.paint(run, tone) for run, tone in _runs(cells))).rstrip()
-    width = len(picture.rows[0][1])
-    start, end = facts.span(result)
-    length = units.nanoseconds(end - start)
-    yield style.paint(f"{'':>{side}} 0{length:>{width - 1}}", "dim")
-    for line in fold(picture.legend, width):
+    width = len(made.rows[0][1])
+    ends = ends or units.nanoseconds(length_ns)
+    yield style.paint(f"{'':>{side}} {begins}{ends:>{width - len(begins)}}", "dim")
+    for line in fold(made.legend, width):
         yield style.paint(f"{'':>{side}} {line}", "dim")
 
 
@@ -312,10 +316,24 @@ def _victims(result: Result, style: Style) -> Iterator[str]:
             yield ""
         gap = True
         tones = ["", *(facts.HARMS.get(column, "") for column in names)]
-        lines = columns(rows, tones, style)
+        lines = _barred(columns(rows, tones, style), columns(rows, tones, Style()),
+                        facts.hit_parts(result, kind), style)
         if kind == "hosts" and facts.unnamed(result):
             lines = [*lines, *fold(facts.unnamed(result))]
         yield from section(title, lines, style)
+
+
+def _barred(
+    lines: Sequence[str], bare: Sequence[str], parts: Sequence[facts.Part], style: Style,
+) -> list[str]:
+    """A table's rows with a bar behind each, as long as there is room; `bare`: without colours."""
+    wide = max(map(len, bare))
+    room = min(BAR, WIDTH - INDENT - wide - 2)
+    if room < LEAST_BAR:
+        return list(lines)
+    return [lines[0], *(
+        f"{line}{'':{wide - len(plain)}}  {style.paint(style.bar(part.share, 1, room), part.tone)}"
+        for line, plain, part in zip(lines[1:], bare[1:], parts, strict=False))]
 
 
 def _taken(result: Result, style: Style) -> Iterator[str]:
@@ -379,10 +397,10 @@ def _shaping(result: Result, style: Style) -> Iterator[str]:
     for remark in shaping.remarks(found):
         rows += fold(remark)
     yield from section("shaping", [*rows, *fold(shaping.open_loop(found))], style)
-    picture = graph.shaping(result, width=WIDTH - INDENT - 6, unicode=style.unicode)
-    if picture:
+    made = graph.shaping(result, width=GRAPH, unicode=style.unicode)
+    if made:
         yield ""
-        yield from _picture(result, picture, style)
+        yield from picture(made, facts.length_ns(result), style)
 
 
 def _laws(result: Result, style: Style) -> Iterator[str]:
