@@ -119,7 +119,7 @@ docs: $(VENV)/docs
 
 clean:
 	rm -rf $(VENV) build dist out site *.egg-info .pytest_cache .mypy_cache .ruff_cache \
-	    .hypothesis .benchmarks fwcore/*.c fwcore/*.so
+	    .hypothesis .benchmarks fwcore/*.c fwcore/*.lis fwcore/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: the environment, and the package in it (editable) with what each purpose needs.

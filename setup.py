@@ -67,5 +67,6 @@ setup(
         extensions,
         force=force,
         compiler_directives=DIRECTIVES | {"linetrace": DEBUG},
+        use_listing_file=1,  # what Cython said of each module, for tests/test_style.py
     ) if BUILDS else extensions,
 )
