@@ -57,5 +57,5 @@ class Rings:
     def delays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
 
 def walk(
-    data: Any, block_bytes: int, slots: bool = ...,
+    data: Any, block_bytes: int, slots: bool = ..., limit: int = ...,
 ) -> tuple[list[tuple[int, int, int]], dict[str, int]]: ...

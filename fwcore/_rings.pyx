@@ -93,6 +93,7 @@ cdef extern from "dataplane/rings.h" nogil:
     int rings_map(rings_t *r)
     int64_t rings_now(const rings_t *r)
     uint32_t rings_take(rings_t *r, uint32_t limit)
+    void rings_give(rings_t *r)
     void rings_send(rings_t *r, const uint8_t *outcome)
     void rings_leave(rings_t *r, uint64_t first, const uint8_t *kept, const departing_t *d)
     uint64_t rings_forsake(rings_t *r)
@@ -460,11 +461,12 @@ cdef dict _counters(const port_t *port):
 
 # --- a single stage, for tests -------------------------------------------------------------------
 
-def walk(uint8_t[::1] data, uint32_t block_bytes, bint slots=False):
+def walk(uint8_t[::1] data, uint32_t block_bytes, bint slots=False, uint32_t limit=BATCH_MAX):
     """What ``take`` makes of blocks in memory: (rows of (offset, captured, length), counters).
 
     ``data``: uint8[n * block_bytes], n blocks (of TPACKET_V3; ``slots``: of TPACKET_V2, a frame
-    each) as the kernel writes them; tags are put back in place. At most BATCH frames.
+    each) as the kernel writes them; tags are put back in place, and blocks that are done with
+    given back. At most ``limit`` frames, and BATCH.
 
     Raises DataError.
     """
@@ -487,7 +489,8 @@ def walk(uint8_t[::1] data, uint32_t block_bytes, bint slots=False):
         r.offset, r.captured, r.length = &offset[0], &captured[0], &length[0]
         r.time_ns = &time_ns[0]
         with nogil:
-            rings_take(r, BATCH_MAX)
+            rings_take(r, min(limit, <uint32_t>BATCH_MAX))
+            rings_give(r)
         return ([(offset[i], captured[i], length[i]) for i in range(r.count)],
                 _counters(&r.port[0]))
     finally:

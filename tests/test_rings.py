@@ -342,6 +342,13 @@ def test_blocks_are_walked_until_one_is_not_ours():
     assert counters["taken"] == 3 and counters["faulty"] == 0
 
 
+@pytest.mark.parametrize(("limit", "ours"), [(1, [1, 1]), (2, [0, 1]), (3, [0, 0])])
+def test_a_block_is_given_back_when_its_last_frame_is_taken(limit, ours):
+    data = np.frombuffer(block([(frame(1), {}), (frame(2), {})]) + block([(frame(3), {})]), np.uint8)
+    assert len(walk(data, BLOCK, limit=limit)[0]) == limit
+    assert data.view(np.uint32)[2::BLOCK // 4].tolist() == ours
+
+
 @pytest.mark.parametrize("fields", [
     {"mac": 10}, {"mac": 65535}, {"snaplen": 1 << 31}, {"snaplen": 5000, "len": 5000},
     {"len": 59}, {"next": 0}, {"next": 8},
