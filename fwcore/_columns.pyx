@@ -13,6 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from cython cimport final
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -63,29 +64,60 @@ cdef object _dtype():
 FRAME_DTYPE = _dtype()
 
 
+@final
+cdef class _Frames:
+    """The arrays of a chunk, held while its frames are read."""
+
+    cdef const uint8_t[::1] data
+    cdef const uint64_t[::1] offset
+    cdef const uint32_t[::1] captured, length
+    cdef const uint16_t[::1] link
+    cdef const uint8_t *bytes_
+    cdef uint64_t count, size
+
+    def __cinit__(self, chunk):
+        self.data, self.offset, self.captured = chunk.data, chunk.offset, chunk.captured
+        self.length, self.link = chunk.length, chunk.link
+        self.count, self.size = self.offset.shape[0], self.data.shape[0]
+        self.bytes_ = &self.data[0] if self.size else NULL
+        if not (self.captured.shape[0] == self.length.shape[0] == self.link.shape[0]
+                == self.offset.shape[0]):
+            raise FrameError("chunk: its arrays differ in length")
+
+    cdef int look(self, uint64_t i) except -1 nogil:
+        """Frame i lies within the data, or FrameError; one that comes soon is fetched."""
+        cdef uint64_t at = self.offset[i]
+        if at > self.size or self.size - at < self.captured[i]:
+            with gil:
+                raise FrameError(f"chunk: frame {i} reaches past the data")
+        if i + 24 < self.count and self.offset[i + 24] < self.size:
+            fw_prefetch(self.bytes_ + self.offset[i + 24])
+        return 0
+
+
 def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     """Writes marks into the outermost IP headers of frames, in their place.
 
     ``dscp``: uint8[n], below 64; ``none`` leaves a frame as it is, and so does a frame without a
     whole IP header. Raises FrameError where a frame reaches past the data, DataError for a mark
-    that is none.
+    that is none, and where there are not as many as frames.
     """
     cdef uint8_t[::1] data = chunk.data
-    cdef const uint64_t[::1] offset = chunk.offset
-    cdef const uint32_t[::1] captured = chunk.captured, length = chunk.length
-    cdef const uint16_t[::1] link = chunk.link
+    cdef _Frames frames = _Frames(chunk)
     cdef parser_t parser
     cdef uint64_t keys[SEED_WORDS]
-    cdef Py_ssize_t i
+    cdef uint64_t i
+    if <uint64_t>dscp.shape[0] != frames.count:
+        raise DataError(f"{dscp.shape[0]} marks for {frames.count} frames")
     parser_make(&parser, keys, SEEDS, False, 0, False)
-    for i in range(dscp.shape[0]):
+    for i in range(frames.count):
         if dscp[i] == none:
             continue
         if dscp[i] > 63:
             raise DataError(f"mark {dscp[i]} is not in 0..63")
-        if offset[i] + captured[i] > <uint64_t>data.shape[0]:
-            raise FrameError(f"frame {i + 1} reaches past the data")
-        frame_mark(&data[0] + offset[i], captured[i], length[i], link[i], &parser, dscp[i])
+        frames.look(i)
+        frame_mark(&data[0] + frames.offset[i], frames.captured[i], frames.length[i],
+                   frames.link[i], &parser, dscp[i])
 
 
 cdef inline int has_ports(uint8_t protocol) noexcept nogil:
@@ -199,36 +231,25 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0, cut=False):
     setting ``short_frames``). Raises FrameError when arrays are of another kind or differ in
     length, or a frame reaches past the data.
     """
-    cdef const uint8_t[::1] data = chunk.data
-    cdef const uint64_t[::1] offset = chunk.offset
-    cdef const uint32_t[::1] captured = chunk.captured
-    cdef const uint32_t[::1] length = chunk.length
-    cdef const uint16_t[::1] link = chunk.link
-    cdef uint64_t i, count = offset.shape[0], size = data.shape[0]
-    cdef const uint8_t *bytes_ = &data[0] if size else NULL
+    cdef _Frames frames = _Frames(chunk)
+    cdef uint64_t i
     cdef uint64_t keys[SEED_WORDS]
     cdef parser_t parser
     cdef frame_t f
     cdef packet_t p
     cdef frame_row_t[::1] out
-    if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
-        raise FrameError("chunk: its arrays differ in length")
     parser_make(&parser, keys, seeds, zone, shift, cut)
-    rows = np.zeros(count, dtype=FRAME_DTYPE)
-    if count == 0:
+    rows = np.zeros(frames.count, dtype=FRAME_DTYPE)
+    if frames.count == 0:
         return rows
     out = rows
     memset(&p, 0, sizeof(packet_t))
     with nogil:
-        for i in range(count):
-            if offset[i] > size or size - offset[i] < captured[i]:
-                with gil:
-                    raise FrameError(f"chunk: frame {i} reaches past the data")
-            if i + 24 < count and offset[i + 24] < size:
-                fw_prefetch(bytes_ + offset[i + 24])
-            out[i].length = length[i]
-            parse_any(bytes_ + offset[i], min(captured[i], length[i]), length[i], link[i],
-                      &parser, &f, &p)
+        for i in range(frames.count):
+            frames.look(i)
+            out[i].length = frames.length[i]
+            parse_any(frames.bytes_ + frames.offset[i], min(frames.captured[i], frames.length[i]),
+                      frames.length[i], frames.link[i], &parser, &f, &p)
             row_fill(&f, &p, &out[i])
     return rows
 
@@ -240,34 +261,24 @@ def flow_columns(chunk, shift=0, cut=False):
     As ``parse_columns`` has them: ``flow`` uint64[n], 0 without a key; ``swapped`` uint8[n]; and
     int64[m], which frames are fragments. Raises FrameError as it does.
     """
-    cdef const uint8_t[::1] data = chunk.data
-    cdef const uint64_t[::1] offset = chunk.offset
-    cdef const uint32_t[::1] captured = chunk.captured
-    cdef const uint32_t[::1] length = chunk.length
-    cdef const uint16_t[::1] link = chunk.link
-    cdef uint64_t i, count = offset.shape[0], size = data.shape[0], many = 0
-    cdef const uint8_t *bytes_ = &data[0] if size else NULL
+    cdef _Frames frames = _Frames(chunk)
+    cdef uint64_t i, many = 0
     cdef uint64_t keys[SEED_WORDS]
     cdef parser_t parser
     cdef packet_t p
-    if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
-        raise FrameError("chunk: its arrays differ in length")
     parser_make(&parser, keys, SEEDS, False, shift, cut)
-    flow, swapped = np.zeros(count, np.uint64), np.zeros(count, np.uint8)
-    parts = np.empty(count, np.int64)
+    flow, swapped = np.zeros(frames.count, np.uint64), np.zeros(frames.count, np.uint8)
+    parts = np.empty(frames.count, np.int64)
     cdef uint64_t[::1] flows = flow
     cdef uint8_t[::1] ways = swapped
     cdef int64_t[::1] fragments = parts
     memset(&p, 0, sizeof(packet_t))
     with nogil:
-        for i in range(count):
-            if offset[i] > size or size - offset[i] < captured[i]:
-                with gil:
-                    raise FrameError(f"chunk: frame {i} reaches past the data")
-            if i + 24 < count and offset[i + 24] < size:
-                fw_prefetch(bytes_ + offset[i + 24])
+        for i in range(frames.count):
+            frames.look(i)
             p.fragment = 0
-            parse_frame(bytes_ + offset[i], captured[i], length[i], link[i], &parser, &p)
+            parse_frame(frames.bytes_ + frames.offset[i], frames.captured[i], frames.length[i],
+                        frames.link[i], &parser, &p)
             if p.kind == KIND_KEYED or p.kind == KIND_QUOTE:
                 flows[i] = p.hash
                 ways[i] = p.swapped

@@ -12,7 +12,7 @@ from fwcore import _shaper, units
 from fwcore._columns import mark_frames
 from fwcore.capture import Chunk, open_capture
 from fwcore.engine import Engine
-from fwcore.errors import DataError
+from fwcore.errors import DataError, FrameError
 from fwcore.flow import parse as flow_of
 from fwcore.replay import replay
 from fwcore.replay.releases import FATE, UNDECIDED, Spool, packed
@@ -209,6 +209,16 @@ def test_a_mark_of_more_than_six_bits_is_refused():
     with pytest.raises(DataError, match="mark 64"):
         mark_frames(made, np.full(1, 64, np.uint8))
     mark_frames(made, np.full(1, 255, np.uint8))
+
+
+def test_marks_of_frames_that_are_not_there_are_refused():
+    made = Chunk.from_frames([frame(53)], [0])
+    with pytest.raises(DataError, match="2 marks for 1 frames"):
+        mark_frames(made, np.zeros(2, np.uint8))
+    far = Chunk(made.data.copy(), np.full(1, 2**64 - 10, np.uint64), made.captured, made.length,
+                made.time_ns, made.link)
+    with pytest.raises(FrameError, match="frame 0 reaches past the data"):
+        mark_frames(far, np.zeros(1, np.uint8))
 
 
 def test_chosen_frames_are_copied_side_by_side():
