@@ -61,19 +61,27 @@ cdef extern from "dataplane/layout.h":
 cdef extern from *:
     """
     #define FW_SAME(ours, theirs, field)                                                     \\
-        _Static_assert(offsetof(ours, field) == offsetof(theirs, field), #field)
+        _Static_assert(offsetof(ours, field) == offsetof(theirs, field)                      \\
+                       && sizeof(((ours *)0)->field) == sizeof(((theirs *)0)->field), #field);
+    #define FW_SAME_ENDS(ours, theirs)                                                       \\
+        FW_SAME(ours, theirs, initiator) FW_SAME(ours, theirs, responder)                    \\
+        FW_SAME(ours, theirs, initiator_port) FW_SAME(ours, theirs, responder_port)          \\
+        FW_SAME(ours, theirs, zone) FW_SAME(ours, theirs, protocol)                          \\
+        FW_SAME(ours, theirs, family) FW_SAME(ours, theirs, policy)                          \\
+        FW_SAME(ours, theirs, inspection) FW_SAME(ours, theirs, flow)
+    #define FW_SAME_SESSION(field) FW_SAME(fwcore_question, session_row_t, field)
     _Static_assert(sizeof(fwcore_question) == sizeof(question_t), "the payload begins there");
     _Static_assert(offsetof(question_t, session) == 0, "its fields come first");
-    _Static_assert(offsetof(fwcore_question, flow) == offsetof(session_row_t, flow), "flow");
-    _Static_assert(offsetof(fwcore_question, policy) == offsetof(session_row_t, policy), "policy");
-    _Static_assert(offsetof(fwcore_question, bytes) == offsetof(session_row_t, bytes), "bytes");
-    FW_SAME(fwcore_question, question_t, packet);
-    FW_SAME(fwcore_question, question_t, size);
-    FW_SAME(fwcore_question, question_t, reply);
+    FW_SAME_ENDS(fwcore_question, session_row_t)
+    FW_SAME_SESSION(state) FW_SAME_SESSION(cause) FW_SAME_SESSION(exposed)
+    FW_SAME_SESSION(created_ns) FW_SAME_SESSION(last_seen_ns) FW_SAME_SESSION(ended_ns)
+    FW_SAME_SESSION(created_packet) FW_SAME_SESSION(ended_packet)
+    FW_SAME_SESSION(bytes) FW_SAME_SESSION(packets)
+    FW_SAME(fwcore_question, question_t, packet) FW_SAME(fwcore_question, question_t, seen)
+    FW_SAME(fwcore_question, question_t, size) FW_SAME(fwcore_question, question_t, reply)
     _Static_assert(sizeof(fwcore_opening) == sizeof(opening_t), "a row each");
-    FW_SAME(fwcore_opening, opening_t, policy);
-    FW_SAME(fwcore_opening, opening_t, flow);
-    FW_SAME(fwcore_opening, opening_t, packet);
+    FW_SAME_ENDS(fwcore_opening, opening_t)
+    FW_SAME(fwcore_opening, opening_t, time_ns) FW_SAME(fwcore_opening, opening_t, packet)
     """
 
 
