@@ -25,11 +25,16 @@ from libc.string cimport memcpy
 
 from fwcore.errors import DataError, EngineBusy, FrameError
 
+cdef extern from *:
+    """
+    _Static_assert(sizeof(long) == 8, "PyLong_AsLong is quicker than AsLongLong by a hundred"
+                   " instructions where a number has three digits, as every time of today has");
+    """
+
 cdef extern from "Python.h":
-    long long PyLong_AsLongLong(object number) except? -1
     bint PyLong_CheckExact(object thing)
     # of what a list or tuple holds, without a reference of our own: nobody else runs meanwhile
-    long long borrowed_number "PyLong_AsLongLong"(PyObject *number)
+    long borrowed_number "PyLong_AsLong"(PyObject *number)
     bint borrowed_is_number "PyLong_CheckExact"(PyObject *thing)
     bint borrowed_is_bytes "PyBytes_CheckExact"(PyObject *thing)
     Py_ssize_t borrowed_size "PyBytes_GET_SIZE"(PyObject *frame)
@@ -56,7 +61,7 @@ cdef int64_t whole(object number, str what, size_t place, int64_t highest) excep
             if isinstance(number, bool) or not hasattr(number, "__index__"):
                 raise TypeError
             number = number.__index__()
-        found = PyLong_AsLongLong(number)
+        found = <long>number
     except (TypeError, OverflowError):
         found = -1
     if not 0 <= found <= highest:
