@@ -13,7 +13,6 @@ from enum import IntEnum
 
 import numpy as np
 
-from cython cimport final
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -64,7 +63,6 @@ cdef object _dtype():
 FRAME_DTYPE = _dtype()
 
 
-@final
 cdef class _Frames:
     """The arrays of a chunk, held while its frames are read."""
 
@@ -84,15 +82,16 @@ cdef class _Frames:
                 == self.offset.shape[0]):
             raise FrameError("chunk: its arrays differ in length")
 
-    cdef int look(self, uint64_t i) except -1 nogil:
-        """Frame i lies within the data, or FrameError; one that comes soon is fetched."""
-        cdef uint64_t at = self.offset[i]
-        if at > self.size or self.size - at < self.captured[i]:
-            with gil:
-                raise FrameError(f"chunk: frame {i} reaches past the data")
-        if i + 24 < self.count and self.offset[i + 24] < self.size:
-            fw_prefetch(self.bytes_ + self.offset[i + 24])
-        return 0
+
+cdef inline int frame_look(_Frames frames, uint64_t i) except -1 nogil:
+    """Frame i lies within the data, or FrameError; one that comes soon is fetched."""
+    cdef uint64_t at = frames.offset[i]
+    if at > frames.size or frames.size - at < frames.captured[i]:
+        with gil:
+            raise FrameError(f"chunk: frame {i} reaches past the data")
+    if i + 24 < frames.count and frames.offset[i + 24] < frames.size:
+        fw_prefetch(frames.bytes_ + frames.offset[i + 24])
+    return 0
 
 
 def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
@@ -115,7 +114,7 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
             continue
         if dscp[i] > 63:
             raise DataError(f"mark {dscp[i]} is not in 0..63")
-        frames.look(i)
+        frame_look(frames, i)
         frame_mark(&data[0] + frames.offset[i], frames.captured[i], frames.length[i],
                    frames.link[i], &parser, dscp[i])
 
@@ -246,7 +245,7 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0, cut=False):
     memset(&p, 0, sizeof(packet_t))
     with nogil:
         for i in range(frames.count):
-            frames.look(i)
+            frame_look(frames, i)
             out[i].length = frames.length[i]
             parse_any(frames.bytes_ + frames.offset[i], min(frames.captured[i], frames.length[i]),
                       frames.length[i], frames.link[i], &parser, &f, &p)
@@ -275,7 +274,7 @@ def flow_columns(chunk, shift=0, cut=False):
     memset(&p, 0, sizeof(packet_t))
     with nogil:
         for i in range(frames.count):
-            frames.look(i)
+            frame_look(frames, i)
             p.fragment = 0
             parse_frame(frames.bytes_ + frames.offset[i], frames.captured[i], frames.length[i],
                         frames.link[i], &parser, &p)

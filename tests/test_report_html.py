@@ -111,6 +111,17 @@ def test_a_result_without_samples_has_a_page_without_charts():
     assert "Every verdict" in made and len(made) < 100_000
 
 
+def test_of_samples_in_which_nothing_came_nobody_is_warned(caplog):
+    data = fake.make(victims=0, samples=5)
+    line = data["timeline"]
+    for name in ("created", "ended", "tension", "evicted", "exposed_packets"):
+        line[name] = [0] * 5
+    for name in ("verdicts", "reasons"):
+        line[name] = {key: [0] * 5 for key in line[name]}
+    assert "memory" in html.render(Result(data))
+    assert caplog.records == []
+
+
 def test_without_bokeh_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "bokeh.embed", None)
     monkeypatch.delitem(sys.modules, "fwcore.report.charts")

@@ -344,7 +344,8 @@ def test_blocks_are_walked_until_one_is_not_ours():
 
 @pytest.mark.parametrize(("limit", "ours"), [(1, [1, 1]), (2, [0, 1]), (3, [0, 0])])
 def test_a_block_is_given_back_when_its_last_frame_is_taken(limit, ours):
-    data = np.frombuffer(block([(frame(1), {}), (frame(2), {})]) + block([(frame(3), {})]), np.uint8)
+    blocks = block([(frame(1), {}), (frame(2), {})]) + block([(frame(3), {})])
+    data = np.frombuffer(blocks, np.uint8)
     assert len(walk(data, BLOCK, limit=limit)[0]) == limit
     assert data.view(np.uint32)[2::BLOCK // 4].tolist() == ours
 

@@ -16,6 +16,8 @@ from fwcore.report import facts, over_time
 from fwcore.result import Result
 
 try:
+    from bokeh.core.validation import silence
+    from bokeh.core.validation.warnings import MISSING_RENDERERS
     from bokeh.embed import components
     from bokeh.models import (
         BasicTickFormatter,
@@ -31,6 +33,8 @@ try:
     from bokeh.resources import INLINE
 except ImportError:
     raise MissingExtra("the page needs bokeh: pip install 'fwcore[report]'") from None
+
+silence(MISSING_RENDERERS)  # nothing came: its charts are empty, and nobody need be told
 
 SAMPLES = 1500  # rows of the timeline that a page holds; more than a screen has columns
 BINS = 300  # equal stretches of time for figures per second
