@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from fwcore._shaper_state cimport Kept
 from fwcore._use cimport Use
-from fwcore.dataplane.meter cimport asker_t
+from fwcore.dataplane.match cimport asker_t
 from fwcore.dataplane.shaping cimport link_t, meter_t
 
 cdef class Shaper(Kept):

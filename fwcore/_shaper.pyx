@@ -28,9 +28,8 @@ from libc.string cimport memcpy
 from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.digest cimport digest_end
 from fwcore.dataplane.link cimport queue_pages, shaper_advance, shaper_clear, shaper_drain
-from fwcore.dataplane.meter cimport (
-    asker_t, shaping_admits, shaping_begin, shaping_end, shaping_match,
-)
+from fwcore.dataplane.match cimport asker_t, shaping_match
+from fwcore.dataplane.meter cimport shaping_admits, shaping_begin, shaping_end
 from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.shaping cimport (
     COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, END_OF_TIME, METERS_MAX, NEED_LEVEL,

@@ -25,6 +25,7 @@ cdef class Planned:
     cdef int _samples(self) except -1
     cdef dict _busy(self, uint32_t i)
     cdef int _rows(self, plan) except -1
+    cdef int _kinds(self) except -1
     cdef int _meters(self, plan, rooms=*) except -1
     cdef int _links(self, plan, distances) except -1
     cdef int _classes(self, plan) except -1

@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.bits cimport bits_add
 from fwcore.dataplane.digest cimport digest_begin
+from fwcore.dataplane.match cimport match_kind, match_slot_of
 from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
 from fwcore.dataplane.samples cimport samples_width
@@ -21,8 +22,8 @@ from fwcore.dataplane.shaping cimport (
     NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST,
     SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX,
     account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t,
-    departure_t, ends_t, heap_t, link_row_t, link_t, match_row_t, met_t, meter_row_t, meter_t,
-    shaped_t, shaper_t, shaping_row_t, share_t, span_make, wait_t,
+    departure_t, ends_t, heap_t, link_row_t, link_t, match_kind_t, match_row_t, met_t,
+    meter_row_t, meter_t, shaped_t, shaper_t, shaping_row_t, share_t, span_make, wait_t,
 )
 from fwcore.dataplane.tree cimport class_of
 from fwcore._use cimport Use
@@ -202,6 +203,41 @@ cdef class Planned:
         if len(plan.policy_ids):
             ids = plan.policy_ids
             memcpy(s.policy_ids, &ids[0], ids.shape[0] * sizeof(uint32_t))
+        self._kinds()
+        return 0
+
+    cdef int _kinds(self) except -1:
+        """Rows by what they look at, and by what they want to see."""
+        cdef shaper_t *s = &self.core
+        cdef uint64_t[:, ::1] looks = np.zeros((s.matches_count, 6), np.uint64)
+        cdef match_kind_t kind
+        cdef uint32_t[::1] numbers
+        cdef uint32_t i, heads = 0, slot
+        for i in range(s.matches_count):
+            kind = match_kind(s, &s.matches[i])
+            looks[i, 0], looks[i, 1] = kind.source[0], kind.source[1]
+            looks[i, 2], looks[i, 3] = kind.destination[0], kind.destination[1]
+            looks[i, 4], looks[i, 5] = kind.facts, kind.policy
+        _, firsts, whose, counts = np.unique(
+            np.asarray(looks), axis=0, return_index=True, return_inverse=True, return_counts=True)
+        order = np.argsort(firsts)
+        numbers = np.argsort(order).astype(np.uint32)[whose.reshape(-1)]
+        s.kinds_count = len(order)
+        s.kinds = <match_kind_t *>self.room((s.kinds_count + 1) * sizeof(match_kind_t))
+        for i in range(s.kinds_count):
+            s.kinds[i] = match_kind(s, &s.matches[<uint32_t>firsts[order[i]]])
+            s.kinds[i].first, s.kinds[i].heads_first = firsts[order[i]], heads
+            s.kinds[i].heads_mask = (1 << (int(counts[order[i]]) - 1).bit_length()) - 1
+            heads += s.kinds[i].heads_mask + 1
+        s.match_heads = <uint32_t *>self.room((<size_t>heads + 1) * sizeof(uint32_t))
+        s.match_next = <uint32_t *>self.room((<size_t>s.matches_count + 1) * sizeof(uint32_t))
+        memset(s.match_heads, 255, heads * sizeof(uint32_t))
+        i = s.matches_count
+        while i:  # the last one first, so that slots ascend
+            i -= 1
+            slot = match_slot_of(s, &s.kinds[numbers[i]], &s.matches[i])
+            s.match_next[i] = s.match_heads[slot]
+            s.match_heads[slot] = i
         return 0
 
     cdef int _meters(self, plan, rooms=None) except -1:

@@ -299,6 +299,7 @@ SHAPING: Final = _under(
         "links",
         Entry("packets", "packets that left it"),
         Entry("bytes", "their bytes as the link counts"),
+        Entry("priorities", "different ones among its leaves", NOW),
         Entry("busy_ns", "how long its line was taken; 0 where it has no rate"),
         Entry("queue_peak", "most packets, and most bytes, in its queues and on its line", PEAK),
         Entry("pages", "pages of its queued bytes (queue_accounting)", NOW),

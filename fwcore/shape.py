@@ -278,7 +278,7 @@ RESULT = {
         "meters": rows({"name": TEXT, "key": TEXT, "passed": PAIR, "dropped": PAIR,
                         "by_colour": COUNTS, **_counts("keys keys_forgotten keys_shared")}),
         "links": rows({"name": TEXT, "queue_peak": PAIR,
-                       **_counts("rate packets bytes busy_ns pages")}),
+                       **_counts("rate packets bytes busy_ns pages priorities")}),
         "classes": rows({
             "link": TEXT, "dropped": named(COUNT), "delay_ns": _counts("p50 p95 p99 max"),
             **_counts("id packets bytes borrowed giants waiting")}),

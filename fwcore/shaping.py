@@ -163,6 +163,12 @@ class Declared:
         rows = sorted((row for row in self.classes if row.link == link), key=lambda row: row.id)
         return rows or [ClassRow(link, WHOLE_LINK)]
 
+    def leaves_of(self, link: str) -> list[ClassRow]:
+        """Those of them that have a queue."""
+        rows = self.classes_of(link)
+        parents = {row.parent for row in rows}
+        return [row for row in rows if row.id not in parents]
+
 
 # --- one row --------------------------------------------------------------------------------------
 
@@ -350,8 +356,10 @@ def _trees(
         here, steps = row, 1
         while here.parent:
             if (here.link, here.parent) not in nodes:
+                near = ", ".join(map(str, sorted(
+                    each for link, each in nodes if link == here.link)[:20]))
                 raise place.error("parent", f"parent = {here.parent}: link {here.link!r} has no"
-                                  " such class")
+                                  f" such class; it has {near}")
             here, steps = nodes[here.link, here.parent], steps + 1
             if steps > TREE_DEPTH_MAX:
                 raise place.error("parent", f"class {row.id}: a circle, or more than"

@@ -46,6 +46,7 @@ class Plan:
         shares = int(self.classes["shares"][self.classes["share"] != 0].sum(dtype=np.uint64))
         return (sessions * 64 + packets * (96 + 44 * keep) + keys * 136 + shares * 200
                 + (len(self.classes) + len(self.links)) * 17_408 + len(self.links) * 262_144
+                + self.rows.nbytes + len(self.matches) * (self.matches.itemsize + 12)
                 + self._bytes_of_samples())
 
     def _bytes_of_samples(self) -> int:

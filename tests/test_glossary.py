@@ -42,7 +42,8 @@ COUNTERS = [
     *(f"shaping.{name}" for name in ("unshaped", "drain_ns")),
     *(f"shaping.meters.{name}" for name in (
         "keys", "keys_forgotten", "keys_shared", "passed", "dropped", "by_colour")),
-    *(f"shaping.links.{name}" for name in ("packets", "bytes", "busy_ns", "queue_peak", "pages")),
+    *(f"shaping.links.{name}" for name in (
+        "packets", "bytes", "busy_ns", "queue_peak", "pages", "priorities")),
     *(f"shaping.classes.{name}" for name in (
         "packets", "bytes", "dropped", "borrowed", "giants", "waiting", "delay_ns")),
     *(f"shaping.open_loop.{name}" for name in ("tcp_share_of_bytes", "flows_hit")),

@@ -158,6 +158,16 @@ def test_two_settings_differ_by_what_they_police_and_delay(tmp_path):
     told = " ".join(compare_text.show(made.to_dict()).split())
     assert "4 packets policed" in told
     assert "delayed by 48 ms at p99" in told
+    assert told.count("Open loop: 0.0 % of the shaped bytes are TCP") == 1
+
+
+@pytest.mark.parametrize(("gap", "said"), [(8 * MS, True), (8 * MS - 1, False)])
+def test_priorities_of_a_link_that_never_filled_are_said_to_change_nothing(gap, said):
+    """A frame takes 8 ms: what comes no closer together never waits behind another one."""
+    few = Chunk.from_frames([frame(port) for port in (80, 53, 80)], [START + n * gap
+                                                                      for n in range(3)])
+    told = " ".join(text.summary(replay([few], load(seed=1, max_connections=64, **LINES))).split())
+    assert ("nothing ever waited at link w: its priorities changed nothing" in told) is said
 
 
 def test_a_flows_life_has_its_meters_its_queue_and_its_wait():

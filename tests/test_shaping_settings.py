@@ -49,7 +49,24 @@ WRONG = [
     ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 1\nlimit_packets = 0\nshare = "flow"', 7,
      "share is of a queue"),
     ('[[link]]\nname = "w"\n[[link]]\nname = "w"', 4, "given twice"),
+    ("".join(f'[[link]]\nname = "l{n}"\nnext = "{f"l{n + 1}" if n < 8 else ""}"\n'
+             for n in range(9)), 3, "a chain of more than 8"),
+    ('[[link]]\nname = "w"\n' + "".join(
+        f'[[class]]\nlink = "w"\nid = {n + 1}\nparent = {n}\n' for n in range(9)), 38,
+     "more than 8 classes deep"),
+    ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 3\n[[class]]\nlink = "w"\nid = 1\n'
+     "parent = 2", 9, "link 'w' has no such class; it has 1, 3"),
+    ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 1\n[[class]]\nlink = "w"\nid = 2\n'
+     'parent = 1\n[[shaping]]\nlink = "w"\nclass = 1', 12, "class 1 is no leaf"),
 ]
+
+
+def test_what_is_as_long_and_as_deep_as_may_be_is_taken():
+    links = [{"name": f"l{n}", "next": f"l{n + 1}" if n < 7 else ""} for n in range(8)]
+    classes = [{"link": "l0", "id": n + 1, "parent": n} for n in range(8)]
+    found = parse(links=links, classes=classes)
+    assert (len(found.links), len(found.classes)) == (8, 8)
+    lay_out(found)
 
 
 @pytest.mark.parametrize(("text", "line", "says"), WRONG)

@@ -26,7 +26,8 @@ TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on
 FLOORS = (
     ("dataplane.layout", "words", "units", "errors"),
     ("dataplane.shaping",),
-    ("dataplane.bits", "dataplane.heap", "dataplane.frame", "dataplane.outcome"),
+    ("dataplane.bits", "dataplane.heap", "dataplane.match", "dataplane.frame",
+     "dataplane.outcome"),
     ("dataplane.key",),
     tuple(f"dataplane.{name}" for name in (
         "parse", "table", "clock", "pages", "hosts", "fragment", "gate", "digest", "scan",

@@ -19,8 +19,9 @@ from fwcore.dataplane.layout cimport (
     VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely, packet_t, record_t,
 )
 from fwcore.dataplane.link cimport shaper_advance
+from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport (
-    asker_t, meter_alone, meter_is_all, shaping_admits, shaping_begin, shaping_end, shaping_match,
+    meter_alone, meter_is_all, shaping_admits, shaping_begin, shaping_end,
 )
 from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.samples cimport samples_take

@@ -11,29 +11,17 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from fwcore.dataplane.match cimport asker_t
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, COUNT_IP, COUNT_PACKETS,
     COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, METERS_MAX,
     NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD, account_t,
-    arrival_t, bucket_t, cost_of, level_after, level_spilled, match_row_t, meter_t,
+    arrival_t, bucket_t, cost_of, level_after, level_spilled, meter_t,
     shape_splitmix, shaped_t, shaper_t, shaping_row_t,
 )
 
 
 # --- keys -----------------------------------------------------------------------------------------
-
-cdef struct asker_t:
-    # What shaping has to know of a session; facts of its set-up.
-    uint64_t initiator[2]      # high, low
-    uint64_t responder[2]
-    uint32_t family            # 4 or 6
-    uint32_t policy            # its id
-    int zone
-    uint8_t protocol
-    uint8_t has_ports
-    uint8_t dscp               # of its first packet
-    uint32_t port              # the responder's
-
 
 cdef struct key_t:
     uint64_t high, low
@@ -215,42 +203,6 @@ cdef inline int meter_admits(
 
 
 # --- sessions -------------------------------------------------------------------------------------
-
-cdef inline int match_ends(const match_row_t *m, const asker_t *a) noexcept nogil:
-    return ((a.initiator[0] & m.source_mask[0]) == m.source[0]
-            and (a.initiator[1] & m.source_mask[1]) == m.source[1]
-            and (a.responder[0] & m.destination_mask[0]) == m.destination[0]
-            and (a.responder[1] & m.destination_mask[1]) == m.destination[1])
-
-
-cdef inline int match_policy(
-    const shaper_t *s, const match_row_t *m, uint32_t policy,
-) noexcept nogil:
-    cdef uint32_t i
-    for i in range(m.policies):
-        if s.policy_ids[m.policies_first + i] == policy:
-            return 1
-    return m.policies == 0
-
-
-cdef inline uint32_t shaping_match(const shaper_t *s, const asker_t *a) noexcept nogil:
-    """The first row that matches, as its number + 1; 0: none. Bounded by the rows."""
-    cdef const match_row_t *m
-    cdef uint32_t i
-    for i in range(s.matches_count):
-        m = &s.matches[i]
-        if m.family != a.family or (m.protocol >= 0 and m.protocol != a.protocol):
-            continue
-        if m.zone >= 0 and m.zone != a.zone:
-            continue
-        if m.has_ports and not (a.has_ports and m.port_low <= a.port <= m.port_high):
-            continue
-        if m.dscp and not (m.dscp >> a.dscp) & 1:
-            continue
-        if match_ends(m, a) and match_policy(s, m, a.policy):
-            return m.row + 1
-    return 0
-
 
 cdef inline int shaping_admits(
     const shaper_t *s, uint32_t row, const asker_t *a,

@@ -101,6 +101,14 @@ typedef struct {
     uint8_t has_ports, family;
 } match_row_t;
 
+/* Which bits of a session rows of one kind look at, and the slots of its rows (match.pxd). */
+typedef struct {
+    uint64_t source[2], destination[2];  /* high, low */
+    uint64_t facts, policy;
+    uint32_t heads_first, heads_mask;
+    uint32_t first, pad;             /* first: the lowest of its rows */
+} match_kind_t;
+
 /* --- buckets ---------------------------------------------------------------------------------- */
 
 /* A level and what it is made of. price 0: there is no bucket. */
@@ -526,6 +534,7 @@ typedef struct shaper {
     uint64_t seed, order, waiting, waiting_max, pages;
     uint32_t accounted;               /* 1: queued bytes own pages */
     uint32_t meters_count, links_count, classes_count, rows_count, matches_count;
+    uint32_t kinds_count;
     uint32_t first_row, wait_free;    /* rows before first_row are of former settings */
     meter_t *meters;
     account_t *accounts;
@@ -542,6 +551,9 @@ typedef struct shaper {
     share_t *shares;
     shaping_row_t *rows;
     match_row_t *matches;
+    match_kind_t *kinds;              /* of matches, those with the lowest first */
+    uint32_t *match_heads;            /* the first of each slot */
+    uint32_t *match_next;             /* of a match: the next one of its slot */
     uint32_t *policy_ids;
     shaped_t *shaped;                 /* by session */
     wait_t *waits;

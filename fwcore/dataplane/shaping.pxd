@@ -75,6 +75,12 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint16_t port_low, port_high
         uint8_t has_ports, family
 
+    ctypedef struct match_kind_t:
+        uint64_t source[2]
+        uint64_t destination[2]
+        uint64_t facts, policy
+        uint32_t heads_first, heads_mask, first, pad
+
     ctypedef struct bucket_t:
         int64_t level, time_ns, depth, debt
         uint64_t fill, price, unit, pad
@@ -248,7 +254,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t now_ns, due_ns
         uint64_t seed, order, waiting, waiting_max, pages
         uint32_t accounted, meters_count, links_count, classes_count, rows_count, matches_count
-        uint32_t first_row, wait_free
+        uint32_t kinds_count, first_row, wait_free
         meter_t *meters
         account_t *accounts
         uint32_t *account_heads
@@ -264,6 +270,9 @@ cdef extern from "dataplane/shaping.h" nogil:
         share_t *shares
         shaping_row_t *rows
         match_row_t *matches
+        match_kind_t *kinds
+        uint32_t *match_heads
+        uint32_t *match_next
         uint32_t *policy_ids
         shaped_t *shaped
         wait_t *waits

@@ -60,12 +60,14 @@ def shaping_section(engine: Shaped) -> dict[str, Any]:
     assert shaper is not None
     keys = {row.name: row.key for row in settings.meters}
     rates = {row.name: row.rate for row in settings.links}
+    ranks = {row.name: len({each.priority for each in settings.leaves_of(row.name)})
+             for row in settings.links}
     came, tcp, hit = shaper.open_loop()
     return {
         "unshaped": found["unshaped"],
         "meters": [{"name": name, "key": keys[name], **row}
                    for name, row in found["meters"].items()],
-        "links": [{"name": name, "rate": rates[name], **row}
+        "links": [{"name": name, "rate": rates[name], "priorities": ranks[name], **row}
                   for name, row in found["links"].items()],
         "classes": [_class(engine, at, name, row)
                     for at, (name, row) in enumerate(found["classes"].items())],

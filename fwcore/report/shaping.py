@@ -66,6 +66,12 @@ def remarks(found: Section) -> list[str]:
     if found["unshaped"]["packets"]:
         made.append(f"{units.plural(found['unshaped']['packets'], 'packet')} matched no row and"
                     " met neither meter nor link")
+    idle = [row["name"] for row in found["links"] if row["priorities"] > 1 and row["packets"]
+            and row["queue_peak"]["packets"] <= 1]
+    if idle:
+        more = f" and {units.count(len(idle) - NAMED)} more" if len(idle) > NAMED else ""
+        made.append(f"nothing ever waited at link {', '.join(idle[:NAMED])}{more}: its priorities"
+                    " changed nothing")
     giants = [row for row in found["classes"] if row["giants"]]
     if giants:
         named = ", ".join(f"{row['link']}:{row['id']}" for row in giants[:NAMED])

@@ -1,0 +1,76 @@
+"""Which row a session is under: the fast path's slots against asking one row after another."""
+
+import ipaddress
+
+from hypothesis import given, strategies as st
+
+from fwcore import _shaper
+from fwcore.policy import ANY, Policy
+from fwcore.shaping import Declared, MeterRow, RungRow, ShapingRow
+from fwcore.shaping_layout import lay_out
+
+HOSTS = tuple(map(ipaddress.ip_address, (
+    "10.0.0.1", "10.0.0.2", "10.0.1.1", "10.128.0.1", "192.0.2.7", "2001:db8::1", "2001:db8::2",
+    "2001:db8:0:1::1")))
+NETWORKS = tuple(map(ipaddress.ip_network, (
+    "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "10.0.0.1/32", "10.0.1.1/32", "192.0.2.0/29",
+    "::/0", "2001:db8::/32", "2001:db8::/64", "2001:db8::1/128")))
+NETS = st.lists(st.sampled_from(NETWORKS), max_size=3).map(tuple)
+PORTS = st.one_of(
+    st.just(()), st.lists(st.sampled_from(((0, 0), (53, 53), (80, 80), (80, 90), (0, 65535))),
+                          min_size=1, max_size=2).map(tuple))
+RULES = st.builds(
+    Policy, st.just(0), NETS, NETS, st.sampled_from((ANY, 6, 17, 1)), PORTS,
+    st.sampled_from((ANY, 0, 7)))
+SOME = st.lists(st.integers(0, 3), max_size=2).map(frozenset)
+ROWS = st.lists(st.tuples(RULES, SOME, SOME), max_size=40)
+SESSIONS = st.lists(st.tuples(
+    st.sampled_from(HOSTS), st.sampled_from(HOSTS), st.sampled_from((6, 17, 1)),
+    st.sampled_from((0, 53, 80, 85, 65535)), st.integers(0, 3), st.integers(0, 3),
+    st.sampled_from((0, 7))), min_size=1, max_size=40)
+
+
+def found(rows, sessions):
+    """The number + 1 of each session's row in the fast path; 0: none."""
+    shaper = _shaper.Shaper(lay_out(Declared(rows=tuple(rows))), sessions=len(sessions))
+    for at, (initiator, responder, protocol, port, policy, dscp, zone) in enumerate(sessions):
+        shaper.begin(at, (int(initiator), int(responder), initiator.version, protocol,
+                          None if protocol == 1 else port, policy, dscp, zone))
+    return shaper.state()["shaper_sessions"]["row"].tolist()
+
+
+@given(ROWS, SESSIONS)
+def test_a_session_is_under_the_first_row_that_matches(drawn, sessions):
+    rows = [ShapingRow(number + 1, who=who, policy=policies, dscp=marks)
+            for number, (who, policies, marks) in enumerate(drawn)]
+    sessions = [each for each in sessions if each[0].version == each[1].version]
+    wanted = []
+    for initiator, responder, protocol, port, policy, dscp, zone in sessions:
+        port = 0 if protocol == 1 else port
+        wanted.append(next((row.id for row in rows if row.who.matches(
+            zone, initiator, responder, protocol, port)
+            and (not row.policy or policy in row.policy)
+            and (not row.dscp or dscp in row.dscp)), 0))
+    if sessions:
+        assert found(rows, sessions) == wanted
+
+
+def test_thousands_of_hosts_have_a_row_each():
+    """And the last row takes the rest, the first one a network of them all to itself."""
+    first = ipaddress.ip_address("10.0.0.0")
+    nets = [ipaddress.ip_network(f"{first + host}/32") for host in range(3000)]
+    rows = [ShapingRow(1, who=Policy(0, (ipaddress.ip_network("10.0.4.0/24"),))),
+            *(ShapingRow(n + 2, who=Policy(0, (net,))) for n, net in enumerate(nets)),
+            ShapingRow(9999, who=Policy(0))]
+    hosts = [0, 1, 1023, 1024, 1279, 1280, 2999, 3000]
+    sessions = [(first + host, first, 17, 53, 0, 0, 0) for host in hosts]
+    assert found(rows, sessions) == [2, 3, 1025, 1, 1, 1282, 3001, 3002]
+
+
+def test_a_plan_says_what_its_rows_take():
+    meters = (MeterRow("m", (RungRow(8000, 2000),)),)
+    few, many = (lay_out(Declared(meters=meters, rows=tuple(
+        ShapingRow(n + 1, who=Policy(0, (ipaddress.ip_network(f"10.0.{n // 250}.{n % 250}/32"),)))
+        for n in range(count)))) for count in (1, 1001))
+    taken = many.bytes(1, 1, False) - few.bytes(1, 1, False)
+    assert taken >= 1000 * (many.matches.itemsize + many.rows.itemsize)
