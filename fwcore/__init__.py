@@ -107,8 +107,8 @@ def _refuse(name: str) -> NoReturn:
 
 
 EXTENSIONS = (
-    "fwcore._layout", "fwcore._pack", "fwcore._chunk", "fwcore._memory", "fwcore._policies",
-    "fwcore._shaper_plan", "fwcore._shaper_change", "fwcore._shaper_written",
+    "fwcore._layout", "fwcore._pack", "fwcore._parsed", "fwcore._chunk", "fwcore._memory",
+    "fwcore._policies", "fwcore._shaper_plan", "fwcore._shaper_change", "fwcore._shaper_written",
     "fwcore._shaper_state", "fwcore._shaper", "fwcore._fastpath_control",
     "fwcore._fastpath_questions", "fwcore._fastpath_state", "fwcore._fastpath", "fwcore._capture",
     "fwcore._columns", "fwcore._demand", "fwcore._bare", "fwcore._rings", "fwcore._capi",

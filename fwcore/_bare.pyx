@@ -40,12 +40,13 @@ cdef class BareLoop:
     cdef readonly uint64_t position
 
     def __cinit__(self, uint64_t sessions, data):
-        cdef uint64_t slots
+        cdef uint64_t slots, bytes_
         if sessions > SESSIONS_MAX:
             raise ValueError(f"sessions: {sessions} are more than the {SESSIONS_MAX} there may be")
         slots = 1 << (2 * <object>sessions + 1).bit_length()
+        bytes_ = slots * sizeof(bare_slot_t)
         self.bare.slots = <bare_slot_t *>fw_arena_new(
-            slots * sizeof(bare_slot_t), &self.mapped, &self.mapped_bytes)
+            bytes_, bytes_, &self.mapped, &self.mapped_bytes)
         if self.bare.slots == NULL:
             raise MemoryError(
                 f"the bare loop's table needs {slots * sizeof(bare_slot_t)} bytes, "

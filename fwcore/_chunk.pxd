@@ -3,6 +3,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore._pack cimport Packed
+from fwcore._parsed cimport Parsed
+from fwcore.dataplane.frame cimport parser_t
 
 
 cdef struct chunk_t:
@@ -19,6 +21,7 @@ cdef struct chunk_t:
     uint64_t *flow        # keyed hash a packet; NULL: not wanted
     uint8_t *reply        # 1: sent by the session's responder; NULL: not wanted
     uint64_t count
+    const uint8_t *parsed  # PARSED_BYTES a frame, see _parsed.pyx; NULL: nobody has
 
 
 cdef class Loaded:
@@ -33,6 +36,7 @@ cdef class Loaded:
     cdef uint16_t[::1] outcome
     cdef uint64_t[::1] flow
     cdef uint8_t[::1] reply
+    cdef Parsed parsed          # what they are, where somebody has found out; or None
     cdef Packed packed          # or the frames that were packed
     cdef bint holds             # 1: some of the arrays
 
@@ -40,4 +44,5 @@ cdef class Loaded:
     cdef int _hold(self, object chunk, object outcome, object flow, object reply) except -1
     cdef int _hold_packed(self, Packed packed, object outcome, object flow, object reply) except -1
     cdef void lend(self, Packed packed, uint16_t *outcome) noexcept
+    cdef void trust(self, const parser_t *parser) noexcept
     cdef void let_go(self) noexcept

@@ -13,6 +13,8 @@ from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memset
 
 from fwcore._pack cimport Packed, frame_fault, frames_check
+from fwcore._parsed cimport Parsed
+from fwcore.dataplane.frame cimport parser_same, parser_t
 from fwcore.errors import FrameError
 
 COLUMNS = (("data", np.uint8), ("offset", np.uint64), ("captured", np.uint32),
@@ -137,7 +139,17 @@ cdef class Loaded:
             raise frame_fault(
                 bad, to.offset[bad], to.captured[bad], to.time_ns[bad], to.size)
         to.count = count
+        parsed = getattr(chunk, "parsed", None)
+        if isinstance(parsed, Parsed) and (<Parsed>parsed).of(
+                self.data, self.offset, self.captured, self.length, self.link):
+            self.parsed = parsed
         return 0
+
+    cdef void trust(self, const parser_t *parser) noexcept:
+        """What was parsed beforehand is taken where this parser would find the same."""
+        self.c.parsed = NULL
+        if self.parsed is not None and parser_same(&self.parsed.parsing.parser, parser):
+            self.c.parsed = self.parsed.packets
 
     cdef int _hold_packed(self, Packed packed, outcome, flow, reply) except -1:
         """Frames that were packed: every place and time was looked at then."""
@@ -172,5 +184,6 @@ cdef class Loaded:
         if not self.holds:
             return
         self.holds = False
+        self.parsed = None
         self.data = self.offset = self.captured = self.length = None
         self.time_ns = self.link = self.outcome = self.flow = self.reply = None

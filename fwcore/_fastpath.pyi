@@ -10,6 +10,7 @@ from typing_extensions import Buffer
 from fwcore._fastpath_state import State
 from fwcore._layout import Reason, Verdict
 from fwcore._pack import Packed
+from fwcore._parsed import Parsing
 from fwcore._shaper import Shaper
 from fwcore._use import Use
 
@@ -45,6 +46,7 @@ class FastPath(State):
         flow: NDArray[np.uint64] | None = None,
         reply: NDArray[np.uint8] | None = None,
     ) -> None: ...
+    def parsing(self) -> Parsing: ...
     def unload(self) -> None: ...
     def judge(
         self,

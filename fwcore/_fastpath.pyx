@@ -32,6 +32,8 @@ from fwcore import _layout
 from fwcore._chunk cimport Loaded, chunk_t
 from fwcore._fastpath_state cimport State
 from fwcore._pack cimport Packed, whole
+from fwcore._parsed cimport parsing_by
+from fwcore._passes cimport group_begin, group_fetch, group_fetch_victims, group_size
 from fwcore._shaper cimport Shaper
 from fwcore._use cimport Use
 from fwcore.dataplane.clock cimport clock_allowed, clock_trust
@@ -41,20 +43,16 @@ from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.egress cimport (
     egress_brims, egress_calls, egress_due, egress_give, egress_request)
 from fwcore.dataplane.frame cimport parser_t
-from fwcore.dataplane.hosts cimport host_head
 from fwcore.dataplane.layout cimport (
-    GROUP_MAX, KIND_KEYED, NIL, OPENINGS_AHEAD, OPENINGS_MAX, RECORD_MASK, STOP_ASK,
-    STOP_BREATH, STOP_LOG, STOP_NONE, STOP_PACKET, STOP_TICK, STOP_TIME, TIME_MAX_NS,
-    VERDICT_COUNT, WHEN_FULL_BUCKET, control_t, fw_bucket, fw_ctz32, fw_past, fw_prefetch, fw_t,
-    fw_unlikely, line_t, packet_t, record_t, table_t,
+    GROUP_MAX, NIL, OPENINGS_AHEAD, OPENINGS_MAX, STOP_ASK, STOP_BREATH, STOP_LOG, STOP_NONE,
+    STOP_PACKET, STOP_TICK, STOP_TIME, TIME_MAX_NS, VERDICT_COUNT, WHEN_FULL_BUCKET, fw_bucket,
+    fw_t, fw_unlikely, packet_t,
 )
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.pages cimport pages_note_peaks, pages_past_watermark
-from fwcore.dataplane.parse cimport parse_frame
+from fwcore.dataplane.parse cimport parse_placed
 from fwcore.dataplane.script cimport script_begin
-from fwcore.dataplane.session cimport session_prefetch_end
 from fwcore.dataplane.shaping cimport shaper_t
-from fwcore.dataplane.table cimport table_tagged
 from fwcore.dataplane.timeline cimport timeline_begin
 from fwcore.dataplane.verdict cimport verdict_packet
 from fwcore.errors import DataError, FrameError
@@ -63,7 +61,6 @@ from fwcore.errors import DataError, FrameError
 cdef enum:
     BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
     BREATH = 1 << 19               # packets, sessions ended, buckets scanned between two looks
-    AHEAD = 24                     # frames whose bytes are on their way
 
 # What one frame's judgement is given out as, by verdict and reason: made once.
 cdef list OUTCOMES = [(verdict, reason) for reason in _layout.Reason
@@ -78,88 +75,6 @@ STOPPED_FOR_LOG = STOP_LOG
 
 
 # --- the loop -----------------------------------------------------------------------------------
-
-cdef inline uint32_t group_size(
-    const chunk_t *chunk, uint64_t position, uint32_t group,
-) noexcept nogil:
-    return group if chunk.count - position >= group else <uint32_t>(chunk.count - position)
-
-
-cdef inline void group_parse(
-    const table_t *table, const control_t *control, const parser_t *parser, const chunk_t *chunk,
-    uint64_t first, uint32_t count, packet_t *packets,
-) noexcept nogil:
-    """Pass one: frames to packets and flows; the buckets' lines are on their way."""
-    cdef uint64_t i, offset
-    cdef uint32_t captured
-    cdef packet_t *p
-    for i in range(first, first + count):
-        p = &packets[i - first]
-        if i + AHEAD < chunk.count:
-            fw_prefetch(chunk.data + chunk.offset[i + AHEAD])
-        offset = chunk.offset[i]
-        captured = chunk.captured[i]
-        if fw_unlikely(fw_past(offset, captured, chunk.size)):
-            offset = captured = 0
-        parse_frame(chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser, p)
-        p.bucket = fw_bucket(p.hash, control.config.buckets)
-        fw_prefetch(&table.lines[p.bucket])
-    if chunk.flow != NULL:
-        for i in range(count):
-            chunk.flow[first + i] = packets[i].hash
-
-
-cdef inline void group_fetch(
-    const fw_t *fw, packet_t *packets, uint32_t count,
-) noexcept nogil:
-    """Pass two: tags to records, which are on their way. Guesses, which pass three looks at."""
-    cdef packet_t *p
-    cdef const line_t *line
-    cdef const record_t *r
-    cdef uint32_t i, mask
-    cdef uint32_t free_record = fw.table.free_record
-    cdef int ruled = fw.control.policies.count != 0
-    for i in range(count):
-        p = &packets[i]
-        p.guess = 0
-        if p.kind != KIND_KEYED:
-            continue
-        line = &fw.table.lines[p.bucket]
-        mask = table_tagged(line, p.hash)
-        if mask:
-            p.guess = line.record[fw_ctz32(mask)] & RECORD_MASK
-            r = &fw.table.records[p.guess]
-            fw_prefetch(r)
-            if ruled or p.key.meta >> 56 == 6:
-                fw_prefetch(&r.a_hi)
-        else:
-            fw_prefetch(host_head(
-                &fw.table, &fw.control, p.key.b_lo if p.swapped else p.key.a_lo,
-                p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56)))
-            if free_record != NIL:
-                fw_prefetch(&fw.table.records[free_record])
-                fw_prefetch(&fw.table.records[free_record].a_hi)
-                free_record = fw.table.timers[free_record]
-            elif line.count:
-                fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK])
-                fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK].a_hi)
-            if fw.counters.victims:
-                fw_prefetch(&fw.table.reborn[p.hash & fw.table.reborn_mask])
-
-
-cdef inline void group_fetch_victims(
-    const table_t *table, const control_t *control, const packet_t *packets, uint32_t count,
-) noexcept nogil:
-    """With a full table, what the end of each likely victim touches."""
-    cdef const line_t *line
-    cdef uint32_t i
-    for i in range(count):
-        if packets[i].kind != KIND_KEYED:
-            continue
-        line = &table.lines[packets[i].bucket]
-        if line.count and not table_tagged(line, packets[i].hash):
-            session_prefetch_end(table, control, line.record[0] & RECORD_MASK)
-
 
 cdef inline int packet_look(
     fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i, const packet_t *p,
@@ -264,11 +179,11 @@ cdef uint64_t loop(
     cdef uint64_t done = position, before = fw.counters.packets + 1 - position, first
     cdef uint32_t count = group_size(&chunk, position, group), more, i
     cdef int why = STOP_NONE
-    group_parse(&fw.table, &fw.control, parser, &chunk, position, count, packets)
+    group_begin(fw, parser, &chunk, position, count, packets)
     group_fetch(fw, packets, count)
     while count and why == STOP_NONE:
         more = group_size(&chunk, position + count, group)
-        group_parse(&fw.table, &fw.control, parser, &chunk, position + count, more, after)
+        group_begin(fw, parser, &chunk, position + count, more, after)
         if fw.table.free_record == NIL and fw.control.config.when_full == WHEN_FULL_BUCKET:
             group_fetch_victims(&fw.table, &fw.control, packets, count)
         if position - done >= BLOCK:
@@ -302,10 +217,9 @@ cdef void openings_see(
     """A decider is asked: looks through the frames behind the packet that waits, each once, for
     further sessions that would begin. => no packet of the chunk is being judged"""
     cdef packet_t p
-    cdef uint64_t i, offset, number = fw.counters.packets + 1   # of the one that waits
+    cdef uint64_t i, number = fw.counters.packets + 1   # of the one that waits
     cdef uint64_t end = position + OPENINGS_AHEAD
     cdef int64_t now_ns = fw.decider.openings[fw.decider.count - 1].time_ns, time_ns = now_ns
-    cdef uint32_t captured
     for i in range(position + 1, chunk.count if chunk.count < end else end):
         if time_ns < chunk.time_ns[i] <= TIME_MAX_NS:
             time_ns = chunk.time_ns[i]
@@ -313,10 +227,8 @@ cdef void openings_see(
             continue
         if fw.decider.count == OPENINGS_MAX:
             break
-        offset, captured = chunk.offset[i], chunk.captured[i]
-        if fw_unlikely(fw_past(offset, captured, chunk.size)):
-            offset = captured = 0
-        parse_frame(chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser, &p)
+        parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i], chunk.length[i],
+                     chunk.link[i], parser, &p)
         p.bucket = fw_bucket(p.hash, fw.control.config.buckets)
         decider_see(fw, &p, now_ns, time_ns, number + i - position)
         fw.decider.seen_packet = number + i - position
@@ -442,6 +354,11 @@ cdef class FastPath(State):
             self._unload()
             self.loaded.hold(chunk, outcome, flow, reply)
 
+    def parsing(self):
+        """How frames are parsed here, as it stands: for who reads ahead in another thread."""
+        with self.use:
+            return parsing_by(&self.parser)
+
     def unload(self):
         """Lets go of what is loaded, judged or not."""
         with self.use:
@@ -465,6 +382,7 @@ cdef class FastPath(State):
                 raise DataError("run: call begin first")
             if self.fw.log_fill >= self.fw.log_room:
                 raise DataError("run: the log is full; collect it first")
+            self.loaded.trust(&self.parser)
             while stop == 0 and self.position < self.loaded.c.count:
                 self.fw.breath = self.breath
                 with nogil:

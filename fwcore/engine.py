@@ -13,7 +13,6 @@ time, a handler's exception or a call from elsewhere, comes between decisions an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -24,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import __version__, counters, engine_state as state, infile, policy
+from fwcore import __version__, counters, infile, policy
 from fwcore._fastpath import FastPath
-from fwcore._layout import CONFIG_DTYPE, SESSION_DTYPE, Reason, Verdict, record
+from fwcore._layout import CONFIG_DTYPE, SESSION_DTYPE, Reason, Verdict, blake2b16, record
 from fwcore._pack import Packed
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
 from fwcore._use import exclusive, undivided
@@ -51,6 +50,7 @@ if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
 
     from fwcore.capture import Chunk
+    from fwcore.engine_state import Tables
 
 
 POLICIES_MAX = 65535
@@ -327,6 +327,8 @@ class Engine(Shaped):
         Raises StateError for a file that is none, or damaged, or of another version; MemoryError
         when its table cannot be had.
         """
+        from fwcore import engine_state as state
+
         try:
             data = infile.read(path, state.FILE_MOST, lambda head: head[:6] == state.MAGIC[:6])
         except OSError as error:
@@ -346,6 +348,8 @@ class Engine(Shaped):
         self._answer()
 
     def _to_bytes(self) -> bytes:
+        from fwcore import engine_state as state
+
         self._finish()
         self.fastpath.let_leave()
         self._collect_left()
@@ -366,6 +370,8 @@ class Engine(Shaped):
 
     @classmethod
     def _from_bytes(cls, data: bytes) -> Engine:
+        from fwcore import engine_state as state
+
         header, tables = state.from_bytes(data)
         try:
             settings = saved.from_plain(header["settings"])
@@ -383,7 +389,9 @@ class Engine(Shaped):
             raise StateError(f"not what an engine saves: broken laws {', '.join(broken)}")
         return engine
 
-    def _take_up(self, header: dict[str, Any], tables: state.Tables) -> None:
+    def _take_up(self, header: dict[str, Any], tables: Tables) -> None:
+        from fwcore import engine_state as state
+
         gone = np.array(header["policies_gone"], np.uint32)
         if len(self.policies) + len(gone) > POLICIES_MAX:
             raise StateError("more policies than there may be")
@@ -647,8 +655,7 @@ class Engine(Shaped):
         text = json.dumps(story, sort_keys=True, separators=(",", ":"))
         if self.fastpath.shaper is not None:
             victims += self.fastpath.shaper.digest()
-        digest = hashlib.blake2b(packets + victims + text.encode("ascii"), digest_size=16)
-        return "1:" + digest.hexdigest()
+        return "1:" + blake2b16([packets, victims, text.encode("ascii")]).hex()
 
     @exclusive
     def laws(self) -> dict[str, bool]:

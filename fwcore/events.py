@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from fwcore.units import MB, MIB_PAGES, PAGE_BYTES, SECOND_NS
 from fwcore.words import MODES
@@ -174,8 +174,7 @@ class EventLog(Generic[Record]):
 # --- Text --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """What a text is made from."""
 
     event: Event

@@ -18,7 +18,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fwcore._layout import PolicyAction
 from fwcore.errors import SettingsError
@@ -110,8 +110,7 @@ def _port_within(ports: Sequence[tuple[int, int]], protocol: int, port: int) -> 
 # ---------------------------------------------------------------- rows -> policies
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a row stands. Rows of a settings file bring ``where`` and ``lines`` of their own."""
 
     row: Mapping[str, Any]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,8 +133,7 @@ def compile_policies(policies: Sequence[Policy]) -> PolicyTable:
 # --- arrays -> what is looked up -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(NamedTuple):
     """What ``FastPath.set_policies`` takes.
 
     ``bounds``: eight uint32[s], where port segments begin; ``segments``: eight uint32[s, 2]

@@ -8,15 +8,19 @@ import struct
 import threading
 import time
 import tomllib
+from dataclasses import replace as replaced
 from pathlib import Path
 
+import numpy as np
 import pytest
+from frames import ethernet, ip, udp
 
 from fwcore import cli
-from fwcore.capture import Filter, ahead, open_captures
+from fwcore.capture import Chunk, Filter, ahead, open_captures
 from fwcore.capture.ahead import AHEAD, AheadReader
 from fwcore.capture.stream import zstd_module
-from fwcore.errors import SettingsError
+from fwcore.engine import Engine
+from fwcore.errors import FrameError, SettingsError
 from fwcore.interruption import Interruption
 from fwcore.replay import replay
 from fwcore.settings import load
@@ -24,6 +28,7 @@ from fwcore.settings import load
 PCAPS = Path(__file__).parent.parent / "pcaps"
 SHAPING = Path(__file__).parent.parent / "docs" / "shaping"
 RUNS = tomllib.loads((PCAPS / "expected.toml").read_text())["run"]
+S = 10**9
 WEB, CONSERVE = PCAPS / "web.pcap", PCAPS / "conserve.pcap"
 
 
@@ -46,14 +51,14 @@ def settings_of(run, tmp_path):
 
 
 def both(source, settings=None, chunk_size=64, **given):
-    """The results of one thread and of two, without how long they took; they are the same."""
+    """The results of one, two and three threads, without how long they took; they are the same."""
     found = []
-    for threads in (1, 2):
+    for threads in (1, 2, 3):
         result = replay(source, settings, threads=threads, chunk_size=chunk_size, **given)
         body = dict(result.data)
         del body["speed"]
         found.append(body)
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     return found[1]
 
 
@@ -110,6 +115,62 @@ def test_nor_where_captures_are_merged(tmp_path):
     results = [replay(paths, merge=True, threads=threads, chunk_size=64) for threads in (1, 2, 4)]
     assert len({result["outcome"] for result in results}) == 1
     assert results[0]["inputs"] == results[1]["inputs"] == results[2]["inputs"]
+
+
+# --- what was parsed ahead ------------------------------------------------------------------------
+
+
+def frames_of(count):
+    frames = [ethernet(ip("10.0.0.1", "192.0.2.53", 17, udp(port, 53, 20)))
+              for port in range(1, count)]
+    frames.append(ethernet(ip("10.0.0.1", "192.0.2.53", 17, udp(9, 53, 20), more=True)))
+    return Chunk.from_frames(frames, range(S, S + count))
+
+
+def judged(chunk, parsing=None, shift=0):
+    """Sessions, outcomes, flows of a fresh engine; ``parsing``: who parsed ahead, None: itself."""
+    with Engine("plain", seed=1, max_connections=64) as engine:
+        engine.fastpath.shift = shift
+        flow = np.zeros(len(chunk), np.uint64)
+        chunk = replaced(chunk, parsed=(parsing or engine.fastpath.parsing()).parse(chunk))
+        chunk.data[:] = 0      # from here on a frame is no packet
+        outcome = engine.process(chunk, flow)
+        return engine.counters()["sessions"]["created"], outcome.tolist(), flow.tolist()
+
+
+def test_what_was_parsed_is_not_read_again():
+    created, outcome, _ = judged(frames_of(20))
+    assert created == 19 and outcome[:19] == [outcome[0]] * 19
+    assert outcome[19] != outcome[0]       # of a fragment there is more to know: it is read again
+
+
+@pytest.mark.parametrize("given", [{"seed": 2}, {"zone": "vlan"}, {"short_frames": "cut"},
+                                   {"tracker": "linux"}, {}])
+def test_nobody_takes_what_another_would_parse_otherwise(given):
+    with Engine("plain", **{"seed": 1, "max_connections": 64} | given) as other:
+        if not given:
+            other.fastpath.shift = 1
+        assert judged(frames_of(20), other.fastpath.parsing())[0] == 0
+
+
+def test_nor_what_is_of_other_frames():
+    with Engine("plain", seed=1, max_connections=64) as engine:
+        chunk, other = frames_of(20), frames_of(20)
+        parsed = engine.fastpath.parsing().parse(other)
+        chunk.data[:] = 0
+        engine.process(replaced(chunk, parsed=parsed))
+        assert engine.counters()["sessions"]["created"] == 0
+
+
+def test_frames_that_lie_nowhere_are_none():
+    with Engine("plain", seed=1, max_connections=64) as engine:
+        chunk = frames_of(20)
+        chunk.offset[5], chunk.captured[6] = 1 << 60, 0xFFFFFFFF
+        engine.fastpath.parsing().parse(chunk)
+        with pytest.raises(FrameError, match="one length"):
+            engine.fastpath.parsing().parse(replaced(chunk, length=chunk.length[1:]))
+        with pytest.raises(FrameError):
+            engine.fastpath.parsing().parse(replaced(chunk, length=chunk.length.astype(float)))
 
 
 # --- faults ---------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ def compiled():
     found = lay_out(compile_policies(policy.parse(ROWS)))
     return SimpleNamespace(**{
         name: list(map(np.copy, value)) if isinstance(value, tuple) else value.copy()
-        for name, value in vars(found).items()})
+        for name, value in found._asdict().items()})
 
 
 def test_policies_are_copied():

@@ -1,5 +1,6 @@
 """The command line: words, files, exit codes. The replay is played back from a made-up result."""
 
+import gc
 import json
 import os
 import pty
@@ -537,3 +538,19 @@ def test_a_smaller_table_alone_keeps_a_machine_s_buckets(run, options, said):
     code, _, err = run("replay", "pcaps/web.pcap", "--personality", "linux-conntrack", *options)
     assert code == 0
     assert said in err if said else "buckets" not in err
+
+
+def test_a_process_of_ours_has_no_threads_that_multiply(monkeypatch):
+    """Only before NumPy is there, and unless somebody has said otherwise."""
+    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    monkeypatch.delitem(sys.modules, "numpy")
+    cli._settle_in()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    cli._settle_in()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    monkeypatch.undo()
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    cli._settle_in()
+    assert "OPENBLAS_NUM_THREADS" not in os.environ

@@ -9,15 +9,22 @@ parses a frame, but for ``filter``.
 """
 
 from fwcore.capture.chain import ChainReader
-from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Fault, Reader
+from fwcore.capture.chunk import CHUNK_SIZE, READ_SIZE, Chunk, Fault, Reader
 from fwcore.capture.detect import open_native
 from fwcore.capture.filter import Filter
-from fwcore.capture.reader import READERS, load, open_capture, open_captures
+from fwcore.capture.reader import (
+    READERS,
+    load,
+    open_capture,
+    open_captures,
+    parse_ahead,
+)
 from fwcore.capture.writer import PcapWriter
 from fwcore.errors import CaptureError
 
 __all__ = [
     "CHUNK_SIZE",
+    "READ_SIZE",
     "READERS",
     "CaptureError",
     "ChainReader",
@@ -31,6 +38,7 @@ __all__ = [
     "open_capture",
     "open_captures",
     "open_native",
+    "parse_ahead",
 ]
 
 

@@ -1,7 +1,8 @@
 """A reader that runs ahead, in a thread beside the one that judges: two cores for one capture.
 
-    thread   a turn -> read, decompress, scan, filter -> chunk, and the reader's figures with it
-                                                 (asked which match: Chunk.matched says it)
+    thread   a turn -> read, decompress, scan, and   -> chunk, and the reader's figures with it
+                       filter: Chunk.matched
+                       or parse: Chunk.parsed
     caller   takes the chunk -> gives the turn back                    AHEAD turns there are
 
 Laws: chunks and their order are the reader's own. What is said of the capture (``packets``,
@@ -20,6 +21,7 @@ from dataclasses import replace as replaced
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Self
 
+from fwcore._parsed import Parsing
 from fwcore.capture.chunk import Chunk, Fault, Reader
 from fwcore.capture.filter import Filter
 from fwcore.capture.native import NativeReader
@@ -67,6 +69,7 @@ class AheadReader:
         self.inner, self._asking = inner, asking
         self.path, self.reader, self.format = inner.path, inner.reader, inner.format
         self.size_bytes = inner.size_bytes
+        self.parsing: Parsing | None = None    # how who judges parses, where frames are for it
         self._figures = self._now()
         self._thread: threading.Thread | None = None
         self._turns: SimpleQueue[bool] = SimpleQueue()
@@ -128,13 +131,22 @@ class AheadReader:
             chunks = iter(self.inner)
             while turns.get() and not self._stopped:
                 chunk = next(chunks, None)
-                if chunk is not None and self._asking is not None:
-                    chunk = replaced(chunk, matched=self._asking(chunk))
+                if chunk is not None:
+                    chunk = self._looked_at(chunk)
                 read.put((chunk, self._now()))
                 if chunk is None:
                     return
         except BaseException as error:  # whatever it is, it is the caller's
             read.put((error, self._now()))
+
+    def _looked_at(self, chunk: Chunk) -> Chunk:
+        """With what can be found out of it here; of what a filter may leave out no more than that.
+        """
+        if self._asking is not None:
+            return replaced(chunk, matched=self._asking(chunk))
+        if self.parsing is not None:
+            return replaced(chunk, parsed=self.parsing.parse(chunk))
+        return chunk
 
     def _stop(self) -> None:
         """Ends the thread; it is at most one chunk away."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from fwcore._parsed import Parsing
 from fwcore.capture.ahead import AheadReader, cores, helps
 from fwcore.capture.chain import ChainReader
 from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Reader
@@ -37,7 +39,8 @@ def open_capture(
     elif reader in READERS or reader == "scapy":
         from fwcore.capture.scapy import ScapyReader
 
-        opened = ScapyReader(path, "RawPcapReader" if reader == "scapy" else reader, chunk_size)
+        opened = ScapyReader(path, "RawPcapReader" if reader == "scapy" else reader,
+                             min(chunk_size, CHUNK_SIZE))     # or the first takes seconds
     else:
         raise CaptureError(f"unknown reader {reader!r}; there are {', '.join(READERS)}")
     return opened if chosen is None else FilteredReader(opened, chosen)
@@ -79,6 +82,14 @@ def open_captures(
 
         return MergedReader(parts)
     return ChainReader(parts)
+
+
+def parse_ahead(reader: Any, parsing: Parsing) -> None:
+    """Has what is read from now on parsed, where it is read ahead and handed on as it was read."""
+    if type(reader) is ChainReader:
+        for part in reader.parts:
+            if isinstance(part, AheadReader):
+                part.parsing = parsing
 
 
 def load(reader: Reader) -> Chunk:

@@ -47,9 +47,9 @@ SETTINGS = (*APPLIANCE, PRESSURE)
 
 
 def _chunk_size() -> int:
-    from fwcore.capture import CHUNK_SIZE  # when a command runs, and not for --help
+    from fwcore.capture import READ_SIZE  # when a command runs, and not for --help
 
-    return CHUNK_SIZE
+    return READ_SIZE
 
 
 CAPTURE = (

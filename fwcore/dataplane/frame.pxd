@@ -3,10 +3,11 @@
 # Laws: no byte outside the captured ones is read; every loop is bounded by SHIMS_MAX.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from fwcore.dataplane.layout cimport (
-    FLAG_CLASS, KIND_MALFORMED, KIND_NON_IP, KIND_TRUNCATED, KIND_UNSUPPORTED, SHIMS_MAX,
-    TRACKER_LINUX, fw_be16, fw_be32, fw_le32,
+    FLAG_CLASS, KIND_MALFORMED, KIND_NON_IP, KIND_TRUNCATED, KIND_UNSUPPORTED, SEED_WORDS,
+    SHIMS_MAX, TRACKER_LINUX, fw_be16, fw_be32, fw_le32,
 )
 
 
@@ -16,6 +17,7 @@ cdef struct parser_t:
     uint8_t zone           # 1: the VLAN id is part of the key
     uint8_t short_cut      # 1: a frame that its IP header says is longer was cut, see parse_short
     uint8_t as_linux       # 1: tracker linux: ICMP pairs, UDP lengths, what an error quotes
+    uint8_t tracker
     uint8_t special        # 1: shift or as_linux say something: one look a frame
     const uint8_t *classes  # FLAG_CLASS of the tracker
     const uint64_t *seeds  # six, of the keyed hash
@@ -29,10 +31,18 @@ cdef inline void parser_begin(
     parser.shift = shift
     parser.zone = zone
     parser.short_cut = short_cut
+    parser.tracker = <uint8_t>tracker
     parser.as_linux = tracker == TRACKER_LINUX
     parser.special = shift != 0 or parser.as_linux
     parser.classes = FLAG_CLASS[tracker]
     parser.seeds = seeds
+
+
+cdef inline int parser_same(const parser_t *a, const parser_t *b) noexcept nogil:
+    """Whether both make the same packet of any frame."""
+    return (a.shift == b.shift and a.zone == b.zone and a.short_cut == b.short_cut
+            and a.tracker == b.tracker
+            and memcmp(a.seeds, b.seeds, SEED_WORDS * sizeof(uint64_t)) == 0)
 
 
 # The frame, and how far its present layer reaches. Offsets count from the first byte.

@@ -192,8 +192,9 @@ typedef struct {
     uint32_t way;                        /* written by who judges: FORWARD_WAY or REPLY_WAY */
     uint32_t pad2[3];
 } packet_t;
+enum { PARSED_BYTES = 64 };  /* what parsing writes of every frame */
+_Static_assert(offsetof(packet_t, fragment_meta) == PARSED_BYTES, "the hot part comes first");
 _Static_assert(sizeof(packet_t) == 128, "two cache lines");
-_Static_assert(offsetof(packet_t, fragment_meta) == 64, "the hot part comes first");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fw_head, and loads without a turn");
 
 /* packet_t.head of a packet that has a key and is no fragment. */

@@ -55,6 +55,7 @@ cdef extern from "dataplane/layout.h" nogil:
         REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS, QUESTIONS_MAX, OPENINGS_MAX, OPENINGS_AHEAD
         BLOCKED
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH, STOP_ASK
+        PARSED_BYTES
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
         SESSION_ANSWERED, SESSION_LEARNS, SESSION_ONCE
         OBJECT_NONE, OBJECT_SCANNING, OBJECT_PASSED
@@ -448,5 +449,5 @@ cdef extern from "dataplane/platform.h" nogil:
     uint32_t fw_tags(const uint16_t *tags, uint16_t tag)
     uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const uint32_t *d, const uint32_t *dm,
                        uint32_t source, uint32_t destination)
-    void *fw_arena_new(size_t bytes, void **mapped, size_t *mapped_bytes)
+    void *fw_arena_new(size_t bytes, size_t touched, void **mapped, size_t *mapped_bytes)
     void fw_arena_free(void *mapped, size_t mapped_bytes)

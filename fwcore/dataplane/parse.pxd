@@ -18,7 +18,7 @@ from fwcore.dataplane.layout cimport (
     CLASS_NONE, DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, EXTENSIONS_MAX,
     KIND_BROKEN, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_QUOTE, KIND_TRUNCATED,
     KIND_UNTRACKED, L4_ICMP, L4_MALFORMED, L4_OTHER, L4_SCTP, L4_TCP, L4_UDP, fw_be16, fw_be32,
-    fw_be64, fw_head, fw_le16, fw_le32, fw_likely, fw_unlikely, packet_t,
+    fw_be64, fw_head, fw_le16, fw_le32, fw_likely, fw_past, fw_unlikely, packet_t,
 )
 
 
@@ -506,3 +506,13 @@ cdef inline void parse_frame(
         captured = wire
     if fw_unlikely(link != 1 or not parse_common(data, captured, wire, parser, p)):
         parse_any(data, captured, wire, link, parser, &f, p)
+
+
+cdef inline void parse_placed(
+    const uint8_t *data, uint64_t size, uint64_t offset, uint32_t captured, uint32_t wire,
+    uint32_t link, const parser_t *parser, packet_t *p,
+) noexcept nogil:
+    """The frame at ``offset`` of ``size`` bytes; one that is not within them has no bytes."""
+    if fw_unlikely(fw_past(offset, captured, size)):
+        offset = captured = 0
+    parse_frame(data + offset, captured, wire, link, parser, p)

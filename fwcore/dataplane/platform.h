@@ -170,9 +170,11 @@ enum { FW_REDZONE = 0 };
 #define fw_unpoison(p, bytes) ((void)(p), (void)(bytes))
 #endif
 
-/* Zeroed memory in large pages where the kernel offers them, touched. *mapped is what to free. */
+/* Zeroed memory, the first `touched` bytes touched, in large pages where the kernel offers them.
+ * *mapped is what to free. */
 #define FW_HUGE ((size_t)2 << 20)
-static inline void *fw_arena_new(size_t bytes, void **mapped, size_t *mapped_bytes) {
+static inline void *fw_arena_new(size_t bytes, size_t touched, void **mapped,
+                                 size_t *mapped_bytes) {
     size_t total = bytes + (bytes >= FW_HUGE ? FW_HUGE : 0);
     uint8_t *map = (uint8_t *)mmap(NULL, total, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -180,9 +182,9 @@ static inline void *fw_arena_new(size_t bytes, void **mapped, size_t *mapped_byt
     uint8_t *memory = map;
     if (total != bytes) memory = (uint8_t *)(((uintptr_t)map + FW_HUGE - 1) & ~(FW_HUGE - 1));
 #ifdef MADV_HUGEPAGE
-    madvise(memory, bytes, MADV_HUGEPAGE);
+    madvise(memory, touched, MADV_HUGEPAGE);
 #endif
-    for (size_t i = 0; i < bytes; i += 4096) ((volatile uint8_t *)memory)[i] = 0;
+    for (size_t i = 0; i < touched; i += 4096) ((volatile uint8_t *)memory)[i] = 0;
     *mapped = map;
     *mapped_bytes = total;
     return memory;

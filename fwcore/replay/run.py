@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore.capture import CHUNK_SIZE, Chunk
+from fwcore.capture import READ_SIZE, Chunk, parse_ahead
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import HIT_VERDICTS, Hits
@@ -62,7 +62,7 @@ def replay(
     addresses: bool = False,
     merge: bool = False,
     lru: bool = False,
-    chunk_size: int = CHUNK_SIZE,
+    chunk_size: int = READ_SIZE,
     threads: int | None = None,
     group: int = 32,
     write: str | None = None,
@@ -242,8 +242,8 @@ class _Run:
         self.sinks.commit()
 
     def _drive(self) -> None:
-        for turn, chunk in self._awaited(iter(self.turns)):
-            self.engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
+        self.turns.begins = self._begin_turn
+        for _, chunk in self._awaited(iter(self.turns)):
             timed = self._selected(self.timing.retime(chunk))
             if self.pace is None:
                 self._judge(timed)
@@ -253,6 +253,11 @@ class _Run:
             if self.progress is not None and self.progress(
                     self.packets, self.turns.done, self.turns.total):
                 raise Interrupted(signal.SIGINT)
+
+    def _begin_turn(self, turn: int, reader: Any) -> None:
+        """Before anything is read: other addresses, which whoever reads ahead parses, too."""
+        self.engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
+        parse_ahead(reader, self.engine.fastpath.parsing())
 
     def _selected(self, frames: Chunk) -> Chunk:
         """The packets among the frames; time counts from the first frame."""

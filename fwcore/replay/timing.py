@@ -26,7 +26,7 @@ TIME_END_NS = 1 << 62          # the last moment that an engine knows: the year 
 WIRE_OVERHEAD_BYTES = 24       # preamble 8, FCS 4, gap 12: what line rate counts [IEEE 802.3]
 SMALLEST_FRAME_BYTES = 60      # without FCS; shorter ones are padded on the wire
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "": 1}
-AMOUNT = re.compile(r"([0-9.]{1,32}(?:e[+-]?[0-9]{1,2}|/[0-9]{1,32})?)([kmgt]?)", re.IGNORECASE)
+AMOUNT = r"(?i)([0-9.]{1,32}(?:e[+-]?[0-9]{1,2}|/[0-9]{1,32})?)([kmgt]?)"
 GIGA, TEN_TERA = 10**9, 10**13   # what is given is from 1/GIGA to TEN_TERA
 
 
@@ -108,7 +108,7 @@ def _amount(text: str) -> Fraction | None:
     """``2.5``, ``1/3``, ``10G``: a number with an optional k, M, G, T; None for anything else."""
     from fractions import Fraction  # which most runs need not wait for
 
-    match = AMOUNT.fullmatch(text)
+    match = re.fullmatch(AMOUNT, text)
     try:
         number = Fraction(match[1]) * UNITS[match[2].lower()] if match else Fraction(0)
     except (ValueError, ZeroDivisionError):

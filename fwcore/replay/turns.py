@@ -25,6 +25,7 @@ class Turns:
     total: int = 0
     opened: Any = None      # the captures, opened already: the first turn takes them
     merged: Callable[[int], list[int]] | None = None     # how many frames are of which capture
+    begins: Callable[[int, Any], None] | None = None     # told of each turn, and of what it reads
 
     def open(self) -> Any:
         """Opens the captures for the first turn: standard input can be opened only once."""
@@ -43,6 +44,8 @@ class Turns:
             last = packets = 0
             reader = self.readers() if self.opened is None else self.opened
             self.opened = None
+            if self.begins is not None:
+                self.begins(turn, reader)
             try:
                 for chunk in reader:
                     if len(chunk):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fwcore.units import GIB, MIB, PAGE_BYTES, SECOND_NS
 
@@ -75,8 +75,7 @@ def personalities() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in PERSONALITIES.glob("*.toml")))
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """One setting: its kind, what is allowed and why. ``words`` stand instead of a number."""
 
     name: str

@@ -123,7 +123,7 @@ def _with_timeouts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if written != "timeouts":
             yield written, value
             continue
-        values = dataclasses.asdict(value) if isinstance(value, Timeouts) else value
+        values = value._asdict() if isinstance(value, Timeouts) else value
         if not isinstance(values, Mapping):
             raise SettingsError(f"argument: timeouts = {show(value)} is no table of seconds")
         for key, seconds in values.items():

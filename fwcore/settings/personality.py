@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fwcore.errors import SettingsError
 from fwcore.settings.declared import BY_NAME, MARKS, PERSONALITIES, personalities
@@ -18,8 +17,7 @@ from fwcore.words import nearest
 BASE_PERSONALITY = "fortios-7"  # complete: what others do not mention comes from here
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A value of a personality with its mark, its reason and its ``file:line``."""
 
     value: Any
@@ -28,8 +26,7 @@ class Entry:
     where: str
 
 
-@dataclass(frozen=True)
-class Personality:
+class Personality(NamedTuple):
     """A named set of settings. ``entries`` are its own values only, in the order of the file."""
 
     name: str

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fwcore.settings import checks
 from fwcore.settings.declared import DECLARATIONS
@@ -21,8 +20,7 @@ TIMELINE_FINEST_NS = 10**6      # timeline_interval_s = "auto" begins with this 
 TIMELINE_MOST_NS = 10**8        # ... and ends with this one, before the buffer is full [D]
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """Idle times by protocol and state, seconds."""
 
     tcp_s: float
@@ -44,7 +42,7 @@ class Timeouts:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Names of the timeouts, in the order of the contract."""
-        return tuple(each.name for each in dataclasses.fields(cls))
+        return cls._fields
 
     def as_ns(self) -> dict[str, int]:
         """The same by name without the unit: {"tcp": ns, "tcp_halfopen": ns, ...}."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ def _row_value(row: Row, key: str, declaration: Declaration, kilo: int) -> Any:
     try:
         return coerce(declaration, row[key], kilo)
     except Bad as bad:
-        named = dataclasses.replace(declaration, name=key)
+        named = declaration._replace(name=key)
         raise refuse(row.lines.get(key, row.where), named, row[key], str(bad)) from None
 
 

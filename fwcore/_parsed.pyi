@@ -1,0 +1,8 @@
+"""Types of the compiled module; tests/test_package.py holds them against the module."""
+
+from typing import Any
+
+class Parsing:
+    def parse(self, chunk: Any) -> Parsed: ...
+
+class Parsed: ...

@@ -1,0 +1,130 @@
+# Passes one and two over a group of packets: frames to packets, tags to records, all on their way
+# from memory while others are finished.
+#
+# Law: they change nothing but the packets they write and the flows that were asked for; what they
+# find is a guess, which pass three (packet_finish in _fastpath.pyx) looks at.
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from fwcore._chunk cimport chunk_t
+from fwcore.dataplane.frame cimport parser_t
+from fwcore.dataplane.hosts cimport host_head
+from fwcore.dataplane.layout cimport (
+    KIND_KEYED, NIL, PARSED_BYTES, RECORD_MASK, control_t, fw_bucket, fw_ctz32, fw_prefetch, fw_t,
+    fw_unlikely, line_t, packet_t, record_t, table_t,
+)
+from fwcore.dataplane.parse cimport parse_placed
+from fwcore.dataplane.session cimport session_prefetch_end
+from fwcore.dataplane.table cimport table_tagged
+
+cdef enum:
+    AHEAD = 24                     # frames whose bytes are on their way
+
+
+cdef inline uint32_t group_size(
+    const chunk_t *chunk, uint64_t position, uint32_t group,
+) noexcept nogil:
+    return group if chunk.count - position >= group else <uint32_t>(chunk.count - position)
+
+
+cdef inline void group_parse(
+    const table_t *table, const control_t *control, const parser_t *parser, const chunk_t *chunk,
+    uint64_t first, uint32_t count, packet_t *packets,
+) noexcept nogil:
+    """Pass one: frames to packets and flows; the buckets' lines are on their way."""
+    cdef uint64_t i
+    cdef packet_t *p
+    for i in range(first, first + count):
+        p = &packets[i - first]
+        if i + AHEAD < chunk.count:
+            fw_prefetch(chunk.data + chunk.offset[i + AHEAD])
+        parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i], chunk.length[i],
+                     chunk.link[i], parser, p)
+        p.bucket = fw_bucket(p.hash, control.config.buckets)
+        fw_prefetch(&table.lines[p.bucket])
+    if chunk.flow != NULL:
+        for i in range(count):
+            chunk.flow[first + i] = packets[i].hash
+
+
+cdef inline void group_take(
+    const table_t *table, const control_t *control, const parser_t *parser, const chunk_t *chunk,
+    uint64_t first, uint32_t count, packet_t *packets,
+) noexcept nogil:
+    """Pass one where somebody has parsed beforehand (_parsed.pyx)."""
+    cdef uint64_t i
+    cdef packet_t *p
+    for i in range(first, first + count):
+        p = &packets[i - first]
+        memcpy(p, chunk.parsed + i * PARSED_BYTES, PARSED_BYTES)
+        if fw_unlikely(p.fragment):     # what goes with it has no room there
+            parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i],
+                         chunk.length[i], chunk.link[i], parser, p)
+        p.bucket = fw_bucket(p.hash, control.config.buckets)
+        fw_prefetch(&table.lines[p.bucket])
+    if chunk.flow != NULL:
+        for i in range(count):
+            chunk.flow[first + i] = packets[i].hash
+
+
+cdef inline void group_begin(
+    const fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t first, uint32_t count,
+    packet_t *packets,
+) noexcept nogil:
+    if chunk.parsed != NULL:
+        group_take(&fw.table, &fw.control, parser, chunk, first, count, packets)
+    else:
+        group_parse(&fw.table, &fw.control, parser, chunk, first, count, packets)
+
+
+cdef inline void group_fetch(
+    const fw_t *fw, packet_t *packets, uint32_t count,
+) noexcept nogil:
+    """Pass two: tags to records, which are on their way. Guesses, which pass three looks at."""
+    cdef packet_t *p
+    cdef const line_t *line
+    cdef const record_t *r
+    cdef uint32_t i, mask
+    cdef uint32_t free_record = fw.table.free_record
+    cdef int ruled = fw.control.policies.count != 0
+    for i in range(count):
+        p = &packets[i]
+        p.guess = 0
+        if p.kind != KIND_KEYED:
+            continue
+        line = &fw.table.lines[p.bucket]
+        mask = table_tagged(line, p.hash)
+        if mask:
+            p.guess = line.record[fw_ctz32(mask)] & RECORD_MASK
+            r = &fw.table.records[p.guess]
+            fw_prefetch(r)
+            if ruled or p.key.meta >> 56 == 6:
+                fw_prefetch(&r.a_hi)
+        else:
+            fw_prefetch(host_head(
+                &fw.table, &fw.control, p.key.b_lo if p.swapped else p.key.a_lo,
+                p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56)))
+            if free_record != NIL:
+                fw_prefetch(&fw.table.records[free_record])
+                fw_prefetch(&fw.table.records[free_record].a_hi)
+                free_record = fw.table.timers[free_record]
+            elif line.count:
+                fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK])
+                fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK].a_hi)
+            if fw.counters.victims:
+                fw_prefetch(&fw.table.reborn[p.hash & fw.table.reborn_mask])
+
+
+cdef inline void group_fetch_victims(
+    const table_t *table, const control_t *control, const packet_t *packets, uint32_t count,
+) noexcept nogil:
+    """With a full table, what the end of each likely victim touches."""
+    cdef const line_t *line
+    cdef uint32_t i
+    for i in range(count):
+        if packets[i].kind != KIND_KEYED:
+            continue
+        line = &table.lines[packets[i].bucket]
+        if line.count and not table_tagged(line, packets[i].hash):
+            session_prefetch_end(table, control, line.record[0] & RECORD_MASK)
