@@ -26,8 +26,8 @@ from fwcore.dataplane.layout cimport fw_ctz64
 from fwcore.dataplane.queue cimport shares_unpark
 from fwcore.dataplane.shaping cimport (
     COLOUR_GREEN, COLOUR_RED, COLOUR_YELLOW, LENT_BY_ITSELF, NOT_LENT, ORDERS, PRIORITIES,
-    SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, bucket_at, bucket_ready, bucket_t, bucket_want, class_t,
-    link_t, shaper_t, span_t,
+    SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, bucket_ready, bucket_settle, bucket_t, bucket_want,
+    class_t, link_t, shaper_t, span_t,
 )
 
 
@@ -249,16 +249,16 @@ cdef inline void colours_look(shaper_t *s, link_t *link, int64_t now) noexcept n
 # --- leaf by leaf ---------------------------------------------------------------------------------
 
 cdef inline int bucket_stops(
-    const bucket_t *b, int need, int64_t now, uint64_t size,
+    bucket_t *b, int need, int64_t now, uint64_t size,
 ) noexcept nogil:
-    return bucket_at(b, now) < bucket_want(b, need, size)
+    return bucket_settle(b, now) < bucket_want(b, need, size)
 
 
 cdef inline int leaf_order(
-    const shaper_t *s, const class_t *leaf, int64_t now, uint64_t size,
+    const shaper_t *s, class_t *leaf, int64_t now, uint64_t size,
 ) noexcept nogil:
     """LENT_BY_ITSELF, the depth of its lender, 0 the link; NOT_LENT: it may not send so much."""
-    cdef const class_t *c = leaf
+    cdef class_t *c = leaf
     while True:  # bounded by the depth of the tree
         if c.ceiling.price and bucket_stops(&c.ceiling, c.need, now, size):
             return NOT_LENT

@@ -124,7 +124,10 @@ cdef inline int pages_ask(
     shaper_t *s, link_t *link, uint64_t size, uint32_t pinned,
 ) noexcept nogil:
     """Pages for what the link will then hold; 0: there are none."""
-    cdef uint64_t need = queue_pages(s, link.queued_bytes + size) - link.pages
+    cdef uint64_t need
+    if not s.accounted:
+        return 1
+    need = queue_pages(s, link.queued_bytes + size) - link.pages
     if need == 0:
         return 1
     if s.request != NULL and not s.request(s.owner, need, pinned):
@@ -136,7 +139,10 @@ cdef inline int pages_ask(
 
 cdef inline void pages_spare(shaper_t *s, link_t *link) noexcept nogil:
     """Gives back what the link holds no longer."""
-    cdef uint64_t spare = link.pages - queue_pages(s, link.queued_bytes)
+    cdef uint64_t spare
+    if link.pages == 0:
+        return
+    spare = link.pages - queue_pages(s, link.queued_bytes)
     if spare == 0:
         return
     link.pages -= spare

@@ -156,7 +156,16 @@ static inline int64_t level_after(int64_t level, int64_t depth, uint64_t fill, u
 }
 
 static inline int64_t bucket_at(const bucket_t *b, int64_t now) {
+    if (b->time_ns == now)  /* it was looked at, or charged, in this nanosecond */
+        return b->level;
     return level_after(b->level, b->depth, b->fill, (uint64_t)(now - b->time_ns));
+}
+
+/* The same, and it is kept, for who charges it next. */
+static inline int64_t bucket_settle(bucket_t *b, int64_t now) {
+    b->level = bucket_at(b, now);
+    b->time_ns = now;
+    return b->level;
 }
 
 static inline int64_t cost_of(uint64_t price, uint64_t things) {

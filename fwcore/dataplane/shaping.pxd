@@ -295,6 +295,7 @@ cdef extern from "dataplane/shaping.h" nogil:
     void bucket_debt_60s(bucket_t *b)
     int64_t level_after(int64_t level, int64_t depth, uint64_t fill, uint64_t wait_ns)
     int64_t bucket_at(const bucket_t *b, int64_t now)
+    int64_t bucket_settle(bucket_t *b, int64_t now)
     int64_t cost_of(uint64_t price, uint64_t things)
     int64_t bucket_want(const bucket_t *b, int need, uint64_t things)
     void bucket_charge(bucket_t *b, int64_t now, uint64_t things)

@@ -255,6 +255,10 @@ cdef inline choice_t tree_choose(shaper_t *s, link_t *link, int64_t now) noexcep
         choice.leaf = link.classes + link.row_at[order][priority].place
         choice.after = row_after(s, link, order, priority)
         return choice
+    if link.classes_count == 1:  # the link lends to its one class: whose turn it is, is known
+        choice.leaf = link.classes
+        link.turn[priority].id, link.turn[priority].place = s.classes[choice.leaf].id, 0
+        return choice
     if link.walks:
         colours_walk_row(s, link, order, priority)
     choice.leaf = tree_descend(s, link, order, priority)
