@@ -10,7 +10,7 @@ per chunk or per call, so that no division of the packets changes a result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -36,6 +36,7 @@ from fwcore.words import MODES, ON, OWNERS
 OPEN = (-1, 1 << 62)
 EXTREME_FLAP_NS = 60 * SECOND_NS  # an entry this soon after the exit is a flap (semantics 8) [D]
 TABLE_FULL_LEFT_PERCENT = 90      # the table is no longer full below this [D]
+GATES_KEPT = 256                  # gate rows as records
 HOSTS_IN_SNAPSHOT = 10
 SNAPSHOTS_WITH_HOSTS = 100        # transitions that keep their top hosts
 
@@ -291,17 +292,12 @@ class Control:
             quiets.append({Gauge.LIVE_SESSIONS: (self._full_left(), OPEN[1])})
         quiets.append({Gauge.IPS_FULL: (0, 2) if gauges.ips_full else (-1, 1)})
         armed = conserve.intersect(quiets)
-        low = [-1] * len(Gauge)
-        high = [OPEN[1]] * len(Gauge)
-        for gauge, (below, above) in armed.items():
-            low[gauge], high[gauge] = below, above
         row = failopen.gate_row(
             self.modes, self.latch, self.ips_fail, self.settings,
             proxy_policies=self._proxy_policies)
         self.row = row
-        self.fastpath.apply(record(GATE_DTYPE, row._asdict() | {
-            "low": low, "high": high, "idledrop": self._idledrop_active(),
-            "mode": MODES.index(self.mode)}))
+        self.fastpath.apply(_gate(
+            row, tuple(armed.items()), self._idledrop_active(), MODES.index(self.mode)))
 
     def _idledrop_active(self) -> bool:
         return failopen.idledrop_active(
@@ -371,6 +367,23 @@ class Control:
         return [
             {"host": counters.address_text(high << 64 | low, family), "sessions": live}
             for high, low, live, family in self.fastpath.hosts(count).tolist()]
+
+
+@lru_cache(maxsize=GATES_KEPT)
+def _gate(
+    row: failopen.GateRow, armed: tuple[tuple[Gauge, tuple[int, int]], ...], idledrop: bool,
+    mode: int,
+) -> NDArray[Any]:
+    """A gate row and its quiet intervals as the fast path takes them, which copies it: a machine
+    that goes to and fro has two."""
+    low = [-1] * len(Gauge)
+    high = [OPEN[1]] * len(Gauge)
+    for gauge, (below, above) in armed:
+        low[gauge], high[gauge] = below, above
+    made = record(GATE_DTYPE, row._asdict() | {
+        "low": low, "high": high, "idledrop": idledrop, "mode": mode})
+    made.flags.writeable = False
+    return made
 
 
 def by_host(

@@ -16,7 +16,7 @@ import pytest
 from frames import ethernet, ip, udp
 
 from fwcore import cli
-from fwcore.capture import Chunk, Filter, ahead, open_captures
+from fwcore.capture import Chunk, Filter, ahead, open_captures, parse_ahead
 from fwcore.capture.ahead import AHEAD, AheadReader
 from fwcore.capture.stream import zstd_module
 from fwcore.engine import Engine
@@ -328,11 +328,24 @@ def test_an_interrupt_ends_the_wait_for_a_chunk():
 # --- when -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cores", "many"), [({0}, False), ({0, 1}, True)])
-def test_as_many_as_help(monkeypatch, cores, many):
+@pytest.mark.parametrize(("cores", "packed", "asking", "many"), [
+    ({0}, True, None, False), ({0, 1}, True, None, True), ({0, 1}, True, "udp", True),
+    ({0, 1}, False, "udp", False), ({0, 1}, False, None, False)])
+def test_as_many_as_help(monkeypatch, tmp_path, cores, packed, asking, many):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores, raising=False)
-    with open_captures([str(WEB)], threads=None) as reader:
+    path = tmp_path / "a.pcap"
+    path.write_bytes((gzip.compress if packed else bytes)(WEB.read_bytes()))
+    with open_captures([str(path)], threads=None, asking=asking and Filter(asking)) as reader:
         assert isinstance(reader.parts[0], AheadReader) == many
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_who_decompresses_does_not_parse_too(tmp_path, packed):
+    path = tmp_path / "a.pcap"
+    path.write_bytes((gzip.compress if packed else bytes)(WEB.read_bytes()))
+    with Engine("plain") as engine, open_captures([str(path)], threads=2) as reader:
+        parse_ahead(reader, engine.fastpath.parsing())
+        assert [chunk.parsed is None for chunk in reader] == [packed]
 
 
 def test_small_files_and_pipes_are_read_in_turn(monkeypatch, tmp_path):
