@@ -2,6 +2,7 @@
 
 import ipaddress
 
+import pytest
 from hypothesis import given, strategies as st
 
 from fwcore import _shaper
@@ -84,3 +85,19 @@ def test_a_plan_says_what_its_rows_take():
         for n in range(count)))) for count in (1, 1001))
     taken = many.bytes(1, 1, False) - few.bytes(1, 1, False)
     assert taken >= 1000 * (many.matches.itemsize + many.rows.itemsize)
+
+
+@pytest.mark.parametrize(("made", "asked"), [
+    (lambda n: {"who": Policy(0, ports=((10 * n, 10 * n + 5),))}, lambda n: (17, 10 * n + 3, 0, 0)),
+    (lambda n: {"who": Policy(0, ports=((n, n),))}, lambda n: (17, n, 0, 0)),
+    (lambda n: {"who": Policy(0, protocol=n)}, lambda n: (n, 0, 0, 0)),
+    (lambda n: {"who": Policy(0, zone=n)}, lambda n: (17, 1, 0, n)),
+    (lambda n: {"who": Policy(0), "policy": frozenset({n})}, lambda n: (17, 1, n, 0)),
+    (lambda n: {"who": Policy(0), "policy": frozenset({n, n + 1000})}, lambda n: (17, 1, n, 0))])
+def test_many_rows_of_one_kind_are_told_apart(made, asked):
+    """So many slots that a row in another one than its sessions' is not found."""
+    rows = [ShapingRow(n, **made(n)) for n in range(1, 201)]
+    host = HOSTS[0][0]
+    sessions = [(host, host, protocol, port, policy, 0, zone)
+                for protocol, port, policy, zone in map(asked, range(1, 201))]
+    assert found(rows, sessions) == list(range(1, 201))
