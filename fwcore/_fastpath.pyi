@@ -15,9 +15,7 @@ from fwcore._shaper import Shaper
 from fwcore._use import Use
 
 STOPPED_BY_PACKET: Final[int]
-STOPPED_BY_TIME: Final[int]
 STOPPED_AT_TICK: Final[int]
-STOPPED_FOR_LOG: Final[int]
 
 class FastPath(State):
     breath: int

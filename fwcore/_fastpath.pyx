@@ -69,9 +69,7 @@ cdef list OUTCOMES = [(verdict, reason) for reason in _layout.Reason
 cdef object ZEROS = np.zeros, UINT8 = np.dtype(np.uint8)   # found once
 
 STOPPED_BY_PACKET = STOP_PACKET
-STOPPED_BY_TIME = STOP_TIME
 STOPPED_AT_TICK = STOP_TICK
-STOPPED_FOR_LOG = STOP_LOG
 
 
 # --- the loop -----------------------------------------------------------------------------------

@@ -284,7 +284,6 @@ class Headroom(_Result):
     sessions: Mapping[str, int | None]
     bytes: Mapping[str, int]
     first: str
-    first_sessions: int
 
 
 def used_pages(settings: Settings, live: int = 0, shm_pages: int = 0) -> int:
@@ -332,7 +331,7 @@ def headroom(settings: Settings, live: int = 0, shm_pages: int = 0) -> Headroom:
         (count, name) for name, count in sessions.items() if count is not None
     )
     room = {name: max(0, level - now) * PAGE_BYTES for name, level in levels(settings).items()}
-    return Headroom(live, now, sessions, room, first[1], first[0])
+    return Headroom(live, now, sessions, room, first[1])
 
 
 # ---------------------------------------------------------------- outlook

@@ -322,7 +322,7 @@ class LowMemoryWarning:
     __slots__ = ("_cleared", "_quiet", "_warned")
     name: Final = "low memory"
 
-    def __init__(self, settings: Any = None) -> None:
+    def __init__(self) -> None:
         # Whole pages: free * 4096 < bytes is free < ceil(bytes / 4096).
         self._warned = pages_of(LOW_MEMORY_BYTES)
         self._cleared = pages_of(LOW_MEMORY_CLEARED_BYTES)

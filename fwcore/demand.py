@@ -322,7 +322,7 @@ def meters(
         "duration_ns": max(packets.now_ns - packets.start_ns, 0),
         "time_reversed": packets.time_reversed, "left_out": packets.left_out,
         "keys": demand.keys, "forgotten": demand.forgotten, "flowless": demand.flowless,
-        "rates": _rates(demand, rates, depths, table), "top": _top(demand, packets, rates),
+        "rates": _rates(demand, rates, depths, table), "top": _top(demand, packets),
     }
 
 
@@ -354,7 +354,7 @@ def time_at(number: int, rate: int) -> int:
     return units.ceil_div(number * 8 * units.SECOND_NS, rate)
 
 
-def _top(demand: Demand, packets: Packets, rates: Sequence[int]) -> list[dict[str, Any]]:
+def _top(demand: Demand, packets: Packets) -> list[dict[str, Any]]:
     if packets.by == "all":
         return []
     return [row | {"key": packets.key_text(row["key"])} for row in demand.top(TOP)]

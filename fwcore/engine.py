@@ -13,7 +13,6 @@ time, a handler's exception or a call from elsewhere, comes between decisions an
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from operator import index
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from fwcore import __version__, counters, infile, policy
 from fwcore._fastpath import FastPath
-from fwcore._layout import CONFIG_DTYPE, SESSION_DTYPE, Reason, Verdict, blake2b16, record
+from fwcore._layout import CONFIG_DTYPE, SESSION_DTYPE, Reason, Verdict, record
 from fwcore._pack import Packed
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
 from fwcore._use import exclusive, undivided
@@ -568,24 +567,6 @@ class Engine(Shaped):
 
     # --- looking in ---
 
-    @exclusive
-    def mode_times_ns(self) -> dict[str, int]:
-        """Capture time spent in each mode (the worst of any machine) up to now, ns."""
-        spent = dict(self.mode_ns)
-        if self._mode_since is not None:
-            spent[self._mode] += self.fastpath.now_ns - self._mode_since
-        return spent
-
-    @property
-    @exclusive
-    def label(self) -> str:
-        """The mode as the device shows it (with ``freeable``)."""
-        snapshot = self._snapshot(self.fastpath.gauges())
-        for machine in self.machines:
-            if machine.name == "unified":
-                return machine.label(self.modes["unified"], snapshot)
-        return self.mode
-
     def result(self) -> Result:
         """What was found up to now, as a replay has it: for the report, the page, tables.
 
@@ -601,11 +582,6 @@ class Engine(Shaped):
         """A row of the timeline as of now; no verdict depends on it."""
         if self._begun:
             self.fastpath.sample()
-
-    @property
-    def begun_ns(self) -> int:
-        """Time of the first packet, ns; 0 before it."""
-        return self._begun_ns
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -634,28 +610,9 @@ class Engine(Shaped):
         self._tell()
 
     @exclusive
-    def event_rows(self) -> list[dict[str, Any]]:
-        """Every event kept, in the result's form: figures and the vendor's text."""
-        self._note_full()
-        return [each.to_result(self.settings, self.thresholds) for each in self.events]
-
-    @exclusive
     def counters(self) -> dict[str, Any]:
         """Every counter by name, integers only: what the outcome is made from."""
         return counters.counters(self)
-
-    @exclusive
-    def outcome(self) -> str:
-        """The digest of everything that happened: "1:" and 32 hex digits (semantics 2)."""
-        packets, victims = self.fastpath.digests()
-        story = {
-            "transitions": self.transitions.to_dicts(), "events": self.events.to_dicts(),
-            "counters": counters.counters(self),
-        }
-        text = json.dumps(story, sort_keys=True, separators=(",", ":"))
-        if self.fastpath.shaper is not None:
-            victims += self.fastpath.shaper.digest()
-        return "1:" + blake2b16([packets, victims, text.encode("ascii")]).hex()
 
     @exclusive
     def laws(self) -> dict[str, bool]:

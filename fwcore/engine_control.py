@@ -20,6 +20,7 @@ from fwcore import conserve, counters, failopen, policy
 from fwcore._fastpath import STOPPED_AT_TICK, STOPPED_BY_PACKET, FastPath
 from fwcore._layout import (
     GATE_DTYPE,
+    LATEST_NS,
     MEMORY_NS,
     EndCause,
     Gauge,
@@ -27,13 +28,12 @@ from fwcore._layout import (
     Reason,
     record,
 )
-from fwcore._use import Use, undivided
+from fwcore._use import Use, exclusive, undivided
 from fwcore.events import Event, EventLog, Transition
 from fwcore.settings import Settings
 from fwcore.units import SECOND_NS
 from fwcore.words import MODES, ON, OWNERS
 
-OPEN = (-1, 1 << 62)
 EXTREME_FLAP_NS = 60 * SECOND_NS  # an entry this soon after the exit is a flap (semantics 8) [D]
 TABLE_FULL_LEFT_PERCENT = 90      # the table is no longer full below this [D]
 GATES_KEPT = 256                  # gate rows as records
@@ -105,6 +105,35 @@ class Control:
     def mode(self) -> str:
         """The worst mode of any machine: off, on, extreme."""
         return max(self.modes.values(), key=MODES.index, default="off")
+
+    @property
+    def begun_ns(self) -> int:
+        """Time of the first packet, ns; 0 before it."""
+        return self._begun_ns
+
+    @exclusive
+    def mode_times_ns(self) -> dict[str, int]:
+        """Capture time spent in each mode (the worst of any machine) up to now, ns."""
+        spent = dict(self.mode_ns)
+        if self._mode_since is not None:
+            spent[self._mode] += self.fastpath.now_ns - self._mode_since
+        return spent
+
+    @property
+    @exclusive
+    def label(self) -> str:
+        """The mode as the device shows it (with ``freeable``)."""
+        snapshot = self._snapshot(self.fastpath.gauges())
+        for machine in self.machines:
+            if machine.name == "unified":
+                return machine.label(self.modes["unified"], snapshot)
+        return self.mode
+
+    @exclusive
+    def event_rows(self) -> list[dict[str, Any]]:
+        """Every event kept, in the result's form: figures and the vendor's text."""
+        self._note_full()
+        return [each.to_result(self.settings, self.thresholds) for each in self.events]
 
     @undivided
     def _begin(self, time_ns: int) -> None:
@@ -289,7 +318,7 @@ class Control:
         if self._full_since is None:
             quiets.append({Gauge.LIVE_SESSIONS: (-1, self.settings.max_connections)})
         else:
-            quiets.append({Gauge.LIVE_SESSIONS: (self._full_left(), OPEN[1])})
+            quiets.append({Gauge.LIVE_SESSIONS: (self._full_left(), conserve.OPEN_HIGH)})
         quiets.append({Gauge.IPS_FULL: (0, 2) if gauges.ips_full else (-1, 1)})
         armed = conserve.intersect(quiets)
         row = failopen.gate_row(
@@ -329,7 +358,7 @@ class Control:
         else:
             seen_ns = rows["last_seen_ns"][busy]
             self.fastpath.rest_until(
-                int(seen_ns.min()) + self.settings.idledrop_idle_ns if len(seen_ns) else OPEN[1])
+                int(seen_ns.min()) + self.settings.idledrop_idle_ns if len(seen_ns) else LATEST_NS)
         if dropped:
             self.events.append(Event(
                 "idledrop", packet, self.fastpath.now_ns,
@@ -377,7 +406,7 @@ def _gate(
     """A gate row and its quiet intervals as the fast path takes them, which copies it: a machine
     that goes to and fro has two."""
     low = [-1] * len(Gauge)
-    high = [OPEN[1]] * len(Gauge)
+    high = [conserve.OPEN_HIGH] * len(Gauge)
     for gauge, (below, above) in armed:
         low[gauge], high[gauge] = below, above
     made = record(GATE_DTYPE, row._asdict() | {

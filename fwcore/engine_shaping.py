@@ -6,11 +6,14 @@ somebody will (``departures=True``, ``arrivals=True``).
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore import counters
+from fwcore._layout import blake2b16
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
 from fwcore._use import exclusive, undivided
 from fwcore.engine_hooks import Hooks
@@ -90,3 +93,16 @@ class Shaped(Hooks):
             return {}
         self.fastpath.let_leave()
         return plan.named(shaper.counters())
+
+    @exclusive
+    def outcome(self) -> str:
+        """The digest of everything that happened: "1:" and 32 hex digits (semantics 2)."""
+        packets, victims = self.fastpath.digests()
+        story = {
+            "transitions": self.transitions.to_dicts(), "events": self.events.to_dicts(),
+            "counters": counters.counters(self),
+        }
+        text = json.dumps(story, sort_keys=True, separators=(",", ":"))
+        if self.fastpath.shaper is not None:
+            victims += self.fastpath.shaper.digest()
+        return "1:" + blake2b16([packets, victims, text.encode("ascii")]).hex()

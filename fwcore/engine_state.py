@@ -21,7 +21,7 @@ import numpy as np
 
 from fwcore import conserve
 from fwcore._fastpath_state import STATE_DTYPES
-from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
+from fwcore._layout import LATEST_NS, SESSION_DTYPE, EndCause, TcpState
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE, FATES, WHYS
 from fwcore.engine_control import Control
 from fwcore.errors import FwcoreError, StateError
@@ -32,7 +32,6 @@ MAGIC = b"FWCORE\0\2"
 DIGEST_BYTES = 16
 HEADER_MAX = 1 << 30
 FILE_MOST = 1 << 36         # bytes: beyond any table that can be had
-LATEST_NS = 1 << 62
 Tables = dict[str, np.ndarray[Any, np.dtype[Any]]]
 DTYPES = {**STATE_DTYPES, "ended": SESSION_DTYPE, "departures": DEPARTURE_DTYPE,
           "arrivals": ARRIVAL_DTYPE}

@@ -360,46 +360,6 @@ def _linux_table_full(line: _Line) -> str:
     return TABLE_FULL_TEXT
 
 
-def connection_table_full(victim: Mapping[str, Any]) -> str:
-    """cOS 00600003, WARNING: the connection that made room, from a row of the victim ledger."""
-    return (
-        "CONN: id=00600003 event=connection_table_full action=replacing_conn"
-        f"{_connection(victim)}"
-    )
-
-
-def conn_open(session: Mapping[str, Any]) -> str:
-    """cOS 00600001: a connection was opened; a row with ``key`` or its parts, and ``policy``."""
-    return f"CONN: id=00600001 event=conn_open{_connection(session)}"
-
-
-def conn_close(session: Mapping[str, Any]) -> str:
-    """cOS 00600002: a connection was closed; the row's ``cause`` is its reason."""
-    reason = f" reason={session['cause']}" if "cause" in session else ""
-    return f"CONN: id=00600002 event=conn_close action=close{reason}{_connection(session)}"
-
-
-# cOS name of a connection's part -> its name in our rows.
-_CONNECTION_PARTS: Final = {
-    "connipproto": "protocol",
-    "connsrcip": "source",
-    "connsrcport": "source_port",
-    "conndestip": "destination",
-    "conndestport": "destination_port",
-}
-
-
-def _connection(row: Mapping[str, Any]) -> str:
-    """The connection a row is about: by its parts where the row has them, else by its key."""
-    rule = f" rule={row['policy']}" if "policy" in row else ""
-    key = row.get("key", "")
-    parts = key if isinstance(key, Mapping) else row
-    named = [f" {name}={parts[ours]}" for name, ours in _CONNECTION_PARTS.items() if ours in parts]
-    if named:
-        return rule + "".join(named)
-    return f'{rule} conn="{key}"'
-
-
 # Ours [D] ---------------------------------------------------------------------------------------
 
 

@@ -76,18 +76,6 @@ class Policy:
             if all(of_family(nets, family) for nets in (self.source, self.destination))
         )
 
-    def matches(
-        self, zone: int, source: Address, destination: Address, protocol: int, port: int
-    ) -> bool:
-        """Whether this rule takes a session of this initiator, responder and responder's port."""
-        return (
-            self.zone in (ANY, zone)
-            and self.protocol in (ANY, protocol)
-            and (not self.ports or _port_within(self.ports, protocol, port))
-            and _within(self.source, source)
-            and _within(self.destination, destination)
-        )
-
 
 DEFAULT = Policy(id=0)
 
@@ -97,14 +85,6 @@ def of_family(nets: Sequence[Network], family: int) -> list[tuple[int, int]]:
     if not nets:
         return [(0, 0)]
     return [(int(net.network_address), int(net.netmask)) for net in nets if net.version == family]
-
-
-def _within(nets: Sequence[Network], address: Address) -> bool:
-    return not nets or any(address in net for net in nets)
-
-
-def _port_within(ports: Sequence[tuple[int, int]], protocol: int, port: int) -> bool:
-    return protocol in WITH_PORTS and any(low <= port <= high for low, high in ports)
 
 
 # ---------------------------------------------------------------- rows -> policies
@@ -319,14 +299,3 @@ def called(policies: Iterable[Policy]) -> dict[int, str]:
 def has_proxy(policies: Iterable[Policy]) -> bool:
     """Whether any policy that lets sessions through has a proxy part."""
     return any(policy.inspection & PROXY for policy in policies)  # what denies has none
-
-
-def first_match(
-    policies: Iterable[Policy], zone: int, source: Address, destination: Address, protocol: int,
-    port: int,
-) -> Policy | None:
-    """The first policy that matches, or None (denied): the plain form of the table."""
-    for policy in policies:
-        if policy.matches(zone, source, destination, protocol, port):
-            return policy
-    return None

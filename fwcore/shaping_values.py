@@ -13,6 +13,7 @@ from fractions import Fraction
 from math import gcd
 from typing import Any, NamedTuple
 
+from fwcore._layout import LATEST_NS
 from fwcore.errors import SettingsError
 from fwcore.units import SECOND_NS
 from fwcore.words import nearest
@@ -119,7 +120,7 @@ CLASS: Mapping[str, Key] = {
     "red_min": Key("count", "red: waiting packets from which some are dropped", 83, 0, 1 << 20),
     "red_max": Key("count", "red: waiting packets from which all are dropped", 250, 1, 1 << 20),
     "red_probability": Key("count", "red: percent dropped just below red_max", 0, 0, 100),
-    "target": Key("time", "codel: a wait that may stand", "5ms", 0, 1 << 62),
+    "target": Key("time", "codel: a wait that may stand", "5ms", 0, LATEST_NS),
     "interval": Key("time", "codel: for so long", "100ms", 1, (1 << 32) - 1),
     "ecn": Key("bool", "codel: mark packets that can be marked instead of dropping them", False),
     "share": Key("choice", "sub-queues of their own for each, served in turn", "none",

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from fwcore._layout import LATEST_NS
 from fwcore.capture import CaptureError, Chunk, load, open_capture, open_captures, stream
-from fwcore.capture.chunk import TIME_MAX_NS
 from fwcore.capture.pcapng import resolution
 from fwcore.capture.stream import ZSTD_BYTES, StreamSource, zstd_module
 from fwcore.errors import FrameError, MissingExtra
@@ -182,7 +182,7 @@ def test_pcapng_times_are_exact(capture, code):
     for offset in (0, 5, -3, 2**62, -(2**63)):
         data = section() + interface(tsresol=code, tsoffset=offset) + b"".join(
             enhanced(b"", ticks) for ticks in values)
-        wanted = [min(max(ticks * 10**9 // base ** (code & 127) + offset * 10**9, 0), TIME_MAX_NS)
+        wanted = [min(max(ticks * 10**9 // base ** (code & 127) + offset * 10**9, 0), LATEST_NS)
                   for ticks in values]
         assert [row[2] for row in rows(open_capture(capture(data)))] == wanted
 
@@ -445,7 +445,7 @@ def test_garbage_never_reads_outside(tmp_path_factory, flips, ng, size):
     for chunk in reader:
         assert (chunk.offset + chunk.captured <= len(chunk.data)).all()
         assert (chunk.time_ns >= 0).all()
-        assert (chunk.time_ns <= TIME_MAX_NS).all()
+        assert (chunk.time_ns <= LATEST_NS).all()
 
 
 def test_large_stream_is_carried_over(capture):
@@ -580,9 +580,9 @@ def test_cannot_be_opened(tmp_path, capture):
 # --- chunks ---
 
 def test_chunk_from_frames():
-    chunk = Chunk.from_frames(FRAMES, [0, 1, 2, 3, 4, TIME_MAX_NS], link=101)
+    chunk = Chunk.from_frames(FRAMES, [0, 1, 2, 3, 4, LATEST_NS], link=101)
     assert [chunk.frame(i) for i in range(len(chunk))] == FRAMES
-    assert chunk.time_ns.tolist() == [0, 1, 2, 3, 4, TIME_MAX_NS]
+    assert chunk.time_ns.tolist() == [0, 1, 2, 3, 4, LATEST_NS]
     *arrays, matched = Chunk.__slots__
     assert matched == "matched" and chunk.matched is None       # nobody has filtered
     assert [getattr(chunk, name).dtype for name in arrays] == [

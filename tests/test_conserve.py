@@ -292,7 +292,7 @@ WARNING = [
 
 @pytest.mark.parametrize(("before", "free_bytes", "after"), WARNING)
 def test_low_memory_warning(before, free_bytes, after):
-    warning = LowMemoryWarning(make("none"))
+    warning = LowMemoryWarning()
     state = free(1 << 20, free_bytes // PAGE)
     assert warning.step(before, state) is after
     assert warning.settle(before, state) == ([] if before == after else [after])

@@ -8,7 +8,6 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from fwcore import events
 from fwcore.engine import Engine
 from fwcore.events import KIND_OF_STEP, KINDS, Event, EventLog, Transition, vendor_text
 from fwcore.settings import load
@@ -127,28 +126,7 @@ def test_a_snapshot_given_stands_in_for_the_events_own():
     assert "total=10 free=3" in line
 
 
-# --- cOS connections ---
-
-VICTIM = {"packet": 9, "created_packet": 1, "key": "tcp 10.0.0.1:1024 192.0.2.1:80",
-          "cause": "evicted", "policy": 3}
-PARTS = {"protocol": "TCP", "source": "10.0.0.1", "source_port": 1024,
-         "destination": "192.0.2.1", "destination_port": 80}
-NAMED = " connipproto=TCP connsrcip=10.0.0.1 connsrcport=1024 conndestip=192.0.2.1 conndestport=80"
-
-
-def test_connection_table_full_names_the_victim():
-    head = "CONN: id=00600003 event=connection_table_full action=replacing_conn rule=3"
-    by_key = events.connection_table_full(VICTIM)
-    assert by_key == head + ' conn="tcp 10.0.0.1:1024 192.0.2.1:80"'
-    assert events.connection_table_full(VICTIM | PARTS) == head + NAMED
-    assert events.connection_table_full(VICTIM | {"key": PARTS}) == head + NAMED
-
-
-def test_conn_open_and_close():
-    assert events.conn_open(PARTS) == "CONN: id=00600001 event=conn_open" + NAMED
-    closed = events.conn_close(PARTS | {"cause": "expired"})
-    assert closed == "CONN: id=00600002 event=conn_close action=close reason=expired" + NAMED
-
+# --- a full table ---
 
 @pytest.mark.parametrize(("values", "followed", "said"), [
     (COS, {"evicted": 1}, "CONN: id=00600003 event=connection_table_full action=replacing_conn"),

@@ -14,13 +14,18 @@ from frames import ethernet, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import assert_same
 
+from fwcore import shaping_values
+from fwcore._demand import UNITS_MAX
+from fwcore._layout import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.errors import SettingsError
+from fwcore.reference import meter as twin_meter
 from fwcore.settings import BY_NAME, DECLARATIONS, load
-from fwcore.settings.declared import LATEST_NS, MANY
+from fwcore.settings.declared import HUGE, MANY
 from fwcore.units import PAGE_BYTES, pages_of, to_ns
 
-LAYOUT = (Path(__file__).parent.parent / "fwcore" / "dataplane" / "layout.h").read_text()
+DATAPLANE = Path(__file__).parent.parent / "fwcore" / "dataplane"
+LAYOUT, SHAPING = ((DATAPLANE / name).read_text() for name in ("layout.h", "shaping.h"))
 # Each of these is memory of this machine: as many as it takes here, but no more.
 MEMORY = ("max_connections", "buckets", "fragments_max", "victims_max")
 HERE = 1 << 10
@@ -139,6 +144,37 @@ def test_every_number_fits_the_field_that_holds_it():
             "half_open_limit", "proxy_session_pages", "midstream_grace_ns"} <= seen
 
 
+def constant(name, header=LAYOUT):
+    """A number that a header names, in a #define or an enum: 8, 0xFFu, 5LL or (1LL << 8)."""
+    found = re.search(rf"^(?:#define {name} |    {name} = )\(?(\w+)(?: << (\d+))?", header,
+                      re.MULTILINE)
+    return int(found[1].rstrip("uUL"), 0) << int(found[2] or 0)
+
+
+def test_settings_go_as_far_as_the_header_says():
+    rows = {name: BY_NAME[name] for name in (
+        "oversize_bytes", "fragments_max", "victims_max", "sweep_s")}
+    assert constant("TIME_MAX_NS") == LATEST_NS
+    assert rows["oversize_bytes"].high == constant("OBJECT_BYTES_MAX")
+    assert to_ns(rows["sweep_s"].low) == constant("SWEEP_MIN_NS")
+    assert rows["fragments_max"].high <= constant("FRAGMENTS_MAX")
+    assert rows["victims_max"].high <= constant("VICTIMS_MAX")
+    assert pages_of(HUGE) <= constant("PAGES_MAX")
+    for name in ("ram_bytes", "base_bytes", "cache_limit_bytes", "shm_limit_bytes"):
+        assert BY_NAME[name].high == HUGE
+
+
+@pytest.mark.parametrize("name", [
+    "METERS_MAX", "RUNGS_MAX", "CHAIN_MAX", "TREE_DEPTH_MAX", "PRIORITIES", "UNITS_MAX"])
+def test_shaping_goes_as_far_as_the_header_says(name):
+    assert getattr(shaping_values, name) == constant(name, SHAPING)
+
+
+def test_a_level_is_as_deep_everywhere():
+    assert UNITS_MAX == twin_meter.UNITS_MAX == shaping_values.UNITS_MAX
+    assert shaping_values.CLASS["target"].high == LATEST_NS == constant("END_OF_TIME", SHAPING)
+
+
 def test_a_deadline_at_the_end_of_time_is_a_time():
     for row in NUMBERS:
         if row.kind == "seconds":
@@ -146,8 +182,7 @@ def test_a_deadline_at_the_end_of_time_is_a_time():
 
 
 def test_records_and_lines_have_numbers():
-    mask = int(re.search(r"#define RECORD_MASK (0x\w+)u", LAYOUT)[1], 16)
-    nil = int(re.search(r"#define NIL (0x\w+)u", LAYOUT)[1], 16)
+    mask, nil = constant("RECORD_MASK"), constant("NIL")
     connections, buckets = BY_NAME["max_connections"].high, BY_NAME["buckets"].high
     assert connections <= MANY < mask
     assert buckets + -(-connections // 8) < nil

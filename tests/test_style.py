@@ -64,10 +64,11 @@ FLOORS = (
     ("engine_memory",),
     ("engine_hooks",),
     ("engine_shaping",),
+    ("hits", "replay.shaped", "replay.selection"),
+    ("replay.body",),
     ("engine",),
     ("fastpath",),
     ("_capi",),
-    ("hits",),
     ("replay.",),
     ("demand",),
     ("live.",),
@@ -80,7 +81,6 @@ FLOORS = (
 # (who, whom): why, although whom is not on a lower floor. The package itself stands for its
 # __init__, which loads every name when it is first asked for.
 EXCEPTIONS = {
-    ("engine", "replay.body"): "its result as a replay has it, loaded when somebody asks",
     ("engine", ""): "__version__ alone; __init__ imports nothing by itself",
     ("replay.body", ""): "__version__ alone; __init__ imports nothing by itself",
     ("bench.runs", ""): "__version__ alone; __init__ imports nothing by itself",

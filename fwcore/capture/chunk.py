@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from fwcore._layout import LATEST_NS
 from fwcore._pack import Packed
 from fwcore._parsed import Parsed
 from fwcore.errors import FrameError
@@ -31,17 +32,14 @@ READ_SIZE = 32768
 are 120 microseconds: 15 ns a packet with 8 192, of 60 in all. The loop itself is no slower with
 arrays of a MiB from the third-level cache: 24 ns with either (EPYC Milan, November 2026)."""
 
-TIME_MAX_NS = 2**62
-"""Times are clamped to [0, TIME_MAX_NS], so that a sum of two never overflows."""
-
 
 def held_text(count: int, first: int) -> str:
     """What a reader says of times outside that range: how many, and which packet's was first."""
     if count == 1:
-        return (f"packet {first} has a time outside seconds 0 to {TIME_MAX_NS // 10**9} (1970 to"
+        return (f"packet {first} has a time outside seconds 0 to {LATEST_NS // 10**9} (1970 to"
                 " 2116) and is taken as of the nearer end")
     return (f"{count} packets, packet {first} the first, have times outside seconds 0 to"
-            f" {TIME_MAX_NS // 10**9} (1970 to 2116) and are taken as of the nearer end: between"
+            f" {LATEST_NS // 10**9} (1970 to 2116) and are taken as of the nearer end: between"
             " them no time passes")
 
 LINK_MASK = 0x0FFFFFFF
@@ -152,11 +150,11 @@ class Chunk:
     def _placed(
         cls, data: Array, offsets: Any, captured: Any, times_ns: Any, lengths: Any, link: int,
     ) -> Chunk:
-        times = _column("times_ns", times_ns, np.int64, TIME_MAX_NS)
+        times = _column("times_ns", times_ns, np.int64, LATEST_NS)
         kept = _column("captured", captured, np.uint32, (1 << 32) - 1)
         wire = kept if lengths is None else _column("lengths", lengths, np.uint32, (1 << 32) - 1)
         links = np.full(len(times), _column("link", [link], np.uint16, 65535)[0], np.uint16)
-        places = _column("offsets", offsets, np.uint64, TIME_MAX_NS)
+        places = _column("offsets", offsets, np.uint64, LATEST_NS)
         for name, column in (("offsets", places), ("captured", kept), ("lengths", wire)):
             if len(column) != len(times):
                 raise FrameError(f"{len(times)} times, {len(column)} {name}: one of each per frame")

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple, Self
 
-from fwcore.capture.chunk import CHUNK_SIZE, LINK_MASK, TIME_MAX_NS, Chunk, Fault, held_text
+from fwcore._layout import LATEST_NS
+from fwcore.capture.chunk import CHUNK_SIZE, LINK_MASK, Chunk, Fault, held_text
 from fwcore.capture.detect import open_native
 from fwcore.capture.native import packet_limit
 from fwcore.capture.pcapng import NO_LIMIT, OPTION_TSOFFSET
@@ -266,7 +267,7 @@ def _link_of(packet: Any, number: int) -> int:
 def held(records: list[Record]) -> list[str]:
     """What is to be said of times outside capture time, if there are any."""
     places = [number for number, record in enumerate(records, 1)
-              if not 0 <= record.time_ns <= TIME_MAX_NS]
+              if not 0 <= record.time_ns <= LATEST_NS]
     return [held_text(len(places), places[0])] if places else []
 
 
@@ -275,7 +276,7 @@ def pack(records: list[Record]) -> Chunk:
     if not records:
         return Chunk.from_frames([], [])
     data, length, time_ns, link = zip(*records, strict=True)
-    times = [min(max(at_ns, 0), TIME_MAX_NS) for at_ns in time_ns]
+    times = [min(max(at_ns, 0), LATEST_NS) for at_ns in time_ns]
     return Chunk.from_frames(data, times, length, link)
 
 

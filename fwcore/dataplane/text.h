@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum {
-    TEXT_IPV4_BYTES = 15,
     TEXT_IPV6_BYTES = 39,
     TEXT_PORT_BYTES = 5,
     TEXT_PROTOCOL_BYTES = 15,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fwcore import __version__, policy
 from fwcore.counters import REFUSALS, address_text, counters, laws, timeline, victim_rows
-from fwcore.engine import Engine
+from fwcore.engine_shaping import Shaped
 from fwcore.hits import Hits
 from fwcore.replay.shaped import shaping_section, shaping_timeline
 from fwcore.result import Result
@@ -19,7 +19,7 @@ NS = 10**9
 IDLEDROP_HOSTS = 1000          # of the result, those that lost most sessions to idledrop
 
 
-def _conserve(engine: Engine) -> dict[str, Any]:
+def _conserve(engine: Shaped) -> dict[str, Any]:
     return {
         "mode": engine.mode, "label": engine.label, "flaps": engine.flaps,
         "seconds": {name: ns / NS for name, ns in engine.mode_times_ns().items()},
@@ -27,7 +27,7 @@ def _conserve(engine: Engine) -> dict[str, Any]:
     }
 
 
-def result_body(engine: Engine, hits: Hits | None = None) -> dict[str, Any]:
+def result_body(engine: Shaped, hits: Hits | None = None) -> dict[str, Any]:
     """The contract's result of an engine, without what only a replay knows.
 
     ``hits``: who was hit, gathered beside the engine; without it the sessions taken are those that
@@ -90,7 +90,7 @@ def renumbered(body: dict[str, Any], selection: Selection) -> None:
                 row[name] = number
 
 
-def engine_result(engine: Engine) -> Result:
+def engine_result(engine: Shaped) -> Result:
     """What an engine that was fed by hand has found, as a replay of the same packets has it.
 
     Inputs and speed are nobody's; the sessions are those that stand now.

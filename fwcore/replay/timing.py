@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore._layout import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.errors import SettingsError
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 NS = 10**9
-TIME_END_NS = 1 << 62          # the last moment that an engine knows: the year 2116
 WIRE_OVERHEAD_BYTES = 24       # preamble 8, FCS 4, gap 12: what line rate counts [IEEE 802.3]
 SMALLEST_FRAME_BYTES = 60      # without FCS; shorter ones are padded on the wire
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "": 1}
@@ -92,10 +92,10 @@ class Timing:
         by, over = self.each_ns.numerator, self.each_ns.denominator
         for at in (int(counted.argmin()), int(counted.argmax())):
             moment = first_ns + (before + int(counted[at])) * by // over
-            if not 0 <= moment <= TIME_END_NS:
+            if not 0 <= moment <= LATEST_NS:
                 raise SettingsError(
                     f"timing {self.text!r}: packet {self.packets + at + 1} would come at second "
-                    f"{moment // NS}; there are seconds 0 to {TIME_END_NS // NS} (the year 2116)")
+                    f"{moment // NS}; there are seconds 0 to {LATEST_NS // NS} (the year 2116)")
         start, rest = divmod(before * by, over)
         if over * (by + 1) < 1 << 63:
             whole, part = counted // over, counted % over

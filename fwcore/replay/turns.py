@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace as replaced
 from typing import Any
 
+from fwcore._layout import LATEST_NS
 from fwcore.capture import Chunk
 from fwcore.errors import SettingsError
-from fwcore.replay.timing import TIME_END_NS
 from fwcore.units import SECOND_NS
 
 
@@ -96,11 +96,11 @@ class Turns:
 
 def later(chunk: Chunk, offset_ns: int, turn: int) -> Chunk:
     """The chunk ``offset_ns`` later. Raises SettingsError where that is beyond the end of time."""
-    if len(chunk) and int(chunk.time_ns.max()) + offset_ns > TIME_END_NS:
+    if len(chunk) and int(chunk.time_ns.max()) + offset_ns > LATEST_NS:
         raise SettingsError(
             f"--loop: turn {turn + 1} would come to second"
             f" {(int(chunk.time_ns.max()) + offset_ns) // SECOND_NS}; there are seconds 0 to"
-            f" {TIME_END_NS // SECOND_NS} (the year 2116): use --loop {turn}, or bring the times"
+            f" {LATEST_NS // SECOND_NS} (the year 2116): use --loop {turn}, or bring the times"
             " nearer (--timing pps:N)")
     return replaced(chunk, time_ns=chunk.time_ns + offset_ns)
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore._layout import LATEST_NS
 from fwcore.report import facts
 from fwcore.result import Result
 
 STRETCHES = 300
-LONGEST_NS = 1 << 62     # as far as time goes
 Figures = NDArray[np.float64]
 
 
@@ -67,7 +67,7 @@ def of_timeline(
     found: Mapping[str, Any], start: int, stretches: int = STRETCHES,
 ) -> Shown | None:
     """The same of a ``shaping_timeline``, from a time on in ns."""
-    if not found["time_ns"] or found["time_ns"][-1] - start >= LONGEST_NS:
+    if not found["time_ns"] or found["time_ns"][-1] - start >= LATEST_NS:
         return None
     times = np.array(found["time_ns"], np.int64)
     kept = _ends(times, min(start, int(times[0])), stretches)

@@ -126,10 +126,16 @@ def _headroom(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
 def _levers(made: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     rows = [["lever", "from", "to", "saves", ""]]
     for lever in made["levers"]:
-        restart = "restart" if lever["restart"] else ""
+        notes = []
+        by_tunnels = lever["of_which_tunnels_bytes"]
+        if by_tunnels and by_tunnels != lever["saved_bytes"]:
+            notes.append(f"{units.size(by_tunnels)} of it by tunnels")
+        if lever["restart"]:
+            notes.append("restart")
         rows.append([
             lever["lever"], _amount(lever["before"], lever["setting"]),
-            _amount(lever["after"], lever["setting"]), units.size(lever["saved_bytes"]), restart,
+            _amount(lever["after"], lever["setting"]), units.size(lever["saved_bytes"]),
+            ", ".join(notes),
         ])  # fmt: skip
     if len(rows) > 1:
         yield from text.section("levers", text.columns(rows, [""] * 5, style), style)

@@ -2,8 +2,8 @@
 
     declared      what may be set, one row a setting     values     one value, typed and ranged
     personality   each firewall as data                  document   lines of a TOML file
-    layers        what wins, and what it resolves to     rows       [[base_item]], [[pressure]]
-    resolved      Settings, Timeouts                     checks     settings against each other
+    layers        what wins: load, Settings              rows       [[base_item]], [[pressure]]
+    resolved      the frozen values, Timeouts            checks     settings against each other
     wirings       vendors' words for shaping             tables     a vendor's row, key by key
 
 Laws: every setting is one row of ``DECLARATIONS``. A ``Settings`` that exists is valid: each value
@@ -21,9 +21,9 @@ guide, R public record, D decision of this project, "" given by the user.
 
 from fwcore.settings.declared import BY_NAME, DECLARATIONS, MARKS, Declaration, personalities
 from fwcore.settings.document import Row
-from fwcore.settings.layers import load
+from fwcore.settings.layers import Settings, load
 from fwcore.settings.personality import Personality, read_personality
-from fwcore.settings.resolved import Settings, Timeouts
+from fwcore.settings.resolved import Timeouts
 from fwcore.settings.values import Share
 
 __all__ = [

@@ -10,14 +10,15 @@ from fwcore.errors import SettingsError
 from fwcore.units import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from fwcore.settings.resolved import Settings
+    from fwcore.settings.resolved import Resolved
 
-def _blame(settings: Settings, *names: str) -> str:
+
+def _blame(settings: Resolved, *names: str) -> str:
     """The first of these that the user gave, else the first."""
     return next((name for name in names if name in settings.given), names[0])
 
 
-def _threshold_span(settings: Settings, name: str) -> tuple[int, int]:
+def _threshold_span(settings: Resolved, name: str) -> tuple[int, int]:
     """What the other two thresholds leave for this one."""
     green, red, extreme = (
         settings.value(f"memory_use_threshold_{level}") for level in ("green", "red", "extreme")
@@ -29,7 +30,7 @@ def _threshold_span(settings: Settings, name: str) -> tuple[int, int]:
     return red + 1, 97
 
 
-def _check_thresholds(settings: Settings) -> None:
+def _check_thresholds(settings: Resolved) -> None:
     """green < red < extreme [D]."""
     names = [f"memory_use_threshold_{level}" for level in ("green", "red", "extreme")]
     for lower, upper in itertools.pairwise(names):
@@ -45,7 +46,7 @@ def _check_thresholds(settings: Settings) -> None:
         )
 
 
-def _check_fits(settings: Settings) -> None:
+def _check_fits(settings: Resolved) -> None:
     """What is taken at start must fit RAM; says how much is needed and how much there is."""
     table = settings.preallocated_pages
     needed = (settings.base_pages + table) * PAGE_BYTES
@@ -65,7 +66,7 @@ def _check_fits(settings: Settings) -> None:
     )
 
 
-def cache_room_pages(settings: Settings) -> int | None:
+def cache_room_pages(settings: Resolved) -> int | None:
     """Most pages of cache with which every legacy machine can still be left; None: no limit.
 
     Machines on free memory do not count the cache as free. With base and the preallocated table
@@ -79,7 +80,7 @@ def cache_room_pages(settings: Settings) -> int | None:
     return min(exits) - settings.base_pages - settings.preallocated_pages
 
 
-def _check_cache(settings: Settings) -> None:
+def _check_cache(settings: Resolved) -> None:
     room = cache_room_pages(settings)
     if room is None or room < 0 or settings.cache_limit_pages <= room:
         return
@@ -91,7 +92,7 @@ def _check_cache(settings: Settings) -> None:
     )
 
 
-def _warn_never_left(settings: Settings) -> str:
+def _warn_never_left(settings: Resolved) -> str:
     start = settings.base_pages + settings.preallocated_pages
     stuck = [name for name, limit in conserve.exit_pages(settings).items() if start > limit]
     if not stuck:
@@ -104,7 +105,7 @@ def _warn_never_left(settings: Settings) -> str:
     )
 
 
-def _warn_table_first(settings: Settings) -> str:
+def _warn_table_first(settings: Resolved) -> str:
     if settings.machine == "none":
         return ""
     full = settings.base_pages + settings.session_pages(settings.max_connections)
@@ -118,7 +119,7 @@ def _warn_table_first(settings: Settings) -> str:
     )
 
 
-def _warn_kernel_first(settings: Settings) -> str:
+def _warn_kernel_first(settings: Resolved) -> str:
     entries = conserve.entry_pages(settings)
     if settings.kernel_mode != "bypass" or "kernel" not in entries:
         return ""
@@ -131,13 +132,13 @@ def _warn_kernel_first(settings: Settings) -> str:
     )
 
 
-def _warn_items(settings: Settings) -> str:
+def _warn_items(settings: Resolved) -> str:
     if settings.base_items and "base_bytes" in settings.given:
         return "base_bytes is given: the [[base_item]] rows are not counted"
     return ""
 
 
-def _warn_zone(settings: Settings) -> str:
+def _warn_zone(settings: Resolved) -> str:
     """Rows that ask for a VLAN where the key of a session has none."""
     rows = (*settings.policies, *settings.shaping_rows["shaping"])
     zones = sorted({row["zone"] for row in rows
@@ -149,13 +150,13 @@ def _warn_zone(settings: Settings) -> str:
             ' 0; --set zone=vlan makes the VLAN id the zone')
 
 
-def _has_shaping(settings: Settings) -> bool:
+def _has_shaping(settings: Resolved) -> bool:
     """Whether there is a row of it, to act or not: who shapes nothing does not wait for it."""
     return any((settings.meters, settings.links, settings.classes, settings.shapings,
                 settings.wirings))
 
 
-def refuse_together(settings: Settings) -> None:
+def refuse_together(settings: Resolved) -> None:
     """Raises SettingsError for the first combination that is not allowed."""
     _check_thresholds(settings)
     _check_fits(settings)
@@ -164,7 +165,7 @@ def refuse_together(settings: Settings) -> None:
         _ = settings.shaping  # refuses what it does not understand
 
 
-def warnings(settings: Settings) -> tuple[str, ...]:
+def warnings(settings: Resolved) -> tuple[str, ...]:
     """What is allowed and probably not meant."""
     found = (_warn_never_left(settings), _warn_table_first(settings),
              _warn_kernel_first(settings), _warn_items(settings), _warn_zone(settings),

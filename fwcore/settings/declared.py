@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from fwcore._layout import LATEST_NS
 from fwcore.units import GIB, MIB, PAGE_BYTES, SECOND_NS
 
 PERSONALITIES = Path(__file__).parent.parent / "personalities"
@@ -114,8 +115,7 @@ class Declaration(NamedTuple):
 # two together and tries both ends of each.
 MANY = 1 << 30  # records and lines: half of their numbers' 31 bits, so that overflow lines fit too
 HUGE = 1 << 50  # bytes: 2^38 pages, and thousands of them fit a sum of 64 bits
-LATEST_NS = 1 << 62  # capture time ends here (semantics 2) ...
-LONG = (2**63 - 1 - LATEST_NS) // SECOND_NS  # ... and a deadline this much later is a time still
+LONG = (2**63 - 1 - LATEST_NS) // SECOND_NS  # a deadline so long after the last time is one still
 _TABLE = "record numbers have 31 bits"
 _SPAN = "70 to 97 is what the appliance takes [R]"
 _D = Declaration

@@ -19,20 +19,68 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fwcore.errors import SettingsError
-from fwcore.settings import sysctl
-from fwcore.settings.checks import cache_room_pages
-from fwcore.settings.declared import POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
+from fwcore.settings import checks, sysctl
+from fwcore.settings.declared import DECLARATIONS, POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
 from fwcore.settings.document import Document, Row, read_document
 from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in, read_personality
-from fwcore.settings.resolved import Settings, Timeouts
+from fwcore.settings.resolved import Resolved, Timeouts
 from fwcore.settings.rows import ROW_CHECKS, rows_of
-from fwcore.settings.values import Given, Share, declared, from_text, give, show
+from fwcore.settings.values import (
+    Bad,
+    Given,
+    Share,
+    coerce,
+    declared,
+    from_text,
+    give,
+    refuse,
+    show,
+)
 from fwcore.units import GIB, MIB, PAGE_BYTES, ceil_div
 from fwcore.words import nearest, spelled
+
+
+@dataclass(frozen=True)
+class Settings(Resolved):
+    """Every setting of ``DECLARATIONS``, resolved and valid.
+
+    Made by ``load``; changed by ``replace``. Equality and hash look at the values, not at where
+    they come from. Raises SettingsError when a value or a combination is not allowed.
+    """
+
+    def __post_init__(self) -> None:
+        for declaration in DECLARATIONS:
+            value = self.value(declaration.name)
+            try:
+                coerce(declaration, value)
+            except Bad as bad:
+                raise refuse(
+                    self.where(declaration.name), declaration, value, str(bad)
+                ) from None
+        checks.refuse_together(self)
+
+    def replace(self, **changes: Any) -> Settings:
+        """The same with changes, validated again; what was not given is worked out anew.
+
+        Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items,
+        meters, links, classes, shapings, wirings.
+        """
+        origin = "argument" if "personality" in changes else self.origin.get("personality", "")
+        chosen = read_personality(changes.pop("personality", self.personality))
+        rows = {kind: getattr(self, attribute) for kind, attribute in ROW_KINDS.items()}
+        given = dict(self.given)
+        _take_arguments(changes, chosen.kilo, given, rows)
+        return built(chosen, origin, given, rows)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and probably not meant; said at start."""
+        return checks.warnings(self)
 
 
 def _flat(name: str) -> str:
@@ -182,17 +230,6 @@ def load(
     return built(chosen, origin, given, rows)
 
 
-def replaced(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """``Settings.replace``."""
-    changes = dict(changes)
-    origin = "argument" if "personality" in changes else settings.origin.get("personality", "")
-    chosen = read_personality(changes.pop("personality", settings.personality))
-    rows = {kind: getattr(settings, attribute) for kind, attribute in ROW_KINDS.items()}
-    given = dict(settings.given)
-    _take_arguments(changes, chosen.kilo, given, rows)
-    return built(chosen, origin, given, rows)
-
-
 def _read_policy_file(path: str | Path) -> tuple[Row, ...]:
     document = read_document(path)
     for key in document.data:
@@ -291,7 +328,7 @@ def _with_cache(settings: Settings, cache_limit: int) -> Settings:
     60 % base, 10 % cache and leaving above 30 % free do not go together to the last page; a
     default must not be refused for that.
     """
-    room = cache_room_pages(settings)
+    room = checks.cache_room_pages(settings)
     origin = dict(settings.origin)
     if room is not None and room >= 0 and ceil_div(cache_limit, PAGE_BYTES) > room:
         cache_limit = room * PAGE_BYTES

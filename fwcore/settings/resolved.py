@@ -1,4 +1,4 @@
-"""Settings as they are used: frozen, valid, every share and "auto" a number."""
+"""Settings as they are used: frozen, every share and "auto" a number; ``layers`` validates them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fwcore.settings import checks
 from fwcore.settings.declared import DECLARATIONS
 from fwcore.settings.document import Row
-from fwcore.settings.values import Bad, Given, coerce, refuse
+from fwcore.settings.values import Given
 from fwcore.units import PAGE_BYTES, ceil_div, pages_of, to_ns
 
 if TYPE_CHECKING:    # who shapes nothing does not wait for it
@@ -50,11 +49,11 @@ class Timeouts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Resolved:
     """Every setting of ``DECLARATIONS``, resolved: byte amounts, connections and buckets are ints.
 
-    Made by ``load``; changed by ``replace``. Equality and hash look at the values, not at where
-    they come from. Raises SettingsError when a value or a combination is not allowed.
+    What follows from the values alone. ``Settings`` is made of it, and holds them to their rows.
+    Equality and hash look at the values, not at where they come from.
     """
 
     personality: str
@@ -131,17 +130,6 @@ class Settings:
     marks: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        for declaration in DECLARATIONS:
-            value = self.value(declaration.name)
-            try:
-                coerce(declaration, value)
-            except Bad as bad:
-                raise refuse(
-                    self.where(declaration.name), declaration, value, str(bad)
-                ) from None
-        checks.refuse_together(self)
-
     def value(self, name: str) -> Any:
         """A setting by its flat name (timeouts too)."""
         return getattr(self.timeouts if name in Timeouts.names() else self, name)
@@ -149,16 +137,6 @@ class Settings:
     def where(self, name: str) -> str:
         """Where a value comes from, as messages begin."""
         return self.origin.get(name, "argument").removeprefix("file ")
-
-    def replace(self, **changes: Any) -> Settings:
-        """The same with changes, validated again; what was not given is worked out anew.
-
-        Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items,
-        meters, links, classes, shapings, wirings.
-        """
-        from fwcore.settings import layers  # which make Settings
-
-        return layers.replaced(self, changes)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """{name: {"value", "from", "mark", "why"}} of every setting; values fit JSON."""
@@ -295,8 +273,3 @@ class Settings:
     def timeline_most_ns(self) -> int:
         """Up to which the distance grows as time goes by; 0: it stays."""
         return TIMELINE_MOST_NS if isinstance(self.timeline_interval_s, str) else 0
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is allowed and probably not meant; said at start."""
-        return checks.warnings(self)

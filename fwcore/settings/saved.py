@@ -11,9 +11,8 @@ from typing import Any
 from fwcore.errors import SettingsError
 from fwcore.settings.declared import BY_NAME, DECLARATIONS, ROW_KINDS
 from fwcore.settings.document import Row
-from fwcore.settings.layers import built
+from fwcore.settings.layers import Settings, built
 from fwcore.settings.personality import read_personality
-from fwcore.settings.resolved import Settings
 from fwcore.settings.values import Given, Share
 
 
