@@ -583,8 +583,9 @@ def test_chunk_from_frames():
     chunk = Chunk.from_frames(FRAMES, [0, 1, 2, 3, 4, LATEST_NS], link=101)
     assert [chunk.frame(i) for i in range(len(chunk))] == FRAMES
     assert chunk.time_ns.tolist() == [0, 1, 2, 3, 4, LATEST_NS]
-    *arrays, matched = Chunk.__slots__
-    assert matched == "matched" and chunk.matched is None       # nobody has filtered
+    *arrays, matched, parsed = Chunk.__slots__
+    assert (matched, parsed) == ("matched", "parsed")
+    assert chunk.matched is chunk.parsed is None                # nobody has read ahead
     assert [getattr(chunk, name).dtype for name in arrays] == [
         np.uint8, np.uint64, np.uint32, np.uint32, np.int64, np.uint16]
     assert chunk.slice(1, 3).frame(0) == FRAMES[1]
