@@ -12,10 +12,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      help="cases in their own sizes: a million sessions, files of 1.5 GB")
 
 
+LONG = {"outputs"}      # commands by the dozen: a minute, however small their capture
+
+
 def is_small(case: Case) -> bool:
-    """Whether a case that is cut is still the one that its name says."""
+    """Whether a case is quick when it is cut, and still the one that its name says."""
     cut = case.sessions > case.quick_sessions and case.name.endswith(f"-{case.sessions}")
-    return not cut and not case.on_request
+    return not (cut or case.on_request or case.name in LONG)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
