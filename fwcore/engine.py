@@ -33,6 +33,7 @@ from fwcore.engine_setup import (
     FIXED,
     RESTARTABLE,
     check_room,
+    check_time,
     config_of,
     script_of,
     settings_of,
@@ -116,6 +117,7 @@ class Engine(Shaped):
         if self.settings.shapes:
             self._shape(self.settings)
 
+    @exclusive
     def __enter__(self) -> Engine:
         return self
 
@@ -232,6 +234,8 @@ class Engine(Shaped):
 
     def _advance(self, now_ns: int) -> None:
         self._answer()
+        if not self._begun:
+            check_time(now_ns)
         while self._begun and self.fastpath.advance(now_ns):
             self._answer()
         self._answer()
@@ -408,7 +412,7 @@ class Engine(Shaped):
             raise StateError("the clock has begun, or has not")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _taken_up, (self._bytes(),)
+        return _taken_up, (type(self), self._bytes())
 
     @exclusive
     @undivided
@@ -633,6 +637,6 @@ def _compiled(policies: tuple[policy.Policy, ...], ruled: bool) -> Any:
     return lay_out(compile_policies(policies)) if ruled else None
 
 
-def _taken_up(data: bytes) -> Engine:
+def _taken_up(kind: type[Engine], data: bytes) -> Engine:
     """What pickle and deepcopy call."""
-    return Engine._from_bytes(data)
+    return kind._from_bytes(data)

@@ -7,12 +7,14 @@ of calls.
 
 A batch has the newest; ``batch.lost`` says how many of the older ones are not in it. It is never
 once a packet, but where frames are judged one at a time. A function that calls the engine gets
-EngineBusy, its exception comes out of the call that told it, and what it was told is told once;
-what it was asked and did not answer is asked again with the next call.
+EngineBusy, but may end itself; its exception comes out of the call that told it, when all others
+have been told too, and what it was told is told once; what it was asked and did not answer is asked
+again with the next call.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -76,6 +78,7 @@ class Hooks(Memory):
         super().__init__(*given)
         self._hooks: dict[str, list[Hook]] = {}
         self._told: dict[str, int] = {}
+        self._teller = 0            # the thread that tells just now
         self._inspects: Asked | None = None
         self._decides: Asked | None = None
 
@@ -89,6 +92,7 @@ class Hooks(Memory):
         if not isinstance(kind, str) or kind not in KINDS:
             raise SettingsError(
                 f"on: {kind!r}: allowed: {', '.join(KINDS)}{nearest(kind, KINDS)}")
+        _check_callable("on", function)
         if kind == "ended" and not self._log:
             raise SettingsError("on: ended: the engine keeps no log: Engine(..., log=True)")
         if kind not in self._hooks:
@@ -99,8 +103,18 @@ class Hooks(Memory):
         self._watch_all()
         return lambda: self._off(kind, function)
 
-    @exclusive
     def _off(self, kind: str, function: Hook) -> None:
+        """Who is being told just now may end itself, or another."""
+        if self._teller == threading.get_ident():
+            self._drop(kind, function)
+        else:
+            self._drop_alone(kind, function)
+
+    @exclusive
+    def _drop_alone(self, kind: str, function: Hook) -> None:
+        self._drop(kind, function)
+
+    def _drop(self, kind: str, function: Hook) -> None:
         hooks = self._hooks.get(kind, [])
         if function in hooks:
             hooks.remove(function)
@@ -140,6 +154,7 @@ class Hooks(Memory):
         next inspector takes the place of this one. Where it ends, sessions whose bytes were being
         gathered are scanned as without it, and those that wait are bypassed. Raises SettingsError.
         """
+        _check_callable("inspect", function)
         if not isinstance(first_bytes, int) or not 1 <= first_bytes <= FIRST_BYTES_MAX:
             raise SettingsError(f"inspect: first_bytes: {first_bytes!r} is not in"
                                 f" 1..{FIRST_BYTES_MAX}")
@@ -202,6 +217,7 @@ class Hooks(Memory):
         An exception comes out of the call, in front of the packet, and what was decided is
         forgotten. The next decider takes the place of this one. None is saved.
         """
+        _check_callable("decide", function)
         self.fastpath.set_decider(decider := Decider())
         self._decides = function
         self._watch_all()
@@ -269,18 +285,34 @@ class Hooks(Memory):
     def _tell(self) -> None:
         """Asks who is asked, and tells everybody what has happened since."""
         self._ask()
-        for kind in KINDS if self._hooks else ():
-            if kind not in self._hooks:
-                continue
-            count = self._happened(kind)
-            fresh = count - self._told[kind]
-            if not fresh:
-                continue
-            self._told[kind] = count
-            rows = self._rows_since(kind, fresh)
-            batch = Batch(kind, rows, fresh - len(rows))
-            for function in tuple(self._hooks[kind]):
+        if not self._hooks:
+            return
+        failed: list[BaseException] = []
+        self._teller = threading.get_ident()
+        try:
+            for kind in KINDS:
+                self._tell_of(kind, failed)
+        finally:
+            self._teller = 0
+        if failed:
+            raise failed[0]
+
+    def _tell_of(self, kind: str, failed: list[BaseException]) -> None:
+        """One kind to all who hear of it: what one raises costs no other a batch."""
+        if kind not in self._hooks:
+            return
+        count = self._happened(kind)
+        fresh = count - self._told[kind]
+        if not fresh:
+            return
+        self._told[kind] = count
+        rows = self._rows_since(kind, fresh)
+        batch = Batch(kind, rows, fresh - len(rows))
+        for function in tuple(self._hooks[kind]):
+            try:
                 function(batch)
+            except BaseException as error:
+                failed.append(error)
 
     def _rows_since(self, kind: str, fresh: int) -> Any:
         """The newest of the last ``fresh`` of a kind."""
@@ -299,6 +331,11 @@ class Hooks(Memory):
         if kind == "ended":
             return np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])[-fresh:]
         return self.fastpath.newborn_rows(fresh)
+
+
+def _check_callable(what: str, function: object) -> None:
+    if not callable(function):
+        raise SettingsError(f"{what}: {function!r:.80} is no function")
 
 
 def _numbers(given: Any, count: int) -> NDArray[Any] | None:

@@ -7,14 +7,15 @@ Nothing here knows an engine; what may change while one runs is told by FIXED an
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fwcore._layout import TIMEOUTS, Midstream, Tracker, Verdict, WhenFull
+from fwcore._layout import LATEST_NS, TIMEOUTS, Midstream, Tracker, Verdict, WhenFull
 from fwcore._memory import memory_plan
 from fwcore._shaper import Shaper
-from fwcore.errors import SettingsError
+from fwcore.errors import DataError, SettingsError
 from fwcore.settings import Settings, load
 from fwcore.units import pages_of, to_ns
 from fwcore.words import OWNERS
@@ -45,6 +46,14 @@ def splitmix64(seed: int, count: int) -> list[int]:
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
         numbers.append(z ^ (z >> 31))
     return numbers
+
+
+def check_time(time_ns: int) -> None:
+    """Raises DataError for what is no time in ns, where the fast path is not asked."""
+    if isinstance(time_ns, bool) or not hasattr(time_ns, "__index__"):
+        raise DataError(f"time {time_ns!r:.80}: integer nanoseconds are asked for")
+    if not 0 <= operator.index(time_ns) <= LATEST_NS:
+        raise DataError(f"time {time_ns} is not in 0..2**62 ns")
 
 
 def settings_of(

@@ -103,6 +103,16 @@ def test_every_table_of_a_file_has_been_tried():
     assert [name for name, table in tables.items() if not len(table)] == []
 
 
+class Named(Engine):
+    """An engine of somebody's own; pickle finds it here."""
+
+
+def test_an_engine_of_ones_own_stays_one():
+    with Named(max_connections=4) as engine:
+        for other in (copy.deepcopy(engine), pickle.loads(pickle.dumps(engine))):
+            assert type(other) is Named
+
+
 def test_pickle_and_deepcopy_are_by_it_and_copy_is_refused():
     engine = living()
     others = [copy.deepcopy(engine), pickle.loads(pickle.dumps(engine))]

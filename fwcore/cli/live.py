@@ -83,7 +83,7 @@ def live(**given: Any) -> int:
         module.warn(made, 1)
     from fwcore.interruption import Interruption
     from fwcore.live import live as run
-    from fwcore.live.bypass import Bypass
+    from fwcore.live.bypass import Bypass, remove
 
     watching: list[Any] = []
 
@@ -94,9 +94,8 @@ def live(**given: Any) -> int:
     with ExitStack() as stack, Interruption() as interruption:
         if given["bypass_on_exit"]:
             stack.callback(Bypass(interfaces).close)
-        elif len(interfaces) == 2 and not given["quiet"]:
-            terminal.note("fwcore: note: when this ends, or crashes, the wire is cut"
-                          " (--bypass-on-exit passes frames then)")
+        elif len(interfaces) == 2:
+            _cut(remove(interfaces), given["quiet"])
         result = run(
             interfaces, made, queue_number=given["queue_number"], memory=given["memory"],
             seconds=given["seconds"],
@@ -113,6 +112,16 @@ def live(**given: Any) -> int:
         text += live_text.lines(result.data["live"])
     spoken = exits.last(text, 0)
     return exits.gravest(exits.of_replay(result, written, None), spoken, _untold(watching))
+
+
+def _cut(redirected: Sequence[str], quiet: bool) -> None:
+    """What is said of a wire that nobody guards."""
+    if redirected:
+        terminal.note(f"fwcore: note: {', '.join(redirected)}: an earlier --bypass-on-exit had its"
+                      " frames redirected; they are judged again")
+    if not quiet:
+        terminal.note("fwcore: note: when this ends, or crashes, the wire is cut"
+                      " (--bypass-on-exit passes frames then)")
 
 
 def _untold(watching: Sequence[Any]) -> int:

@@ -3,7 +3,8 @@
 A packet socket sees frames and does not forward them: without the program the wire is cut. With
 ``--bypass-on-exit`` a shell waits beside it for the end of a pipe, which comes with the program's
 own, killed or not, and then tells the kernel to redirect each interface's frames to the other
-(tc, action mirred). The next start takes that away again before it takes the first frame.
+(tc, action mirred). The next start, with that option or without, takes that away again before it
+takes the first frame.
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ def script(interfaces: Sequence[str]) -> str:
     return "; ".join(lines)
 
 
-def remove(interfaces: Sequence[str]) -> None:
-    """Takes away what an earlier run left."""
-    for name in interfaces:
-        subprocess.run(["tc", "filter", "del", "dev", name, "ingress", "pref", str(PREFERENCE)],
-                       capture_output=True, timeout=PATIENCE_S, check=False)
+def remove(interfaces: Sequence[str]) -> list[str]:
+    """Takes away what an earlier run left; from which interfaces."""
+    if not shutil.which("tc"):
+        return []
+    return [name for name in interfaces if not subprocess.run(
+        ["tc", "filter", "del", "dev", name, "ingress", "pref", str(PREFERENCE)],
+        capture_output=True, timeout=PATIENCE_S, check=False).returncode]

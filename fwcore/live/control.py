@@ -33,7 +33,8 @@ from fwcore.words import CLASSES
 REQUEST_MAX = 1 << 16           # bytes of a request: the wire waits while it is carried out
 SESSIONS_MAX = 10_000           # of an answer
 PATIENCE_S = 10
-LINE_S = 2                      # until a request is here: the next one waits meanwhile
+LINE_S = 2                      # until a request is here
+CLIENTS = 32                    # asked at once
 
 
 class Control:
@@ -43,6 +44,7 @@ class Control:
         self._live = live
         self._path = path
         self._socket = _bound(path)
+        self._places = threading.Semaphore(CLIENTS)
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()
 
@@ -62,8 +64,17 @@ class Control:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self._places.acquire()
+            threading.Thread(
+                target=self._hear, args=(connection,), name="asked", daemon=True).start()
+
+    def _hear(self, connection: socket.socket) -> None:
+        """One who asks; who is slow to say what keeps only a place of CLIENTS."""
+        try:
             with connection, suppress(OSError):
                 connection.sendall(self._answer(connection))
+        finally:
+            self._places.release()
 
     def _answer(self, connection: socket.socket) -> bytes:
         try:
@@ -94,7 +105,7 @@ def _bound(path: str) -> socket.socket:
             made.bind(path)
         finally:
             os.umask(before)
-        made.listen(8)
+        made.listen(CLIENTS)
     except OSError as error:
         made.close()
         raise LiveError(f"--control {path}: {error.strerror or error}") from None

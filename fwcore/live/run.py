@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import queue
 import signal
+import socket
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -116,6 +118,7 @@ class Live:
         self.engine = Engine(settings, log="victims", departures=shapes, arrivals=shapes)
         self.leaving = Leaving(self.engine) if shapes else None
         self.watchers: list[Watcher] = []
+        self._unclaim: Callable[[], object] = lambda: None
         self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan",
                          flows_max=BEGUN_FLOWS)
         self._judged = 0
@@ -127,6 +130,12 @@ class Live:
         self._process_ns = self._longest_ns = 0
         self._first_ns: int | None = None
         self._last = (self._begin_ns, 0, 0, 0)
+        try:
+            claims = _claimed(interfaces) if len(interfaces) == 2 else []
+        except LiveError:
+            self.close()
+            raise
+        self._unclaim = weakref.finalize(self, _closed, claims)
         for text in self._offloads():
             say(text)
 
@@ -144,6 +153,8 @@ class Live:
         end_ns = None if seconds is None else self._begin_ns + int(seconds * SECOND_NS)
         try:
             self._look()
+            # Time begins with the run: machines, pressure and leaks do not wait for a frame.
+            self.engine.begin(max(0, self.rings.now_ns - BEHIND_NS))
             while end_ns is None or time.monotonic_ns() < end_ns:
                 self._turn(end_ns)
         except KeyboardInterrupt as error:
@@ -386,6 +397,29 @@ class Live:
                 self.say(str(error))
         self.rings.close()
         self.engine.close()
+        self._unclaim()
+
+
+def _closed(sockets: Sequence[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+def _claimed(names: Sequence[str]) -> list[socket.socket]:
+    """Interfaces that are ours until these are closed: their names as abstract sockets, which stand
+    in a network namespace, as interfaces do, and go with the process. Two runs on one pair would
+    each forward each frame."""
+    claims = []
+    for name in sorted(set(names)):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        claims.append(claim)
+        try:
+            claim.bind(f"\0fwcore-live/{name}")
+        except OSError:
+            _closed(claims)
+            raise LiveError(f"{name}: another fwcore live forwards its frames; a second one would"
+                            " forward them twice: end that one first") from None
+    return claims
 
 
 __all__ = ["BATCH", "Live", "Watcher", "live"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from fwcore.capture import READ_SIZE, Chunk, parse_ahead
 from fwcore.engine import Engine
+from fwcore.engine_setup import settings_of
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import HIT_VERDICTS, Hits
 from fwcore.interruption import Interrupted, Interruption
@@ -30,7 +32,7 @@ from fwcore.replay.timing import Timing
 from fwcore.replay.trail import Trail
 from fwcore.replay.turns import Turns
 from fwcore.result import Result
-from fwcore.settings import Settings, load
+from fwcore.settings import Settings
 from fwcore.settings.rows import at_clock
 from fwcore.units import THREADS_MAX, TURNS_MAX
 
@@ -49,7 +51,7 @@ Item = TypeVar("Item")
 
 def replay(
     source: Any,
-    settings: Settings | None = None,
+    settings: Settings | str | os.PathLike[str] | None = None,
     *,
     policies: Sequence[Any] | None = None,
     timing: str | None = None,
@@ -93,7 +95,7 @@ def replay(
 
     Returns a Result. Raises CaptureError, SettingsError, OutputError before the first packet.
     """
-    settings = _seeded(load() if settings is None else settings, seed)
+    settings = _seeded(settings_of(settings, {}), seed)
     files = {"write": write, "verdicts": verdicts, "departures": departures, "sessions": sessions,
              "state": state}
     _check(source, loop, limit, chunk_size, threads, files)

@@ -1,0 +1,70 @@
+"""How a live run begins and ends: whose the interfaces are, what an earlier run left, when time
+begins."""
+
+import shutil
+
+import live_net
+import pytest
+from test_live import SMALL, checked, needs_net, passes, running
+
+from fwcore import load
+from fwcore.cli import main
+from fwcore.live import Live, bypass
+from fwcore.units import PAGE_BYTES
+
+
+@pytest.fixture(scope="module")
+def wire():
+    with live_net.Wire() as made:
+        yield made
+
+
+@needs_net
+@pytest.mark.skipif(not shutil.which("tc"), reason="no tc")
+def test_frames_pass_unjudged_when_the_program_has_ended():
+    with live_net.Wire() as own:
+        with own.inside("firewall"):
+            guard = bypass.Bypass(["in0", "out0"])
+            guard.close()
+        assert passes(own, 5009) is True
+        with own.inside("firewall"):
+            assert bypass.remove(["in0", "out0"]) == ["in0", "out0"]
+            assert bypass.remove(["in0", "out0"]) == []
+        assert passes(own, 5010, timeout_s=0.2) is not True
+
+
+@needs_net
+@pytest.mark.skipif(not shutil.which("tc"), reason="no tc")
+def test_every_start_takes_away_what_an_earlier_run_left(capsys):
+    """Else its redirect forwards what the next run drops."""
+    with live_net.Wire() as own, own.inside("firewall"):
+        bypass.Bypass(["in0", "out0"]).close()
+        words = ["live", "--inside", "in0", "--outside", "out0", "-q", "--seconds", "0.01"]
+        assert main(words) == 0
+        assert "in0, out0: an earlier --bypass-on-exit" in capsys.readouterr().err
+        assert bypass.remove(["in0", "out0"]) == []
+
+
+@needs_net
+def test_one_run_forwards_the_frames_of_an_interface(wire, capsys):
+    """Two would forward each frame twice."""
+    with wire.inside("firewall"):
+        first = Live(["in0", "out0"], load(), ring_bytes=4 << 20)
+        try:
+            assert main(["live", "--inside", "out0", "--outside", "in0", "-q"]) == 2
+        finally:
+            first.close()
+        said = capsys.readouterr().err.splitlines()
+        assert [line for line in said if "another fwcore live forwards its frames" in line] == said
+        Live(["in0", "out0"], load(), ring_bytes=4 << 20).close()
+
+
+@needs_net
+def test_time_begins_with_the_run_and_not_with_a_frame(wire):
+    settings = load("fortios-7", **SMALL)
+    with running(wire, settings) as run:
+        taken = run.ask(lambda: run.engine.take("base", 1900 * PAGE_BYTES), 10)
+        mode = run.ask(lambda: (run.engine.advance(run.rings.now_ns), run.engine.mode)[1], 10)
+    result = checked(run)
+    assert taken == 1900 and mode != "off"
+    assert min(each["time_ns"] for each in result.data["conserve"]["transitions"]) > 10**18
