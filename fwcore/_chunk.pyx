@@ -49,9 +49,13 @@ cdef inline span_t _span(const void *at, size_t bytes) noexcept:
     return span
 
 
+cdef enum:
+    SPANS = 9   # arrays of a chunk: three that are written, six that are read
+
+
 cdef int _check_apart(const chunk_t *c, size_t count) except -1:
     """What is written into what is read would be judged: FrameError names the two."""
-    cdef span_t[9] spans = [
+    cdef span_t[SPANS] spans = [
         _span(c.outcome, 2 * count), _span(c.flow, 8 * count), _span(c.reply, count),
         _span(c.data, c.size), _span(c.offset, 8 * count), _span(c.captured, 4 * count),
         _span(c.length, 4 * count), _span(c.time_ns, 8 * count), _span(c.link, 2 * count)]

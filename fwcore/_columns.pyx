@@ -53,6 +53,7 @@ cdef enum:
     ARP_SOURCE = 14         # in its body for IPv4: where the sender's address stands
     ARP_DESTINATION = 24
     ARP_BYTES = 28
+    PROTOCOL_NUMBERS = 256
 
 
 cdef object _dtype():
@@ -213,7 +214,7 @@ cdef inline void row_fill(const frame_t *f, const packet_t *p, frame_row_t *row)
 
 cdef int parser_make(parser_t *parser, uint64_t *keys, seeds, zone, uint32_t shift, cut) except -1:
     """The parser's settings; DataError for seeds that are not six."""
-    if len(seeds) != 6:
+    if len(seeds) != SEED_WORDS:
         raise DataError(f"seeds: {len(seeds)} numbers; give six")
     for i in range(SEED_WORDS):
         keys[i] = seeds[i]
@@ -297,7 +298,7 @@ def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS
     LINKTYPE number; ``shortcut``: as the fast path does, or the long way round. DataError for
     seeds that are not six and for a link type beyond 16 bits.
     """
-    cdef uint64_t keys[6]
+    cdef uint64_t keys[SEED_WORDS]
     cdef parser_t parser
     cdef frame_t f
     cdef packet_t p
@@ -322,8 +323,8 @@ def parse(const uint8_t[::1] frame, length=None, link=1, zone=False, seeds=SEEDS
 # --- texts ----------------------------------------------------------------------------------------
 
 cdef struct names_t:
-    uint8_t text[256][TEXT_PROTOCOL_BYTES]
-    uint8_t size[256]
+    uint8_t text[PROTOCOL_NUMBERS][TEXT_PROTOCOL_BYTES]
+    uint8_t size[PROTOCOL_NUMBERS]
 
 
 cdef names_t PROTOCOLS
@@ -333,7 +334,7 @@ cdef int names_fill(names_t *names) except -1:
     """How a key spells each protocol."""
     from fwcore.words import protocol_text
     cdef const uint8_t[::1] view
-    for number in range(256):
+    for number in range(PROTOCOL_NUMBERS):
         text = protocol_text(number).encode()
         if len(text) > TEXT_PROTOCOL_BYTES:
             raise DataError(f"protocol {number}: {text} is longer than a key has room for")

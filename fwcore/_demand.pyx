@@ -35,7 +35,8 @@ cdef extern from *:
 
 cdef enum:
     RATES = 16          # rates at once
-    DEPTHS = 8          # depths of each: RATES x DEPTHS bits tell where a flow was hit
+    DEPTHS = 8          # depths of each
+    HIT_WORDS = RATES * DEPTHS >> 6   # a bit of each tells where a flow was hit
     KEYS = 6            # words of a key
     FLOWS = 5           # words of a flow: fw_key_t
 
@@ -46,12 +47,12 @@ cdef struct bucket_t:
     uint64_t held[RATES][DEPTHS]  # spent of a bucket that drops what does not fit
     uint64_t word[KEYS]
     uint64_t packets, bytes
-    uint64_t hit[2]               # a bit for each cell (rate x DEPTHS + depth): dropped something
+    uint64_t hit[HIT_WORDS]       # a bit for each cell (rate x DEPTHS + depth): dropped something
     int64_t time_ns               # until when it was filled
 
 cdef struct flow_t:
     uint64_t word[FLOWS]
-    uint64_t hit[2]               # as above
+    uint64_t hit[HIT_WORDS]       # as above
 
 # What became of all packets at one rate and one depth.
 cdef struct cell_t:
@@ -158,7 +159,7 @@ cdef void demand_packet(
     demand_t *d, int64_t time_ns, uint64_t size, const uint64_t *key, const uint64_t *flow,
     uint8_t tcp,
 ) noexcept nogil:
-    cdef uint64_t hit[2]
+    cdef uint64_t hit[HIT_WORDS]
     cdef uint64_t elapsed
     cdef bucket_t *b
     cdef flow_t *f = NULL

@@ -60,6 +60,7 @@ from fwcore.errors import DataError, FrameError
 
 cdef enum:
     BLOCK = 64                     # outcomes to a block of the digest: 128 bytes
+    GROUPS = 2                     # one is judged, the next one parsed ahead
     BREATH = 1 << 19               # packets, sessions ended, buckets scanned between two looks
 
 # What one frame's judgement is given out as, by verdict and reason: made once.
@@ -170,7 +171,7 @@ cdef uint64_t loop(
     While a group's records are on their way, the next group is parsed; after a stop it is parsed
     once more, for nothing is kept from one call to the next.
     """
-    cdef packet_t groups[2][GROUP_MAX]
+    cdef packet_t groups[GROUPS][GROUP_MAX]
     cdef packet_t *packets = groups[0]
     cdef packet_t *after = groups[1]
     cdef chunk_t chunk = loaded[0]  # a copy stays in registers: no store through fw can change it

@@ -19,8 +19,8 @@ from fwcore.dataplane.digest cimport digest_end
 from fwcore.dataplane.hosts cimport host_find, host_live, hosts_top
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, NEWBORN_MAX, NIL, OWNER_BASE,
-    OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PEAK_QUEUES, REASON_COUNT,
+    DECODE_FRAGMENT, DECODE_IPV4, DECODE_IPV6, DECODE_OFFLOADED, DIGEST_BYTES, NEWBORN_MAX, NIL,
+    OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PEAK_QUEUES, REASON_COUNT,
     VERDICT_COUNT, audit_t, fw_bucket, fw_key_t, fw_t, gauges_t, host_row_t, pages_t, record_t,
     session_row_t,
 )
@@ -285,12 +285,12 @@ cdef class Questions(Control):
 
     def digests(self):
         """BLAKE2b-128 of the packets' and of the victims' bytes, as of now: two times 16 bytes."""
-        cdef uint8_t packets[16]
-        cdef uint8_t victims[16]
+        cdef uint8_t packets[DIGEST_BYTES]
+        cdef uint8_t victims[DIGEST_BYTES]
         with self.use:
             digest_end(&self.fw.packet_digest, packets)
             digest_end(&self.fw.victim_digest, victims)
-        return bytes(packets[:16]), bytes(victims[:16])
+        return bytes(packets[:DIGEST_BYTES]), bytes(victims[:DIGEST_BYTES])
 
     cdef object _counters(self):
         """The counters: a record of COUNTERS_DTYPE, a copy."""

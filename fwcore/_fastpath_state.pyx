@@ -23,10 +23,10 @@ from fwcore.dataplane.egress cimport egress_due
 from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
-    CLOCK_MEMORY_NS, DECODE_COUNT, DUE_COLLECT, DUE_IPS, DUE_SAMPLE, NEVER, NIL, OWNER_BASE,
-    OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, REASON_COUNT, TIME_MAX_NS,
-    VERDICT_COUNT, config_t, counters_t, digest_t, fragment_t, fw_t, gate_t, leak_t, pages_t,
-    record_t, sample_t, session_row_t,
+    CLOCK_MEMORY_NS, DECODE_COUNT, DIGEST_BLOCK, DUE_COLLECT, DUE_IPS, DUE_SAMPLE, NEVER, NIL,
+    OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, REASON_COUNT,
+    TIME_MAX_NS, VERDICT_COUNT, config_t, counters_t, digest_t, fragment_t, fw_t, gate_t, leak_t,
+    pages_t, record_t, sample_t, session_row_t,
 )
 from fwcore.dataplane.pages cimport pages_for_sessions, pages_note_peaks
 from fwcore.dataplane.script cimport leak_arm, leaks_set, steps_set
@@ -317,7 +317,7 @@ cdef class State(Questions):
             raise DataError("state: counters: packets of a kind that there is not")
         if (tables["samples"]["mode"] >= len(_MODES)).any():
             raise DataError("state: samples: a mode that there is not")
-        if digests[0].fill > 128 or digests[1].fill > 128:
+        if digests[0].fill > DIGEST_BLOCK or digests[1].fill > DIGEST_BLOCK:
             raise DataError("state: a digest of more bytes than its block has")
         fw.counters, fw.memory.pages, fw.control.gate = counters[0], pages[0], gate
         fw.packet_digest, fw.victim_digest = digests[0], digests[1]

@@ -19,12 +19,12 @@ from libc.string cimport memcpy
 
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
 from fwcore.dataplane.layout cimport (
-    ANSWER_COUNT, ANSWER_NAMES, CLASS_COUNT, CLOCK_MEMORY_NS, END_COUNT, END_NAMES, EXPOSURE_COUNT,
-    EXPOSURE_NAMES, FLAG_CLASS, FORCED_MAX, FRAGMENTS_MAX, GATE_COUNT, GATE_NAMES, GAUGE_COUNT,
-    GAUGE_NAMES, MIDSTREAM_COUNT, MIDSTREAM_NAMES, OBJECT_BYTES_MAX, OBJECT_COUNT, OBJECT_NAMES,
-    PAGES_MAX, PAGE_BYTES, PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT, POLICY_NAMES,
-    REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES, SWEEP_MIN_NS, TCP_FIRST,
-    TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS, TRACKER_COUNT, TRACKER_NAMES,
+    ANSWER_COUNT, ANSWER_NAMES, CLASS_COUNT, CLOCK_MEMORY_NS, DIGEST_BYTES, END_COUNT, END_NAMES,
+    EXPOSURE_COUNT, EXPOSURE_NAMES, FLAG_CLASS, FORCED_MAX, FRAGMENTS_MAX, GATE_COUNT, GATE_NAMES,
+    GAUGE_COUNT, GAUGE_NAMES, MIDSTREAM_COUNT, MIDSTREAM_NAMES, OBJECT_BYTES_MAX, OBJECT_COUNT,
+    OBJECT_NAMES, PAGES_MAX, PAGE_BYTES, PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT,
+    POLICY_NAMES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES, SWEEP_MIN_NS,
+    TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS, TRACKER_COUNT, TRACKER_NAMES,
     VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, WAY_COUNT, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
     block4_t, config_t, counters_t, digest_t, gate_t, gauges_t, guard_t, host_row_t, leak_t,
     opening_t, row6_t, sample_t, session_row_t, step_t,
@@ -242,11 +242,11 @@ def blake2b16(parts):
     """BLAKE2b with 16 bytes out, fed part by part, as the data plane computes it."""
     cdef digest_t digest
     cdef const uint8_t[::1] part
-    cdef uint8_t out[16]
+    cdef uint8_t out[DIGEST_BYTES]
     digest_begin(&digest)
     for data in parts:
         if len(data):
             part = data
             digest_add(&digest, &part[0], part.shape[0])
     digest_end(&digest, out)
-    return bytes(out[:16])
+    return bytes(out[:DIGEST_BYTES])

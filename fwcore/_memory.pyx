@@ -14,8 +14,8 @@ from fwcore._layout cimport config_read
 from fwcore.dataplane.clear cimport table_lay_out
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
-    DUE_COLLECT, FW_REDZONE, GAUGE_COUNT, NEVER, NIL, OWNER_BASE, OWNER_SESSIONS, fragment_t,
-    MIDSTREAM_GRACE, fw_arena_free, fw_arena_new, fw_poison, fw_t, host_t, line_t, record_t,
+    DUE_COLLECT, FW_REDZONE, GAUGE_COUNT, MIDSTREAM_GRACE, NEVER, NIL, OWNER_BASE, OWNER_SESSIONS,
+    WAYS, fragment_t, fw_arena_free, fw_arena_new, fw_poison, fw_t, host_t, line_t, record_t,
     sample_t, session_row_t,
 )
 
@@ -52,7 +52,7 @@ def memory_plan(config):
     return {
         "records": connections * sizeof(record_t),
         "index": buckets * sizeof(line_t),
-        "overflow": -(-connections // 8) * sizeof(line_t),
+        "overflow": -(-connections // WAYS) * sizeof(line_t),
         "timers": connections * sizeof(uint32_t),
         "hosts": connections * sizeof(host_t),
         "fragments": fragments * sizeof(fragment_t) + 4 * _power_of_two(fragments),

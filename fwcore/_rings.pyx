@@ -67,7 +67,7 @@ cdef extern from "dataplane/rings.h" nogil:
         const uint8_t *sent
         uint64_t rows
     ctypedef struct rings_t:
-        port_t port[2]
+        port_t port[PORTS_MAX]
         uint32_t ports
         uint32_t count
         int wake_fd

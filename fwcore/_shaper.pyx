@@ -27,6 +27,7 @@ from libc.string cimport memcpy
 
 from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.digest cimport digest_end
+from fwcore.dataplane.layout cimport DIGEST_BYTES
 from fwcore.dataplane.link cimport queue_pages, shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport shaping_admits, shaping_begin, shaping_end
@@ -307,9 +308,9 @@ cdef class Shaper(Kept):
     @_exclusive
     def digest(self):
         """BLAKE2b-128 over all departures, as of now: 16 bytes."""
-        cdef uint8_t out[16]
+        cdef uint8_t out[DIGEST_BYTES]
         digest_end(&self.core.digest, out)
-        return bytes(out[:16])
+        return bytes(out[:DIGEST_BYTES])
 
     @_exclusive
     def counters(self):

@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.colour cimport class_colour, class_enter, class_head
 from fwcore.dataplane.heap cimport heap_first, heap_set
+from fwcore.dataplane.layout cimport DIGEST_BLOCK
 from fwcore.dataplane.link cimport class_over, link_wait, map_set, queue_pages, wait_new
 from fwcore.dataplane.meter cimport held_before, idle_append, key_t, meter_find, meter_take
 from fwcore.dataplane.queue cimport (
@@ -85,7 +86,7 @@ cdef class Kept(Written):
         _bounds("whole", tables["shaper"], {
             "now_ns": (0, END_OF_TIME), "order": (0, 1 << 62), "departed": (0, 1 << 62),
             "samples_every": (1, 1 << 62), "samples_passed": (0, 1 << 62)})
-        if one[0].digest.fill > 128:
+        if one[0].digest.fill > DIGEST_BLOCK:
             raise _wrong("a digest of more bytes than its block has")
         s.now_ns, s.order, s.departed = one[0].now_ns, one[0].order, one[0].departed
         s.came_bytes, s.tcp_bytes = one[0].came_bytes, one[0].tcp_bytes

@@ -65,11 +65,18 @@ def test_gauges_are_read_by_name():
 
 
 def test_no_size_is_written_twice():
-    """Arrays of the data plane have the header's names for their sizes."""
-    assert not re.findall(r"\.(?:peak|owner|short_)\[\d", "".join(
-        path.read_text()
-        for path in [*LAYOUT.DATAPLANE.glob("*.pxd"), *(ROOT / "fwcore").glob("*.pyx")]
-        if path.name != "link.pxd" and not path.name.startswith("_shaper")))
+    """Arrays of the data plane have names for their sizes; what pads, tables that are written out
+    where they stand and what the processor has are as long as they are."""
+    declared = re.compile(r"\s*(?:cdef |const |static |typedef struct { )*[a-z]\w* \*?[a-z]\w*\[")
+    files = [*LAYOUT.DATAPLANE.glob("*.pxd"), *LAYOUT.DATAPLANE.glob("*.h"),
+             *(ROOT / "fwcore").glob("*.pyx")]
+    found = {f"{path.name}: {line.strip()}" for path in files
+             if path not in LAYOUT.made() and path.name != "platform.h"
+             for line in path.read_text().splitlines()
+             if declared.match(line) and "= {" not in line
+             and not re.match(r"\s*(return|if|while|elif|for|and|or) ", line)
+             and re.search(r"\b(?!pad)\w+(\[\w+\])*\[\d+\]", line)}
+    assert found == set()
 
 
 def test_what_was_decided_is_only_read():

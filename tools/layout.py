@@ -179,12 +179,16 @@ def declarations(code, ends=True):
 
 
 def imports(lines, others=""):
-    """What the lines take from elsewhere: C's own widths, and structs of another header."""
+    """What the lines take from elsewhere: C's own widths; sizes and structs of another header."""
     used = set(re.findall(r"\b\w+_t\b", "\n".join(lines)))
     own = sorted(used & {"int64_t", "uint64_t", *WIDTHS}, key=lambda name: (
         name.startswith("u"), int(re.search(r"\d+", name)[0])))
     yield f"from libc.stdint cimport {', '.join(own)}"
-    taken = sorted(used & {name for _, _, name in structs_of(others)})
+    sizes = set(re.findall(r"\[([A-Z]\w*)\]", "\n".join(lines)))
+    lists = lists_of(others)
+    there = {name for body in re.findall(r"\benum \{([^}]*)\}", others)
+             for name in enumerators(body, lists)}
+    taken = sorted(sizes & there) + sorted(used & {name for _, _, name in structs_of(others)})
     if taken:
         yield from ["", f"from fwcore.dataplane.layout cimport {', '.join(taken)}"]
 

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from fwcore.dataplane.link cimport link_enqueue
 from fwcore.dataplane.meter cimport account_colour, bytes_of, meter_charge, meter_things
 from fwcore.dataplane.shaping cimport (
-    COUNT_FRAME, COUNT_PACKETS, NO_MARK, NOWHERE, OVER_CLASS, OVER_DROP, SHAPE_NIL,
+    COUNT_FRAME, COUNT_PACKETS, METERS_MAX, NOWHERE, NO_MARK, OVER_CLASS, OVER_DROP, SHAPE_NIL,
     SHAPE_OVER_LIMIT, SHAPE_PASSED, account_t, arrival_t, class_t, link_t, met_t, meter_t,
     shaped_t, shaper_t, shaping_row_t,
 )
@@ -58,7 +58,7 @@ cdef inline int meters_judge(
 ) noexcept nogil:
     """Asks all meters of the packet's way, then debits; 0: it is dropped. Sets mark and class:
     each is that of the first meter that gives one."""
-    cdef int colour[4]
+    cdef int colour[METERS_MAX]
     cdef int i, k, wants
     cdef meter_t *m
     for i in range(h.meters[p.way]):

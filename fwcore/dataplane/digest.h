@@ -4,11 +4,9 @@
 #ifndef FWCORE_DIGEST_H
 #define FWCORE_DIGEST_H
 
-#include "platform.h"
+#include "layout.h"
 
-enum { DIGEST_BLOCK = 128 };
-
-static const uint64_t BLAKE2B_IV[8] = {
+static const uint64_t BLAKE2B_IV[DIGEST_WORDS] = {
     0x6A09E667F3BCC908u, 0xBB67AE8584CAA73Bu, 0x3C6EF372FE94F82Bu, 0xA54FF53A5F1D36F1u,
     0x510E527FADE682D1u, 0x9B05688C2B3E6C1Fu, 0x1F83D9ABFB41BD6Bu, 0x5BE0CD19137E2179u,
 };
@@ -28,7 +26,7 @@ static inline uint64_t fw_turn(uint64_t x, int bits) { return x >> bits | x << (
 
 /* `bytes`: of the message up to the end of this block; `last`: it is the last one. */
 static void blake2b_block(uint64_t *h, const uint8_t *block, uint64_t bytes, int last) {
-    uint64_t m[16];
+    uint64_t m[DIGEST_BLOCK / 8];
     uint64_t v0 = h[0], v1 = h[1], v2 = h[2], v3 = h[3], v4 = h[4], v5 = h[5], v6 = h[6],
              v7 = h[7], v8 = BLAKE2B_IV[0], v9 = BLAKE2B_IV[1], v10 = BLAKE2B_IV[2],
              v11 = BLAKE2B_IV[3], v12 = BLAKE2B_IV[4] ^ bytes, v13 = BLAKE2B_IV[5],

@@ -6,21 +6,19 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fwcore.dataplane.layout cimport digest_t
+from fwcore.dataplane.layout cimport DIGEST_BLOCK, DIGEST_BYTES, DIGEST_WORDS, digest_t
 
 cdef extern from "dataplane/digest.h" nogil:
-    enum:
-        DIGEST_BLOCK
-    const uint64_t BLAKE2B_IV[8]
+    const uint64_t BLAKE2B_IV[DIGEST_WORDS]
     void blake2b_block(uint64_t *h, const uint8_t *block, uint64_t bytes, int last)
 
 
 cdef inline void digest_begin(digest_t *d) noexcept nogil:
     cdef int i
     memset(d, 0, sizeof(digest_t))
-    for i in range(8):
+    for i in range(DIGEST_WORDS):
         d.h[i] = BLAKE2B_IV[i]
-    d.h[0] ^= 0x01010000 ^ 16  # no key, 16 bytes out
+    d.h[0] ^= 0x01010000 ^ DIGEST_BYTES  # no key, so many bytes out
 
 
 cdef inline void digest_add(digest_t *d, const uint8_t *data, uint64_t count) noexcept nogil:
@@ -56,4 +54,4 @@ cdef inline void digest_end(const digest_t *running, uint8_t *out) noexcept nogi
     memset(d.block + d.fill, 0, DIGEST_BLOCK - d.fill)
     d.bytes += d.fill
     blake2b_block(d.h, d.block, d.bytes, 1)
-    memcpy(out, d.h, 16)
+    memcpy(out, d.h, DIGEST_BYTES)

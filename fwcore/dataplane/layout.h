@@ -113,6 +113,10 @@ enum {
     PAGE_BYTES = 4096,
     SEED_WORDS = 6,              /* of the keyed hash */
     ADDRESS_BYTES = 16,
+    HALVES = 2,                  /* of an address: high and low 64 bits */
+    KEY_WORDS = 5,               /* of fw_key_t */
+    HOST_CHAINS = 2,             /* of a bucket, see host_head */
+    WANTS = 2,                   /* why tension passes: a page, room in the table */
     INSPECTIONS = 4,             /* of a policy's inspection: none, flow, proxy, flow+proxy */
     REASON_ROOM = 64,            /* reasons of a verdict's row of counters */
     BLOCK_ROWS = 8,              /* IPv4 rows of policies compared side by side */
@@ -159,7 +163,7 @@ typedef struct {
     uint64_t a_hi;   /* high 64 bits, 0 for IPv4 */
     uint64_t b_hi;
 } fw_key_t;
-_Static_assert(sizeof(fw_key_t) == 40, "a key has no holes");
+_Static_assert(sizeof(fw_key_t) == 8 * KEY_WORDS, "a key has no holes");
 
 #define META_PROTOCOL(meta) ((uint8_t)((meta) >> 48))
 #define META_ZONE(meta) ((uint16_t)((meta) >> 32 & 0xFFF))
@@ -255,7 +259,7 @@ typedef struct {
     uint32_t record[WAYS];   /* number, top bit: protected */
     uint32_t next;           /* line that goes on with the bucket, NIL: none */
     uint32_t count;          /* entries in this line; only the last line may be short */
-    uint32_t hosts[2];       /* of a bucket's first line: chains of hosts, see host_head */
+    uint32_t hosts[HOST_CHAINS]; /* of a bucket's first line: chains of hosts, see host_head */
 } line_t;
 _Static_assert(sizeof(line_t) == 64, "one cache line");
 
@@ -313,11 +317,11 @@ _Static_assert(sizeof(session_row_t) == 120, "no holes but by design");
  * one as far as it says something, whatever its kind. NumPy's dtype is made from this. */
 enum { HAS_SOURCE = 1, HAS_DESTINATION = 2, HAS_PORTS = 4 };
 typedef struct {
-    uint64_t key[5];             /* words of fw_key_t, of the packet or of the one that an ICMP
+    uint64_t key[KEY_WORDS];     /* words of fw_key_t, of the packet or of the one that an ICMP
                                     error quotes; 0: none */
     uint64_t flow;               /* keyed hash of the key, 0 without one */
-    uint64_t source[2];          /* high and low half, of the outermost IP header or of ARP */
-    uint64_t destination[2];
+    uint64_t source[HALVES];     /* of the outermost IP header or of ARP */
+    uint64_t destination[HALVES];
     uint32_t payload;            /* bytes of transport payload, from the IP lengths */
     uint32_t length, captured;   /* bytes of the frame on the wire, and those to be read */
     uint32_t fragment_id;
@@ -372,12 +376,13 @@ typedef struct {
 } audit_t;
 
 /* BLAKE2b with a 16-byte result (RFC 7693). */
+enum { DIGEST_WORDS = 8, DIGEST_BLOCK = 128, DIGEST_BYTES = 16 };
 typedef struct {
-    uint64_t h[8];
+    uint64_t h[DIGEST_WORDS];
     uint64_t bytes;
     uint32_t fill;
     uint32_t pad;
-    uint8_t block[128];
+    uint8_t block[DIGEST_BLOCK];
 } digest_t;
 
 /* A step of a pressure script, and a leak. */
@@ -461,7 +466,7 @@ typedef struct {
     uint64_t decode[DECODE_COUNT];
     uint64_t created, peak, reborn, ended[END_COUNT];
     uint64_t page_requests, page_failures;
-    uint64_t passes, pages_needed, deleted[2], passes_for[2]; /* by page failure, by full table */
+    uint64_t passes, pages_needed, deleted[WANTS], passes_for[WANTS];
     uint64_t exposed_packets[EXPOSURE_COUNT], exposed_bytes[EXPOSURE_COUNT];
     uint64_t exposed_sessions[EXPOSURE_COUNT], exposed_any;
     uint64_t proxy_peak, objects, objects_bypassed, objects_oversize;
@@ -499,7 +504,8 @@ typedef struct {
     uint32_t destination[BLOCK_ROWS], destination_mask[BLOCK_ROWS];
 } block4_t;                                   /* eight IPv4 rows, compared side by side */
 typedef struct {
-    uint64_t source[2], source_mask[2], destination[2], destination_mask[2]; /* hi, lo */
+    uint64_t source[HALVES], source_mask[HALVES];
+    uint64_t destination[HALVES], destination_mask[HALVES];
 } row6_t;
 typedef struct {
     uint32_t policy;

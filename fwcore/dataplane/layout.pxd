@@ -51,9 +51,9 @@ cdef extern from "dataplane/layout.h" nogil:
         L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER, L4_MALFORMED
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
-        NEWBORN_MAX, FORCED_MAX, POLICIES_MAX, PAGE_BYTES, SEED_WORDS, ADDRESS_BYTES, INSPECTIONS
-        REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS, QUESTIONS_MAX, OPENINGS_MAX, OPENINGS_AHEAD
-        BLOCKED
+        NEWBORN_MAX, FORCED_MAX, POLICIES_MAX, PAGE_BYTES, SEED_WORDS, ADDRESS_BYTES, HALVES
+        KEY_WORDS, HOST_CHAINS, WANTS, INSPECTIONS, REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS
+        QUESTIONS_MAX, OPENINGS_MAX, OPENINGS_AHEAD, BLOCKED
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH, STOP_ASK
         PARSED_BYTES
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
@@ -64,6 +64,7 @@ cdef extern from "dataplane/layout.h" nogil:
         FRAME_WHOLE, FRAME_FIRST, FRAME_LATER
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES, OWNER_COUNT
         PEAK_FREE, PEAK_USED, PEAK_QUEUES, PEAK_COUNT
+        DIGEST_WORDS, DIGEST_BLOCK, DIGEST_BYTES
         DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
         DUE_SAMPLE, DUE_COUNT
         POLICY_TABLES
@@ -141,7 +142,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint16_t tag[WAYS]
         uint32_t record[WAYS]
         uint32_t next, count
-        uint32_t hosts[2]
+        uint32_t hosts[HOST_CHAINS]
 
     ctypedef struct host_t:
         uint64_t lo, hi
@@ -172,10 +173,10 @@ cdef extern from "dataplane/layout.h" nogil:
         uint32_t packets[WAY_COUNT]
 
     ctypedef struct frame_row_t:
-        uint64_t key[5]
+        uint64_t key[KEY_WORDS]
         uint64_t flow
-        uint64_t source[2]
-        uint64_t destination[2]
+        uint64_t source[HALVES]
+        uint64_t destination[HALVES]
         uint32_t payload, length, captured, fragment_id
         uint16_t source_port, destination_port, zone, ethertype
         uint8_t kind, family, protocol, fragment_protocol, tcp_flags, fragment, swapped, has
@@ -197,10 +198,10 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t ages_wrong, fragments_wrong
 
     ctypedef struct digest_t:
-        uint64_t h[8]
+        uint64_t h[DIGEST_WORDS]
         uint64_t bytes
         uint32_t fill, pad
-        uint8_t block[128]
+        uint8_t block[DIGEST_BLOCK]
 
     ctypedef struct step_t:
         int64_t time_ns, pages
@@ -254,8 +255,8 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t created, peak, reborn
         uint64_t ended[END_COUNT]
         uint64_t page_requests, page_failures, passes, pages_needed
-        uint64_t deleted[2]
-        uint64_t passes_for[2]
+        uint64_t deleted[WANTS]
+        uint64_t passes_for[WANTS]
         uint64_t exposed_packets[EXPOSURE_COUNT]
         uint64_t exposed_bytes[EXPOSURE_COUNT]
         uint64_t exposed_sessions[EXPOSURE_COUNT]
@@ -281,10 +282,10 @@ cdef extern from "dataplane/layout.h" nogil:
         uint32_t destination_mask[BLOCK_ROWS]
 
     ctypedef struct row6_t:
-        uint64_t source[2]
-        uint64_t source_mask[2]
-        uint64_t destination[2]
-        uint64_t destination_mask[2]
+        uint64_t source[HALVES]
+        uint64_t source_mask[HALVES]
+        uint64_t destination[HALVES]
+        uint64_t destination_mask[HALVES]
 
     ctypedef struct guard_t:
         uint32_t policy

@@ -12,6 +12,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from fwcore.dataplane.layout cimport HALVES
 from fwcore.dataplane.shaping cimport (
     GOLDEN_RATIO, SHAPE_NIL, match_kind_t, match_row_t, shape_splitmix, shaper_t,
 )
@@ -19,8 +20,8 @@ from fwcore.dataplane.shaping cimport (
 
 cdef struct asker_t:
     # What shaping has to know of a session; facts of its set-up.
-    uint64_t initiator[2]      # high, low
-    uint64_t responder[2]
+    uint64_t initiator[HALVES]
+    uint64_t responder[HALVES]
     uint32_t family            # 4 or 6
     uint32_t policy            # its id
     int zone

@@ -94,6 +94,10 @@ cdef enum:
     INTERFACE_COLUMNS = 7
 
 cdef enum:
+    RECORD_WORDS = 4         # of the header of a pcap record
+    RECORD_BYTES = 16
+
+cdef enum:
     BLOCK_INTERFACE = 1
     BLOCK_PACKET = 2         # obsolete
     BLOCK_SIMPLE = 3
@@ -301,7 +305,7 @@ cdef inline Py_ssize_t scan_pack(const uint8_t *data, uint64_t size, const scan_
     cdef uint64_t written = 0
     cdef Py_ssize_t i
     cdef int64_t k, time_ns, second_ns = 1000000000
-    cdef uint32_t header[4]
+    cdef uint32_t header[RECORD_WORDS]
     for i in range(count):
         k = chosen[i]
         if k < 0 or k >= frames.count:
@@ -310,14 +314,14 @@ cdef inline Py_ssize_t scan_pack(const uint8_t *data, uint64_t size, const scan_
         header[3] = frames.length[k]
         if frames.offset[k] > size or header[2] > size - frames.offset[k]:
             return -1 - i
-        if room - written < 16 + <uint64_t>header[2]:
+        if room - written < RECORD_BYTES + <uint64_t>header[2]:
             return -1 - i
         time_ns = frames.time_ns[k]
         if time_ns < 0 or (time_ns / second_ns) >> 32:
             return -1 - i
         header[0] = <uint32_t>(time_ns / second_ns)
         header[1] = <uint32_t>(time_ns % second_ns)
-        memcpy(out + written, header, 16)
-        memcpy(out + written + 16, data + frames.offset[k], header[2])
-        written += 16 + header[2]
+        memcpy(out + written, header, RECORD_BYTES)
+        memcpy(out + written + RECORD_BYTES, data + frames.offset[k], header[2])
+        written += RECORD_BYTES + header[2]
     return <Py_ssize_t>written

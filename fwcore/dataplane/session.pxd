@@ -178,6 +178,9 @@ cdef enum:
     LOG_ENDED = 1       # config.log: every session that ends has its row in the log
     LOG_VICTIMS = 2     # only those evicted, taken by tension or killed
 
+cdef enum:
+    ENDS = 2            # packets of a victim's trace: which made it, and which ended it
+
 # --- exposure -----------------------------------------------------------------------------------
 
 cdef inline void exposure_enter(fw_t *fw, record_t *r, int cause, uint32_t wire) noexcept nogil:
@@ -201,14 +204,14 @@ cdef inline uint32_t reborn_tag(uint64_t hash_) noexcept nogil:
 cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t hash_) noexcept nogil:
     """The ledger's row, the digest's 17 bytes, and the trace by which a rebirth is known."""
     cdef record_t *r = &fw.table.records[record]
-    cdef uint64_t ends[2]
+    cdef uint64_t ends[ENDS]
     cdef uint8_t what = cause
     session_row(fw, record, cause, hash_,
                 &fw.victims[fw.counters.victims % fw.control.config.victims_max])
     fw.counters.victims += 1
     ends[0] = r.created_packet
     ends[1] = fw.packet
-    digest_add(&fw.victim_digest, <const uint8_t *>ends, 16)
+    digest_add(&fw.victim_digest, <const uint8_t *>ends, sizeof(ends))
     digest_add(&fw.victim_digest, &what, 1)
     fw.table.reborn[hash_ & fw.table.reborn_mask] = reborn_tag(hash_)
     if META_PROTOCOL(r.meta) == 6:

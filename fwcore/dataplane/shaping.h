@@ -18,6 +18,8 @@ enum {
     CHAIN_MAX = 8,        /* links of a chain [R: Clavister: at most 8 pipes] */
     TREE_DEPTH_MAX = 8,   /* [R: TC_HTB_MAXDEPTH] */
     PRIORITIES = 8,       /* [R: TC_HTB_NUMPRIO] */
+    DSCPS = 64,
+    COUNTED = 2,          /* packets, bytes */
     LENT_BY_ITSELF = TREE_DEPTH_MAX + 1,  /* order of a green leaf, above every depth */
     NOT_LENT = -1,        /* order of a leaf that may not send */
     ORDERS = LENT_BY_ITSELF + 1,
@@ -85,14 +87,15 @@ typedef struct {
 } class_row_t;
 typedef struct {
     uint32_t id, pad;
-    int32_t meters[2][METERS_MAX];   /* by way: numbers; -1: none */
-    int32_t link[2];                 /* -1: none */
-    int32_t cls[2];                  /* id; -1: the lowest leaf */
-    int32_t by_dscp[2][64];          /* by way: id; -1: not listed */
+    int32_t meters[WAY_COUNT][METERS_MAX];   /* by way: numbers; -1: none */
+    int32_t link[WAY_COUNT];                 /* -1: none */
+    int32_t cls[WAY_COUNT];                  /* id; -1: the lowest leaf */
+    int32_t by_dscp[WAY_COUNT][DSCPS];          /* by way: id; -1: not listed */
 } shaping_row_t;
 /* One way for a session to match a row; a row without conditions has one for each family. */
 typedef struct {
-    uint64_t source[2], source_mask[2], destination[2], destination_mask[2]; /* high, low */
+    uint64_t source[HALVES], source_mask[HALVES];
+    uint64_t destination[HALVES], destination_mask[HALVES];
     uint64_t dscp;                   /* bit set; 0: any */
     uint32_t row, policies_first, policies;  /* policies 0: any */
     int32_t zone;                    /* -1: any */
@@ -103,7 +106,7 @@ typedef struct {
 
 /* Which bits of a session rows of one kind look at, and the slots of its rows (match.pxd). */
 typedef struct {
-    uint64_t source[2], destination[2];  /* high, low */
+    uint64_t source[HALVES], destination[HALVES];  /* high, low */
     uint64_t facts, policy;
     uint32_t heads_first, heads_mask;
     uint32_t first, pad;             /* first: the lowest of its rows */
@@ -357,7 +360,7 @@ typedef struct {
     uint8_t pad[2];
 } wait_t;
 _Static_assert(sizeof(wait_t) == 64, "one cache line");
-typedef struct { uint64_t source[2], destination[2]; } ends_t;   /* of the packet: high, low */
+typedef struct { uint64_t source[HALVES], destination[HALVES]; } ends_t;   /* of the packet */
 
 /* A packet that was let pass and asks to leave. */
 typedef struct {
@@ -372,7 +375,7 @@ typedef struct {
 typedef struct {
     int64_t time_ns;
     int64_t level[RUNGS_MAX];
-    uint64_t key[2];             /* high, low */
+    uint64_t key[HALVES];             /* high, low */
     uint32_t family;             /* of an address; else 0 */
     uint32_t sessions, tcp, udp; /* that hold it */
     uint32_t chain;              /* next of its hash slot, or of the free ones */
@@ -392,7 +395,7 @@ typedef struct {
     uint32_t free, idle_first, idle_last;
     uint32_t shared_made;
     uint32_t heads_first, heads_mask;
-    uint64_t passed[2], dropped[2];  /* packets, bytes */
+    uint64_t passed[COUNTED], dropped[COUNTED];  /* packets, bytes */
     uint64_t by_colour[RUNGS_MAX + 1];
     uint64_t keys_forgotten, keys_shared;
     /* for the law of its bound, since its rungs are what they are: */
@@ -408,7 +411,7 @@ typedef struct {
     int64_t level, time_ns;      /* its bucket, see class_t.share_bucket */
     int64_t since;               /* parked: from when on it may conform */
     codel_t codel;
-    uint64_t address[2];
+    uint64_t address[HALVES];
     uint32_t family;             /* 0: no address */
     uint32_t next;               /* behind it in its list */
     uint32_t place, made;
@@ -452,7 +455,7 @@ typedef struct {
     uint32_t *share_heads;       /* slots of addresses; NULL: shares are not by address */
     uint32_t share_mask, pad3;
     class_row_t row;
-    uint64_t arrived[2], sent[2], cleared[2];        /* packets, bytes */
+    uint64_t arrived[COUNTED], sent[COUNTED], cleared[COUNTED];        /* packets, bytes */
     uint64_t dropped[DROP_COUNT], dropped_bytes, giants, borrowed, delay_max;
     uint64_t crest, slowest;     /* since the last sample: most waiting bytes, longest delay */
 } class_t;
@@ -490,7 +493,7 @@ typedef struct {
     uint64_t *feed;                      /* as class_t's */
     heap_t turns;                        /* classes by when their colour may change */
     uint64_t queued, queued_bytes, pages, packets, bytes, line_bytes;
-    uint64_t peak[2];
+    uint64_t peak[COUNTED];
     uint64_t crest;                   /* most queued bytes since the last sample */
     uint64_t taken_ns;                /* of transmissions that ended, each rounded down */
     sum_t busy, busy_before;          /* time taken, in 1 / rate ns; before: of a former rate */
@@ -502,11 +505,11 @@ typedef struct {
 /* What a session met at its set-up. */
 typedef struct {
     uint32_t row;                     /* number + 1; 0: no row */
-    uint32_t account[2][METERS_MAX];  /* by way; NIL: none */
+    uint32_t account[WAY_COUNT][METERS_MAX];  /* by way; NIL: none */
     uint16_t protocol;                /* 6, 17 or another */
-    uint8_t meters[2];                /* by way: accounts behind so many are NIL */
-    uint32_t dropped[2];              /* by way: packets that arrived and did not pass, ... */
-    uint64_t dropped_bytes[2];        /* ... and their bytes on the wire */
+    uint8_t meters[WAY_COUNT];                /* by way: accounts behind so many are NIL */
+    uint32_t dropped[WAY_COUNT];      /* by way: packets that arrived and did not pass, ... */
+    uint64_t dropped_bytes[WAY_COUNT];        /* ... and their bytes on the wire */
 } shaped_t;
 _Static_assert(sizeof(shaped_t) == 64, "one cache line");
 
@@ -575,7 +578,7 @@ typedef struct shaper {
     uint64_t met_fill, met_room;      /* room 0: not kept */
     digest_t digest;
     samples_t samples;
-    uint64_t unshaped[2];             /* packets, bytes */
+    uint64_t unshaped[COUNTED];             /* packets, bytes */
     uint64_t came_bytes, tcp_bytes;   /* on the wire, of sessions under a row; those of TCP */
     uint64_t sessions_hit;            /* that a meter or a full queue took a packet of */
     void *owner;                      /* who is asked for pages and gets them back */

@@ -2,13 +2,13 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport digest_t
+from fwcore.dataplane.layout cimport HALVES, WAY_COUNT, digest_t
 
 cdef extern from "dataplane/shaping.h" nogil:
     enum:
-        RUNGS_MAX, METERS_MAX, CHAIN_MAX, TREE_DEPTH_MAX, PRIORITIES, LENT_BY_ITSELF, NOT_LENT
-        ORDERS, NO_MARK, NOWHERE, SAMPLES_MOST, SAMPLES_LEAST, SAMPLE_LINK, SAMPLE_CLASS
-        SAMPLE_METER, DELAY_BITS, DELAY_BUCKETS, WIRE_OVERHEAD
+        RUNGS_MAX, METERS_MAX, CHAIN_MAX, TREE_DEPTH_MAX, PRIORITIES, DSCPS, COUNTED
+        LENT_BY_ITSELF, NOT_LENT, ORDERS, NO_MARK, NOWHERE, SAMPLES_MOST, SAMPLES_LEAST
+        SAMPLE_LINK, SAMPLE_CLASS, SAMPLE_METER, DELAY_BITS, DELAY_BUCKETS, WIRE_OVERHEAD
         COUNT_IP, COUNT_FRAME, COUNT_WIRE, COUNT_PACKETS, COUNT_KINDS
         KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, KEY_DESTINATION, KEY_INITIATOR, KEY_KINDS
         NEED_PACKET, NEED_LEVEL, NEED_KINDS
@@ -58,16 +58,16 @@ cdef extern from "dataplane/shaping.h" nogil:
 
     ctypedef struct shaping_row_t:
         uint32_t id, pad
-        int32_t meters[2][METERS_MAX]
-        int32_t link[2]
-        int32_t cls[2]
-        int32_t by_dscp[2][64]
+        int32_t meters[WAY_COUNT][METERS_MAX]
+        int32_t link[WAY_COUNT]
+        int32_t cls[WAY_COUNT]
+        int32_t by_dscp[WAY_COUNT][DSCPS]
 
     ctypedef struct match_row_t:
-        uint64_t source[2]
-        uint64_t source_mask[2]
-        uint64_t destination[2]
-        uint64_t destination_mask[2]
+        uint64_t source[HALVES]
+        uint64_t source_mask[HALVES]
+        uint64_t destination[HALVES]
+        uint64_t destination_mask[HALVES]
         uint64_t dscp
         uint32_t row, policies_first, policies
         int32_t zone
@@ -76,8 +76,8 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint8_t has_ports, family
 
     ctypedef struct match_kind_t:
-        uint64_t source[2]
-        uint64_t destination[2]
+        uint64_t source[HALVES]
+        uint64_t destination[HALVES]
         uint64_t facts, policy
         uint32_t heads_first, heads_mask, first, pad
 
@@ -126,8 +126,8 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint8_t pad[2]
 
     ctypedef struct ends_t:
-        uint64_t source[2]
-        uint64_t destination[2]
+        uint64_t source[HALVES]
+        uint64_t destination[HALVES]
 
     ctypedef struct arrival_t:
         uint64_t packet, flow
@@ -139,7 +139,7 @@ cdef extern from "dataplane/shaping.h" nogil:
     ctypedef struct account_t:
         int64_t time_ns
         int64_t level[RUNGS_MAX]
-        uint64_t key[2]
+        uint64_t key[HALVES]
         uint32_t family, sessions, tcp, udp, chain, idle_prev, idle_next, state, copied_to, pad
 
     ctypedef struct meter_t:
@@ -147,8 +147,8 @@ cdef extern from "dataplane/shaping.h" nogil:
         meter_row_t row
         uint32_t first, room, used, high, free, idle_first, idle_last, shared_made, heads_first
         uint32_t heads_mask
-        uint64_t passed[2]
-        uint64_t dropped[2]
+        uint64_t passed[COUNTED]
+        uint64_t dropped[COUNTED]
         uint64_t by_colour[RUNGS_MAX + 1]
         uint64_t keys_forgotten, keys_shared
         uint64_t charged[RUNGS_MAX]
@@ -159,7 +159,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         fifo_t fifo
         int64_t credit, level, time_ns, since
         codel_t codel
-        uint64_t address[2]
+        uint64_t address[HALVES]
         uint32_t family, next, place, made, chain
 
     ctypedef struct list_t:
@@ -189,9 +189,9 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint32_t *share_heads
         uint32_t share_mask
         class_row_t row
-        uint64_t arrived[2]
-        uint64_t sent[2]
-        uint64_t cleared[2]
+        uint64_t arrived[COUNTED]
+        uint64_t sent[COUNTED]
+        uint64_t cleared[COUNTED]
         uint64_t dropped[DROP_COUNT]
         uint64_t dropped_bytes, giants, borrowed, delay_max, crest, slowest
 
@@ -216,7 +216,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint64_t *feed
         heap_t turns
         uint64_t queued, queued_bytes, pages, packets, bytes, line_bytes
-        uint64_t peak[2]
+        uint64_t peak[COUNTED]
         uint64_t crest, taken_ns
         sum_t busy, busy_before
         uint64_t before_rate
@@ -225,11 +225,11 @@ cdef extern from "dataplane/shaping.h" nogil:
 
     ctypedef struct shaped_t:
         uint32_t row
-        uint32_t account[2][METERS_MAX]
+        uint32_t account[WAY_COUNT][METERS_MAX]
         uint16_t protocol
-        uint8_t meters[2]
-        uint32_t dropped[2]
-        uint64_t dropped_bytes[2]
+        uint8_t meters[WAY_COUNT]
+        uint32_t dropped[WAY_COUNT]
+        uint64_t dropped_bytes[WAY_COUNT]
 
     ctypedef packed struct departure_t:
         uint64_t packet
@@ -284,7 +284,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint64_t met_fill, met_room
         digest_t digest
         samples_t samples
-        uint64_t unshaped[2]
+        uint64_t unshaped[COUNTED]
         uint64_t came_bytes, tcp_bytes, sessions_hit
         void *owner
         int (*request)(void *owner, uint64_t pages, uint32_t pinned) noexcept nogil

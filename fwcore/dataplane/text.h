@@ -14,10 +14,12 @@ enum {
     /* [a]:port-[b]:port/protocol@zone */
     TEXT_KEY_BYTES = 2 * (2 + TEXT_IPV6_BYTES + 1 + TEXT_PORT_BYTES) + 1 + 1 + TEXT_PROTOCOL_BYTES
                      + 1 + TEXT_PORT_BYTES,
+    TEXT_DIGITS = 10,           /* of a number of 32 bits */
+    TEXT_WORDS = 8,             /* of 16 bits, of an IPv6 address */
 };
 
 static inline uint8_t *text_number(uint8_t *out, uint32_t number) {
-    uint8_t digits[10];
+    uint8_t digits[TEXT_DIGITS];
     int count = 0;
     do digits[count++] = (uint8_t)('0' + number % 10); while (number /= 10);
     while (count) *out++ = digits[--count];
@@ -41,9 +43,9 @@ static inline uint8_t *text_ipv4(uint8_t *out, uint32_t address) {
 
 /* The longest run of two zero words or more, the first of equal ones, becomes "::". */
 static inline uint8_t *text_ipv6(uint8_t *out, uint64_t high, uint64_t low) {
-    uint16_t words[8];
+    uint16_t words[TEXT_WORDS];
     int i, run = 0, best = 1, begin = -1;
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < TEXT_WORDS; i++) {
         words[i] = (uint16_t)((i < 4 ? high : low) >> (48 - 16 * (i & 3)));
         run = words[i] ? 0 : run + 1;
         if (run > best) {
@@ -51,7 +53,7 @@ static inline uint8_t *text_ipv6(uint8_t *out, uint64_t high, uint64_t low) {
             begin = i + 1 - run;
         }
     }
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < TEXT_WORDS; i++) {
         if (i == begin) {
             *out++ = ':';
             if (i == 0) *out++ = ':';

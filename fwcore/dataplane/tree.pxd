@@ -24,8 +24,8 @@ from fwcore.dataplane.heap cimport heap_first
 from fwcore.dataplane.layout cimport fw_clz64, fw_ctz64
 from fwcore.dataplane.queue cimport shares_wake
 from fwcore.dataplane.shaping cimport (
-    LENT_BY_ITSELF, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, bucket_charge, bucket_ready,
-    bucket_want, class_t, link_t, shaper_t, span_t, turn_t,
+    LENT_BY_ITSELF, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, TREE_DEPTH_MAX, bucket_charge,
+    bucket_ready, bucket_want, class_t, link_t, shaper_t, span_t, turn_t,
 )
 
 
@@ -181,7 +181,7 @@ cdef inline uint32_t tree_descend(
 
     Bounded: a turn that began anew is found when it is met again.
     """
-    cdef int path[16]
+    cdef int path[TREE_DEPTH_MAX + 1]
     cdef int steps = 0
     cdef turn_t at
     cdef turn_t *turn
@@ -336,7 +336,7 @@ cdef inline int64_t class_earliest(
     const shaper_t *s, const class_t *leaf, int64_t now, uint64_t size,
 ) noexcept nogil:
     """The first nanosecond at which its tree lets such a packet of a leaf pass, or NEVER."""
-    cdef const class_t *path[16]
+    cdef const class_t *path[TREE_DEPTH_MAX + 1]
     cdef const class_t *c = leaf
     cdef int steps = 0
     cdef int64_t own, lent = now, unstopped
