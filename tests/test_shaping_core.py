@@ -190,6 +190,21 @@ def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, r
     both.compare()
 
 
+def test_each_session_goes_on_with_its_own_bucket_under_other_rows():
+    """Host 1 has emptied its bucket before the rows are changed, host 2 has not."""
+    row = MeterRow("m", (RungRow(8, 1000),), key="source", count="frame")
+    declared = Declared(meters=(row,), rows=(ShapingRow(1, meters=("m",)),))
+    both = Both(declared)
+    for host in (1, 2):
+        both.begin(host, Session(initiator=host))
+    both.packet(0, 1000, 1)
+    both.both("configure", declared)
+    for host in (1, 2, 2):
+        both.packet(0, 1000, host)
+    both.compare()
+    assert both.core.counters()["meters"]["m"]["passed"]["packets"] == 2
+
+
 def test_a_held_bucket_is_not_forgotten():
     """Two sessions of host 1 hold its bucket, one ends: host 2 finds no room and shares."""
     row = MeterRow("m", (RungRow(8000, 1000),), key="source", keys_max=1, count="frame")
