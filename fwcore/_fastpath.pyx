@@ -198,7 +198,7 @@ cdef uint64_t loop(
             position += 1
         if chunk.reply != NULL:
             for i in range(<uint32_t>(position - first)):
-                chunk.reply[first + i] = <uint8_t>packets[i].way
+                chunk.reply[first + i] = <uint8_t>packets[i].direction
         fw.breath -= count
         if fw_unlikely(fw.breath <= 0) and why == STOP_NONE:
             why = STOP_BREATH

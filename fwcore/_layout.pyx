@@ -25,7 +25,7 @@ from fwcore.dataplane.layout cimport (
     OBJECT_NAMES, PAGES_MAX, PAGE_BYTES, PLACE_COUNT, PLACE_NAMES, PLACE_STATE, POLICY_COUNT,
     POLICY_NAMES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES, SWEEP_MIN_NS,
     TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS, TRACKER_COUNT, TRACKER_NAMES,
-    VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, WAY_COUNT, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
+    VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, DIRECTION_COUNT, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
     block4_t, config_t, counters_t, digest_t, gate_t, gauges_t, guard_t, host_row_t, leak_t,
     opening_t, row6_t, sample_t, session_row_t, step_t,
 )
@@ -229,9 +229,9 @@ def tcp_tables():
     and more are no places."""
     return {
         "classes": [[FLAG_CLASS[t][flags] for flags in range(64)] for t in range(TRACKER_COUNT)],
-        "first": [[[TCP_FIRST[t][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]
+        "first": [[[TCP_FIRST[t][w][c] for c in range(CLASS_COUNT)] for w in range(DIRECTION_COUNT)]
                   for t in range(TRACKER_COUNT)],
-        "step": [[[TCP_STEP[p][w][c] for c in range(CLASS_COUNT)] for w in range(WAY_COUNT)]
+        "step": [[[TCP_STEP[p][w][c] for c in range(CLASS_COUNT)] for w in range(DIRECTION_COUNT)]
                  for p in range(PLACE_COUNT)],
         "places": [((<bytes>PLACE_NAMES[p]).decode(), (<bytes>STATE_NAMES[PLACE_STATE[p]]).decode())
                    for p in range(PLACE_COUNT)],

@@ -18,7 +18,7 @@ OVERS: Final[tuple[str, ...]]
 ALGORITHM_NAMES: Final[tuple[str, ...]]
 DISCARD_NAMES: Final[tuple[str, ...]]
 SHARE_NAMES: Final[tuple[str, ...]]
-WAY_METERS: Final[int]
+DIRECTION_METERS: Final[int]
 UNMARKED: Final[int]
 NO_METER: Final[int]
 NO_LINK: Final[int]
@@ -41,7 +41,7 @@ class Shaper(Kept):
     def end(self, handle: int) -> None: ...
     def arrive(
         self, packet: int, time_ns: int, frame: int, ip: int, handle: int | None,
-        session: Session, flow: int, *, dscp: int = 0, ect: bool = False, way: int = 0,
+        session: Session, flow: int, *, dscp: int = 0, ect: bool = False, direction: int = 0,
         metered: bool = True,
     ) -> tuple[str, int | None, int | None, int | None]: ...
     def advance(self, until_ns: int) -> None: ...

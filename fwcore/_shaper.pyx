@@ -56,7 +56,7 @@ OVERS = ("drop", "pass", "class")
 ALGORITHM_NAMES = ("rfc2698", "rfc2697", "rfc4115")
 DISCARD_NAMES = ("tail", "red", "codel")
 SHARE_NAMES = ("none", "flow", "source", "destination")
-WAY_METERS = METERS_MAX
+DIRECTION_METERS = METERS_MAX
 NO_METER, NO_LINK = SHAPE_NIL, NOWHERE
 UNMARKED = NO_MARK
 
@@ -212,7 +212,8 @@ cdef class Shaper(Kept):
 
     @_exclusive
     def arrive(self, uint64_t packet, int64_t time_ns, uint32_t frame, uint32_t ip, handle,
-               session, flow, *, uint8_t dscp=0, bint ect=False, int way=0, bint metered=True):
+               session, flow, *, uint8_t dscp=0, bint ect=False, int direction=0,
+               bint metered=True):
         """A packet that was let pass: (why it was dropped or "", link, class, mark).
 
         ``handle``: of its session, None: it has none; ``flow``: the session's hash.
@@ -225,14 +226,14 @@ cdef class Shaper(Kept):
             if handle >= self.sessions:
                 raise DataError(f"arrive: {handle} is not below {self.sessions}")
             held = &self.core.shaped[<uint32_t>handle]
-        if not 0 <= dscp < 64 or way not in (0, 1):
-            raise DataError(f"arrive: dscp {dscp}, way {way}")
+        if not 0 <= dscp < 64 or direction not in (0, 1):
+            raise DataError(f"arrive: dscp {dscp}, direction {direction}")
         self._advance(time_ns)
         self._ask(&a, session)
         p.packet, p.flow, p.frame, p.ip = packet, flow, frame, ip
-        p.family, p.dscp, p.ect, p.way = a.family, dscp, ect, way
-        memcpy(p.ends.source, &a.responder[0] if way else &a.initiator[0], 16)
-        memcpy(p.ends.destination, &a.initiator[0] if way else &a.responder[0], 16)
+        p.family, p.dscp, p.ect, p.direction = a.family, dscp, ect, direction
+        memcpy(p.ends.source, &a.responder[0] if direction else &a.initiator[0], 16)
+        memcpy(p.ends.destination, &a.initiator[0] if direction else &a.responder[0], 16)
         judged = shaper_arrive(&self.core, held, &p, metered, 0)
         return (WHYS[judged.why], None if judged.link < 0 else judged.link,
                 None if judged.cls < 0 else judged.cls,

@@ -202,7 +202,7 @@ cdef class Changed(Planned):
         cdef shaper_t *o = &old.core
         cdef shaped_t *h
         cdef uint32_t i
-        cdef int way, k
+        cdef int direction, k
         used = sorted({o.shaped[i].row for i in range(old.sessions)} - {0})
         place = {row: s.rows_count + at + 1 for at, row in enumerate(used)}
         there = {was: at for at, was in enumerate(kept) if was >= 0}
@@ -214,10 +214,11 @@ cdef class Changed(Planned):
         for row in used:
             k = place[row] - 1
             rows[k] = o.rows[<uint32_t>row - 1]
-            for way in range(2):
-                rows[k].link[way] = linked.get(rows[k].link[way], -1)
+            for direction in range(2):
+                rows[k].link[direction] = linked.get(rows[k].link[direction], -1)
                 for j in range(METERS_MAX):
-                    rows[k].meters[way][<int>j] = there.get(rows[k].meters[way][<int>j], -1)
+                    rows[k].meters[direction][<int>j] = there.get(
+                        rows[k].meters[direction][<int>j], -1)
         for i in range(old.sessions):
             h = &s.shaped[i]
             h[0] = o.shaped[i]
@@ -225,14 +226,14 @@ cdef class Changed(Planned):
                 continue
             row = h.row
             h.row = place[row]
-            for way in range(2):
+            for direction in range(2):
                 for k in range(METERS_MAX):
-                    if h.account[way][k] == SHAPE_NIL:
+                    if h.account[direction][k] == SHAPE_NIL:
                         continue
-                    if rows[h.row - 1].meters[way][k] < 0:
-                        h.account[way][k] = SHAPE_NIL
+                    if rows[h.row - 1].meters[direction][k] < 0:
+                        h.account[direction][k] = SHAPE_NIL
                     else:
-                        h.account[way][k] = o.accounts[h.account[way][k]].copied_to
+                        h.account[direction][k] = o.accounts[h.account[direction][k]].copied_to
         s.rows, s.rows_count = rows, s.rows_count + len(used)
         return 0
 

@@ -13,7 +13,7 @@ cdef class Kept(Written):
     cdef int _set_account(self, const kept_account_t *row, uint32_t *place) except -1
     cdef int _set_meter(self, meter_t *m, const kept_meter_t *row) except -1
     cdef int _set_sessions(self, sessions, accounts, places) except -1
-    cdef int _hold(self, shaped_t *h, int way, int k, uint32_t at, int64_t meter) except -1
+    cdef int _hold(self, shaped_t *h, int direction, int k, uint32_t at, int64_t meter) except -1
     cdef int _set_samples(self, words) except -1
     cdef int _set_rows(self, rows) except -1
     cdef int _set_classes(self, classes, delays) except -1

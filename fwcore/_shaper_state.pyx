@@ -215,7 +215,7 @@ cdef class Kept(Written):
         cdef shaped_t *h
         cdef uint64_t i, count = len(sessions)
         cdef uint32_t at
-        cdef int way, k
+        cdef int direction, k
         if count > self.sessions:
             raise _wrong("more sessions than there are")
         _bounds("session", sessions, {"row": (0, s.rows_count), "protocol": (0, 255)})
@@ -228,26 +228,27 @@ cdef class Kept(Written):
             if h.row == 0:
                 continue
             r = &s.rows[h.row - 1]
-            for way in range(2):
+            for direction in range(2):
                 for k in range(METERS_MAX):
-                    at = given[i].account[way][k]
-                    if r.meters[way][k] < 0:
+                    at = given[i].account[direction][k]
+                    if r.meters[direction][k] < 0:
                         continue
                     if at >= <uint64_t>len(places):
                         raise _wrong("a session without its account")
-                    self._hold(h, way, k, place[at], <int64_t>rows[at].meter - r.meters[way][k])
+                    self._hold(h, direction, k, place[at],
+                               <int64_t>rows[at].meter - r.meters[direction][k])
         for i in range(<uint64_t>len(places)):
             if s.accounts[place[i]].state == ACCOUNT_HELD and s.accounts[place[i]].sessions == 0:
                 idle_append(s, &s.meters[rows[i].meter], place[i])
         return 0
 
-    cdef int _hold(self, shaped_t *h, int way, int k, uint32_t at, int64_t meter) except -1:
+    cdef int _hold(self, shaped_t *h, int direction, int k, uint32_t at, int64_t meter) except -1:
         cdef account_t *a = &self.core.accounts[at]
         if meter:
             raise _wrong("a session with another meter's account")
-        h.account[way][k] = at
-        h.meters[way] = <unsigned char>(k + 1)
-        if not held_before(h, at, way, k):
+        h.account[direction][k] = at
+        h.meters[direction] = <unsigned char>(k + 1)
+        if not held_before(h, at, direction, k):
             a.sessions += 1
             a.tcp += h.protocol == 6
             a.udp += h.protocol == 17
@@ -360,7 +361,7 @@ cdef class Kept(Written):
         cdef uint32_t at
         _bounds("packet", waits, {
             "packet": (0, packets), "order": (0, s.order), "size": (1, SIZE_MAX),
-            "time_ns": (0, s.now_ns), "ect": (0, 1), "way": (0, 1), "family": (0, 6),
+            "time_ns": (0, s.now_ns), "ect": (0, 1), "direction": (0, 1), "family": (0, 6),
             "line": (0, 1)})
         if (waits["mark"][waits["mark"] != NO_MARK] > 63).any():
             raise _wrong("a mark of more than six bits")
@@ -394,7 +395,8 @@ cdef class Kept(Written):
         cdef wait_t *w = &s.waits[at]
         w.packet, w.order, w.flow, w.size = row.packet, row.order, row.flow, row.size
         w.time_ns, w.frame, w.ip, w.share = row.time_ns, row.frame, row.ip, row.share
-        w.cls, w.mark, w.ect, w.way, w.family = row.id, row.mark, row.ect, row.way, row.family
+        w.cls, w.mark, w.ect, w.direction = row.id, row.mark, row.ect, row.direction
+        w.family = row.family
         memcpy(s.ends[at].source, row.source, 16)
         memcpy(s.ends[at].destination, row.destination, 16)
         return at

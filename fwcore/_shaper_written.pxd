@@ -87,7 +87,7 @@ cdef struct kept_wait_t:       # a queue's in their order
     uint32_t frame, ip, share
     uint32_t cls               # its number; of a packet on a line the link's
     uint16_t id
-    uint8_t mark, ect, way, family, line, pad
+    uint8_t mark, ect, direction, family, line, pad
 
 
 cdef class Written(Changed):

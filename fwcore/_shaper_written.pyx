@@ -145,17 +145,18 @@ cdef class Written(Changed):
         cdef shaped_t[::1] out
         cdef const uint32_t[::1] which
         cdef uint64_t i, count = len(numbers)
-        cdef int way, k
+        cdef int direction, k
         found = np.zeros(count, SHAPER_DTYPES["shaper_sessions"])
         if count == 0:
             return found
         out, which = found, numbers
         for i in range(count):
             out[i] = s.shaped[which[i]]
-            for way in range(2):
+            for direction in range(2):
                 for k in range(METERS_MAX):
-                    if out[i].account[way][k] != SHAPE_NIL and out[i].row:
-                        out[i].account[way][k] = s.accounts[out[i].account[way][k]].copied_to
+                    if out[i].account[direction][k] != SHAPE_NIL and out[i].row:
+                        out[i].account[direction][k] = (
+                            s.accounts[out[i].account[direction][k]].copied_to)
         return found
 
     cdef object _links_written(self):
@@ -305,7 +306,7 @@ cdef class Written(Changed):
             memcpy(out[fill].destination, s.ends[place].destination, 16)
             out[fill].frame, out[fill].ip, out[fill].share = w.frame, w.ip, w.share
             out[fill].id, out[fill].mark, out[fill].ect = w.cls, w.mark, w.ect
-            out[fill].way, out[fill].family, out[fill].line = w.way, w.family, line
+            out[fill].direction, out[fill].family, out[fill].line = w.direction, w.family, line
             fill += 1
         return found
 

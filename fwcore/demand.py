@@ -219,17 +219,17 @@ class Packets:
     ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
         """(words of the flow, way) of each row; a later fragment has those of its first."""
         flows = np.ascontiguousarray(rows["key"])
-        way = rows["swapped"].copy()
+        direction = rows["swapped"].copy()
         for at in np.flatnonzero(rows["fragment"] != Fragment.WHOLE).tolist():
             row = rows[at]
             if row["fragment"] == Fragment.FIRST:
                 self.firsts.begin(row, now_ns[at], (*row["key"].tolist(), int(row["swapped"])))
             elif first := self.firsts.of(row, now_ns[at]):
-                *found, way[at] = first
+                *found, direction[at] = first
                 flows[at] = found
-        return flows, way
+        return flows, direction
 
-    def keys(self, rows: NDArray[Any], flows: NDArray[np.uint64], way: NDArray[np.uint8],
+    def keys(self, rows: NDArray[Any], flows: NDArray[np.uint64], direction: NDArray[np.uint8],
              policies: NDArray[np.int64]) -> NDArray[np.uint64]:
         """What the rows' buckets are told apart by: uint64[n, KEY_WORDS]."""
         made = np.zeros((len(rows), KEY_WORDS), np.uint64)
@@ -240,7 +240,7 @@ class Packets:
             made[:, 2] = rows["family"]
         elif self.by == "flow":
             made[:, :FLOW_WORDS] = flows
-            made[:, FLOW_WORDS] = way
+            made[:, FLOW_WORDS] = direction
         elif self.by == "dscp":
             made[:, 0] = rows["dscp"]
         return made
@@ -258,7 +258,7 @@ class Packets:
 
 def _flow_text(key: Sequence[int]) -> str:
     """'10.0.0.1:4321-10.0.0.2:443/tcp', from the end that sends; see fw_key_t for the words."""
-    meta, a_lo, b_lo, a_hi, b_hi, way = key
+    meta, a_lo, b_lo, a_hi, b_hi, direction = key
     family, protocol = meta >> 56, meta >> 48 & 255
     ends = []
     ports = meta & 0xFFFF, meta >> 16 & 0xFFFF
@@ -266,7 +266,7 @@ def _flow_text(key: Sequence[int]) -> str:
         text = address_text(number, family)
         text = f"[{text}]" if family == 6 else text
         ends.append(f"{text}:{port}" if protocol in words.WITH_PORTS else text)
-    first, second = ends[::-1] if way else ends
+    first, second = ends[::-1] if direction else ends
     return f"{first}-{second}/{words.protocol_text(protocol)}"
 
 
@@ -297,19 +297,19 @@ def meters(
         chosen = packets.metered(rows)
         reply = np.zeros(len(chunk), np.uint8) if owners is None else owners.replies(chunk)
         rows, now, reply = rows[chosen], now[chosen], reply[chosen]
-        flows, way = packets.flows(rows, now)
+        flows, direction = packets.flows(rows, now)
         policies = np.zeros(len(rows), np.int64)
         if by in ("flow", "policy"):
             known = flows[:, 0] != 0
             keyless += int((~known).sum())
             if owners is not None:
-                policies = owners.of(rows, flows, way ^ reply)
+                policies = owners.of(rows, flows, direction ^ reply)
                 unowned += int((known & (policies < 0)).sum())
                 known &= policies >= 0
-            rows, now, flows, way, policies = (
-                each[known] for each in (rows, now, flows, way, policies))
+            rows, now, flows, direction, policies = (
+                each[known] for each in (rows, now, flows, direction, policies))
         size, tcp = packets.size(rows, count), (rows["protocol"] == 6).astype(np.uint8)
-        demand.feed(now, size, packets.keys(rows, flows, way, policies), flows, tcp)
+        demand.feed(now, size, packets.keys(rows, flows, direction, policies), flows, tcp)
         sums["packets"] += len(rows)
         sums["bytes"] += int(size.sum())
         sums["tcp_bytes"] += int(size[tcp == 1].sum())

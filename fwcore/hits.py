@@ -84,7 +84,7 @@ class Hits:
         self._taken = Tally(3, 2, HIT_HOSTS)       # (high, low, family): sessions, bytes
         # of first fragments: flow, key, swapped, from_b
         self._datagrams: Datagrams[tuple[Any, ...]] = Datagrams(vlan_zone=vlan_zone)
-        self._ways = Tally(1, 1, flows_max)        # (flow,): 1, or 2 where endpoint b began it
+        self._directions = Tally(1, 1, flows_max)   # (flow,): 1, or 2 where endpoint b began it
         self._ended: list[NDArray[Any]] = []       # whose initiators are not yet in it
         self._policies = Tally(1, 2, 1 << 32)          # (id,): sessions, bytes
         self._unlisted = 0
@@ -164,7 +164,7 @@ class Hits:
         until then too."""
         ended = (np.concatenate(self._ended) if len(self._ended) > 1
                  else self._ended[0] if self._ended else np.zeros(0, SESSION_DTYPE))
-        known = begun(self._ways, ended, flow, number, from_b)
+        known = begun(self._directions, ended, flow, number, from_b)
         self._ended = [ended[known:]] if known < len(ended) else []
 
     def _follow(

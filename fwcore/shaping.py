@@ -131,10 +131,10 @@ class ShapingRow:
     dscp: frozenset[int] = frozenset()
     who: Policy = DEFAULT  # zone, addresses, protocol, ports
 
-    def by_dscp(self, way: str) -> Mapping[int, int]:
+    def by_dscp(self, direction: str) -> Mapping[int, int]:
         """Classes by a packet's own DSCP, of one way."""
         own = self.reply_class_by_dscp
-        return own if way == "reply" and own is not None else self.class_by_dscp
+        return own if direction == "reply" and own is not None else self.class_by_dscp
 
 
 @dataclass(frozen=True)
@@ -390,30 +390,34 @@ def _uses(
     leaves: Mapping[str, set[int]],
 ) -> None:
     """What a [[shaping]] row names is there."""
-    for way, names, link, cls in (("", row.meters, row.link, row.cls),
-                                  ("reply_", row.reply_meters, row.reply_link, row.reply_cls)):
+    for direction, names, link, cls in (
+            ("", row.meters, row.link, row.cls),
+            ("reply_", row.reply_meters, row.reply_link, row.reply_cls),
+    ):
         for name in names:
             if name not in meters:
-                raise place.error(f"{way}meters", f"{way}meters: {name!r} is not declared"
+                raise place.error(f"{direction}meters",
+                                  f"{direction}meters: {name!r} is not declared"
                                   f"{nearest(name, meters)}")
         if link and link not in links:
-            raise place.error(f"{way}link", f"{way}link = {link!r} is not declared"
+            raise place.error(f"{direction}link", f"{direction}link = {link!r} is not declared"
                               f"{nearest(link, links)}")
         if cls is not None and not link:
-            raise place.error(f"{way}class", f"{way}class = {cls} needs {way}link")
+            raise place.error(
+                f"{direction}class", f"{direction}class = {cls} needs {direction}link")
         if not link:
             continue
         if cls is not None:
-            _leaf(place, f"{way}class", link, cls, leaves)
-        own = "reply_class_by_dscp" if way and row.reply_class_by_dscp is not None else (
+            _leaf(place, f"{direction}class", link, cls, leaves)
+        own = "reply_class_by_dscp" if direction and row.reply_class_by_dscp is not None else (
             "class_by_dscp")
-        for wanted in row.by_dscp("reply" if way else "forward").values():
+        for wanted in row.by_dscp("reply" if direction else "forward").values():
             _leaf(place, own, link, wanted, leaves)
         for name in names:
             meter = meters[name]
             for given in (meter.over_class, *(rung.cls for rung in meter.rungs)):
                 if given is not None:
-                    _leaf(place, f"{way}meters", link, given, leaves)
+                    _leaf(place, f"{direction}meters", link, given, leaves)
     if row.class_by_dscp and not (row.link or row.reply_link):
         raise place.error("class_by_dscp", "class_by_dscp needs a link")
     if row.reply_class_by_dscp is not None and not row.reply_link:
@@ -439,9 +443,9 @@ def _warnings(meters: Sequence[MeterRow], classes: Sequence[ClassRow],
                              f" than a frame of {LARGEST_FRAME}")
     for each in rows:
         if bool(each.meters or each.link) != bool(each.reply_meters or each.reply_link):
-            way = "the initiator's" if each.meters or each.link else "the responder's"
-            found.append(f"shaping {each.id}: {way} packets alone are shaped; the other way has no"
-                         " meters and no link")
+            direction = "the initiator's" if each.meters or each.link else "the responder's"
+            found.append(f"shaping {each.id}: {direction} packets alone are shaped; the other way"
+                         " has no meters and no link")
     return tuple(found)
 
 

@@ -21,7 +21,7 @@ from fwcore.units import SECOND_NS
 from fwcore.words import protocol_text
 
 TCP_DEPTH_NS = 10_000_000   # a bucket of less: TCP gets less than its rate [R: public threads]
-WAYS = ("forward", "reply")
+DIRECTIONS = ("forward", "reply")
 NEVER, PERHAPS = "never", "perhaps"
 
 
@@ -89,7 +89,7 @@ class Check:
                     yield at, before
                     break
 
-    def ways(self, row: ShapingRow) -> Iterator[tuple[str, tuple[str, ...], str, int | None]]:
+    def directions(self, row: ShapingRow) -> Iterator[tuple[str, tuple[str, ...], str, int | None]]:
         yield "forward", row.meters, row.link, row.cls
         yield "reply", row.reply_meters, row.reply_link, row.reply_cls
 
@@ -97,10 +97,10 @@ class Check:
         """(link, leaf) that a rule leads to, through chains too."""
         found: set[tuple[str, int]] = set()
         for row in self.living:
-            for way, names, link, cls in self.ways(row):
+            for direction, names, link, cls in self.directions(row):
                 if not link:
                     continue
-                given = [cls, *row.by_dscp(way).values()]
+                given = [cls, *row.by_dscp(direction).values()]
                 for meter in (self.meters[name] for name in names):
                     given += [meter.over_class, *(rung.cls for rung in meter.rungs)]
                 found |= {(link, self.leaf(link, each)) for each in given
@@ -130,18 +130,18 @@ class Check:
                 yield Finding(NEVER, where, f"rule {row.id} stands behind rule {first.id}, which"
                               " takes all its sessions")
                 continue
-            for way, names, *_ in self.ways(row):
+            for direction, names, *_ in self.directions(row):
                 if len(set(names)) < len(names):
-                    yield Finding(NEVER, where, f"rule {row.id}, {way}: a meter named twice is one"
-                                  " bucket and is paid once")
-        yield from self.one_way()
+                    yield Finding(NEVER, where, f"rule {row.id}, {direction}: a meter named twice"
+                                  " is one bucket and is paid once")
+        yield from self.one_direction()
         lines = [row.name for row in self.declared.links if row.rate]
         if self.living and lines and not takes_all(self.living):
             yield Finding(PERHAPS, self.places["shaping"][-1], "what no rule takes meets no meter"
                           f" and takes nothing of a line ({', '.join(lines)}): put a last rule"
                           " without conditions")
 
-    def one_way(self) -> Iterator[Finding]:
+    def one_direction(self) -> Iterator[Finding]:
         """Rules of one direction, those of the same one together."""
         alone: dict[bool, list[int]] = {}
         for at, row in enumerate(self.declared.rows):
@@ -167,7 +167,7 @@ class Check:
                               f" not below max_sessions = {meter.max_sessions} is never reached")
             classed = meter.over_class is not None or any(
                 rung.cls is not None for rung in meter.rungs)
-            linked = any(link for row in users for _, names, link, _ in self.ways(row)
+            linked = any(link for row in users for _, names, link, _ in self.directions(row)
                          if meter.name in names)
             if users and classed and not linked:
                 yield Finding(NEVER, where, f"meter {meter.name!r} gives classes, and no rule that"
@@ -206,7 +206,7 @@ class Check:
             feeders = [row for row in self.declared.links
                        if row.next == link.name and row.name in used]
             direct = any(name == link.name for row in self.living
-                         for _, _, name, _ in self.ways(row))
+                         for _, _, name, _ in self.directions(row))
             alike = all((row.count, row.overhead) == (link.count, link.overhead) for row in feeders)
             capped = any(row.ceiling for row in self.trees[link.name].values())
             total = sum(row.rate for row in feeders)
@@ -391,14 +391,14 @@ def meaning(declared: Declared, rows: Mapping[str, Sequence[Any]],
 
 
 def _rule(check: Check, row: ShapingRow, where: str) -> dict[str, Any]:
-    ways = {}
-    for way, names, link, cls in check.ways(row):
-        ways[way] = {
+    directions = {}
+    for direction, names, link, cls in check.directions(row):
+        directions[direction] = {
             "meters": list(names), "link": link or None,
             "class": check.leaf(link, cls) if link else None,
             "class_by_dscp": {str(mark): check.leaf(link, each) for mark, each in sorted(
-                row.by_dscp(way).items())} if link else {}}
-    return {"id": row.id, "where": where, "sessions": told(row), **ways}
+                row.by_dscp(direction).items())} if link else {}}
+    return {"id": row.id, "where": where, "sessions": told(row), **directions}
 
 
 def _meter(check: Check, row: MeterRow, where: str) -> dict[str, Any]:

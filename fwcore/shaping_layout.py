@@ -109,13 +109,14 @@ def _rows(declared: Any, meters: Sequence[str], links: Sequence[str]) -> NDArray
     made = np.zeros(len(declared.rows), _shaper_plan.SHAPING_DTYPE)
     for at, row in zip(made, declared.rows, strict=True):
         at["id"] = row.id
-        for way, names in enumerate((row.meters, row.reply_meters)):
+        for direction, names in enumerate((row.meters, row.reply_meters)):
             numbers = [meters.index(name) for name in names]
-            at["meters"][way] = numbers + [NONE] * (_shaper.WAY_METERS - len(numbers))
+            at["meters"][direction] = numbers + [NONE] * (
+                _shaper.DIRECTION_METERS - len(numbers))
         at["link"] = [links.index(name) if name else NONE for name in (row.link, row.reply_link)]
         at["cls"] = [_number(row.cls), _number(row.reply_cls)]
-        at["by_dscp"] = [[row.by_dscp(way).get(mark, NONE) for mark in range(64)]
-                         for way in ("forward", "reply")]
+        at["by_dscp"] = [[row.by_dscp(direction).get(mark, NONE) for mark in range(64)]
+                         for direction in ("forward", "reply")]
     return made
 
 

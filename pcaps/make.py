@@ -114,20 +114,20 @@ def exchange(story: Story, time_s: float, client: str, server: str, sizes: list[
     (a, sport), (b, dport) = client.split(":"), server.split(":")
     seq = {">": 1000, "<": 5000}
     course = [(">", "S", 0), ("<", "SA", 0), (">", "A", 0)]
-    course += [(way, "PA", size) for way, size in sizes]
+    course += [(direction, "PA", size) for direction, size in sizes]
     course += [(">", "FA", 0), ("<", "FA", 0), (">", "A", 0)]
-    for number, (way, flags, size) in enumerate(course):
-        back = "<" if way == ">" else ">"
-        ends = (a, b, sport, dport) if way == ">" else (b, a, dport, sport)
+    for number, (direction, flags, size) in enumerate(course):
+        back = "<" if direction == ">" else ">"
+        ends = (a, b, sport, dport) if direction == ">" else (b, a, dport, sport)
         packet = ip4(ends[0], ends[1]) / TCP(
-            sport=int(ends[2]), dport=int(ends[3]), flags=flags, seq=seq[way],
-            ack=seq[back] if "A" in flags else 0) / Raw(_text(way, size))
-        seq[way] += size + ("S" in flags) + ("F" in flags)
+            sport=int(ends[2]), dport=int(ends[3]), flags=flags, seq=seq[direction],
+            ack=seq[back] if "A" in flags else 0) / Raw(_text(direction, size))
+        seq[direction] += size + ("S" in flags) + ("F" in flags)
         story.add(time_s + number * gap_s, packet, captured=cut)
 
 
-def _text(way: str, size: int) -> bytes:
-    start = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n" if way == ">" else \
+def _text(direction: str, size: int) -> bytes:
+    start = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n" if direction == ">" else \
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
     return (start + b"abcdefgh" * 200)[:size]
 

@@ -87,13 +87,14 @@ class Core:
         self.shaper.end(handle.number)
         self.handles.add(handle.number)
 
-    def arrive(self, arrival: rows.Arrival, handle: Handle | None, way: str = "forward",
+    def arrive(self, arrival: rows.Arrival, handle: Handle | None, direction: str = "forward",
                metered: bool = True) -> twin.Judged:
         session = handle.session if handle else rows.Session()
         why, link, cls, mark = self.shaper.arrive(
             arrival.number, arrival.time_ns, arrival.frame, max(0, arrival.ip),
             handle.number if handle else None, self.told(session), session.hash,
-            dscp=arrival.dscp, ect=arrival.ect, way=int(way == "reply"), metered=metered)
+            dscp=arrival.dscp, ect=arrival.ect, direction=int(direction == "reply"),
+            metered=metered)
         self.collect()
         return twin.Judged(why, link, cls, None if why == "over_limit" else mark)
 

@@ -37,7 +37,7 @@ def patient(lab):
 def test_the_lab_tells_the_states_apart(patient):
     talk = kernel.Talk(0)
     steps = [(0, "S"), (1, "SA"), (0, "A"), (0, "F"), (0, "FA")]
-    codes = patient.send([talk.says(way, flags) for way, flags in steps])
+    codes = patient.send([talk.says(direction, flags) for direction, flags in steps])
     assert [CODES[code] for code in codes] == ["new", "reply", "hit", "invalid", "hit"]
     entry, = patient.entries()
     assert (entry.state, entry.destination_port) == ("FIN_WAIT", 80)

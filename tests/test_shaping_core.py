@@ -20,7 +20,7 @@ from fwcore.reference.rows import (
 from fwcore.reference.shaping import Shaper
 
 ALL = notation.read_all()
-WAYS = ("forward", "reply")
+DIRECTIONS = ("forward", "reply")
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ALL])
@@ -55,14 +55,14 @@ class Both:
         self.twin.end(twin)
         self.core.end(core)
 
-    def packet(self, gap, size, name, way="forward", metered=True, dscp=0):
+    def packet(self, gap, size, name, direction="forward", metered=True, dscp=0):
         self.time += gap
         self.number += 1
         arrival = Arrival(self.number, self.time, size, max(0, size - 14), dscp,
                           self.number % 3 == 0)
         twin, core = self.open[name]
-        found = self.core.arrive(arrival, core, way, metered)
-        assert found == self.twin.arrive(arrival, twin, way, metered), self.number
+        found = self.core.arrive(arrival, core, direction, metered)
+        assert found == self.twin.arrive(arrival, twin, direction, metered), self.number
 
     def advance(self, gap):
         self.time += gap
@@ -158,7 +158,7 @@ DEEDS = st.one_of(
               st.sampled_from((6, 17)), st.integers(0, 2)),
     st.tuples(st.just("end"), st.integers(0, 5)),
     st.tuples(st.just("packet"), st.integers(0, 5), GAPS, st.integers(1, 400),
-              st.sampled_from(WAYS), st.booleans()),
+              st.sampled_from(DIRECTIONS), st.booleans()),
     st.tuples(st.just("configure"), KEYED, LIMITED, NAMES, NAMES),
     st.tuples(st.just("save"), st.none()))
 
@@ -185,8 +185,8 @@ def test_buckets_of_sessions_come_and_go_as_the_twins(keyed, limited, forward, r
         elif deed == "end" and name in both.open:
             both.end(name)
         elif deed == "packet" and name in both.open:
-            gap, size, way, metered_too = rest
-            both.packet(gap, size, name, way, metered_too)
+            gap, size, direction, metered_too = rest
+            both.packet(gap, size, name, direction, metered_too)
     both.compare()
 
 

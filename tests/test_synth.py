@@ -298,9 +298,9 @@ def test_mix_objects_are_4096_bytes():
     runs = collections.Counter()
     course = synth.make("mix").course
     for row in synth.Mix.scripts[0].rows:
-        way, _, payload = parse_row(row)
+        direction, _, payload = parse_row(row)
         if payload:
-            runs[way] += len(payload)
+            runs[direction] += len(payload)
     assert runs == {">": 3 * 400, "<": 3 * 4096}
     assert course.steps == 18
 

@@ -126,15 +126,15 @@ class Talk:
         self.first = [1_000_000, 5_000_000]
         self.next = list(self.first)
 
-    def says(self, way: int, flags: str) -> bytes:
+    def says(self, direction: int, flags: str) -> bytes:
         """The packet of one end: way 0 is the client's."""
         if "S" in flags:
-            if self.next[way] not in (self.first[way], self.first[way] + 1):
-                self.first[way] = self.next[way] + 64_000
-            self.next[way] = self.first[way]
-        numbers = (self.next[way], self.next[1 - way] if "A" in flags else 0)
-        self.next[way] += ("S" in flags) + ("F" in flags)
-        turn = 1 if way == 0 else -1
+            if self.next[direction] not in (self.first[direction], self.first[direction] + 1):
+                self.first[direction] = self.next[direction] + 64_000
+            self.next[direction] = self.first[direction]
+        numbers = (self.next[direction], self.next[1 - direction] if "A" in flags else 0)
+        self.next[direction] += ("S" in flags) + ("F" in flags)
+        turn = 1 if direction == 0 else -1
         return ipv4(*self.ends[::turn], 6, tcp(self.ports[::turn], numbers, flags))
 
 
@@ -222,7 +222,7 @@ def random_sequences(count: int, seed: int) -> Iterator[tuple[Step, ...]]:
 
 
 def sequence_text(steps: Sequence[Step]) -> str:
-    return " ".join("><"[way] + (flags or "-") for way, flags in steps)
+    return " ".join("><"[direction] + (flags or "-") for direction, flags in steps)
 
 
 def compare_sequences(
@@ -238,7 +238,7 @@ def compare_sequences(
         packets = []
         for number, steps in enumerate(some):
             talk = Talk(number)
-            packets += [talk.says(way, flags) for way, flags in steps]
+            packets += [talk.says(direction, flags) for direction, flags in steps]
         kernel = iter(lab.send(packets))
         ours = iter([judge(firewall, packet, START_NS) for packet in packets])
         stands = {entry_name(e): e.state for e in lab.entries()}
@@ -408,17 +408,17 @@ def timeout_packets(number: int, kind: str, text: str, talk: Talk) -> list[bytes
     """The packets that a row of KINDS speaks of; each kind has a client of its own."""
     packets = []
     for word in text.split():
-        way = "><".index(word[0])
-        turn = 1 if way == 0 else -1
+        direction = "><".index(word[0])
+        turn = 1 if direction == 0 else -1
         ends = (CLIENT + number, SERVER)[::turn]
         if kind.startswith("udp"):
             packets.append(ipv4(*ends, 17, udp((7, 9)[::turn])))
         elif kind.startswith("icmp"):
-            packets.append(ipv4(*ends, 1, struct.pack("!BBHHH", 0 if way else 8, 0, 0, 1, 1)))
+            packets.append(ipv4(*ends, 1, struct.pack("!BBHHH", 0 if direction else 8, 0, 0, 1, 1)))
         elif kind.startswith(("gre", "esp")):
             packets.append(ipv4(*ends, 47 if kind.startswith("gre") else 50, bytes(16)))
         else:
-            packets.append(talk.says(way, word[1:]))
+            packets.append(talk.says(direction, word[1:]))
     return packets
 
 

@@ -252,16 +252,16 @@ def _write_addresses(layout: Layout, column, c: Columns) -> None:
         column(ports[0], ">u2")[:] = c.client_port
         column(ports[1], ">u2")[:] = c.server_port
         return
-    way = c.reply.view(np.uint8)
-    column(0, "V12")[:] = _pair(SERVER_MAC + CLIENT_MAC, CLIENT_MAC + SERVER_MAC)[way]
+    direction = c.reply.view(np.uint8)
+    column(0, "V12")[:] = _pair(SERVER_MAC + CLIENT_MAC, CLIENT_MAC + SERVER_MAC)[direction]
     column(source, ">u4")[:] = np.where(c.reply, c.server, c.client)
     column(destination, ">u4")[:] = np.where(c.reply, c.client, c.server)
     column(ports[0], ">u2")[:] = np.where(c.reply, c.server_port, c.client_port)
     column(ports[1], ">u2")[:] = np.where(c.reply, c.client_port, c.server_port)
     if layout.family == 6:
         prefixes = _pair(CLIENT_PREFIX, SERVER_PREFIX)
-        column(source - 12, "V12")[:] = prefixes[way]
-        column(destination - 12, "V12")[:] = prefixes[1 - way]
+        column(source - 12, "V12")[:] = prefixes[direction]
+        column(destination - 12, "V12")[:] = prefixes[1 - direction]
 
 
 def _pair(forward: bytes, reply: bytes) -> np.ndarray:

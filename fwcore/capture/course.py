@@ -105,18 +105,18 @@ class Course:
             assert len(script.rows) == self.steps
             sent = {">": 0, "<": 0}  # sequence space used so far, relative to the ISN
             for row in script.rows:
-                way, flags, payload = parse_row(row)
+                direction, flags, payload = parse_row(row)
                 key = script.protocol, payload
                 if key not in numbers:
                     numbers[key] = len(self.layouts)
                     self.layouts += [Layout(f, *key, snap_bytes) for f in (4, 6)]
-                other = "<" if way == ">" else ">"
+                other = "<" if direction == ">" else ">"
                 tables["layout"].append(numbers[key])
-                tables["reply"].append(way == "<")
+                tables["reply"].append(direction == "<")
                 tables["flags"].append(flags)
-                tables["seq"].append(sent[way])
+                tables["seq"].append(sent[direction])
                 tables["ack"].append(sent[other])
-                sent[way] += len(payload) + bool(flags & SYN) + bool(flags & FIN)
+                sent[direction] += len(payload) + bool(flags & SYN) + bool(flags & FIN)
         self.layout = np.array(tables["layout"], np.intp)
         self.reply = np.array(tables["reply"], bool)
         self.flags = np.array(tables["flags"], np.uint64)
@@ -143,12 +143,12 @@ class Course:
 
 def parse_row(row: str) -> tuple[str, int, bytes]:
     """``"> PA 120 get"`` -> direction, flag bits, payload."""
-    way, *words = row.split()
+    direction, *words = row.split()
     flags = 0
     if words and words[0].isalpha():
         flags = sum(FLAG_BITS[letter] for letter in words.pop(0))
     size = int(words[0]) if words else 0
-    return way, flags, filler(size, words[1] if len(words) > 1 else "")
+    return direction, flags, filler(size, words[1] if len(words) > 1 else "")
 
 
 @dataclass(frozen=True)

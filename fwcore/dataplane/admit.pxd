@@ -13,11 +13,11 @@ from fwcore.dataplane.hosts cimport host_find, host_live
 from fwcore.dataplane.inspect cimport verdict_inspected
 from fwcore.dataplane.layout cimport (
     ASKED_GATHERS, CLASS_SYN, CLASS_SYNACK, DECISION_ACCEPT, DECISION_COUNT, DECISION_DROP,
-    FORWARD_WAY, GATE_BYPASS, GATE_DROP, META_FAMILY, META_ZONE, MIDSTREAM_ALLOW,
+    FORWARD_DIRECTION, GATE_BYPASS, GATE_DROP, META_FAMILY, META_ZONE, MIDSTREAM_ALLOW,
     MIDSTREAM_GRACE, NIL, OWNER_BASE, OWNER_SHM, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT,
     POLICY_DENY, POLICY_LOCAL, REASON_DENIED, REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT,
     REASON_ICMP_ORPHAN, REASON_NEW, REASON_NO_MEMORY, REASON_NO_SESSION, REASON_TABLE_FULL,
-    REASON_TCP_INVALID, REPLY_WAY, SESSION_ANSWERED, SESSION_ASSURED, SESSION_FROM_B,
+    REASON_TCP_INVALID, REPLY_DIRECTION, SESSION_ANSWERED, SESSION_ASSURED, SESSION_FROM_B,
     SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
     STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT, STATE_SYN_SENT2, TCP_FIRST, TCP_ILLEGAL,
     TIMEOUT_GRE, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP,
@@ -38,7 +38,7 @@ cdef inline int place_half_open(uint8_t place) noexcept nogil:
 
 cdef struct admission_t:
     # What verdict_miss finds out on its way.
-    int way               # of the packet: REPLY_WAY is the responder's
+    int direction               # of the packet: REPLY_DIRECTION is the responder's
     int from_b            # the initiator is endpoint b
     uint16_t policy       # index
     uint8_t action        # POLICY_*
@@ -164,32 +164,32 @@ cdef inline int admit_midstream(
     return grave_free(fw, hash_, unsure)
 
 
-cdef inline int admit_way(const control_t *control, const packet_t *p) noexcept nogil:
+cdef inline int admit_direction(const control_t *control, const packet_t *p) noexcept nogil:
     """Whose packet a first one is: a SYN+ACK is the responder's; mid-stream, so is one from a port
     below 1024 to another [D]."""
     cdef uint16_t port_a = <uint16_t>p.key.meta
     cdef uint16_t port_b = <uint16_t>(p.key.meta >> 16)
     if p.class_ == CLASS_SYNACK:
-        return REPLY_WAY
+        return REPLY_DIRECTION
     if p.protocol != 6 or p.class_ == CLASS_SYN or not control.config.ports_decide:
-        return FORWARD_WAY
+        return FORWARD_DIRECTION
     if p.swapped:
-        return REPLY_WAY if port_b < 1024 <= port_a else FORWARD_WAY
-    return REPLY_WAY if port_a < 1024 <= port_b else FORWARD_WAY
+        return REPLY_DIRECTION if port_b < 1024 <= port_a else FORWARD_DIRECTION
+    return REPLY_DIRECTION if port_a < 1024 <= port_b else FORWARD_DIRECTION
 
 
 cdef inline int admit_first(
     const fw_t *fw, const packet_t *p, int64_t now_ns, admission_t *a,
 ) noexcept nogil:
     """What a miss has to pass before the gate; 0 or the reason. Changes nothing but *a."""
-    a.way = admit_way(&fw.control, p)
-    a.from_b = p.swapped ^ a.way
+    a.direction = admit_direction(&fw.control, p)
+    a.from_b = p.swapped ^ a.direction
     a.place = PLACE_NONE
     a.unsure = 0
     if p.no_start:
         return REASON_ICMP_ORPHAN
     if p.protocol == 6:
-        a.place = TCP_FIRST[fw.control.config.tracker][a.way][p.class_]
+        a.place = TCP_FIRST[fw.control.config.tracker][a.direction][p.class_]
         if a.place == TCP_ILLEGAL:
             return REASON_TCP_INVALID
         if not p.syn and not admit_midstream(fw, p.hash, now_ns, &a.unsure):
@@ -224,7 +224,7 @@ cdef inline uint8_t timeout_of(
 ) noexcept nogil:
     cdef int linux = control.config.tracker == TRACKER_LINUX
     if a.place != PLACE_NONE:
-        if linux and a.way == FORWARD_WAY and PLACE_STATE[a.place] == STATE_ESTABLISHED:
+        if linux and a.direction == FORWARD_DIRECTION and PLACE_STATE[a.place] == STATE_ESTABLISHED:
             return TIMEOUT_TCP_UNANSWERED
         return PLACE_TIMEOUT[a.place]
     if linux and p.protocol == 47:
@@ -247,7 +247,7 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
         if PLACE_STATE[a.place] == STATE_ESTABLISHED:
             flags |= SESSION_ASSURED
     elif p.protocol == 6 or p.protocol == 17 or p.protocol == 47:
-        flags |= SESSION_LEARNS | (SESSION_ANSWERED if a.way == REPLY_WAY else 0)
+        flags |= SESSION_LEARNS | (SESSION_ANSWERED if a.direction == REPLY_DIRECTION else 0)
     if a.half_open:
         flags |= SESSION_ONCE if a.place == PLACE_NONE else SESSION_HALF_OPEN
         fw.memory.half_open += 1
@@ -277,7 +277,7 @@ cdef inline uint32_t verdict_miss(
     cdef admission_t a
     cdef record_t *r
     cdef int reason = admit_flow(fw, p, &a)
-    p.way = a.way
+    p.direction = a.direction
     if reason == REASON_TCP_INVALID or reason == REASON_ICMP_ORPHAN:
         return verdict_invalid(&fw.control, reason)
     if reason:
@@ -286,10 +286,10 @@ cdef inline uint32_t verdict_miss(
     if p.syn:
         grave_forgive(fw, p.hash)
     r = &fw.table.records[record[0]]
-    r.packets[a.way] = 1
-    r.bytes[a.way] = wire
+    r.packets[a.direction] = 1
+    r.bytes[a.direction] = wire
     if a.inspection == 0:
         return outcome_of(VERDICT_FORWARD, REASON_NEW)
     if fw_unlikely(fw.inspector != NULL) and a.proxied:
         r.asked = ASKED_GATHERS
-    return verdict_inspected(fw, record[0], p, wire, a.way, REASON_NEW)
+    return verdict_inspected(fw, record[0], p, wire, a.direction, REASON_NEW)

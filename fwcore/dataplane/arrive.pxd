@@ -56,28 +56,28 @@ cdef inline void met_meter(
 cdef inline int meters_judge(
     shaper_t *s, const shaped_t *h, const shaping_row_t *r, arrival_t *p, int *cls, met_t *met,
 ) noexcept nogil:
-    """Asks all meters of the packet's way, then debits; 0: it is dropped. Sets mark and class:
-    each is that of the first meter that gives one."""
+    """Asks all meters of the packet's direction, then debits; 0: it is dropped. Sets mark and
+    class: each is that of the first meter that gives one."""
     cdef int colour[METERS_MAX]
     cdef int i, k, wants
     cdef meter_t *m
-    for i in range(h.meters[p.way]):
-        if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
+    for i in range(h.meters[p.direction]):
+        if r.meters[p.direction][i] < 0 or h.account[p.direction][i] == SHAPE_NIL:
             continue
-        m = &s.meters[r.meters[p.way][i]]
+        m = &s.meters[r.meters[p.direction][i]]
         colour[i] = account_colour(
-            m, &s.accounts[h.account[p.way][i]], s.now_ns, meter_things(m, p))
+            m, &s.accounts[h.account[p.direction][i]], s.now_ns, meter_things(m, p))
         if met != NULL:
-            met_meter(met, s, m, &s.accounts[h.account[p.way][i]], i, colour[i])
+            met_meter(met, s, m, &s.accounts[h.account[p.direction][i]], i, colour[i])
         if colour[i] == m.row.rungs and m.row.over == OVER_DROP:
             m.dropped[0] += 1
             m.dropped[1] += counted_size(m, p)
             m.by_colour[colour[i]] += 1
             return 0
-    for i in range(h.meters[p.way]):
-        if r.meters[p.way][i] < 0 or h.account[p.way][i] == SHAPE_NIL:
+    for i in range(h.meters[p.direction]):
+        if r.meters[p.direction][i] < 0 or h.account[p.direction][i] == SHAPE_NIL:
             continue
-        m = &s.meters[r.meters[p.way][i]]
+        m = &s.meters[r.meters[p.direction][i]]
         m.passed[0] += 1
         m.passed[1] += counted_size(m, p)
         m.by_colour[colour[i]] += 1
@@ -88,11 +88,11 @@ cdef inline int meters_judge(
             if p.mark == NO_MARK:
                 p.mark = m.row.dscp[colour[i]]
             for k in range(i):
-                if h.account[p.way][k] == h.account[p.way][i]:
+                if h.account[p.direction][k] == h.account[p.direction][i]:
                     break
             else:
-                meter_charge(m, &s.accounts[h.account[p.way][i]], meter_things(m, p), colour[i],
-                             s.now_ns)
+                meter_charge(m, &s.accounts[h.account[p.direction][i]], meter_things(m, p),
+                             colour[i], s.now_ns)
         if cls[0] < 0:
             cls[0] = wants
     return 1
@@ -119,14 +119,14 @@ cdef inline judged_t arrival_judge(
         judged.why = SHAPE_OVER_LIMIT
         return judged
     judged.mark = p.mark
-    if r.link[p.way] < 0:
+    if r.link[p.direction] < 0:
         return judged
     if cls < 0:
         if metered:
-            cls = r.by_dscp[p.way][p.dscp]
+            cls = r.by_dscp[p.direction][p.dscp]
         if cls < 0:
-            cls = r.cls[p.way]
-    link = &s.links[r.link[p.way]]
+            cls = r.cls[p.direction]
+    link = &s.links[r.link[p.direction]]
     leaf = &s.classes[leaf_of(link, cls)]
     judged.link = <int>link.number
     judged.cls = leaf.id

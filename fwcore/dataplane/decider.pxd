@@ -19,10 +19,10 @@ from fwcore.dataplane.layout cimport (
 )
 from fwcore.dataplane.session cimport row_address, session_past
 from fwcore.dataplane.table cimport table_find
-from fwcore.dataplane.verdict cimport session_way
+from fwcore.dataplane.verdict cimport session_direction
 
 cdef enum:
-    EITHER_WAY = 2             # of an opening that is looked for: whoever began it
+    EITHER_DIRECTION = 2             # of an opening that is looked for: whoever began it
 
 
 cdef inline int packet_opens(
@@ -37,7 +37,7 @@ cdef inline int packet_opens(
     record = table_find(&fw.table, &p.key, p.hash, p.bucket)
     if record != NIL:
         r = &fw.table.records[record]
-        if (TCP_STEP[r.place][session_way(r, p)][p.class_] != TCP_AGAIN
+        if (TCP_STEP[r.place][session_direction(r, p)][p.class_] != TCP_AGAIN
                 and not session_past(&fw.control, now_ns, r)):
             return 0
     return admit_first(fw, p, now_ns, a) == 0
@@ -46,12 +46,12 @@ cdef inline int packet_opens(
 cdef inline uint32_t decision_find(
     const decider_t *decider, const packet_t *p, uint32_t from_b,
 ) noexcept nogil:
-    """Place of the opening of a key that endpoint b begins, or a, or EITHER_WAY; NIL: none."""
+    """Place of the opening of a key that endpoint b begins, or a, or EITHER_DIRECTION; or NIL."""
     cdef uint32_t place = decider.heads[p.hash % OPENINGS_MAX]
     cdef const decision_t *d
     while place != NIL:  # at most OPENINGS_MAX
         d = &decider.decisions[place]
-        if (from_b == EITHER_WAY or d.from_b == from_b) and memcmp(
+        if (from_b == EITHER_DIRECTION or d.from_b == from_b) and memcmp(
                 &d.key, &p.key, sizeof(fw_key_t)) == 0:
             break
         place = d.next
@@ -122,6 +122,6 @@ cdef inline void decider_see(
     """A frame that comes later: whose session would begin with it now is asked of, too; of a key
     that was asked of, in whichever direction, who begins it is known only then. => there is room"""
     cdef admission_t a
-    if (p.kind == KIND_KEYED and decision_find(fw.decider, p, EITHER_WAY) == NIL
+    if (p.kind == KIND_KEYED and decision_find(fw.decider, p, EITHER_DIRECTION) == NIL
             and packet_opens(fw, p, now_ns, &a)):
         decider_note(fw, p, &a, time_ns, number)

@@ -160,10 +160,10 @@ cdef inline int64_t egress_next(const void *of) noexcept nogil:
 # --- packets --------------------------------------------------------------------------------------
 
 cdef inline void egress_ends(
-    const record_t *r, int way, arrival_t *a,
+    const record_t *r, int direction, arrival_t *a,
 ) noexcept nogil:
     """Whose packet it is, to whom: the session's ends, this way round."""
-    cdef int from_b = (r.flags & SESSION_FROM_B) ^ way
+    cdef int from_b = (r.flags & SESSION_FROM_B) ^ direction
     a.ends.source[0] = r.b_hi if from_b else r.a_hi
     a.ends.source[1] = r.b_lo if from_b else r.a_lo
     a.ends.destination[0] = r.a_hi if from_b else r.b_hi
@@ -178,13 +178,13 @@ cdef inline judged_t egress_arrive(
     cdef arrival_t a
     a.packet, a.frame, a.ip = fw.packet, wire, fw.ip_bytes
     a.dscp, a.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
-    a.way, a.flow, a.family = p.way, p.hash, 0
+    a.direction, a.flow, a.family = p.direction, p.hash, 0
     if related:  # an error goes back to whom it is about
-        a.way ^= 1
+        a.direction ^= 1
     if record != NIL:
         held[0] = &s.shaped[record]
         a.family = META_FAMILY(p.key.meta)
-        egress_ends(&fw.table.records[record], a.way, &a)
+        egress_ends(&fw.table.records[record], a.direction, &a)
     return shaper_arrive(s, held[0], &a, not related, record)
 
 
@@ -206,9 +206,9 @@ cdef inline uint32_t egress_packet(
     shaper_advance(s, fw.clock.now_ns)
     judged.why = SHAPE_PASSED
     if record != NIL and outcome >> 8 != REASON_RELATED and meter_is_all(
-            s, &s.shaped[record], p.way):
+            s, &s.shaped[record], p.direction):
         held = &s.shaped[record]
-        judged.why = SHAPE_PASSED if meter_alone(s, held, p.way, wire, fw.ip_bytes) else (
+        judged.why = SHAPE_PASSED if meter_alone(s, held, p.direction, wire, fw.ip_bytes) else (
             SHAPE_OVER_LIMIT)
     else:
         judged = egress_arrive(fw, p, record, wire, outcome >> 8 == REASON_RELATED, &held)
@@ -224,8 +224,8 @@ cdef inline uint32_t egress_packet(
         return outcome
     if outcome >> 8 != REASON_RELATED:
         s.sessions_hit += held.dropped[0] + held.dropped[1] == 0
-        held.dropped[p.way] += 1
-        held.dropped_bytes[p.way] += wire
+        held.dropped[p.direction] += 1
+        held.dropped_bytes[p.direction] += wire
     if judged.why == SHAPE_OVER_LIMIT:
         return VERDICT_DROP | REASON_OVER_LIMIT << 8
     if judged.why == SHAPE_NO_MEMORY:

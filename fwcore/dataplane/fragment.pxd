@@ -125,6 +125,6 @@ cdef inline void fragment_store(
     e.swapped = p.swapped
     e.verdict = verdict
     e.reason = reason
-    e.direction = p.way
+    e.direction = p.direction
     e.inserted_ns = fw.clock.now_ns
     fragment_link(&fw.memory, &fw.control, &e)

@@ -69,12 +69,12 @@ cdef inline void object_pass(
     r.object_cause = cause
 
 
-cdef inline int object_begin(fw_t *fw, record_t *r, int way) noexcept nogil:
+cdef inline int object_begin(fw_t *fw, record_t *r, int direction) noexcept nogil:
     """A run of payload begins; 0: the session is to be killed."""
     if fw.control.gate.object_start == OBJECT_KILL:
         return 0
     fw.counters.objects += 1
-    r.object_way = way
+    r.object_direction = direction
     r.object_bytes = 0
     r.object_phase = OBJECT_SCANNING
     if fw.control.gate.object_start == OBJECT_BYPASS:
@@ -118,13 +118,14 @@ cdef inline int object_over(fw_t *fw, uint32_t record) noexcept nogil:
 
 
 cdef inline int object_step(
-    fw_t *fw, uint32_t record, int way, uint32_t payload,
+    fw_t *fw, uint32_t record, int direction, uint32_t payload,
 ) noexcept nogil:
     """A proxied session's payload; 0: the session is to be killed."""
     cdef record_t *r = &fw.table.records[record]
-    if r.object_phase != OBJECT_NONE and r.object_way != way and object_over(fw, record):
+    if (r.object_phase != OBJECT_NONE and r.object_direction != direction
+            and object_over(fw, record)):
         return 1
-    if r.object_phase == OBJECT_NONE and not object_begin(fw, r, way):
+    if r.object_phase == OBJECT_NONE and not object_begin(fw, r, direction):
         return 0
     if r.object_phase != OBJECT_SCANNING:
         return 1
@@ -185,7 +186,7 @@ cdef inline void ips_fill(fw_t *fw, uint32_t payload) noexcept nogil:
 
 
 cdef inline uint32_t verdict_inspected(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, int reason,
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int direction, int reason,
 ) noexcept nogil:
     """A packet of a session whose policy asks for inspection; a legal step."""
     cdef record_t *r = &fw.table.records[record]
@@ -194,7 +195,7 @@ cdef inline uint32_t verdict_inspected(
         return outcome_of(VERDICT_DROP, REASON_INSPECTOR_BLOCK)
     if r.flags & SESSION_PROXIED:
         if p.payload:
-            if not object_step(fw, record, way, p.payload):
+            if not object_step(fw, record, direction, p.payload):
                 session_end(fw, record, END_KILLED)
                 return outcome_of(VERDICT_DROP, REASON_KILLED)
             passed = r.object_phase == OBJECT_PASSED

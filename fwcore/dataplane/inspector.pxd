@@ -70,7 +70,7 @@ cdef inline void inspector_ask(void *of, uint32_t record) noexcept nogil:
     session_row(fw, record, 255, session_hash(&fw.control, r), &question.session)
     question.packet = fw.packet
     question.seen = r.object_bytes
-    question.reply = r.object_way
+    question.reply = r.object_direction
     inspector.questions[inspector.waiting] = place
     inspector.waiting += 1
     r.question = 0

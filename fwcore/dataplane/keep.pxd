@@ -69,7 +69,7 @@ cdef inline int keep_valid(
         return 0
     if r.bypass > EXPOSURE_COUNT and r.bypass != BLOCKED:
         return 0
-    if r.object_phase > OBJECT_PASSED or r.object_way > 1 or r.object_cause >= EXPOSURE_COUNT:
+    if r.object_phase > OBJECT_PASSED or r.object_direction > 1 or r.object_cause >= EXPOSURE_COUNT:
         return 0
     if r.object_phase == OBJECT_SCANNING and (
             not r.flags & SESSION_PROXIED or r.object_bytes > OBJECT_BYTES_MAX):

@@ -193,7 +193,7 @@ typedef struct {
     uint64_t source_lo, source_hi, destination_lo, destination_hi;
     uint32_t fragment_id;
     uint32_t guess;                      /* the record that seemed to be the key's a little ago */
-    uint32_t way;                        /* written by who judges: FORWARD_WAY or REPLY_WAY */
+    uint32_t direction;        /* written by who judges: FORWARD_DIRECTION or REPLY_DIRECTION */
     uint32_t pad2[3];
 } packet_t;
 enum { PARSED_BYTES = 64 };  /* what parsing writes of every frame */
@@ -226,8 +226,8 @@ enum { ASKED_NOT, ASKED_GATHERS, ASKED_WAITS, ASKED_COUNT, /* an inspector: its 
 typedef struct {
     uint64_t meta, a_lo, b_lo; /* fw_key_t, in its order; meta 0: the record is free */
     int64_t last_seen_ns;
-    uint32_t packets[WAY_COUNT]; /* forward, reply; modulo 2^32 */
-    uint64_t bytes[WAY_COUNT]; /* on the wire */
+    uint32_t packets[DIRECTION_COUNT]; /* forward, reply; modulo 2^32 */
+    uint64_t bytes[DIRECTION_COUNT]; /* on the wire */
     uint8_t place;             /* PLACE_* */
     uint8_t flags;             /* SESSION_* */
     uint8_t inspection;        /* class bits the policy asks for: 1 flow, 2 proxy */
@@ -240,7 +240,7 @@ typedef struct {
     uint64_t created_packet;
     uint32_t age_prev, age_next;     /* order of creation */
     uint32_t host;                   /* the initiator's entry */
-    uint8_t object_way;              /* direction of the object being scanned */
+    uint8_t object_direction;              /* direction of the object being scanned */
     uint8_t object_cause;            /* EXPOSURE_* of an object let through */
     uint8_t exposed;                 /* bit a cause: counted in that cause's sessions */
     uint8_t asked;                   /* with an inspector: ASKED_*; NAMED */
@@ -248,7 +248,7 @@ typedef struct {
     uint32_t question;               /* with an inspector: place of its row + 1; 0: none */
     uint32_t timer_prev;             /* before it in its wheel slot's list; top bit: the slot */
 } record_t;
-_Static_assert((int)SESSION_FROM_B == (int)REPLY_WAY, "verdict_hit's exclusive or");
+_Static_assert((int)SESSION_FROM_B == (int)REPLY_DIRECTION, "verdict_hit's exclusive or");
 _Static_assert(sizeof(record_t) == 128, "two cache lines");
 _Static_assert(offsetof(record_t, a_hi) == 64, "a hit of IPv4 stays in the first line");
 _Static_assert(offsetof(record_t, a_lo) == offsetof(fw_key_t, a_lo), "the key's order");
@@ -308,8 +308,8 @@ typedef struct {
     uint64_t flow;               /* keyed hash of the key: joins with the flow of a packet */
     int64_t created_ns, last_seen_ns, ended_ns;
     uint64_t created_packet, ended_packet;
-    uint64_t bytes[WAY_COUNT];   /* forward, reply */
-    uint32_t packets[WAY_COUNT];
+    uint64_t bytes[DIRECTION_COUNT];   /* forward, reply */
+    uint32_t packets[DIRECTION_COUNT];
 } session_row_t;
 _Static_assert(sizeof(session_row_t) == 120, "no holes but by design");
 

@@ -34,7 +34,7 @@ cdef extern from "dataplane/layout.h" nogil:
         KIND_TRUNCATED, KIND_MALFORMED, KIND_BROKEN, KIND_UNTRACKED
         CLASS_SYN, CLASS_SYNACK, CLASS_FIN, CLASS_ACK, CLASS_RST, CLASS_NONE, CLASS_COUNT
         CLASS_ROOM
-        FORWARD_WAY, REPLY_WAY, WAY_COUNT
+        FORWARD_DIRECTION, REPLY_DIRECTION, DIRECTION_COUNT
         TRACKER_PLAIN, TRACKER_LINUX, TRACKER_COUNT
         TIMEOUT_TCP, TIMEOUT_TCP_HALFOPEN, TIMEOUT_TCP_HALFCLOSE, TIMEOUT_TCP_TIMEWAIT
         TIMEOUT_TCP_RST, TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_SYNRECV
@@ -107,8 +107,8 @@ cdef extern from "dataplane/layout.h" nogil:
     const char *const PLACE_NAMES[]
     const uint8_t PLACE_STATE[PLACE_COUNT]
     const uint8_t PLACE_TIMEOUT[PLACE_COUNT]
-    const uint8_t TCP_FIRST[TRACKER_COUNT][WAY_COUNT][CLASS_COUNT]
-    const uint8_t TCP_STEP[PLACE_COUNT][WAY_COUNT][CLASS_ROOM]
+    const uint8_t TCP_FIRST[TRACKER_COUNT][DIRECTION_COUNT][CLASS_COUNT]
+    const uint8_t TCP_STEP[PLACE_COUNT][DIRECTION_COUNT][CLASS_ROOM]
 
     ctypedef struct fw_key_t:
         uint64_t meta, a_lo, b_lo, a_hi, b_hi
@@ -120,21 +120,21 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t head
         uint8_t kind, fragment, swapped, class_, syn, protocol, decode, no_start
         uint64_t fragment_meta, source_lo, source_hi, destination_lo, destination_hi
-        uint32_t fragment_id, guess, way
+        uint32_t fragment_id, guess, direction
         uint32_t pad2[3]
 
     ctypedef struct record_t:
         uint64_t meta, a_lo, b_lo
         int64_t last_seen_ns
-        uint32_t packets[WAY_COUNT]
-        uint64_t bytes[WAY_COUNT]
+        uint32_t packets[DIRECTION_COUNT]
+        uint64_t bytes[DIRECTION_COUNT]
         uint8_t place, flags, inspection, bypass, timeout, object_phase
         uint16_t policy
         uint64_t a_hi, b_hi
         int64_t created_ns
         uint64_t created_packet
         uint32_t age_prev, age_next, host
-        uint8_t object_way, object_cause, exposed, asked
+        uint8_t object_direction, object_cause, exposed, asked
         uint64_t object_bytes
         uint32_t question, timer_prev
 
@@ -169,8 +169,8 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t flow
         int64_t created_ns, last_seen_ns, ended_ns
         uint64_t created_packet, ended_packet
-        uint64_t bytes[WAY_COUNT]
-        uint32_t packets[WAY_COUNT]
+        uint64_t bytes[DIRECTION_COUNT]
+        uint32_t packets[DIRECTION_COUNT]
 
     ctypedef struct frame_row_t:
         uint64_t key[KEY_WORDS]

@@ -232,7 +232,7 @@ cdef inline uint32_t wait_of(
     cdef wait_t *w = &s.waits[at]
     w.packet, w.time_ns, w.order, w.flow = p.packet, s.now_ns, s.order, p.flow
     w.frame, w.ip, w.share, w.size = p.frame, p.ip, share, size
-    w.cls, w.mark, w.ect, w.way, w.family = leaf.id, p.mark, p.ect, p.way, p.family
+    w.cls, w.mark, w.ect, w.direction, w.family = leaf.id, p.mark, p.ect, p.direction, p.family
     if s.ends != NULL:
         s.ends[at] = p.ends
     return at
@@ -441,7 +441,7 @@ cdef inline void link_left(
         wait_give(s, at)
         return
     handed.packet, handed.flow, handed.frame, handed.ip = w.packet, w.flow, w.frame, w.ip
-    handed.family, handed.ect, handed.way, handed.mark = w.family, w.ect, w.way, w.mark
+    handed.family, handed.ect, handed.direction, handed.mark = w.family, w.ect, w.direction, w.mark
     handed.dscp = 0
     if s.ends != NULL:
         handed.ends = s.ends[at]

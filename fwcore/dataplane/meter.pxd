@@ -29,7 +29,7 @@ cdef struct key_t:
 
 
 cdef inline key_t meter_key(
-    const meter_t *m, const asker_t *a, uint32_t rule, int way,
+    const meter_t *m, const asker_t *a, uint32_t rule, int direction,
 ) noexcept nogil:
     """What a session's account is told apart by."""
     cdef key_t key
@@ -40,7 +40,7 @@ cdef inline key_t meter_key(
         key.low = a.policy
     elif m.row.key == KEY_RULE:
         key.low = rule
-    elif m.row.key == KEY_INITIATOR or (m.row.key == KEY_SOURCE) == (way == 0):
+    elif m.row.key == KEY_INITIATOR or (m.row.key == KEY_SOURCE) == (direction == 0):
         end = &a.initiator[0]
     else:
         end = &a.responder[0]
@@ -209,23 +209,23 @@ cdef inline int shaping_admits(
 ) noexcept nogil:
     """Whether the limits of sessions of a row's meters let a new one in."""
     cdef const shaping_row_t *r
-    cdef int way, i
+    cdef int direction, i
     if row == 0:
         return 1
     r = &s.rows[row - 1]
-    for way in range(2):
+    for direction in range(2):
         for i in range(METERS_MAX):
-            if r.meters[way][i] >= 0:
-                if not meter_admits(s, &s.meters[r.meters[way][i]], a, r.id):
+            if r.meters[direction][i] >= 0:
+                if not meter_admits(s, &s.meters[r.meters[direction][i]], a, r.id):
                     return 0
     return 1
 
 
-cdef inline int held_before(const shaped_t *h, uint32_t at, int way, int i) noexcept nogil:
+cdef inline int held_before(const shaped_t *h, uint32_t at, int direction, int i) noexcept nogil:
     """Whether an earlier place of this session has the same account."""
     cdef int w, k
-    for w in range(way + 1):
-        for k in range(i if w == way else METERS_MAX):
+    for w in range(direction + 1):
+        for k in range(i if w == direction else METERS_MAX):
             if h.account[w][k] == at:
                 return 1
     return 0
@@ -240,7 +240,7 @@ cdef inline void shaping_begin(
     cdef account_t *account
     cdef key_t key
     cdef uint32_t at
-    cdef int way, i
+    cdef int direction, i
     memset(h, 0, sizeof(shaped_t))
     h.row = row
     h.protocol = a.protocol
@@ -248,15 +248,15 @@ cdef inline void shaping_begin(
     if row == 0:
         return
     r = &s.rows[row - 1]
-    for way in range(2):
+    for direction in range(2):
         for i in range(METERS_MAX):
-            if r.meters[way][i] < 0:
+            if r.meters[direction][i] < 0:
                 continue
-            key = meter_key(&s.meters[r.meters[way][i]], a, r.id, way)
-            at = meter_take(s, &s.meters[r.meters[way][i]], &key, now)
-            h.account[way][i] = at
-            h.meters[way] = <uint8_t>(i + 1)
-            if not held_before(h, at, way, i):
+            key = meter_key(&s.meters[r.meters[direction][i]], a, r.id, direction)
+            at = meter_take(s, &s.meters[r.meters[direction][i]], &key, now)
+            h.account[direction][i] = at
+            h.meters[direction] = <uint8_t>(i + 1)
+            if not held_before(h, at, direction, i):
                 account = &s.accounts[at]
                 account.sessions += 1
                 account.tcp += a.protocol == 6
@@ -270,21 +270,21 @@ cdef inline void shaping_end(shaper_t *s, uint32_t session) noexcept nogil:
     cdef const shaping_row_t *r
     cdef account_t *account
     cdef uint32_t at
-    cdef int way, i
+    cdef int direction, i
     if h.row == 0:
         return
     r = &s.rows[h.row - 1]
-    for way in range(2):
+    for direction in range(2):
         for i in range(METERS_MAX):
-            at = h.account[way][i]
-            if at == SHAPE_NIL or held_before(h, at, way, i):
+            at = h.account[direction][i]
+            if at == SHAPE_NIL or held_before(h, at, direction, i):
                 continue
             account = &s.accounts[at]
             account.sessions -= 1
             account.tcp -= h.protocol == 6
             account.udp -= h.protocol == 17
             if account.sessions == 0 and account.state == ACCOUNT_HELD:
-                idle_append(s, &s.meters[r.meters[way][i]], at)
+                idle_append(s, &s.meters[r.meters[direction][i]], at)
 
 
 # --- packets --------------------------------------------------------------------------------------
@@ -376,25 +376,25 @@ cdef inline void meter_charge(
     account_debit(m, a, things, colour)
 
 
-cdef inline int meter_is_all(const shaper_t *s, const shaped_t *h, int way) noexcept nogil:
+cdef inline int meter_is_all(const shaper_t *s, const shaped_t *h, int direction) noexcept nogil:
     """Whether a way of a session meets one bucket and nothing else, and nobody wants to be told."""
     cdef const shaping_row_t *r
     cdef const meter_t *m
-    if h.row == 0 or h.meters[way] != 1 or s.met_room:
+    if h.row == 0 or h.meters[direction] != 1 or s.met_room:
         return 0
     r = &s.rows[h.row - 1]
-    if r.link[way] >= 0 or r.meters[way][0] < 0 or h.account[way][0] == SHAPE_NIL:
+    if r.link[direction] >= 0 or r.meters[direction][0] < 0 or h.account[direction][0] == SHAPE_NIL:
         return 0
-    m = &s.meters[r.meters[way][0]]
+    m = &s.meters[r.meters[direction][0]]
     return m.row.rungs == 1 and m.row.count != COUNT_PACKETS
 
 
 cdef inline int meter_alone(
-    shaper_t *s, const shaped_t *h, int way, uint32_t frame, uint32_t ip,
+    shaper_t *s, const shaped_t *h, int direction, uint32_t frame, uint32_t ip,
 ) noexcept nogil:
     """Judges a packet by its one bucket; 0: it is dropped. => meter_is_all"""
-    cdef meter_t *m = &s.meters[s.rows[h.row - 1].meters[way][0]]
-    cdef account_t *a = &s.accounts[h.account[way][0]]
+    cdef meter_t *m = &s.meters[s.rows[h.row - 1].meters[direction][0]]
+    cdef account_t *a = &s.accounts[h.account[direction][0]]
     cdef const bucket_t *b = &m.rung[0]
     cdef uint64_t size = size_of(frame, ip, m.row.count, m.row.overhead)
     cdef int64_t cost = cost_of(b.price, size)

@@ -24,12 +24,12 @@ cdef inline void rows_records(
     """Numbers of the records in use, in order of their buckets. => room for memory.live"""
     cdef const line_t *line
     cdef uint64_t bucket, found = 0
-    cdef uint32_t way
+    cdef uint32_t direction
     for bucket in range(control.config.buckets):
         line = &table.lines[bucket]
         while True:  # bounded by the lines of the bucket
-            for way in range(line.count):
-                out[found] = line.record[way] & RECORD_MASK
+            for direction in range(line.count):
+                out[found] = line.record[direction] & RECORD_MASK
                 found += 1
             if line.next == NIL:
                 break

@@ -63,10 +63,10 @@ cdef inline void row_passed(
 ) noexcept nogil:
     """What its meters and queues dropped did not pass."""
     cdef const shaped_t *held = &s.shaped[record]
-    cdef int way
-    for way in range(2):
-        row.bytes[way] -= held.dropped_bytes[way]
-        row.packets[way] -= held.dropped[way]
+    cdef int direction
+    for direction in range(2):
+        row.bytes[direction] -= held.dropped_bytes[direction]
+        row.packets[direction] -= held.dropped[direction]
 
 
 cdef inline void session_row(
@@ -444,22 +444,22 @@ cdef inline uint64_t evict_not_assured(
     """Ends every session of the bucket that is not assured (or closes, when `closing`), oldest
     first, as long as no less than `enough` live; how many."""
     cdef line_t *line = &fw.table.lines[bucket]
-    cdef uint32_t way = 0
+    cdef uint32_t direction = 0
     cdef uint32_t record
     cdef uint64_t deleted = 0
     while fw.memory.live >= enough:  # bounded by the chain: each turn ends a session or goes one on
-        if way >= line.count:
+        if direction >= line.count:
             if line.next == NIL or line.count == 0:
                 return deleted
             line = &fw.table.lines[line.next]
-            way = 0
+            direction = 0
             continue
-        record = line.record[way] & RECORD_MASK
+        record = line.record[direction] & RECORD_MASK
         if session_assured(&fw.table.records[record], fw.control.config.tracker) and not (
                 closing and session_closes(&fw.table.records[record])):
-            way += 1
+            direction += 1
             continue
-        if line.count == 1 and way == 0 and line != &fw.table.lines[bucket]:
+        if line.count == 1 and direction == 0 and line != &fw.table.lines[bucket]:
             session_end(fw, record, END_EVICTED)  # the line itself is given back
             return deleted + 1
         session_end(fw, record, END_EVICTED)

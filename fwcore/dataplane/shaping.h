@@ -87,10 +87,10 @@ typedef struct {
 } class_row_t;
 typedef struct {
     uint32_t id, pad;
-    int32_t meters[WAY_COUNT][METERS_MAX];   /* by way: numbers; -1: none */
-    int32_t link[WAY_COUNT];                 /* -1: none */
-    int32_t cls[WAY_COUNT];                  /* id; -1: the lowest leaf */
-    int32_t by_dscp[WAY_COUNT][DSCPS];          /* by way: id; -1: not listed */
+    int32_t meters[DIRECTION_COUNT][METERS_MAX];   /* by direction: numbers; -1: none */
+    int32_t link[DIRECTION_COUNT];                 /* -1: none */
+    int32_t cls[DIRECTION_COUNT];                  /* id; -1: the lowest leaf */
+    int32_t by_dscp[DIRECTION_COUNT][DSCPS];          /* by direction: id; -1: not listed */
 } shaping_row_t;
 /* One way for a session to match a row; a row without conditions has one for each family. */
 typedef struct {
@@ -356,7 +356,7 @@ typedef struct {
     uint64_t size;               /* bytes as the link counts */
     uint16_t cls;                /* id of the class it was put into */
     uint8_t mark;                /* NO_MARK: none */
-    uint8_t ect, way, family;
+    uint8_t ect, direction, family;
     uint8_t pad[2];
 } wait_t;
 _Static_assert(sizeof(wait_t) == 64, "one cache line");
@@ -367,7 +367,7 @@ typedef struct {
     uint64_t packet, flow;
     ends_t ends;
     uint32_t frame, ip;
-    uint8_t family, dscp, ect, way, mark;
+    uint8_t family, dscp, ect, direction, mark;
     uint8_t pad[3];
 } arrival_t;
 
@@ -505,11 +505,11 @@ typedef struct {
 /* What a session met at its set-up. */
 typedef struct {
     uint32_t row;                     /* number + 1; 0: no row */
-    uint32_t account[WAY_COUNT][METERS_MAX];  /* by way; NIL: none */
+    uint32_t account[DIRECTION_COUNT][METERS_MAX];  /* by way; NIL: none */
     uint16_t protocol;                /* 6, 17 or another */
-    uint8_t meters[WAY_COUNT];                /* by way: accounts behind so many are NIL */
-    uint32_t dropped[WAY_COUNT];      /* by way: packets that arrived and did not pass, ... */
-    uint64_t dropped_bytes[WAY_COUNT];        /* ... and their bytes on the wire */
+    uint8_t meters[DIRECTION_COUNT];  /* by direction: accounts behind so many are NIL */
+    uint32_t dropped[DIRECTION_COUNT];  /* by direction: packets that arrived, did not pass */
+    uint64_t dropped_bytes[DIRECTION_COUNT];  /* ... and their bytes on the wire */
 } shaped_t;
 _Static_assert(sizeof(shaped_t) == 64, "one cache line");
 

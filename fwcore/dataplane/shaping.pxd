@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport HALVES, WAY_COUNT, digest_t
+from fwcore.dataplane.layout cimport DIRECTION_COUNT, HALVES, digest_t
 
 cdef extern from "dataplane/shaping.h" nogil:
     enum:
@@ -58,10 +58,10 @@ cdef extern from "dataplane/shaping.h" nogil:
 
     ctypedef struct shaping_row_t:
         uint32_t id, pad
-        int32_t meters[WAY_COUNT][METERS_MAX]
-        int32_t link[WAY_COUNT]
-        int32_t cls[WAY_COUNT]
-        int32_t by_dscp[WAY_COUNT][DSCPS]
+        int32_t meters[DIRECTION_COUNT][METERS_MAX]
+        int32_t link[DIRECTION_COUNT]
+        int32_t cls[DIRECTION_COUNT]
+        int32_t by_dscp[DIRECTION_COUNT][DSCPS]
 
     ctypedef struct match_row_t:
         uint64_t source[HALVES]
@@ -122,7 +122,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint32_t frame, ip, next, share
         uint64_t size
         uint16_t cls
-        uint8_t mark, ect, way, family
+        uint8_t mark, ect, direction, family
         uint8_t pad[2]
 
     ctypedef struct ends_t:
@@ -133,7 +133,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint64_t packet, flow
         ends_t ends
         uint32_t frame, ip
-        uint8_t family, dscp, ect, way, mark
+        uint8_t family, dscp, ect, direction, mark
         uint8_t pad[3]
 
     ctypedef struct account_t:
@@ -225,11 +225,11 @@ cdef extern from "dataplane/shaping.h" nogil:
 
     ctypedef struct shaped_t:
         uint32_t row
-        uint32_t account[WAY_COUNT][METERS_MAX]
+        uint32_t account[DIRECTION_COUNT][METERS_MAX]
         uint16_t protocol
-        uint8_t meters[WAY_COUNT]
-        uint32_t dropped[WAY_COUNT]
-        uint64_t dropped_bytes[WAY_COUNT]
+        uint8_t meters[DIRECTION_COUNT]
+        uint32_t dropped[DIRECTION_COUNT]
+        uint64_t dropped_bytes[DIRECTION_COUNT]
 
     ctypedef packed struct departure_t:
         uint64_t packet

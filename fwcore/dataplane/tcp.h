@@ -9,7 +9,7 @@
 /* Classes of TCP flags; RST before SYN before FIN before ACK, as Linux conntrack orders them. */
 #define FW_CLASSES(X, p) X(p, SYN) X(p, SYNACK) X(p, FIN) X(p, ACK) X(p, RST) X(p, NONE)
 enum { FW_CLASSES(FW_AS_ENUM, CLASS_) CLASS_COUNT, CLASS_ROOM = 8 }; /* room: shifts, no products */
-enum { FORWARD_WAY, REPLY_WAY, WAY_COUNT };
+enum { FORWARD_DIRECTION, REPLY_DIRECTION, DIRECTION_COUNT };
 
 /* Who tracks: fwcore's own table, or what Linux 6.18 does (nf_conntrack_proto_*.c). */
 #define FW_TRACKERS(X, p) X(p, PLAIN) X(p, LINUX)
@@ -98,9 +98,9 @@ _Static_assert(PLACE_COUNT < TCP_IGNORED, "places and what is none");
 #define xx TCP_ILLEGAL
 #define nn TCP_AGAIN
 #define i(place) (TCP_IGNORED | (place))
-#define ini FORWARD_WAY /* the initiator's packet, the responder's */
-#define res REPLY_WAY
-#define ROW(place, way, ...) [PLACE_##place][way] = {__VA_ARGS__},
+#define ini FORWARD_DIRECTION /* the initiator's packet, the responder's */
+#define res REPLY_DIRECTION
+#define ROW(place, direction, ...) [PLACE_##place][direction] = {__VA_ARGS__},
 
 /* Plain:  S SYN_SENT  R SYN_RECV  E ESTABLISHED  T TIME_WAIT  C CLOSED. FIN_WAIT is two, by whose
  * FIN was seen: F the initiator's, G the responder's, so that one repeated is not the other's. */
@@ -114,17 +114,17 @@ _Static_assert(PLACE_COUNT < TCP_IGNORED, "places and what is none");
 
 /* (tracker, direction, class) -> place of a new session, whose first packet may be the responder's:
  * a SYN+ACK, or mid-stream. Linux: only SYN and ACK open. */
-static const uint8_t TCP_FIRST[TRACKER_COUNT][WAY_COUNT][CLASS_COUNT] = {
+static const uint8_t TCP_FIRST[TRACKER_COUNT][DIRECTION_COUNT][CLASS_COUNT] = {
     /*                                SYN SA  FIN ACK RST NONE */
-    [TRACKER_PLAIN][FORWARD_WAY] =  {  S, xx,  F,  E,  C,  E},
-    [TRACKER_PLAIN][REPLY_WAY] =    { xx,  R,  G,  E,  C,  E},
-    [TRACKER_LINUX][FORWARD_WAY] =  {PLACE_L_SYN_SENT, xx, xx, PLACE_L_ESTABLISHED, xx, xx},
-    [TRACKER_LINUX][REPLY_WAY] =    {xx, xx, xx, PLACE_L_ESTABLISHED, xx, xx},
+    [TRACKER_PLAIN][FORWARD_DIRECTION] =  {  S, xx,  F,  E,  C,  E},
+    [TRACKER_PLAIN][REPLY_DIRECTION] =    { xx,  R,  G,  E,  C,  E},
+    [TRACKER_LINUX][FORWARD_DIRECTION] =  {PLACE_L_SYN_SENT, xx, xx, PLACE_L_ESTABLISHED, xx, xx},
+    [TRACKER_LINUX][REPLY_DIRECTION] =    {xx, xx, xx, PLACE_L_ESTABLISHED, xx, xx},
 };
 
 /* (place, direction, class) -> place. NONE is the place of what is not TCP, and stays: 0, and so is
  * what stands beyond the classes. */
-static const uint8_t TCP_STEP[PLACE_COUNT][WAY_COUNT][CLASS_ROOM] = {
+static const uint8_t TCP_STEP[PLACE_COUNT][DIRECTION_COUNT][CLASS_ROOM] = {
     ROW(NONE, ini, PLACE_NONE)
     ROW(NONE, res, PLACE_NONE)
     /*                       SYN  SA FIN ACK RST NONE */

@@ -14,11 +14,12 @@ from fwcore.dataplane.fragment cimport fragment_find, fragment_store
 from fwcore.dataplane.inspect cimport session_standing, verdict_inspected
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    BLOCKED, CLASS_RST, END_CLASH, END_CLOSED, FORWARD_WAY, KIND_BROKEN, KIND_KEYED, KIND_LATER,
+    BLOCKED, CLASS_RST, END_CLASH, END_CLOSED, FORWARD_DIRECTION, KIND_BROKEN, KIND_KEYED,
+    KIND_LATER,
     KIND_MALFORMED, KIND_NON_IP, KIND_QUOTE, KIND_TRUNCATED, KIND_UNSUPPORTED, KIND_UNTRACKED,
     META_PROTOCOL, NIL, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT, REASON_FRAGMENT,
     REASON_FRAGMENT_ORPHAN, REASON_HIT, REASON_ICMP_ORPHAN, REASON_MALFORMED, REASON_NON_IP,
-    REASON_RELATED, REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_WAY,
+    REASON_RELATED, REASON_TCP_INVALID, REASON_TRUNCATED, REASON_UNSUPPORTED_LINK, REPLY_DIRECTION,
     SESSION_ANSWERED, SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS,
     SESSION_ONCE, SESSION_PROXIED, STATE_ESTABLISHED, STATE_SYN_RECV, TCP_AGAIN, TCP_IGNORED,
     TCP_ILLEGAL, TCP_STEP, TIMEOUT_GRE_STREAM, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP_STREAM,
@@ -72,7 +73,7 @@ cdef inline uint8_t learn_tcp(record_t *r, uint8_t before, uint8_t place) noexce
 
 
 cdef inline int session_learn(
-    fw_t *fw, uint32_t record, uint8_t place, int way, int class_,
+    fw_t *fw, uint32_t record, uint8_t place, int direction, int class_,
 ) noexcept nogil:
     """Tracker linux: a packet of a session that is not assured yet. 1: nothing is left of it.
 
@@ -94,7 +95,7 @@ cdef inline int session_learn(
     session_move(fw, record, place, timeout)
     if place == PLACE_NONE:
         session_set_timeout(&fw.table, &fw.control, &fw.clock, record, timeout)
-    if way == REPLY_WAY:
+    if direction == REPLY_DIRECTION:
         r.flags |= SESSION_ANSWERED
     return class_ == CLASS_RST and not answered
 
@@ -105,32 +106,32 @@ cdef inline int session_watched(const control_t *control, const record_t *r) noe
 
 
 cdef inline uint32_t verdict_seen(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, int reason,
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int direction, int reason,
 ) noexcept nogil:
     """The outcome of a packet that its session takes."""
     cdef record_t *r = &fw.table.records[record]
     if fw_unlikely(session_watched(&fw.control, r)):
-        return verdict_inspected(fw, record, p, wire, way, reason)
+        return verdict_inspected(fw, record, p, wire, direction, reason)
     return outcome_of(VERDICT_INSPECT if r.inspection else VERDICT_FORWARD, reason)
 
 
-cdef inline void session_count(record_t *r, int way, uint32_t wire) noexcept nogil:
-    r.packets[way] += 1
-    r.bytes[way] += wire
+cdef inline void session_count(record_t *r, int direction, uint32_t wire) noexcept nogil:
+    r.packets[direction] += 1
+    r.bytes[direction] += wire
 
 
 cdef inline uint32_t verdict_last(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way,
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int direction,
 ) noexcept nogil:
     """Tracker linux: a RST of a session that was never answered takes it along at once."""
-    cdef uint32_t outcome = verdict_seen(fw, record, p, wire, way, REASON_HIT)
+    cdef uint32_t outcome = verdict_seen(fw, record, p, wire, direction, REASON_HIT)
     if fw.table.records[record].meta:  # it may have been killed just now
         session_end(fw, record, END_CLOSED)
     return outcome
 
 
 cdef inline uint32_t verdict_moved(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, uint8_t place,
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int direction, uint8_t place,
     int reason,
 ) noexcept nogil:
     """A packet that takes its session to another place, or tells something new of it. Of a blocked
@@ -139,15 +140,15 @@ cdef inline uint32_t verdict_moved(
         if place == PLACE_NONE:
             session_move(fw, record, PLACE_NONE, 0)
     elif fw.table.records[record].flags & SESSION_LEARNS and reason == REASON_HIT:
-        if session_learn(fw, record, place, way, p.class_):
-            return verdict_last(fw, record, p, wire, way)
+        if session_learn(fw, record, place, direction, p.class_):
+            return verdict_last(fw, record, p, wire, direction)
     else:
         session_move(fw, record, place, PLACE_TIMEOUT[place])
-    return verdict_seen(fw, record, p, wire, way, reason)
+    return verdict_seen(fw, record, p, wire, direction, reason)
 
 
 cdef inline uint32_t verdict_hit(
-    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int way, uint8_t place,
+    fw_t *fw, uint32_t record, const packet_t *p, uint32_t wire, int direction, uint8_t place,
     int reason,
 ) noexcept nogil:
     """A packet of a standing session, which it takes to `place`: counters, deadline, outcome.
@@ -156,15 +157,15 @@ cdef inline uint32_t verdict_hit(
     """
     cdef record_t *r = &fw.table.records[record]
     cdef uint8_t telling = SESSION_ONCE | (SESSION_LEARNS if reason == REASON_HIT else 0)
-    session_count(r, way, wire)
+    session_count(r, direction, wire)
     r.last_seen_ns = fw.clock.now_ns
     if fw_unlikely((place ^ r.place) | (r.flags & telling)):
-        return verdict_moved(fw, record, p, wire, way, place, reason)
-    return verdict_seen(fw, record, p, wire, way, reason)
+        return verdict_moved(fw, record, p, wire, direction, place, reason)
+    return verdict_seen(fw, record, p, wire, direction, reason)
 
 
 cdef inline uint32_t verdict_unmoved(
-    fw_t *fw, uint32_t *record, packet_t *p, uint32_t wire, int way, uint8_t cell,
+    fw_t *fw, uint32_t *record, packet_t *p, uint32_t wire, int direction, uint8_t cell,
 ) noexcept nogil:
     """A TCP packet that moves no deadline: it is invalid, or (tracker linux) ignored. Or it is a
     SYN that makes a closed session anew: that one ends, and the packet has none."""
@@ -173,7 +174,7 @@ cdef inline uint32_t verdict_unmoved(
         session_end(fw, record[0], END_CLASH)
         record[0] = NIL
         return verdict_miss(fw, p, wire, record)
-    session_count(r, way, wire)
+    session_count(r, direction, wire)
     if fw_unlikely(r.bypass == BLOCKED):
         r.last_seen_ns = fw.clock.now_ns
         return session_standing(fw, r, wire, REASON_HIT)
@@ -182,9 +183,9 @@ cdef inline uint32_t verdict_unmoved(
             return outcome_of(VERDICT_DROP, REASON_TCP_INVALID)
         return session_standing(fw, r, wire, REASON_TCP_INVALID)
     r.place = cell & ~TCP_IGNORED  # the same state: no timeout and no count changes
-    if way == REPLY_WAY:
+    if direction == REPLY_DIRECTION:
         r.flags |= SESSION_ANSWERED
-    return verdict_seen(fw, record[0], p, wire, way, REASON_HIT)
+    return verdict_seen(fw, record[0], p, wire, direction, REASON_HIT)
 
 
 # --- dispatch -----------------------------------------------------------------------------------
@@ -211,8 +212,8 @@ cdef inline uint32_t session_find(fw_t *fw, const packet_t *p) noexcept nogil:
     return session_in_time(fw, p.guess)
 
 
-cdef inline int session_way(const record_t *r, const packet_t *p) noexcept nogil:
-    """FORWARD_WAY 0: the initiator's packet; REPLY_WAY 1."""
+cdef inline int session_direction(const record_t *r, const packet_t *p) noexcept nogil:
+    """FORWARD_DIRECTION 0: the initiator's packet; REPLY_DIRECTION 1."""
     return p.swapped ^ (r.flags & SESSION_FROM_B)
 
 
@@ -222,7 +223,7 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
     cdef uint32_t record
     fw.of_session = NIL
     if entry != NIL:
-        p.way = fw.memory.fragments[entry].direction
+        p.direction = fw.memory.fragments[entry].direction
         if not fw.memory.fragments[entry].session:
             return outcome_of(fw.memory.fragments[entry].verdict, fw.memory.fragments[entry].reason)
         p.key = fw.memory.fragments[entry].key
@@ -232,9 +233,9 @@ cdef inline uint32_t verdict_later(fw_t *fw, packet_t *p, uint32_t wire) noexcep
         record = session_seek(fw, p)
         fw.of_session = record
         if record != NIL:
-            p.way = session_way(&fw.table.records[record], p)
+            p.direction = session_direction(&fw.table.records[record], p)
             return verdict_hit(
-                fw, record, p, wire, p.way, fw.table.records[record].place, REASON_FRAGMENT)
+                fw, record, p, wire, p.direction, fw.table.records[record].place, REASON_FRAGMENT)
     return outcome_of(fw.control.config.orphan_verdict, REASON_FRAGMENT_ORPHAN)
 
 
@@ -251,7 +252,7 @@ cdef inline uint32_t verdict_quote(fw_t *fw, packet_t *p, uint32_t wire) noexcep
     fw.of_session = record
     if record == NIL:
         return verdict_orphan(&fw.control)
-    p.way = session_way(&fw.table.records[record], p)
+    p.direction = session_direction(&fw.table.records[record], p)
     return session_standing(fw, &fw.table.records[record], wire, REASON_RELATED)
 
 
@@ -260,17 +261,17 @@ cdef inline uint32_t verdict_keyed(
 ) noexcept nogil:
     """A packet with a key; *record: its session, or the one it made, or NIL."""
     cdef record_t *r
-    cdef int way
+    cdef int direction
     cdef uint8_t cell
     record[0] = session_find(fw, p)
     if fw_unlikely(record[0] == NIL):
         return verdict_miss(fw, p, wire, record)
     r = &fw.table.records[record[0]]
-    p.way = way = session_way(r, p)
-    cell = TCP_STEP[r.place][way][p.class_]
+    p.direction = direction = session_direction(r, p)
+    cell = TCP_STEP[r.place][direction][p.class_]
     if fw_unlikely(cell >= TCP_IGNORED):
-        return verdict_unmoved(fw, record, p, wire, way, cell)
-    return verdict_hit(fw, record[0], p, wire, way, cell, REASON_HIT)
+        return verdict_unmoved(fw, record, p, wire, direction, cell)
+    return verdict_hit(fw, record[0], p, wire, direction, cell, REASON_HIT)
 
 
 cdef inline uint32_t verdict_alone(const control_t *control, const packet_t *p) noexcept nogil:
@@ -318,7 +319,7 @@ cdef inline uint32_t verdict_packet(fw_t *fw, packet_t *p, uint32_t wire) noexce
         outcome = verdict_keyed(fw, p, wire, &record)
         fw.of_session = record
         return outcome
-    p.way = FORWARD_WAY  # who has no key has nobody to answer
+    p.direction = FORWARD_DIRECTION  # who has no key has nobody to answer
     if p.kind == KIND_LATER:
         return verdict_later(fw, p, wire)
     if p.fragment:

@@ -23,7 +23,7 @@ class Waiting(NamedTuple):
     cls: int  # the class it was put into
     share: int  # its sub-queue
     session: Session
-    way: str
+    direction: str
 
 
 class Fifo:

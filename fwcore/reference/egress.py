@@ -44,16 +44,17 @@ class Egress(Clock):
             return judged
         session = self.of_session
         related = judged.reason == "related"
-        way = "reply" if self.reply != related else "forward"
+        direction = "reply" if self.reply != related else "forward"
         arrival = Arrival(self.number, self.now, wire, packet.ip_bytes, packet.traffic_class >> 2,
                           bool(packet.traffic_class & 3))
-        told = self.shaper.arrive(arrival, session.shaped if session else None, way, not related)
+        told = self.shaper.arrive(
+            arrival, session.shaped if session else None, direction, not related)
         if not told.reason:
             return judged
         assert session is not None
         if not related:
-            session.dropped[way][0] += 1
-            session.dropped[way][1] += wire
+            session.dropped[direction][0] += 1
+            session.dropped[direction][1] += wire
         return Judgement(DROP, told.reason)
 
     def asker(self, packet: Packet, from_initiator: bool, policy: Policy) -> Asker:

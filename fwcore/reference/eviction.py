@@ -16,19 +16,19 @@ class Eviction(Sessions):
     """Takes from sessions what others need."""
 
     def make_room(self, bucket: int) -> bool:
-        """The table is full: free a record in the way of `when_full`, or refuse."""
-        way = self.config.when_full
-        if way == "bucket":
+        """The table is full: free a record in the choice of `when_full`, or refuse."""
+        choice = self.config.when_full
+        if choice == "bucket":
             while bucket not in self.chains:
                 bucket = (bucket + 1) % self.config.buckets
             self.end(next(iter(self.chains[bucket].values())), "evicted")
             return True
-        if way == "replace_oldest":
+        if choice == "replace_oldest":
             self.end(next(iter(self.sessions.values())), "evicted")
             return True
-        if way == "early_drop":
+        if choice == "early_drop":
             return self.early_drop(bucket)
-        if way == "tension":
+        if choice == "tension":
             return self.tension_pass("by_full_table", 0, None) > 0
         return False
 

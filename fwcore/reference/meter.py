@@ -149,11 +149,11 @@ class Meter:
 
     # -- keys --
 
-    def key_of(self, session: Session, rule: int, way: str) -> object:
+    def key_of(self, session: Session, rule: int, direction: str) -> object:
         """What a session's bucket is told apart by."""
         key = self.row.key
         if key in ("source", "destination"):
-            return session.source(way) if key == "source" else session.destination(way)
+            return session.source(direction) if key == "source" else session.destination(direction)
         return {"none": None, "policy": session.policy, "rule": rule,
                 "initiator": session.initiator}[key]
 

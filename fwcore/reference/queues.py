@@ -71,18 +71,18 @@ class Queues:
     # -- In --
 
     def waiting(
-        self, arrival: Arrival, link: Link, leaf: Class, session: Session, way: str,
+        self, arrival: Arrival, link: Link, leaf: Class, session: Session, direction: str,
         dscp: int | None,
     ) -> Waiting:
         """The packet as it stands in a queue of a link."""
         self.order += 1
         size = arrival.bytes(link.row.count, link.row.overhead)
-        address = session.destination(way) if leaf.row.share == "destination" \
-            else session.source(way)
+        address = session.destination(direction) if leaf.row.share == "destination" \
+            else session.source(direction)
         share = leaf.shares.share_of(session.hash, address, self.now).number \
             if leaf.shares else 0
         return Waiting(arrival, size, self.now, self.order, dscp, leaf.row.id, share,
-                       session, way)
+                       session, direction)
 
     def enqueue(self, link: Link, leaf: Class, packet: Waiting, pinned: int | None) -> str:
         """Put a packet into its class and serve; "" or why it was dropped."""
@@ -170,7 +170,7 @@ class Queues:
         if further:
             there = further.leaf(leaf.row.id)
             handed = self.waiting(
-                packet.arrival, further, there, packet.session, packet.way, packet.dscp)
+                packet.arrival, further, there, packet.session, packet.direction, packet.dscp)
             if why := self.enqueue(further, there, handed, None):
                 self.departures.append(Departure(
                     packet.arrival.number, now, further.number, there.row.id, why, packet.dscp))

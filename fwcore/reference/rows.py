@@ -20,7 +20,7 @@ LINKS_MAX = 8
 """Links of one chain [R: Clavister: at most 8 pipes]."""
 COUNTS = ("ip", "frame", "wire", "packets")
 KEYS = ("none", "policy", "rule", "source", "destination", "initiator")
-WAYS = ("forward", "reply")
+DIRECTIONS = ("forward", "reply")
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,14 @@ class ShapingRow:
                 self.who, session.first, session.initiator & ADDRESS,
                 session.responder & ADDRESS, session.port)))
 
-    def by_dscp(self, way: str) -> Mapping[int, int]:
+    def by_dscp(self, direction: str) -> Mapping[int, int]:
         """Classes by a packet's own DSCP."""
         own = self.reply_class_by_dscp
-        return own if way == "reply" and own is not None else self.class_by_dscp
+        return own if direction == "reply" and own is not None else self.class_by_dscp
 
-    def way(self, way: str) -> tuple[tuple[str, ...], str, int | None]:
+    def direction(self, direction: str) -> tuple[tuple[str, ...], str, int | None]:
         """Meters, link and class of one way."""
-        if way == "forward":
+        if direction == "forward":
             return self.meters, self.link, self.cls
         return self.reply_meters, self.reply_link, self.reply_cls
 
@@ -168,13 +168,13 @@ class Session:
     hash: int = 0  # 64 bits, the same both ways
     first: Packet | None = None  # that made it, where there is a firewall
 
-    def source(self, way: str) -> int:
+    def source(self, direction: str) -> int:
         """The sender's address."""
-        return self.initiator if way == "forward" else self.responder
+        return self.initiator if direction == "forward" else self.responder
 
-    def destination(self, way: str) -> int:
+    def destination(self, direction: str) -> int:
         """The receiver's address."""
-        return self.responder if way == "forward" else self.initiator
+        return self.responder if direction == "forward" else self.initiator
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from fwcore.reference.discard import Waiting
 from fwcore.reference.link import Link
 from fwcore.reference.meter import Account, Meter
 from fwcore.reference.queues import FATES, Queues, Request, add
-from fwcore.reference.rows import WAYS, Arrival, Declared, Session, ShapingRow
+from fwcore.reference.rows import DIRECTIONS, Arrival, Declared, Session, ShapingRow
 from fwcore.reference.tree import Class
 from fwcore.reference.words import SECOND
 
@@ -85,27 +85,28 @@ class Shaper(Queues):
             return None
         self.handles += 1
         shaped = Shaped(session, row, self.handles)
-        for way in WAYS:
-            shaped.held[way] = []
-            for name in row.way(way)[0]:
+        for direction in DIRECTIONS:
+            shaped.held[direction] = []
+            for name in row.direction(direction)[0]:
                 if name in self.meters:
                     meter = self.meters[name]
-                    key = meter.key_of(session, row.id, way)
+                    key = meter.key_of(session, row.id, direction)
                     account = meter.take(key, shaped.handle, session.protocol)
-                    shaped.held[way].append((meter, key, account))
+                    shaped.held[direction].append((meter, key, account))
         return shaped
 
     def end(self, shaped: Shaped | None) -> None:
         """A session ends: its buckets may be forgotten; what it has in queues still leaves."""
         if shaped:
-            for way in WAYS:
-                for meter, key, account in shaped.held[way]:
+            for direction in DIRECTIONS:
+                for meter, key, account in shaped.held[direction]:
                     meter.leave(key, account, shaped.handle)
 
     # -- A packet --
 
     def arrive(
-        self, arrival: Arrival, shaped: Shaped | None, way: str = "forward", metered: bool = True
+        self, arrival: Arrival, shaped: Shaped | None, direction: str = "forward",
+        metered: bool = True,
     ) -> Judged:
         """Judge a packet that the firewall let pass; all that is due before it happens first.
 
@@ -116,26 +117,27 @@ class Shaper(Queues):
             self.unshaped["packets"] += 1
             self.unshaped["bytes"] += arrival.frame
             return Judged("")
-        verdict, dscp, cls = self.meter(arrival, shaped, way) if metered else (True, None, None)
+        verdict, dscp, cls = (
+            self.meter(arrival, shaped, direction) if metered else (True, None, None))
         if not verdict:
             return Judged("over_limit")
-        _, name, default = shaped.row.way(way)
+        _, name, default = shaped.row.direction(direction)
         link = self.links.get(name)
         if link is None:
             return Judged("", dscp=dscp)
         if cls is None:
-            by_dscp = shaped.row.by_dscp(way) if metered else {}
+            by_dscp = shaped.row.by_dscp(direction) if metered else {}
             cls = by_dscp.get(arrival.dscp, default)
         leaf = link.leaf(cls)
-        packet = self.waiting(arrival, link, leaf, shaped.session, way, dscp)
+        packet = self.waiting(arrival, link, leaf, shaped.session, direction, dscp)
         reason = self.enqueue(link, leaf, packet, shaped.handle)
         return Judged(reason, link.number, leaf.row.id, dscp)
 
     def meter(
-        self, arrival: Arrival, shaped: Shaped, way: str
+        self, arrival: Arrival, shaped: Shaped, direction: str
     ) -> tuple[bool, int | None, int | None]:
         """Ask all meters of a way, then debit; whether it passes, its mark and its class."""
-        held = [(meter, account) for meter, _, account in shaped.held[way]
+        held = [(meter, account) for meter, _, account in shaped.held[direction]
                 if self.meters.get(meter.row.name) is meter]
         asked = []
         for meter, account in held:
@@ -235,7 +237,7 @@ class Shaper(Queues):
             self.dropped(link, leaf, packet, "pushed_out", self.now)
             return
         fresh = self.waiting(
-            packet.arrival, link, leaf, packet.session, packet.way, packet.dscp)
+            packet.arrival, link, leaf, packet.session, packet.direction, packet.dscp)
         if leaf.shares and before.shares:
             share = leaf.shares.get(fresh.share)
             if share.codel and not share.fifo:  # it goes on where that of its first packet stood

@@ -48,7 +48,7 @@ class Focus:
         self.text = text.strip()
         self._vlan_zone = settings.zone == "vlan"
         self._fragments: Datagrams[bool] = Datagrams(vlan_zone=self._vlan_zone)    # in focus
-        self._ways = Tally(1, 1, FLOWS)      # (flow,): 1, or 2 where endpoint b began it
+        self._directions = Tally(1, 1, FLOWS)      # (flow,): 1, or 2 where endpoint b began it
         word, _, rest = self.text.partition(" ")
         self._network: Any = None
         self._policy: policy.Policy | None = None
@@ -77,7 +77,7 @@ class Focus:
         else:
             found = np.zeros(len(rows), dtype=bool)
             from_b = rows["swapped"] ^ judged.reply
-            begun(self._ways, np.zeros(0, SESSION_DTYPE), judged.flow,
+            begun(self._directions, np.zeros(0, SESSION_DTYPE), judged.flow,
                   np.zeros(len(rows), np.uint64), from_b)
             ends = policy_lookup.ends_of(key[keyed], from_b[keyed])
             at = policy_lookup.find(self._table, ends)

@@ -35,12 +35,13 @@ class Places:
         keyed = (rows["kind"] == Kind.KEYED) & (rows["protocol"] == TCP)
         return np.where(keyed, self._classes[rows["tcp_flags"] & 63], np.int8(NO_CLASS))
 
-    def step(self, flow: int, way: int, class_: int) -> bool:
+    def step(self, flow: int, direction: int, class_: int) -> bool:
         """A packet that its session takes, or that makes it; whether the deadline moves."""
         if class_ == NO_CLASS:
             return True
         place = self._place.get(flow)
-        cell = self._first[way][class_] if place is None else self._step[place][way][class_]
+        step = self._first if place is None else self._step[place]
+        cell = step[direction][class_]
         self._place[flow] = cell & ~IGNORED
         return not cell & IGNORED
 

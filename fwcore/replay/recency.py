@@ -83,7 +83,7 @@ class Recency:
                       | (reasons == Reason.FRAGMENT))
         columns = (self._flows(judged), self._times(judged), aside, makes_none, judged.reply,
                    self._places.classes(judged))
-        for flow, now_ns, left, none, way, class_ in zip(
+        for flow, now_ns, left, none, direction, class_ in zip(
                 *(column.tolist() for column in columns), strict=True):
             self._at += 1
             self._gone = 0
@@ -92,7 +92,7 @@ class Recency:
                 place += 1
             if left or not flow or flow == self._gone or (none and not self._stands(flow)):
                 continue
-            if self._places.step(flow, way, class_):
+            if self._places.step(flow, direction, class_):
                 self._note_seen(flow, now_ns)
         for moment in rows[place:]:
             self._moment(moment, 0, self._now_ns or 0)

@@ -17,7 +17,7 @@ KEYS = {
 }
 COUNTS = {"ip": "IP lengths", "frame": "frames", "wire": "frames on the wire (+ 24)",
           "packets": "packets"}
-WAYS = (("forward", "initiator"), ("reply", "replies"))
+DIRECTIONS = (("forward", "initiator"), ("reply", "replies"))
 HEADS = {"never": "can never act", "perhaps": "probably not meant"}
 TONES = {"never": "bad", "perhaps": "warn"}
 
@@ -81,18 +81,18 @@ def _title(name: str, where: str, style: text.Style) -> str:
 def _rule(row: Mapping[str, Any], style: text.Style) -> Iterator[str]:
     yield _title(f"rule {row['id']}", row["where"], style)
     yield from _lines(row["sessions"])
-    for key, called in WAYS:
-        way = row[key]
-        parts = [f"meter {name!r}" for name in way["meters"]]
-        if way["link"]:
-            cls = f"class {way['class']}"
+    for key, called in DIRECTIONS:
+        direction = row[key]
+        parts = [f"meter {name!r}" for name in direction["meters"]]
+        if direction["link"]:
+            cls = f"class {direction['class']}"
             by_class: dict[int, list[int]] = {}
-            for mark, each in way["class_by_dscp"].items():
+            for mark, each in direction["class_by_dscp"].items():
                 by_class.setdefault(each, []).append(int(mark))
             others = [f"marked {_marks(marks)}: {each}" for each, marks in sorted(by_class.items())
-                      if each != way["class"]]
+                      if each != direction["class"]]
             cls += f" ({'; '.join(others)})" if others else ""
-            parts.append(f"leaves by {way['link']!r}, {cls}")
+            parts.append(f"leaves by {direction['link']!r}, {cls}")
         yield from _lines(f"{called}: " + ("; ".join(parts) or "not shaped"))
 
 

@@ -179,7 +179,9 @@ def chain(rule: Table, key: str, pipes: Mapping[str, Pipe]) -> list[Pipe]:
     return made
 
 
-def way(rule: Table, key: str, pipes: Sequence[Pipe], level: int) -> tuple[list[str], str, int]:
+def direction(
+    rule: Table, key: str, pipes: Sequence[Pipe], level: int,
+) -> tuple[list[str], str, int]:
     """Meters, link and class of a chain for a precedence."""
     first = pipes[0].level(level)
     names: list[str] = []
@@ -221,7 +223,7 @@ def rule_rows(rule: Table, pipes: Mapping[str, Pipe], made: Made) -> None:
             if not pipes_of:
                 continue
             own = pipes_of[0].default if rule["Precedence"] == "FromPipe" else level
-            names, link, cls = way(rule, key, pipes_of, own)
+            names, link, cls = direction(rule, key, pipes_of, own)
             row |= {f"{prefix}meters": names, f"{prefix}link": link, f"{prefix}class": cls}
         if rule["Precedence"] == "DSCP" and not given:
             row |= by_dscp(chains)

@@ -146,7 +146,7 @@ def bandwidth(table: Table, name: str, kilo: int) -> int:
 # --- interfaces -----------------------------------------------------------------------------------
 
 
-class Way(NamedTuple):
+class Direction(NamedTuple):
     """A link, "" for none; its kind; the class of a way, and others by DSCP."""
 
     link: str
@@ -240,20 +240,20 @@ class Interfaces:
                                 f" {profile['default_class_id']}: the profile has no such class;"
                                 f" classes: {', '.join(map(str, ids))}")
 
-    def way(self, policy: Table, key: str, shaper: Table | None) -> Way:
+    def direction(self, policy: Table, key: str, shaper: Table | None) -> Direction:
         """Where one way of a shaping policy leaves."""
         table = found(policy, key, self.tables)
         kind = self.kinds.get(policy[key], "") if table is not None else ""
         if table is None or not kind:
-            return Way("", "", None, {})
+            return Direction("", "", None, {})
         if kind == "queues":
             own = 1 + (PRIORITIES[shaper["priority"]] if shaper is not None else 0)
             default, listed = self.levels
-            return Way(policy[key], kind, default + own,
+            return Direction(policy[key], kind, default + own,
                        {mark: level + own for mark, level in listed.items()})
         default = self.profiles[table["egress_shaping_profile"]]["default_class_id"]
         wanted = policy["class_id"] or default
-        return Way(policy[key], kind, wanted, {}) if wanted else Way("", kind, None, {})
+        return Direction(policy[key], kind, wanted, {}) if wanted else Direction("", kind, None, {})
 
 
 def burst_of(ms: int, rate: int, maximum: int) -> int:
@@ -347,25 +347,25 @@ class Policies:
         self.kilo = kilo
         self.kinds: dict[str, set[str]] = {name: set() for name in self.shapers}
         self.marks: set[int] = set()
-        ways = [self.ways(policy) for policy in tables["shaping_policy"]]
+        directions = [self.directions(policy) for policy in tables["shaping_policy"]]
         for name, table in self.per_ip.items():
             if name in self.shapers:
                 raise table.error("name", f"name = {name!r} is that of a traffic-shaper too")
         idle = {name for name, table in self.shapers.items() if not self.shaper(name, table)}
         for table in self.per_ip.values():
             made.add("meter", table, per_ip_row(table, kilo), name="name", rungs="max_bandwidth")
-        for policy, both in zip(tables["shaping_policy"], ways, strict=True):
+        for policy, both in zip(tables["shaping_policy"], directions, strict=True):
             self.policy(policy, both, idle)
 
-    def ways(self, policy: Table) -> tuple[Way, Way]:
+    def directions(self, policy: Table) -> tuple[Direction, Direction]:
         """Both ways of a policy; which kind of interface its shapers are used on is noted."""
         both = []
         for key, named in (("dstintf", "traffic_shaper"), ("srcintf", "traffic_shaper_reverse")):
             shaper = found(policy, named, self.shapers)
-            way = self.interfaces.way(policy, key, shaper)
-            if shaper is not None and way.kind:
-                self.kinds[shaper["name"]].add(way.kind)
-            both.append(way)
+            direction = self.interfaces.direction(policy, key, shaper)
+            if shaper is not None and direction.kind:
+                self.kinds[shaper["name"]].add(direction.kind)
+            both.append(direction)
         forward, reply = both
         if policy["class_id"] and not {forward.kind, reply.kind} & {"policing", "queuing"}:
             raise policy.error("class_id", "class-id is a class of a profile, and neither dstintf"
@@ -379,9 +379,9 @@ class Policies:
             self.made.add("meter", table, row, name="name", rungs="maximum_bandwidth")
         return row is not None
 
-    def mark(self, table: Table, way: str, code: str) -> list[str]:
+    def mark(self, table: Table, direction: str, code: str) -> list[str]:
         """A meter that only marks."""
-        if not table[f"diffserv_{way}"]:
+        if not table[f"diffserv_{direction}"]:
             return []
         dscp = table[code]
         if dscp not in self.marks:
@@ -390,16 +390,16 @@ class Policies:
                                            "rungs": [ALWAYS | {"dscp": dscp}]})
         return [f"dscp {dscp}"]
 
-    def meters(self, policy: Table, way: str, shaper: str, idle: set[str]) -> list[str]:
+    def meters(self, policy: Table, direction: str, shaper: str, idle: set[str]) -> list[str]:
         """Names, the one whose mark wins first: shaper, per-IP shaper, policy."""
-        code = "diffservcode_forward" if way == "forward" else "diffservcode_rev"
+        code = "diffservcode_forward" if direction == "forward" else "diffservcode_rev"
         names = [policy[shaper]] if policy[shaper] and policy[shaper] not in idle else []
         per_ip = found(policy, "per_ip_shaper", self.per_ip)
         if per_ip is not None:
-            names += [per_ip["name"], *self.mark(per_ip, way, code)]
-        return names + self.mark(policy, way, code)
+            names += [per_ip["name"], *self.mark(per_ip, direction, code)]
+        return names + self.mark(policy, direction, code)
 
-    def policy(self, table: Table, both: tuple[Way, Way], idle: set[str]) -> None:
+    def policy(self, table: Table, both: tuple[Direction, Direction], idle: set[str]) -> None:
         """A shaping policy."""
         row = conditions(table, source="srcaddr", destination="dstaddr")
         row |= {"id": table["id"]} if "id" in table else {}
@@ -407,10 +407,10 @@ class Policies:
             row["dscp"] = by_tos(table)
         row["meters"] = self.meters(table, "forward", "traffic_shaper", idle)
         row["reply_meters"] = self.meters(table, "reverse", "traffic_shaper_reverse", idle)
-        for prefix, way in zip(("", "reply_"), both, strict=True):
-            if way.link:
-                row |= {f"{prefix}link": way.link, f"{prefix}class": way.cls}
-                row[f"{prefix}class_by_dscp"] = way.by_dscp
+        for prefix, direction in zip(("", "reply_"), both, strict=True):
+            if direction.link:
+                row |= {f"{prefix}link": direction.link, f"{prefix}class": direction.cls}
+                row[f"{prefix}class_by_dscp"] = direction.by_dscp
         self.made.add("shaping", table, row, id="id", meters="traffic_shaper",
                       reply_meters="traffic_shaper_reverse", link="dstintf", reply_link="srcintf",
                       source="srcaddr", destination="dstaddr", dscp="tos",

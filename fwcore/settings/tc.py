@@ -355,7 +355,9 @@ def police_rows(tables: Tables, made: Made) -> dict[str, list[str]]:
     return names
 
 
-def way(table: Table, prefix: str, devices: Mapping[str, Device]) -> tuple[str, int | None, bool]:
+def direction(
+    table: Table, prefix: str, devices: Mapping[str, Device],
+) -> tuple[str, int | None, bool]:
     """Link, class and whether the class may follow the DSCP, of one way of a filter."""
     name, flowid = table[f"{prefix}dev"], table[f"{prefix}flowid"]
     if not name:
@@ -384,7 +386,7 @@ def filter_row(
     for prefix in ("", "reply_"):
         found(table, f"{prefix}police", named)
         row[f"{prefix}meters"] = police.get(table[f"{prefix}police"], [])
-        link, cls, follows = way(table, prefix, devices)
+        link, cls, follows = direction(table, prefix, devices)
         if link:
             row[f"{prefix}link"] = link
             row |= {f"{prefix}class": cls} if cls is not None else {}
