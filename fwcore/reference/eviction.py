@@ -16,7 +16,7 @@ class Eviction(Sessions):
     """Takes from sessions what others need."""
 
     def make_room(self, bucket: int) -> bool:
-        """The table is full: free a record in the choice of `when_full`, or refuse."""
+        """The table is full: free a record in the way of `when_full`, or refuse."""
         choice = self.config.when_full
         if choice == "bucket":
             while bucket not in self.chains:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -194,6 +195,12 @@ def _releases(engine: Engine, files: Mapping[str, str | None]) -> Releases | Non
     return Releases(engine, frames=bool(files["write"]), rows=bool(files["verdicts"]))
 
 
+def _begin_turn(engine: Engine, turn: int, reader: Any) -> None:
+    """Before anything is read: other addresses, which whoever reads ahead parses, too."""
+    engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
+    parse_ahead(reader, engine.fastpath.parsing())
+
+
 @dataclass
 class _Run:
     """One replay under way."""
@@ -244,7 +251,7 @@ class _Run:
         self.sinks.commit()
 
     def _drive(self) -> None:
-        self.turns.begins = self._begin_turn
+        self.turns.begins = partial(_begin_turn, self.engine)
         for _, chunk in self._awaited(iter(self.turns)):
             timed = self._selected(self.timing.retime(chunk))
             if self.pace is None:
@@ -255,11 +262,6 @@ class _Run:
             if self.progress is not None and self.progress(
                     self.packets, self.turns.done, self.turns.total):
                 raise Interrupted(signal.SIGINT)
-
-    def _begin_turn(self, turn: int, reader: Any) -> None:
-        """Before anything is read: other addresses, which whoever reads ahead parses, too."""
-        self.engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
-        parse_ahead(reader, self.engine.fastpath.parsing())
 
     def _selected(self, frames: Chunk) -> Chunk:
         """The packets among the frames; time counts from the first frame."""
