@@ -38,6 +38,8 @@ cdef class Parsing:
     def parse(self, chunk):
         """What the frames of a chunk are, as ``Parsed``. Raises FrameError, and MemoryError."""
         cdef Parsed made = Parsed.__new__(Parsed)
+        if self.parser.seeds == NULL:
+            raise FrameError("Parsing: what FastPath.parsing() gives is asked for")
         made.data, made.offset, made.captured = chunk.data, chunk.offset, chunk.captured
         made.length, made.link, made.parsing = chunk.length, chunk.link, self
         if not (made.offset.shape[0] == made.captured.shape[0] == made.length.shape[0]
@@ -72,8 +74,11 @@ cdef class Parsed:
     """The frames of one chunk, parsed."""
 
     def __dealloc__(self):
-        if self.packets != NULL:
+        # Python clears what it finds in a circle before it lets go of it.
+        if self.packets != NULL and self.parsing is not None:
             self.parsing.give_back(self.packets, self.room)
+        else:
+            free(self.packets)
 
     cdef void parse(self) noexcept:
         """=> there is a frame, and room for each"""

@@ -1,5 +1,6 @@
 """Reading ahead in a thread: outcomes, faults, figures and stops are those of one thread."""
 
+import gc
 import gzip
 import json
 import os
@@ -160,6 +161,19 @@ def test_nor_what_is_of_other_frames():
         chunk.data[:] = 0
         engine.process(replaced(chunk, parsed=parsed))
         assert engine.counters()["sessions"]["created"] == 0
+
+
+def test_what_was_parsed_may_end_in_a_circle():
+    with Engine(load("plain", max_connections=64)) as engine:
+        parsing = engine.fastpath.parsing()
+        for _ in range(3):
+            circle = [parsing.parse(frames_of(3))]
+            circle.append(circle)
+            del circle
+            gc.collect()
+        assert parsing.parse(frames_of(3)) is not None
+    with pytest.raises(FrameError, match="FastPath.parsing"):
+        type(parsing)().parse(frames_of(1))
 
 
 def test_frames_that_lie_nowhere_are_none():
