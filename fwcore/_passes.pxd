@@ -28,11 +28,19 @@ cdef inline uint32_t group_size(
     return group if chunk.count - position >= group else <uint32_t>(chunk.count - position)
 
 
+cdef inline void packet_line(
+    const table_t *table, const control_t *control, packet_t *p,
+) noexcept nogil:
+    """The bucket's line is on its way."""
+    p.bucket = fw_bucket(p.hash, control.config.buckets)
+    fw_prefetch(&table.lines[p.bucket])
+
+
 cdef inline void group_parse(
     const table_t *table, const control_t *control, const parser_t *parser, const chunk_t *chunk,
     uint64_t first, uint32_t count, packet_t *packets,
 ) noexcept nogil:
-    """Pass one: frames to packets and flows; the buckets' lines are on their way."""
+    """Pass one: frames to packets."""
     cdef uint64_t i
     cdef packet_t *p
     for i in range(first, first + count):
@@ -41,11 +49,7 @@ cdef inline void group_parse(
             fw_prefetch(chunk.data + chunk.offset[i + AHEAD])
         parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i], chunk.length[i],
                      chunk.link[i], parser, p)
-        p.bucket = fw_bucket(p.hash, control.config.buckets)
-        fw_prefetch(&table.lines[p.bucket])
-    if chunk.flow != NULL:
-        for i in range(count):
-            chunk.flow[first + i] = packets[i].hash
+        packet_line(table, control, p)
 
 
 cdef inline void group_take(
@@ -61,21 +65,22 @@ cdef inline void group_take(
         if fw_unlikely(p.fragment):     # what goes with it has no room there
             parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i],
                          chunk.length[i], chunk.link[i], parser, p)
-        p.bucket = fw_bucket(p.hash, control.config.buckets)
-        fw_prefetch(&table.lines[p.bucket])
-    if chunk.flow != NULL:
-        for i in range(count):
-            chunk.flow[first + i] = packets[i].hash
+        packet_line(table, control, p)
 
 
 cdef inline void group_begin(
     const fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t first, uint32_t count,
     packet_t *packets,
 ) noexcept nogil:
+    """Pass one, and the flows that are asked for."""
+    cdef uint32_t i
     if chunk.parsed != NULL:
         group_take(&fw.table, &fw.control, parser, chunk, first, count, packets)
     else:
         group_parse(&fw.table, &fw.control, parser, chunk, first, count, packets)
+    if chunk.flow != NULL:
+        for i in range(count):
+            chunk.flow[first + i] = packets[i].hash
 
 
 cdef inline void group_fetch(
