@@ -107,6 +107,8 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     cdef parser_t parser
     cdef uint64_t keys[SEED_WORDS]
     cdef uint64_t i
+    if <uint64_t>data.shape[0] != frames.size:    # one that gives other arrays each time
+        raise FrameError("chunk: its data is of two lengths")
     if <uint64_t>dscp.shape[0] != frames.count:
         raise DataError(f"{dscp.shape[0]} marks for {frames.count} frames")
     parser_make(&parser, keys, SEEDS, False, 0, False)

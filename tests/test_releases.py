@@ -229,6 +229,14 @@ def test_marks_of_frames_that_are_not_there_are_refused():
                 made.time_ns, made.link)
     with pytest.raises(FrameError, match="frame 0 reaches past the data"):
         mark_frames(far, np.zeros(1, np.uint8))
+    given = iter([np.zeros(1, np.uint8), made.data])
+
+    class Changing:
+        offset, captured, length, link = made.offset, made.captured, made.length, made.link
+        data = property(lambda self: next(given))
+
+    with pytest.raises(FrameError, match="two lengths"):
+        mark_frames(Changing(), np.zeros(1, np.uint8))
 
 
 def test_chosen_frames_are_copied_side_by_side():
