@@ -6,6 +6,7 @@
 #   make bench      the benchmarks                   BENCHMARKS=benchmarks/...
 #   make lint       what layout.py makes, ruff, mypy, cython-lint
 #   make simulate   drawn settings, traffic and deeds, engine beside twin    SECONDS=600 SEED=...
+#                   KIND=bulk TWIN_PYTHON=pypy3: ten to twenty times as many packets beside the twin
 #   make chain      ten million packets through a chain of 8 links and 64 classes: memory flat
 #   make shaping-kernel   200 settings of tbf and htb against the kernel here (root, tc)
 #   make fuzz       readers, parser, engine, guided by coverage (needs clang)  SECONDS=600
@@ -29,6 +30,7 @@ MUTANTS ?=
 SECONDS ?= 600
 SEED ?=
 KIND ?=
+TWIN_PYTHON ?=
 INPUT ?=
 TARGET ?=
 BRIEF ?=
@@ -64,7 +66,8 @@ lint: $(VENV)/test
 
 simulate: $(VENV)/test
 	$(BIN)/python tools/simulate.py --seconds $(SECONDS) --jobs $(JOBS) \
-	    $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
+	    $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND)) \
+	    $(if $(TWIN_PYTHON),--twin-python $(TWIN_PYTHON))
 
 # Atheris is there for some systems only; tools/fuzz.py says so where it is not.
 fuzz: $(VENV)/test

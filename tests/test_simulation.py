@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +15,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import twin
 from frames import ethernet, ip, udp
-from simulation import bulk, draw, shrink
+from simulation import bulk, draw, shrink, story
 from simulation.case import Case, chunk_of, run
 from simulation.corpus import corpus
+from simulation.elsewhere import Elsewhere
 from simulation.targets import CASES, TARGETS, Choices
 from twin import Pair
 
@@ -117,6 +122,42 @@ def test_a_broken_law_is_found_by_the_engine_alone(monkeypatch):
     monkeypatch.setattr(counters, "_failure_after_mode", lambda engine, raw: False)
     with pytest.raises(AssertionError, match="page_failure_after_mode"):
         bulk.run(3)
+
+
+@pytest.fixture(params=["", "pypy3"])
+def elsewhere(request):
+    """A twin in a process of its own, on this Python and on another one."""
+    if request.param and not shutil.which(request.param):
+        pytest.skip(f"needs the program {request.param}")
+    with contextlib.closing(Elsewhere(request.param)) as twin:
+        yield twin
+
+
+def test_packets_in_bulk_beside_a_twin_elsewhere(elsewhere):
+    judged = []
+    for seed in (4, 6):
+        bulk.beside(seed, elsewhere, judged.append)
+    assert len(judged) > 2
+    assert set(judged) == {bulk.CHUNK_BESIDE}
+
+
+def test_a_difference_from_a_twin_elsewhere_is_found(elsewhere, monkeypatch):
+    """A twin with room for one session."""
+    def planted(settings):
+        return dataclasses.replace(config(settings), max_connections=1, when_full="refuse")
+
+    config = twin.config_of
+    monkeypatch.setattr(twin, "config_of", planted)
+    with pytest.raises(AssertionError, match=r"packet \d+: engine .*, twin "):
+        bulk.beside(3, elsewhere)
+
+
+def test_what_a_twin_elsewhere_raises_is_told(elsewhere):
+    with pytest.raises(AssertionError, match="the twin raised TypeError: "):
+        elsewhere.start("not settings")
+    elsewhere.process.kill()
+    with pytest.raises(AssertionError, match="the twin's process ended: -9"):
+        elsewhere.run(story.live)
 
 
 def never_ends():

@@ -31,7 +31,7 @@ class Departure(NamedTuple):
     dscp: int | None
 
 
-Request = Callable[[Callable[[], int], int | None], bool]
+Request = Callable[[Callable[[], int], "int | None"], bool]
 """Pages for queues, all or nothing: asked with the need, which a pass may change, and with the
 session that must not be ended for it."""
 

@@ -3,6 +3,8 @@
     seed -> draw.case -> Case --> case.run: engine and twin side by side, compared after each step
                            |        first difference, broken law, crash or hang
                            |          --> shrink.smallest -> a program of a few lines
+    seed -> bulk.beside: thousands of packets a step, the twin in a process of its own (elsewhere,
+                           story), which may be PyPy's; verdicts, counters and laws after each
     seed -> bulk.run: the engine alone, millions of packets a second, laws after each chunk
 
 Laws: a seed is the whole of a case; nothing reads a clock, so that what failed fails again. Times

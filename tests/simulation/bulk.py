@@ -1,4 +1,5 @@
-"""The engine alone: packets by the million, drawn in bulk; laws and audit after each chunk.
+"""The engine alone, or beside its twin: packets by the million, drawn in bulk; laws and audit
+after each chunk, and beside the twin verdicts and counters.
 
 A pool of frames is drawn once a case and varied in bulk: a tile of each with other addresses,
 ports and flags, some with bytes changed. A packet is then an index into the pool and a time, so
@@ -13,16 +14,18 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from twin import assert_laws
+from twin import Pair, assert_laws
 
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.errors import ConfigFrozen, SettingsError
 from fwcore.settings import load
 from simulation import draw
+from simulation.elsewhere import Elsewhere
 
 TILES = 64                # variations of each frame of the pool
 CHUNK = 65_536
+CHUNK_BESIDE = 8192       # beside the twin, which is a thousand times as slow
 FRAME_BYTES = 128         # a frame's place in the pool
 MOST_CONNECTIONS = 1 << 16
 SECOND = 10**9
@@ -82,20 +85,22 @@ def settings(rng: Random) -> dict[str, Any]:
     return chosen
 
 
-def times(rng: Random, random: np.random.Generator, clock: draw.Clock) -> np.ndarray:
-    """int64[CHUNK]: a pace of this chunk, jitter back and forth, now and then a leap before it."""
+def times(
+    rng: Random, random: np.random.Generator, clock: draw.Clock, count: int = CHUNK,
+) -> np.ndarray:
+    """int64[count]: a pace of this chunk, jitter back and forth, now and then a leap before it."""
     pace = rng.choice((1, 100, 10_000, 10**6))
     begin = clock.next()
-    steps = random.integers(0, 2 * pace, CHUNK, np.int64)
+    steps = random.integers(0, 2 * pace, count, np.int64)
     found = begin + np.cumsum(steps)
     if rng.randrange(2):
-        found += random.integers(-5 * pace, 5 * pace, CHUNK, np.int64)
+        found += random.integers(-5 * pace, 5 * pace, count, np.int64)
     found = np.clip(found, 0, draw.TIME_MAX)
     clock.now = int(found[-1])
     return found
 
 
-def operate(engine: Engine, rng: Random, clock: draw.Clock) -> None:
+def operate(engine: Engine | Pair, rng: Random, clock: draw.Clock) -> None:
     """A deed between two chunks, as an operator does it; a refused one changes nothing."""
     pick = rng.randrange(9)
     try:
@@ -142,3 +147,23 @@ def run(seed: int, judged: Callable[[int], None] = lambda packets: None) -> None
     if rng.randrange(8) == 0:
         again = life(seed, chunks, rng.choice((1000, 333, 8191)), rng.choice((2, 32)), judged)
         assert again == outcome, "the outcome depends on chunks or groups"
+
+
+def beside(
+    seed: int, twin: Elsewhere, judged: Callable[[int], None] = lambda packets: None,
+) -> None:
+    """One life beside the twin; ``judged`` is told of packets as they are judged."""
+    rng, random = Random(seed), np.random.default_rng(seed)
+    cut, group = rng.choice((CHUNK_BESIDE, 1000, 333)), rng.choice((1, 2, 16, 32, 64))
+    chosen = load(**settings(rng))
+    pool, clock = Pool(rng, random), draw.Clock(rng)
+    pair = Pair(chosen, elsewhere=twin, group=group)
+    with pair.engine:
+        for _ in range(rng.choice((1, 4, 16))):
+            chunk = pool.chunk(random, times(rng, random, clock, CHUNK_BESIDE))
+            for at in range(0, CHUNK_BESIDE, cut):
+                pair.process(chunk.slice(at, min(at + cut, CHUNK_BESIDE)))
+            judged(CHUNK_BESIDE)
+            pair.compare_counters()
+            operate(pair, rng, clock)
+        pair.compare()
