@@ -44,7 +44,7 @@ from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.result import Result, as_html
-from fwcore.settings import Settings, saved
+from fwcore.settings import Settings, named, saved
 
 if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
@@ -433,10 +433,11 @@ class Engine(Shaped):
         Raises ConfigFrozen while a mode is on and ``config_freeze`` is set, SettingsError for
         figures that are memory taken at the start (``restart`` changes those). A refused change
         leaves the old settings whole. What the machines make of it is noted with the last packet
-        and cause ``packet``: the next one sees the new gate.
+        and cause ``packet``: the next one sees the new gate. What is as it was is no change, and
+        no event.
         """
-        frozen = self.settings.config_freeze and self.mode != "off"
-        if frozen:
+        changes = named(changes)
+        if changes and self.settings.config_freeze and self.mode != "off":
             raise ConfigFrozen(
                 f"{', '.join(changes)}: the configuration is frozen in conserve mode"
                 f" (config_freeze of {self.settings.personality}); wait until it is left")
@@ -445,6 +446,10 @@ class Engine(Shaped):
             raise SettingsError(self._fixed_text(fixed))
         new = self.settings.replace(**changes)
         rules = self._rules(new.policies) if "policies" in changes else None
+        if new == self.settings and (
+                rules is None or rules[:2] == (self.policies, self._ruled)):
+            self.settings = new     # what was given is kept when others change
+            return new
         released = self.latch and new.av_failopen != self.settings.av_failopen
         soft = record(CONFIG_DTYPE, config_of(new, self.seed, self._log))
         self.fastpath.make_ready(soft)
@@ -522,6 +527,7 @@ class Engine(Shaped):
         raises SettingsError when the new settings are not allowed, and MemoryError when their table
         cannot be had.
         """
+        changes = named(changes)
         fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))

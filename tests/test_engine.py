@@ -314,6 +314,38 @@ def test_configure_before_the_first_packet():
         laws_hold(engine)
 
 
+def test_what_is_as_it_was_is_no_change_and_no_event():
+    rules = [{"id": 1, "protocol": "udp"}]
+    pair = Pair(load("plain", max_connections=64, udp_s=5, policies=rules))
+    pair.process(Chunk.from_frames([dns()], [START]))
+    for same in ({}, {"udp_s": 5}, {"av-failopen": "pass"}, {"policies": rules, "udp_s": 5.0}):
+        assert pair.engine.configure(**same) == pair.engine.settings
+        assert pair.engine.event_rows() == []
+    pair.configure(udp_s=5)
+    pair.configure(udp_s=6)
+    pair.configure(config_freeze=True)
+    pair.configure(policies=[*rules, {"id": 2}])
+    assert [event.kind for event in pair.engine.events] == ["configured"] * 3
+    pair.compare()
+    with Engine(policies=rules) as engine:      # whose own settings know no policy
+        for times, row in ((1, ()), (1, ()), (2, rules), (3, ())):
+            engine.configure(policies=row)
+            assert len(engine.events) == times
+
+
+def test_other_names_of_a_setting_change_what_its_own_does():
+    with Engine("linux-conntrack", max_connections=64) as engine:
+        for other in ("nf_conntrack_max", "max-connections"):
+            with pytest.raises(SettingsError, match=r"restart\(max_connections=\.\.\.\)"):
+                engine.configure(**{other: 5})
+        engine.configure(policy=[{"id": 7, "action": "deny"}])
+        assert engine.process_frames([dns()], [START]).tolist() == [[Verdict.DROP, Reason.DENIED]]
+        engine.restart(**{"nf-conntrack-max": 5})
+        assert engine.settings.max_connections == engine.fastpath.max_connections == 5
+        with pytest.raises(SettingsError, match="given too"):
+            engine.configure(udp_s=5, **{"udp-s": 5})
+
+
 def test_timeouts_hold_for_the_sessions_that_stand():
     """Shorter and longer, as the twin has it."""
     chunks = [Chunk.from_frames([dns(1), dns(2)], [START, START + S]),

@@ -85,6 +85,9 @@ class Config:
     links: list[dict[str, Any]] = field(default_factory=list)
     classes: list[dict[str, Any]] = field(default_factory=list)
     shapings: list[dict[str, Any]] = field(default_factory=list)
+    posture: str = "none"  # these three were looked at before; that they changed is told
+    config_freeze: bool = False
+    shaping_kilo: int = 1000
 
     def __post_init__(self) -> None:
         """Fill the three settings whose default depends on others."""

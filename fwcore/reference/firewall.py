@@ -370,12 +370,17 @@ class Firewall(Egress):
         self.after_operator()
 
     def configure(self, **changes: Any) -> None:
-        """Change soft settings; a change of av-failopen ends the one-shot residue [H]."""
+        """Change soft settings; a change of av-failopen ends the one-shot residue [H].
+
+        What is as it was is no change: nothing happens, and nothing is told.
+        """
+        changes = {name: value for name, value in changes.items()
+                   if getattr(self.config, name) != value}
+        if not changes:
+            return
         released = self.latch and changes.get("av_failopen", "one-shot") != "one-shot"
         self.ips_drain()  # at the rate that held until now
         for name, value in changes.items():
-            if not hasattr(self.config, name):
-                raise AttributeError(f"no setting {name!r}")
             setattr(self.config, name, value)
         self.load_settings()
         self.set_shaper()

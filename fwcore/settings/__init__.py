@@ -21,13 +21,13 @@ guide, R public record, D decision of this project, "" given by the user.
 
 from fwcore.settings.declared import BY_NAME, DECLARATIONS, MARKS, Declaration, personalities
 from fwcore.settings.document import Row
-from fwcore.settings.layers import Settings, load
+from fwcore.settings.layers import Settings, load, named
 from fwcore.settings.personality import Personality, read_personality
 from fwcore.settings.resolved import Timeouts
 from fwcore.settings.values import Share
 
 __all__ = [
-    "Settings", "Timeouts", "Row", "load",
+    "Settings", "Timeouts", "Row", "load", "named",
     "Personality", "personalities", "read_personality",
     "DECLARATIONS", "BY_NAME", "MARKS", "Declaration", "Share",
 ]

@@ -154,15 +154,24 @@ def _take_arguments(
     rows: dict[str, tuple[Row, ...]],
 ) -> None:
     plural = {attribute: kind for kind, attribute in ROW_KINDS.items()}
-    known: dict[str, str] = {}
-    for written, value in _with_timeouts(arguments):
-        name, value = sysctl.translated(spelled(written), value, "argument")
-        _once(known, name, written, "argument")
-        kind = plural.get(name, name)
-        if kind in ROW_KINDS:
-            rows[kind] = rows_of(kind, value, "argument")
+    for name, value in named(arguments).items():
+        if name in plural:
+            rows[plural[name]] = rows_of(plural[name], value, "argument")
         else:
             given[name] = give(name, value, "argument", kilo)
+
+
+def named(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by the names that settings have here, however they are spelled and whatever other
+    names they go by. Raises SettingsError for one that is given twice."""
+    known: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    for written, value in _with_timeouts(arguments):
+        name, value = sysctl.translated(spelled(written), value, "argument")
+        name = ROW_KINDS.get(name, name)
+        _once(known, name, written, "argument")
+        found[name] = value
+    return found
 
 
 def _with_timeouts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
