@@ -9,6 +9,8 @@ from fwcore import Engine, Verdict
 ALL = 3             # ETH_P_ALL
 BATCH, WAIT_S = 32, 0.05
 
+if len(sys.argv) != 3:
+    sys.exit(f"usage: {sys.argv[0]} INTERFACE FRAMES")
 interface, wanted = sys.argv[1], int(sys.argv[2])
 engine = Engine("fortios-7", ram_bytes="512MiB", max_connections=10_000)
 engine.on("event", lambda batch: print(*(event.kind for event in batch)))

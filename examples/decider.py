@@ -7,6 +7,9 @@ import numpy as np
 
 from fwcore import Decision, Engine, open_capture
 
+if len(sys.argv) != 2:
+    sys.exit(f"usage: {sys.argv[0]} CAPTURE")
+
 CLIENTS = 20                # of a server that may begin in one second
 
 

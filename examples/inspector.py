@@ -7,6 +7,9 @@ import numpy as np
 
 from fwcore import Answer, Engine, open_capture
 
+if len(sys.argv) != 2:
+    sys.exit(f"usage: {sys.argv[0]} CAPTURE")
+
 LISTED = (b"\r\nHost: www.example.com\r\n", b"\r\nHost: www.example.net\r\n")
 TLS = (22, 3)               # how a handshake begins
 

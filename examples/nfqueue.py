@@ -12,6 +12,8 @@ import sys
 from fwcore import Chunk, Engine
 from fwcore.live.nfqueue import Queue
 
+if len(sys.argv) not in (2, 3):
+    sys.exit(f"usage: {sys.argv[0]} NUMBER [PACKETS]")
 left = int(sys.argv[2]) if len(sys.argv) > 2 else sys.maxsize
 queue = Queue(int(sys.argv[1]))
 print("listening", flush=True)

@@ -6,6 +6,8 @@ from scapy.all import sniff
 
 from fwcore import Engine
 
+if len(sys.argv) != 2:
+    sys.exit(f"usage: {sys.argv[0]} CAPTURE")
 engine = Engine(seed="random")
 
 

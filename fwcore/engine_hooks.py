@@ -86,6 +86,9 @@ class Hooks(Memory):
     def on(self, kind: str, function: Hook) -> Callable[[], None]:
         """From now on, ``function(batch)`` is called with what happens; returns what ends that.
 
+        Batches come at stops and at the end of calls, kind by kind, in the order of ``KINDS``; rows
+        of one kind in order of time.
+
         ``kind``: transition, event, victim, departure; ended (``Engine(log=True)``); new_session:
         those that stand still when they are told. Raises SettingsError.
         """

@@ -48,6 +48,15 @@ def test_an_example_says(name):
         assert line.startswith(want)
 
 
+@pytest.mark.parametrize(
+    "name", [path.stem for path in EXAMPLES if "sys.argv" in path.read_text()])
+def test_an_example_that_wants_arguments_says_which(name):
+    done = subprocess.run([sys.executable, str(ROOT / "examples" / f"{name}.py")], text=True,
+                          capture_output=True, check=False, cwd=ROOT, timeout=120)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line[:7] for line in done.stderr.splitlines()] == ["usage: "]
+
+
 def test_the_one_of_scapy_names_layers():
     lines = run("scapy_sniff", "pcaps/web.pcap")
     assert len(lines) == 10

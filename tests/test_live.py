@@ -421,7 +421,8 @@ def test_a_socket_in_use_and_a_file_that_is_none(tmp_path, capsys):
     assert main([*words, str(tmp_path / "none" / "c")]) == 2
 
 
-@pytest.mark.parametrize("given", ["x:y", "h:70000", "h:-1"])
+@pytest.mark.parametrize("given", ["x:y", "h:70000", "h:-1", "99999", ":99999", "h:²", "9" * 5000,
+                                   "[::1]:70000"])
 def test_ports_that_are_none(given):
     with pytest.raises(LiveError, match="is no port"):
         view.address(given, 1, "--page")
@@ -432,6 +433,8 @@ def test_addresses():
     assert view.address("[::1]:9", 1, "") == ("::1", 9)
     assert view.address("[::1]", 7, "") == ("::1", 7)
     assert view.address("h", 7, "") == ("h", 7)
+    assert view.address("9108", 7, "") == ("", 9108)
+    assert view.address("::1", 7, "") == ("::1", 7)
 
 
 # --- those who ask --------------------------------------------------------------------------------
@@ -463,11 +466,13 @@ def test_the_control_socket_reads_and_changes(wire, tmp_path):
             control.ask(path, changed)
         for wrong in ({"do": "nothing"}, {"do": "sessions", "limit": -1}, {"do": "end", "flows": 3},
                       {"do": "figures", "more": 1}, {"do": "sessions", "where": {"nobody": 1}},
-                      {"do": "configure", "settings": {"ram_bytes": 1}}, [], 3,
-                      {"do": ["figures"]}, {"do": "end", "where": {"port": {}}},
+                      [], 3, {"do": ["figures"]}, {"do": "end", "where": {"port": {}}},
                       {"do": "take", "owner": [], "amount": None}):
             with pytest.raises(FwcoreError):
                 control.ask(path, wrong)
+        for name in ("ram_bytes", "max-connections"):
+            with pytest.raises(LiveError, match="start it anew with other settings"):
+                control.ask(path, {"do": "configure", "settings": {name: 5}})
         idle = [socket.socket(socket.AF_UNIX) for _ in range(12)]   # who says nothing keeps nobody
         for each in idle:
             each.connect(path)

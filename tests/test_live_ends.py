@@ -68,3 +68,13 @@ def test_time_begins_with_the_run_and_not_with_a_frame(wire):
     result = checked(run)
     assert taken == 1900 and mode != "off"
     assert min(each["time_ns"] for each in result.data["conserve"]["transitions"]) > 10**18
+
+
+@needs_net
+def test_what_is_not_wrong_is_said_unless_it_is_to_be_quiet(wire):
+    said = {False: [], True: []}
+    for quiet, lines in said.items():
+        with wire.inside("firewall"):
+            Live(["in0", "out0"], load(), ring_bytes=4 << 20, say=lines.append, quiet=quiet).close()
+    assert [line[:5] for line in said[False]] == ["in0: ", "out0:"]     # their offloads
+    assert said[True] == []

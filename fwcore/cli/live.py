@@ -100,7 +100,7 @@ def live(**given: Any) -> int:
             interfaces, made, queue_number=given["queue_number"], memory=given["memory"],
             seconds=given["seconds"],
             ring_bytes=given["ring_mib"] << 20, at_once=given["low_latency"],
-            watchers=watchers, interruption=interruption,
+            watchers=watchers, interruption=interruption, quiet=given["quiet"],
             say=lambda text: terminal.note(f"fwcore: {text}"))
     if given["state_file"]:
         result.save_state(given["state_file"])

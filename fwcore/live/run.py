@@ -22,6 +22,7 @@ from fwcore._rings import BATCH, COUNTERS, ERROR, Interface, Rings
 from fwcore.capture import Chunk
 from fwcore.counters import counters
 from fwcore.engine import Engine
+from fwcore.engine_setup import FIXED
 from fwcore.errors import FwcoreError, LiveError
 from fwcore.hits import Hits
 from fwcore.interruption import Interrupted, Interruption
@@ -30,7 +31,7 @@ from fwcore.live.memory import HostMemory
 from fwcore.live.nfqueue import Queue
 from fwcore.replay import result_body
 from fwcore.result import Result
-from fwcore.settings import Settings, load
+from fwcore.settings import Settings, load, named
 
 SECOND_NS = 10**9
 TICK_NS = SECOND_NS             # between two looks of those who watch
@@ -67,6 +68,7 @@ def live(
     watchers: Callable[[Live], Iterable[Watcher]] = lambda _: (),
     interruption: Interruption | None = None,
     say: Callable[[str], Any] = lambda _: None,
+    quiet: bool = False,
 ) -> Result:
     """Judges what passes between two interfaces, or what one sees, until a signal or the time.
 
@@ -74,12 +76,12 @@ def live(
     a queue of the kernel (NFQUEUE) whose packets are judged where they pass. ``memory``: "script",
     or "host": the appliance's memory follows this machine's. ``watchers``: makes those who are told
     what happens. ``at_once``: less delay for a smaller ring, see ``Rings``. ``say``: takes lines
-    about interfaces. Returns a Result like a replay's with ``live`` beside it. Raises LiveError,
-    SettingsError before the first frame.
+    about interfaces; ``quiet``: of what goes wrong only. Returns a Result like a replay's with
+    ``live`` beside it. Raises LiveError, SettingsError before the first frame.
     """
     run = Live(interfaces, load() if settings is None else settings, memory=memory,
                ring_bytes=ring_bytes, at_once=at_once, say=say,
-               interruption=interruption, queue_number=queue_number)
+               interruption=interruption, queue_number=queue_number, quiet=quiet)
     try:
         run.watchers = list(watchers(run))
         run.run(seconds)
@@ -96,6 +98,7 @@ class Live:
         ring_bytes: int = 32 << 20, at_once: bool = False,
         say: Callable[[str], Any] = lambda _: None,
         interruption: Interruption | None = None, queue_number: int | None = None,
+        quiet: bool = False,
     ) -> None:
         if memory not in ("script", "host"):
             raise LiveError(f"memory {memory!r}: allowed: script, host")
@@ -136,7 +139,7 @@ class Live:
             self.close()
             raise
         self._unclaim = weakref.finalize(self, _closed, claims)
-        for text in self._offloads():
+        for text in () if quiet else self._offloads():
             say(text)
 
     def _offloads(self) -> Iterable[str]:
@@ -349,8 +352,13 @@ class Live:
         return {"p50_ns": at[0], "p99_ns": at[1], "max_ns": int(bounds[-1])}
 
     def configure(self, **changes: Any) -> None:
-        """Engine.configure. Raises LiveError where a run that began without links and marks would
-        have to hold frames back: its engine does not tell which."""
+        """Engine.configure. Raises LiveError for what is taken when a run begins, and where one
+        that began without links and marks would have to hold frames back: its engine does not
+        tell which."""
+        fixed = sorted(FIXED & named(changes).keys())
+        if fixed:
+            raise LiveError(f"{', '.join(fixed)}: taken when a live run begins: end it, and"
+                            " start it anew with other settings")
         shapes = self.engine.settings.replace(**changes).shaping.changes_frames
         if shapes and self.leaving is None and self._passes_on:
             raise LiveError("links and marks have to be there when a run begins: start it anew")

@@ -85,12 +85,15 @@ ENTERPRISE = 32473              # for documentation, RFC 5612: fwcore has no num
 
 
 def address(text: str, port: int, what: str) -> tuple[str, int]:
-    """``host:port``, ``[v6]:port``, ``:port`` or a host; LiveError for a port that is none."""
+    """``host:port``, ``[v6]:port``, ``:port``, a host, or a number alone, which is a port: no host
+    is called so. LiveError for a port that is none."""
     host, colon, number = text.rpartition(":")
-    if not colon or text.endswith("]"):
+    without = text.endswith("]") or (":" in host and not host.endswith("]"))    # IPv6, no port
+    if without or not (colon or text.isdecimal()):
         host, number = text, str(port)
-    if not number.isdigit() or int(number) > 65535:
-        raise LiveError(f"{what} {text!r}: {number!r} is no port; like 192.0.2.1:{port}")
+    if not (number.isascii() and number.isdecimal()) or int(number[:6]) > 65535:
+        raise LiveError(f"{what} {text!r}: {number!r} is no port (0 to 65535); like"
+                        f" 192.0.2.1:{port}")
     return host.strip("[]"), int(number)
 
 
