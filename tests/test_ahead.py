@@ -342,15 +342,22 @@ def test_an_interrupt_ends_the_wait_for_a_chunk():
 # --- when -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cores", "packed", "asking", "many"), [
-    ({0}, True, None, False), ({0, 1}, True, None, True), ({0, 1}, True, "udp", True),
-    ({0, 1}, False, "udp", False), ({0, 1}, False, None, False)])
-def test_as_many_as_help(monkeypatch, tmp_path, cores, packed, asking, many):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores, raising=False)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("processors", "core_of", "many"), [
+    ({0}, "{0}", False), ({0, 1}, "{0}", True), ({0, 1}, "0-1", False), ({1, 3}, "1,3", False),
+    ({0, 1, 2, 3}, "{0}", True)])
+def test_two_where_there_are_two_cores(monkeypatch, tmp_path, processors, core_of, many, packed):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: processors, raising=False)
+    monkeypatch.setattr(ahead, "siblings", core_of.format)
     path = tmp_path / "a.pcap"
     path.write_bytes((gzip.compress if packed else bytes)(WEB.read_bytes()))
-    with open_captures([str(path)], threads=None, asking=asking and Filter(asking)) as reader:
+    with open_captures([str(path)], threads=None) as reader:
         assert isinstance(reader.parts[0], AheadReader) == many
+
+
+def test_a_processor_that_nothing_is_known_of_is_a_core():
+    assert ahead.siblings(10**6) == str(10**6)
+    assert ahead.siblings(0)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -1,5 +1,6 @@
 """The command line: words, files, exit codes. The replay is played back from a made-up result."""
 
+import atexit
 import gc
 import json
 import os
@@ -540,9 +541,20 @@ def test_a_smaller_table_alone_keeps_a_machine_s_buckets(run, options, said):
     assert said in err if said else "buckets" not in err
 
 
+@pytest.mark.parametrize(("earlier", "kept"), [("", True), ("import numpy; ", False)])
+def test_a_process_of_ours_looks_for_no_garbage_at_its_end(earlier, kept):
+    """What was imported is left out of the last collections."""
+    program = (f"{earlier}import atexit, gc; from fwcore.cli import main;"
+               " atexit.register(lambda: print(gc.get_freeze_count() > 1000));"
+               " main(['explain', '--help'])")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == str(kept), done.stderr
+
+
 def test_a_process_of_ours_has_no_threads_that_multiply(monkeypatch):
     """Only before NumPy is there, and unless somebody has said otherwise."""
     monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+    monkeypatch.setattr(atexit, "register", lambda _: None)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     monkeypatch.delitem(sys.modules, "numpy")
     cli._settle_in()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fwcore._parsed import Parsing
-from fwcore.capture.ahead import AheadReader, can, cores, helps
+from fwcore.capture.ahead import AheadReader, can, compressed, cores
 from fwcore.capture.chain import ChainReader
 from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Reader
 from fwcore.capture.detect import open_native
@@ -60,9 +60,8 @@ def open_captures(
 
     Files are closed again until it is their turn, so that there may be thousands. ``merge``: they
     are read side by side instead, in the order of their times (``MergedReader``). ``threads``, with
-    the caller's (None: two, where there are two cores and it helps): large files are read ahead in
-    the others (``AheadReader``), one at a time unless they are merged. What is read does not depend
-    on it.
+    the caller's (None: two, where there are two cores): large files are read ahead in the others
+    (``AheadReader``), one at a time unless they are merged. What is read does not depend on it.
     ``asking``: which frames match is found out there, too (``Chunk.matched``), and none left out.
     """
     chosen = Filter(filter) if isinstance(filter, str) else filter
@@ -75,8 +74,7 @@ def open_captures(
         part = open_capture(name, reader=reader, chunk_size=chunk_size, filter=chosen)
         if name != "-" and len(names) > 1 and not merge:
             part.close()
-        wanted = threads is not None or helps(part)
-        if wanted and can(part) and (others if not merge else len(parts) < others):
+        if can(part) and (others if not merge else len(parts) < others):
             part = AheadReader(part, asking)
         parts.append(part)
     if merge and len(parts) > 1:
@@ -93,7 +91,7 @@ def parse_ahead(reader: Any, parsing: Parsing) -> None:
     """
     if type(reader) is ChainReader:
         for part in reader.parts:
-            if isinstance(part, AheadReader) and not helps(part):
+            if isinstance(part, AheadReader) and not compressed(part):
                 part.parsing = parsing
 
 

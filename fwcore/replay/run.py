@@ -87,7 +87,7 @@ def replay(
     ``limit``: frames in all. ``filter``: which of them are packets (``Selection``); ``focus``: whom
     the result is about (``Focus``). ``merge``: captures by time, not in a row. ``lru``: what that
     would have taken (``Recency``). ``threads``: one judges, the others read ahead of it (None: two
-    where that helps); no outcome depends on it. ``write``: what was forwarded, as pcap;
+    where there are two cores); no outcome depends on it. ``write``: what was forwarded, as pcap;
     with shaping as it left. ``verdicts``: a row a packet (with ``addresses``), ``departures``: one
     for each link it ended at, ``sessions``: one a session; CSV, or Parquet by ending. ``state``:
     all of it.

@@ -31,8 +31,8 @@ def opener_of(
     source: Any, reader: str, chunk_size: int, merge: bool = False,
     threads: int | None = None, asking: Filter | None = None,
 ) -> Callable[[], Any]:
-    """What opens the source for a turn; ``threads`` None: as many as help, which find out, too,
-    which frames match what is ``asking``."""
+    """What opens the source for a turn; ``threads`` None: a core each, at most two,
+    which find out, too, which frames match what is ``asking``."""
     if isinstance(source, str | os.PathLike):
         source = [source]
     elif hasattr(source, "open"):
