@@ -93,7 +93,7 @@ cdef class Questions(Control):
     def newborn_rows(self, count):
         """Of the ``count`` sessions made last (16 384 at most, see ``note_newborn``) those that
         live, in order of creation: SESSION_DTYPE[n]."""
-        cdef uint64_t made = self.fw.counters.created, place, wanted, before = <uint64_t>-1
+        cdef uint64_t made = self.fw.counters.sessions_created, place, wanted, before = <uint64_t>-1
         cdef uint32_t number
         cdef const record_t *r
         found = []
@@ -329,9 +329,9 @@ cdef class Questions(Control):
         figures = {name: row[name].tolist() for name in _layout.COUNTERS_DTYPE.names}
         with self.use:
             return figures | {
-                "live": self.fw.memory.live, "half_open": self.fw.memory.half_open,
+                "sessions_live": self.fw.memory.live, "half_open": self.fw.memory.half_open,
                 "proxy_sessions": self.fw.memory.proxy_sessions,
-                "script_short": self.fw.memory.pages.short_[OWNER_BASE]
+                "memory_script_short_pages": self.fw.memory.pages.short_[OWNER_BASE]
                 + self.fw.memory.pages.short_[OWNER_SHM],
                 "script_shm": self.fw.memory.pages.script_shm,
                 "peaks": [self.fw.memory.pages.peak[i] for i in range(PEAK_QUEUES)]}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import conserve
+from fwcore import conserve, glossary
 from fwcore._columns import key_texts
 from fwcore._layout import EndCause, Exposure, Reason, TcpState, Verdict
 from fwcore.rows import Texts
@@ -24,6 +24,10 @@ def _names(enum: Any) -> list[str]:
 
 
 PEAKS = (*OWNERS, "free", "used")
+PLACES: dict[Any, int] = {entry: place for place, entry in enumerate(glossary.ENTRIES)}
+# A plain counter is named after its path: sessions_created of counters_t is sessions.created.
+PATHS = {entry.name.replace(".", "_"): entry.name for entry in glossary.ENTRIES}
+LATER = {entry.name for entry in glossary.ENTRIES if entry.later}
 # Added after 0.1, behind what its lists end with: they stand here unless they are 0.
 REASONS_LATER = tuple(_names(Reason)[Reason.KILLED + 1:])
 CAUSES_LATER = tuple(_names(Exposure)[Exposure.NO_MEMORY + 1:])
@@ -31,52 +35,6 @@ CAUSES_LATER = tuple(_names(Exposure)[Exposure.NO_MEMORY + 1:])
 # is no harm, and what meets a packet that was let in is told by itself.
 REFUSALS = tuple(name for name in _names(Reason)[Reason.CONSERVE_BLOCK:] if name not in (
     "over_limit", "queue_full", "bypass_inspector", "inspector_block"))
-
-
-def _memory(engine: Any, raw: dict[str, Any]) -> dict[str, Any]:
-    gauges = engine.fastpath.gauges()
-    used, free = gauges.used_pages, gauges.free_pages
-    now = dict(zip(OWNERS, engine.fastpath.owners(), strict=True))
-    peak = dict(zip(PEAKS, raw["peaks"], strict=True))
-    queues, queues_peak = engine.fastpath.queue_pages
-    if queues:
-        now["queues"] = queues
-    if queues_peak:
-        peak["queues"] = queues_peak
-    return {
-        "total_pages": engine.settings.total_pages,
-        "now": now | {"free": free, "used": used},
-        "peak": peak,
-        "script_short_pages": raw["script_short"],
-        "page_requests": raw["page_requests"],
-        "page_failures": raw["page_failures"],
-    }
-
-
-def _stampede(raw: dict[str, Any]) -> dict[str, Any]:
-    split = {
-        name: {"passes": raw["passes_for"][i], "sessions_deleted": raw["deleted"][i]}
-        for i, name in enumerate(("by_page", "by_full_table"))}
-    return {"passes": raw["passes"], "pages_needed": raw["pages_needed"],
-            "sessions_deleted": sum(raw["deleted"])} | split
-
-
-def _exposure(raw: dict[str, Any]) -> dict[str, Any]:
-    by_cause = {
-        name: {"sessions": raw["exposed_sessions"][i], "packets": raw["exposed_packets"][i],
-               "bytes": raw["exposed_bytes"][i]}
-        for i, name in enumerate(_names(Exposure))}
-    return {"sessions": raw["exposed_any"], "packets": sum(raw["exposed_packets"]),
-            "bytes": sum(raw["exposed_bytes"]), "by_cause": causes_met(by_cause)}
-
-
-def _decode(engine: Any, reasons: dict[str, int]) -> dict[str, int]:
-    found = engine.fastpath.decode_counts()
-    for name in ("non_ip", "truncated", "unsupported_link"):
-        found[name] = reasons[name]
-    order = ("ipv4", "ipv6", "tcp", "udp", "icmp", "sctp", "other_ip", "non_ip", "fragments",
-             "malformed", "truncated", "offloaded", "unsupported_link")
-    return {name: found[name] for name in order}
 
 
 def without_later(reasons: dict[str, int]) -> dict[str, int]:
@@ -92,34 +50,57 @@ def causes_met(by_cause: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]
 
 def counters(engine: Any) -> dict[str, Any]:
     """Every counter by name, as the digest and the result have them; integers only."""
-    raw = engine.fastpath.counters()
-    counts = engine.fastpath.outcome_counts()
-    reasons = dict(zip(_names(Reason), (int(n) for n in counts.sum(axis=0)), strict=True))
-    verdicts = dict(zip(_names(Verdict), (int(n) for n in counts.sum(axis=1)), strict=True))
-    reasons = without_later(reasons)
-    # counters that stand here unless they are 0
-    later = {name: raw[name] for name in ("grace_unsure", "time_jumped")}
+    found = by_path(engine)
     shaper = engine.shaping()
-    return {name: count for name, count in later.items() if count} | (
-            {"shaping": shaper} if shaper else {}) | {
-        "packets": raw["packets"], "bytes": raw["bytes"], "time_reversed": raw["time_reversed"],
-        "verdicts": verdicts, "reasons": reasons, "decode": _decode(engine, reasons),
-        "sessions": {
-            "created": raw["created"], "live": raw["live"], "peak": raw["peak"],
-            "reborn": raw["reborn"],
-            "ended": dict(zip(_names(EndCause), raw["ended"], strict=True))},
-        "memory_tension": raw["ended"][EndCause.TENSION],
-        "stampede": _stampede(raw), "memory": _memory(engine, raw),
-        "exposure": _exposure(raw),
-        "proxy": {
-            "sessions": raw["proxy_sessions"], "peak": raw["proxy_peak"],
-            "objects": raw["objects"], "objects_bypassed": raw["objects_bypassed"],
-            "objects_oversize": raw["objects_oversize"]},
-        "ips": {"filled_bytes": raw["ips_filled_bytes"], "full_count": raw["ips_full_count"]},
-        "fragments_forgotten": raw["fragments_forgotten"], "flaps": engine.flaps,
+    tree: dict[str, Any] = {"shaping": shaper} if shaper else {}
+    for path in sorted(found, key=lambda path: PLACES[glossary.find(path)]):
+        if found[path] or path not in LATER:
+            *above, name = path.split(".")
+            section = tree
+            for each in above:
+                section = section.setdefault(each, {})
+            section[name] = found[path]
+    tree["reasons"] = without_later(tree["reasons"])
+    tree["exposure"]["by_cause"] = causes_met(tree["exposure"]["by_cause"])
+    return tree
+
+
+def by_path(engine: Any) -> dict[str, int]:
+    """Every counter by its path. What the data plane counts under the name of an entry is that
+    counter; what is put together of other figures stands here."""
+    fastpath = engine.fastpath
+    raw, counts, gauges = fastpath.counters(), fastpath.outcome_counts(), fastpath.gauges()
+    reasons = _each("reasons", Reason, counts.sum(axis=0).tolist())
+    found = {PATHS[field]: raw[field] for field in PATHS.keys() & raw.keys()}
+    found |= _each("verdicts", Verdict, counts.sum(axis=1).tolist()) | reasons
+    found |= {f"decode.{name}": count for name, count in fastpath.decode_counts().items()}
+    found |= {f"decode.{name}": reasons[f"reasons.{name}"]
+              for name in ("non_ip", "truncated", "unsupported_link")}
+    found |= _each("sessions.ended", EndCause, raw["ended"])
+    found["memory_tension"] = raw["ended"][EndCause.TENSION]
+    found["stampede.sessions_deleted"] = sum(raw["deleted"])
+    for i, name in enumerate(("by_page", "by_full_table")):
+        found[f"stampede.{name}.passes"] = raw["passes_for"][i]
+        found[f"stampede.{name}.sessions_deleted"] = raw["deleted"][i]
+    found |= {"memory.total_pages": engine.settings.total_pages,
+              "memory.now.free": gauges.free_pages, "memory.now.used": gauges.used_pages}
+    now, peak = fastpath.queue_pages
+    found |= {"memory.now.queues": now, "memory.peak.queues": peak}
+    for when, names, pages in (("now", OWNERS, fastpath.owners()), ("peak", PEAKS, raw["peaks"])):
+        found |= {f"memory.{when}.{name}": n for name, n in zip(names, pages, strict=True)}
+    for what in ("sessions", "packets", "bytes"):
+        found |= {f"exposure.by_cause.{name}.{what}": n
+                  for name, n in zip(_names(Exposure), raw[f"exposed_{what}"], strict=True)}
+    return found | {
+        "exposure.packets": sum(raw["exposed_packets"]),
+        "exposure.bytes": sum(raw["exposed_bytes"]), "flaps": engine.flaps,
         "transitions_forgotten": engine.transitions.forgotten,
         "events_forgotten": engine.events.forgotten,
     }
+
+
+def _each(path: str, enum: Any, counts: list[int]) -> dict[str, int]:
+    return {f"{path}.{name}": count for name, count in zip(_names(enum), counts, strict=True)}
 
 
 # --- laws -----------------------------------------------------------------------------------------
@@ -167,14 +148,14 @@ def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
     return {
         "verdicts_recounted": bool((recount == counts).all()
                                    and recount.sum() == raw["packets"]),
-        "live_by_scan": scan["live"] == raw["live"] == scan["hosts_live"]
+        "live_by_scan": scan["live"] == raw["sessions_live"] == scan["hosts_live"]
         and scan["host_entries_wrong"] == 0 and scan["half_open"] == raw["half_open"],
         "index_entries": scan["index_entries"] == scan["live"] and scan["misplaced"] == 0,
         "timers": scan["timers"] == scan["live"]
         and scan["timers_wrong"] == scan["overdue"] == 0,
         "lists": scan["tags_wrong"] == scan["lines_wrong"] == scan["ages_wrong"]
         == scan["fragments_wrong"] == 0,
-        "created_accounted": raw["created"] == raw["live"] + sum(raw["ended"]),
+        "created_accounted": raw["sessions_created"] == raw["sessions_live"] + sum(raw["ended"]),
         "pages_total": sum(owners) + queues + free == settings.total_pages
         and used == sum(owners[:3]) + queues,
         "session_pages": owners[1] == settings.session_pages(scan["live"]),

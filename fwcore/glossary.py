@@ -2,7 +2,9 @@
 
 An entry's ``name`` is the counter's path in the result, dots between the keys. ``find`` also
 answers for what stands below an entry (``exposure.by_cause.ips.packets``). The documentation and
-``--help`` are made from here, so a counter without an entry does not exist (a test).
+``--help`` are made from here, so a counter without an entry does not exist (a test). So is the
+result: a field of ``counters_t`` (dataplane/layout.h) that is named after the path of an entry,
+underscores for the dots, is that counter.
 
 ``reset`` says when a counter goes back to zero:
 
@@ -30,6 +32,7 @@ class Entry(NamedTuple):
     meaning: str
     reset: str = RUN
     vendor: str = ""    # the vendor's name for it; empty where there is none
+    later: bool = False     # came after the first outcomes: stands there unless it is 0
 
 
 def _under(prefix: str, *entries: Entry) -> tuple[Entry, ...]:
@@ -51,7 +54,8 @@ TOP: Final = (
     Entry("silence", "longest time without a packet, ns, and the packet that ended it; in the"
           " result when above an hour"),
     Entry("time_reversed", "packets older than one before them; handled at the later time"),
-    Entry("time_jumped", "packets further ahead than max_step_s; handled so far on and no further"),
+    Entry("time_jumped", "packets further ahead than max_step_s; handled so far on and no further",
+          later=True),
 )
 
 VERDICTS: Final = _under(
@@ -171,7 +175,7 @@ _OWNERS: Final = (
     Entry("free", "pages nobody has", vendor="MemFree"),
     Entry("used", "base + sessions + shm + queues", vendor="memory used"),
     Entry("queues", "pages of bytes that wait in shaping queues (queue_accounting); there where"
-          " they are not 0"),
+          " they are not 0", later=True),
 )
 
 MEMORY: Final = (
@@ -187,21 +191,6 @@ MEMORY: Final = (
         Entry("page_requests", "requests for pages, whether met or not"),
         Entry("page_failures", "requests whose first attempt failed, forced failures included"),
     ),
-)
-
-CONSERVE: Final = (
-    Entry("flaps", "entries into extreme less than 60 s after the last exit from it"),
-    *_under(
-        "conserve",
-        Entry("flaps", "the same as flaps"),
-        Entry("seconds", "capture time spent in each mode"),
-    ),
-    Entry("transitions_forgotten", "transitions beyond transitions_max: counted, not kept"),
-    Entry("events_forgotten", "events beyond events_max: counted, not kept"),
-    Entry("victims_forgotten", "rows that the victim ledger, a ring of victims_max, had to forget"),
-    Entry("grace_unsure", "segments that got no midstream grace because it could not be told"
-          " whether they belong to a victim of this run; in the result when not 0"),
-    Entry("fragments_forgotten", "fragment entries pushed out before their 30 s by newer ones"),
 )
 
 TOP_ROWS: Final = _under(
@@ -269,6 +258,22 @@ INSPECTION: Final = (
         Entry("filled_bytes", "payload put into the IPS buffer"),
         Entry("full_count", "times the IPS buffer became full", vendor="IPS session scan paused"),
     ),
+)
+
+FORGOTTEN: Final = (
+    Entry("fragments_forgotten", "fragment entries pushed out before their 30 s by newer ones"),
+    Entry("flaps", "entries into extreme less than 60 s after the last exit from it"),
+    Entry("transitions_forgotten", "transitions beyond transitions_max: counted, not kept"),
+    Entry("events_forgotten", "events beyond events_max: counted, not kept"),
+    Entry("victims_forgotten", "rows that the victim ledger, a ring of victims_max, had to forget"),
+    Entry("grace_unsure", "segments that got no midstream grace because it could not be told"
+          " whether they belong to a victim of this run; in the result when not 0", later=True),
+)
+
+CONSERVE: Final = _under(
+    "conserve",
+    Entry("flaps", "the same as flaps"),
+    Entry("seconds", "capture time spent in each mode"),
 )
 
 TABLE: Final = _under(
@@ -393,9 +398,9 @@ EVENTS: Final = _under(
 )
 
 ENTRIES: Final = (
-    *TOP, *VERDICTS, *REASONS, *DECODE, *SESSIONS, *ENDED, *TENSION, *MEMORY, *CONSERVE,
-    *EXPOSURE, *EXPOSURE_CAUSES, *TOP_ROWS, *TAKEN, *LRU, *INSPECTION, *TABLE, *SHAPING,
-    *SPEED, *LIVE, *EVENTS,
+    *TOP, *VERDICTS, *REASONS, *DECODE, *SESSIONS, *ENDED, *TENSION, *MEMORY, *EXPOSURE,
+    *EXPOSURE_CAUSES, *INSPECTION, *FORGOTTEN, *CONSERVE, *TOP_ROWS, *TAKEN, *LRU, *TABLE,
+    *SHAPING, *SPEED, *LIVE, *EVENTS,
 )
 BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
 
@@ -428,6 +433,6 @@ def markdown() -> str:
     """All entries as a Markdown table, for the documentation."""
     lines = ["| counter | meaning | reset | vendor's name |", "|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {meaning} | {reset} | {vendor} |" for name, meaning, reset, vendor in ENTRIES
+        f"| `{each.name}` | {each.meaning} | {each.reset} | {each.vendor} |" for each in ENTRIES
     ]
     return "\n".join(lines) + "\n"

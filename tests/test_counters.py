@@ -7,7 +7,7 @@ import pytest
 from frames import echo, ethernet, ip, tcp, udp
 
 from fwcore import counters
-from fwcore._layout import EndCause, Exposure, Reason, TcpState, Verdict
+from fwcore._layout import COUNTERS_DTYPE, EndCause, Exposure, Reason, TcpState, Verdict
 from fwcore.engine import Engine
 from fwcore.settings import load
 
@@ -81,7 +81,7 @@ BREAKS = [
     ("lists", "audit", "lines_wrong"),
     ("lists", "audit", "ages_wrong"),
     ("lists", "audit", "fragments_wrong"),
-    ("created_accounted", "counters", "created"),
+    ("created_accounted", "counters", "sessions_created"),
     ("created_accounted", "counters", "ended"),
     ("pages_total", "owners", 0),
     ("pages_total", "queue_pages", 0),
@@ -111,8 +111,8 @@ def test_a_session_that_nobody_paid_for_breaks_a_law():
         figures, asked = stand_in(engine)
     for name in ("live", "index_entries", "hosts_live", "timers"):
         figures.audit[name] += 2
-    figures.counters["live"] += 2
-    figures.counters["created"] += 2
+    figures.counters["sessions_live"] += 2
+    figures.counters["sessions_created"] += 2
     assert [name for name, holds in counters.laws(asked).items() if not holds] == ["session_pages"]
 
 
@@ -147,11 +147,11 @@ def test_each_counter_under_its_name():
     causes = [cause.name.lower() for cause in EndCause]
     assert found["sessions"]["ended"] == dict(zip(causes, raw["ended"], strict=True))
     assert found["memory_tension"] == raw["ended"][EndCause.TENSION]
-    assert (found["sessions"]["created"], found["sessions"]["live"], found["sessions"]["peak"],
-            found["sessions"]["reborn"]) == (
-                raw["created"], raw["live"], raw["peak"], raw["reborn"])
+    assert [found["sessions"][name] for name in ("created", "live", "peak", "reborn")] == [
+        raw[f"sessions_{name}"] for name in ("created", "live", "peak", "reborn")]
     stampede = found["stampede"]
-    assert (stampede["passes"], stampede["pages_needed"]) == (raw["passes"], raw["pages_needed"])
+    assert (stampede["passes"], stampede["pages_needed"]) == (
+        raw["stampede_passes"], raw["stampede_pages_needed"])
     assert stampede["sessions_deleted"] == sum(raw["deleted"])
     for place, name in enumerate(("by_page", "by_full_table")):
         assert stampede[name] == {"passes": raw["passes_for"][place],
@@ -162,23 +162,58 @@ def test_each_counter_under_its_name():
     assert [memory["now"][name] for name in owners] == list(figures.owners)
     assert [memory["peak"][name] for name in (*owners, "free", "used")] == raw["peaks"]
     assert (memory["script_short_pages"], memory["page_requests"], memory["page_failures"]) == (
-        raw["script_short"], raw["page_requests"], raw["page_failures"])
+        raw["memory_script_short_pages"], raw["memory_page_requests"], raw["memory_page_failures"])
     exposure = found["exposure"]
     assert (exposure["sessions"], exposure["packets"], exposure["bytes"]) == (
-        raw["exposed_any"], sum(raw["exposed_packets"]), sum(raw["exposed_bytes"]))
+        raw["exposure_sessions"], sum(raw["exposed_packets"]), sum(raw["exposed_bytes"]))
     for place, cause in enumerate(Exposure):
         assert exposure["by_cause"][cause.name.lower()] == {
             name: raw[f"exposed_{name}"][place] for name in ("sessions", "packets", "bytes")}
     assert found["verdicts"] == {"forward": 0, "inspect": 0, "bypass": 3, "drop": 4}
     assert (found["reasons"]["hit"], found["reasons"]["denied"]) == (3, 4)
-    assert found["proxy"] == {
-        "sessions": raw["proxy_sessions"], "peak": raw["proxy_peak"], "objects": raw["objects"],
-        "objects_bypassed": raw["objects_bypassed"], "objects_oversize": raw["objects_oversize"]}
+    assert found["proxy"] == {name: raw[f"proxy_{name}"] for name in (
+        "sessions", "peak", "objects", "objects_bypassed", "objects_oversize")}
     assert found["ips"] == {"filled_bytes": raw["ips_filled_bytes"],
                             "full_count": raw["ips_full_count"]}
     assert [found[name] for name in (
         "flaps", "transitions_forgotten", "events_forgotten", "grace_unsure")] == [
             5, 6, 7, raw["grace_unsure"]]
+
+
+def test_every_figure_of_the_data_plane_is_a_counter_or_told_otherwise():
+    """A field without a line in the glossary would be counted, and shown to nobody."""
+    told = {"outcome", "decode", "ended", "deleted", "passes_for", "victims",
+            "exposed_packets", "exposed_bytes", "exposed_sessions",
+            "failures_off", "failure_used", "failure_free", "failure_shm", "failure_cache",
+            "failure_need"}
+    assert set(COUNTERS_DTYPE.names) - counters.PATHS.keys() == told
+
+
+def test_counters_stand_in_the_order_of_the_glossary():
+    with lived() as engine:
+        found = engine.counters()
+    assert list(found) == [
+        "packets", "bytes", "time_reversed", "verdicts", "reasons", "decode", "sessions",
+        "memory_tension", "stampede", "memory", "exposure", "proxy", "ips", "fragments_forgotten",
+        "flaps", "transitions_forgotten", "events_forgotten"]
+    assert list(found["decode"]) == [
+        "ipv4", "ipv6", "tcp", "udp", "icmp", "sctp", "other_ip", "non_ip", "fragments",
+        "malformed", "truncated", "offloaded", "unsupported_link"]
+    assert list(found["memory"]) == [
+        "total_pages", "now", "peak", "script_short_pages", "page_requests", "page_failures"]
+
+
+def test_what_came_later_stands_there_unless_it_is_0():
+    with lived() as engine:
+        figures, asked = stand_in(engine)
+    figures.counters |= {"time_jumped": 0, "grace_unsure": 0}
+    assert not {"time_jumped", "grace_unsure"} & counters.counters(asked).keys()
+    figures.counters |= {"time_jumped": 1, "grace_unsure": 2}
+    figures.queue_pages = (0, 3)
+    found = counters.counters(asked)
+    assert (found["time_jumped"], found["grace_unsure"]) == (1, 2)
+    assert "queues" not in found["memory"]["now"]
+    assert found["memory"]["peak"]["queues"] == 3
 
 
 def test_the_timeline_has_each_owner_in_its_column():

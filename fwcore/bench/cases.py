@@ -138,7 +138,7 @@ def measure_hit(setup: Setup) -> Measured:
     path, packets = uniform_file(setup)
     engine = filled_engine(setup)
     turns = along_file(path, packets, setup.sessions, drive(engine))
-    assert engine.fastpath.counters()["created"] == setup.sessions
+    assert engine.fastpath.counters()["sessions_created"] == setup.sessions
     return finished(turns, setup, engine, packets)
 
 
@@ -213,9 +213,9 @@ def measure_mix(setup: Setup) -> Measured:
     engine = Engine(load("plain", seed=1, max_connections=max(PLAIN_CONNECTIONS, 3 * sessions),
                          **WIDE), policies=synth.MIX_POLICIES)
     path = mix_file(setup, packets, [engine])
-    created = engine.fastpath.counters()["created"]
+    created = engine.fastpath.counters()["sessions_created"]
     turns = along_file(path, packets, sessions, engine.process, known=packets)
-    made = engine.fastpath.counters()["created"] - created
+    made = engine.fastpath.counters()["sessions_created"] - created
     return finished(turns, setup, engine, packets, set_ups=made)
 
 
@@ -268,7 +268,7 @@ def measure_tension(setup: Setup) -> Measured:
         engine.process(everyone.part(position + 1, position + 1 + holes))
         position += 1 + holes
     bare_ns = bare_time(bare, packets) / packets
-    assert engine.fastpath.counters()["passes"] == SLICES
+    assert engine.fastpath.counters()["stampede_passes"] == SLICES
     pass_ns = statistics.median(spent)
     return Measured(pass_ns / 1e6, bare_ns, pass_ns * SLICES / deleted, packets, sessions,
                     {"buckets": buckets, "deleted_a_pass": deleted // SLICES,

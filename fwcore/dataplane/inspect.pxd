@@ -73,12 +73,12 @@ cdef inline int object_begin(fw_t *fw, record_t *r, int direction) noexcept nogi
     """A run of payload begins; 0: the session is to be killed."""
     if fw.control.gate.object_start == OBJECT_KILL:
         return 0
-    fw.counters.objects += 1
+    fw.counters.proxy_objects += 1
     r.object_direction = direction
     r.object_bytes = 0
     r.object_phase = OBJECT_SCANNING
     if fw.control.gate.object_start == OBJECT_BYPASS:
-        fw.counters.objects_bypassed += 1
+        fw.counters.proxy_objects_bypassed += 1
         object_pass(&fw.memory, &fw.control, r, fw.control.gate.object_cause)
     return 1
 
@@ -90,7 +90,7 @@ cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcep
     cdef uint64_t total = r.object_bytes + payload
     cdef uint64_t need
     if total > fw.control.config.oversize_bytes:
-        fw.counters.objects_oversize += 1
+        fw.counters.proxy_objects_oversize += 1
         object_pass(&fw.memory, &fw.control, r, EXPOSURE_OVERSIZE)
         return 1
     need = (total + PAGE_BYTES - 1) // PAGE_BYTES - held
@@ -100,7 +100,7 @@ cdef inline int object_grow(fw_t *fw, uint32_t record, uint32_t payload) noexcep
         if not request_pages(fw, OWNER_SHM, need, 0, record):
             if fw.control.gate.object_refused == OBJECT_KILL:
                 return 0
-            fw.counters.objects_bypassed += 1
+            fw.counters.proxy_objects_bypassed += 1
             object_pass(&fw.memory, &fw.control, r, EXPOSURE_NO_MEMORY)
             return 1
     r.object_bytes = total

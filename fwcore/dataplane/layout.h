@@ -460,16 +460,18 @@ typedef struct {
     uint64_t peak[PEAK_COUNT];   /* base, sessions, shm, cache, free, used, queues */
 } pages_t;
 
+/* A plain counter is named after its path in the result: sessions_created is sessions.created,
+ * and its line in glossary.py is all that brings it there. */
 typedef struct {
     uint64_t packets, bytes, time_reversed, time_jumped;
     uint64_t outcome[VERDICT_COUNT][REASON_ROOM]; /* by verdict and reason */
     uint64_t decode[DECODE_COUNT];
-    uint64_t created, peak, reborn, ended[END_COUNT];
-    uint64_t page_requests, page_failures;
-    uint64_t passes, pages_needed, deleted[WANTS], passes_for[WANTS];
+    uint64_t sessions_created, sessions_peak, sessions_reborn, ended[END_COUNT];
+    uint64_t memory_page_requests, memory_page_failures;
+    uint64_t stampede_passes, stampede_pages_needed, deleted[WANTS], passes_for[WANTS];
     uint64_t exposed_packets[EXPOSURE_COUNT], exposed_bytes[EXPOSURE_COUNT];
-    uint64_t exposed_sessions[EXPOSURE_COUNT], exposed_any;
-    uint64_t proxy_peak, objects, objects_bypassed, objects_oversize;
+    uint64_t exposed_sessions[EXPOSURE_COUNT], exposure_sessions;
+    uint64_t proxy_peak, proxy_objects, proxy_objects_bypassed, proxy_objects_oversize;
     uint64_t ips_filled_bytes, ips_full_count;
     uint64_t fragments_forgotten, victims, grace_unsure;
     /* the first unforced page failure while no machine was on: what the memory law looks at */

@@ -252,17 +252,18 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t packets, bytes, time_reversed, time_jumped
         uint64_t outcome[VERDICT_COUNT][REASON_ROOM]
         uint64_t decode[DECODE_COUNT]
-        uint64_t created, peak, reborn
+        uint64_t sessions_created, sessions_peak, sessions_reborn
         uint64_t ended[END_COUNT]
-        uint64_t page_requests, page_failures, passes, pages_needed
+        uint64_t memory_page_requests, memory_page_failures, stampede_passes, stampede_pages_needed
         uint64_t deleted[WANTS]
         uint64_t passes_for[WANTS]
         uint64_t exposed_packets[EXPOSURE_COUNT]
         uint64_t exposed_bytes[EXPOSURE_COUNT]
         uint64_t exposed_sessions[EXPOSURE_COUNT]
-        uint64_t exposed_any, proxy_peak, objects, objects_bypassed, objects_oversize
-        uint64_t ips_filled_bytes, ips_full_count, fragments_forgotten, victims, grace_unsure
-        uint64_t failures_off, failure_used, failure_free, failure_shm, failure_cache, failure_need
+        uint64_t exposure_sessions, proxy_peak, proxy_objects, proxy_objects_bypassed
+        uint64_t proxy_objects_oversize, ips_filled_bytes, ips_full_count, fragments_forgotten
+        uint64_t victims, grace_unsure, failures_off, failure_used, failure_free, failure_shm
+        uint64_t failure_cache, failure_need
 
     ctypedef struct fw_clock_t:
         int64_t now_ns, deadline_ns, start_ns

@@ -224,7 +224,7 @@ cdef inline uint64_t leak_pages(const leak_t *leak, int64_t until_ns) noexcept n
 
 cdef inline int script_fails_within(const fw_t *fw, uint64_t requests) noexcept nogil:
     """Whether the script wants one of the next so many page requests to fail."""
-    cdef uint64_t before = fw.counters.page_requests
+    cdef uint64_t before = fw.counters.memory_page_requests
     cdef uint32_t i
     for i in range(fw.control.config.fail_nths):
         if before < fw.control.config.fail_nth[i] <= before + requests:
@@ -300,7 +300,7 @@ cdef inline void leaks_run(fw_t *fw, int64_t until_ns) noexcept nogil:
         fw.memory.pages.owner[leak.owner] += count
         if leak.owner == OWNER_SHM:
             fw.memory.pages.script_shm += count
-        fw.counters.page_requests += count
+        fw.counters.memory_page_requests += count
         leak.taken += count
         if leak_due_ns(leak, leak.taken) > fw.clock.now_ns:
             fw.clock.now_ns = leak_due_ns(leak, leak.taken)

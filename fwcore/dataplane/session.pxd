@@ -188,7 +188,7 @@ cdef inline void exposure_enter(fw_t *fw, record_t *r, int cause, uint32_t wire)
     fw.counters.exposed_packets[cause] += 1
     fw.counters.exposed_bytes[cause] += wire
     if not r.exposed:
-        fw.counters.exposed_any += 1
+        fw.counters.exposure_sessions += 1
     if not (r.exposed >> cause) & 1:
         fw.counters.exposed_sessions[cause] += 1
         r.exposed |= 1 << cause
@@ -355,7 +355,7 @@ cdef inline uint64_t tension_pass(fw_t *fw, uint32_t pinned, int full_table) noe
             session_end(fw, record, END_TENSION)
             deleted += 1
     fw.breath -= fw.control.config.buckets
-    fw.counters.passes += 1
+    fw.counters.stampede_passes += 1
     fw.counters.passes_for[full_table] += 1
     fw.counters.deleted[full_table] += deleted
     return deleted
@@ -375,10 +375,10 @@ cdef inline int request_forced(const fw_t *fw) noexcept nogil:
     """Whether the pressure script wants this request's first attempt to fail."""
     cdef uint32_t i
     for i in range(fw.control.config.fail_nths):
-        if fw.counters.page_requests == fw.control.config.fail_nth[i]:
+        if fw.counters.memory_page_requests == fw.control.config.fail_nth[i]:
             return 1
     for i in range(fw.control.config.fail_everys):
-        if fw.counters.page_requests % fw.control.config.fail_every[i] == 0:
+        if fw.counters.memory_page_requests % fw.control.config.fail_every[i] == 0:
             return 1
     return 0
 
@@ -386,7 +386,7 @@ cdef inline int request_forced(const fw_t *fw) noexcept nogil:
 cdef inline void request_failed(fw_t *fw, uint64_t need, int forced) noexcept nogil:
     """What the memory law looks at: an unforced failure while every machine was off."""
     cdef uint64_t used
-    fw.counters.page_failures += 1
+    fw.counters.memory_page_failures += 1
     if forced or fw.control.gate.mode:
         return
     fw.counters.failures_off += 1
@@ -410,11 +410,11 @@ cdef inline int request_pages(
     cdef int forced
     if need == 0:
         return 1
-    fw.counters.page_requests += 1
+    fw.counters.memory_page_requests += 1
     forced = request_forced(fw)
     if forced or not pages_take(&fw.memory, need):
         request_failed(fw, need, forced)
-        fw.counters.pages_needed += need
+        fw.counters.stampede_pages_needed += need
         tension_pass(fw, pinned, 0)
         need = request_need(&fw.memory, &fw.control, pages, session)
         if not pages_take(&fw.memory, need):
@@ -576,13 +576,13 @@ cdef inline uint32_t session_begin(
     r.created_packet = fw.packet
     session_enter(&fw.table, &fw.memory, &fw.control, record, p.bucket, p.hash)
     if fw_unlikely(fw.table.newborn != NULL):
-        fw.table.newborn[fw.counters.created % NEWBORN_MAX] = record
-    fw.counters.created += 1
-    if fw.memory.live > fw.counters.peak:
-        fw.counters.peak = fw.memory.live
+        fw.table.newborn[fw.counters.sessions_created % NEWBORN_MAX] = record
+    fw.counters.sessions_created += 1
+    if fw.memory.live > fw.counters.sessions_peak:
+        fw.counters.sessions_peak = fw.memory.live
     if fw.counters.victims and (
             fw.table.reborn[p.hash & fw.table.reborn_mask] == reborn_tag(p.hash)):
-        fw.counters.reborn += 1
+        fw.counters.sessions_reborn += 1
         fw.table.reborn[p.hash & fw.table.reborn_mask] = 0
     fw.memory.dirty = 1
     return record

@@ -64,8 +64,8 @@ cdef inline void timeline_take(fw_t *fw, uint8_t asked) noexcept nogil:
     s.time_ns = fw.clock.now_ns
     s.packet = fw.packet
     s.live = fw.memory.live
-    s.created = fw.counters.created
-    s.ended = fw.counters.created - fw.memory.live
+    s.created = fw.counters.sessions_created
+    s.ended = fw.counters.sessions_created - fw.memory.live
     s.tension = fw.counters.ended[END_TENSION]
     s.evicted = fw.counters.ended[END_EVICTED]
     for i in range(OWNER_QUEUES):
