@@ -107,12 +107,13 @@ cdef dict _rooms_of(dtype):
     """What each field of a dtype holds, found once."""
     cdef dict rooms = _rooms.get(dtype)
     if rooms is None:
-        rooms = _rooms[dtype] = {}
+        rooms = {}
         for place, name in enumerate(dtype.names):
             field = dtype[name]
             limits = np.iinfo(field.base)
             rooms[name] = (place, field.shape[0] if field.shape else 0, int(limits.min),
                            int(limits.max))
+        _rooms[dtype] = rooms  # whole: another thread may have come meanwhile
     return rooms
 
 

@@ -4,6 +4,7 @@ _layout.pyi."""
 import ast
 import importlib.util
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,26 @@ def test_what_was_decided_is_only_read():
              if re.search(r"\bcontrol\.[\w.\[\]]+ [-+|&]?= ", line)
              or re.search(r"(?<!const )control_t \*", line)]
     assert wrong == []
+
+
+def test_a_record_of_a_kind_that_two_threads_are_the_first_to_ask_for(monkeypatch):
+    """Nobody sees the fields of a dtype while another is still finding them out."""
+    begun, seen = threading.Event(), threading.Event()
+    iinfo = np.iinfo
+
+    def slow(kind):
+        begun.set()
+        seen.wait(5)
+        return iinfo(kind)
+
+    monkeypatch.setattr(np, "iinfo", slow)
+    dtype = np.dtype([("first_of_two", np.uint32), ("second_of_two", np.uint32)])
+    thread = threading.Thread(target=_layout.record, args=(dtype, {"first_of_two": 1}))
+    thread.start()
+    assert begun.wait(5)
+    monkeypatch.setattr(np, "iinfo", iinfo)
+    try:
+        assert _layout.record(dtype, {"second_of_two": 2})["second_of_two"] == 2
+    finally:
+        seen.set()
+        thread.join()
