@@ -18,12 +18,13 @@ from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
 from fwcore.dataplane.samples cimport samples_width
 from fwcore.dataplane.shaping cimport (
-    ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BUCKETS, DISCARDS, KEY_KINDS, KEY_NONE, NEED_KINDS,
-    NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST,
-    SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX,
-    account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t,
-    departure_t, ends_t, heap_t, link_row_t, link_t, match_kind_t, match_row_t, met_t,
-    meter_row_t, meter_t, shaped_t, shaper_t, shaping_row_t, share_t, span_make, wait_t,
+    ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BUCKETS, DISCARD_CODEL, DISCARDS, KEY_KINDS,
+    KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PRIORITIES, RFC2698,
+    RUNGS_MAX, SAMPLES_LEAST, SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS,
+    SHARE_NONE, TREE_DEPTH_MAX, account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t,
+    class_row_t, class_t, departure_t, ends_t, heap_t, link_row_t, link_t, match_kind_t,
+    match_row_t, met_t, meter_row_t, meter_t, shaped_t, shaper_t, shaping_row_t, share_t,
+    span_make, wait_t,
 )
 from fwcore.dataplane.tree cimport class_of
 from fwcore._use cimport Use
@@ -455,12 +456,14 @@ cdef class Planned:
         link.rows = <uint64_t *>self.room(
             <size_t>ORDERS * PRIORITIES * link.span.total * sizeof(uint64_t))
         self._heap(&link.turns, link.classes_count)
-        link.exact = s.accounted
+        link.exact, link.plain = s.accounted, link.children_count == link.classes_count
         for i in range(link.classes, link.classes + link.classes_count):
             c = &s.classes[i]
             c.shuts = c.guarantee.price != 0 or c.ceiling.price != 0
             link.walks |= not c.leaf and c.shuts and c.need == NEED_PACKET
             link.exact |= c.share_bucket.price != 0
+            link.plain &= (c.row.share == SHARE_NONE and c.row.discard != DISCARD_CODEL
+                           and not (c.shuts and c.need == NEED_PACKET))
         link.exact |= link.walks
         return 0
 

@@ -250,6 +250,31 @@ def test_a_turn_that_took_too_much_is_made_good():
     both.compare()
 
 
+@pytest.mark.parametrize("bits", range(28, 36))
+def test_a_bucket_fills_by_more_than_any_integer_holds(bits):
+    """2^31 units a nanosecond: after 2^31 ns they are 2^62, after 2^33 a 64-bit product is 0."""
+    both = Both(Declared(
+        meters=(MeterRow("m", (RungRow(2**40, 100_000),), count="frame"),),
+        rows=(ShapingRow(1, meters=("m",)),)))
+    both.begin("a", Session())
+    for gap in (0, 0, 2**bits, 0, 2**bits - 1, 0, 2**61, 0):
+        both.packet(gap, 90_000, "a")
+    both.compare()
+    assert both.core.counters()["meters"]["m"]["passed"] == {"packets": 4, "bytes": 360_000}
+
+
+@pytest.mark.parametrize("size", [2305843009, 2305843010, 2**32 - 1])
+def test_a_packet_costs_more_than_any_integer_holds(size):
+    """8 x 10^9 units a byte: such a frame's 64-bit product is near 0, or past 2^64."""
+    both = Both(Declared(
+        meters=(MeterRow("m", (RungRow(10**9 + 7, 100_000),), count="frame"),),
+        rows=(ShapingRow(1, meters=("m",)),)))
+    both.begin("a", Session())
+    both.packet(0, size, "a")
+    both.compare()
+    assert both.core.counters()["meters"]["m"]["passed"] == {"packets": 0, "bytes": 0}
+
+
 @pytest.mark.parametrize("count", [9, 14, 23, 37])
 def test_codel_of_bursts_ends_and_begins_again_as_the_twins(count):
     """Bursts on a line that takes 8 ms a frame; the second comes within 16 intervals."""

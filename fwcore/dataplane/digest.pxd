@@ -48,6 +48,16 @@ cdef inline void digest_add(digest_t *d, const uint8_t *data, uint64_t count) no
         count -= part
 
 
+cdef inline void *digest_room(digest_t *d, uint32_t count) noexcept nogil:
+    """Where so many bytes that are taken in stand, for who writes them there; NULL: they do not
+    fit in the block, and are added."""
+    cdef uint32_t fill = d.fill
+    if count > DIGEST_BLOCK - fill:
+        return NULL
+    d.fill = fill + count
+    return d.block + fill
+
+
 cdef inline void digest_end(const digest_t *running, uint8_t *out) noexcept nogil:
     """The 16 bytes as of now; the running state goes on."""
     cdef digest_t d = running[0]

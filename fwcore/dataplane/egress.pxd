@@ -37,15 +37,29 @@ cdef enum:
 
 # --- what the frame says --------------------------------------------------------------------------
 
-cdef inline void egress_look(
+cdef inline void egress_parse(
     void *of, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
     const void *parser,
 ) noexcept nogil:
-    """Notes bytes and mark of a frame's outermost IP packet."""
+    """Notes bytes and mark of any frame's outermost IP packet; 0 where it has none."""
     cdef fw_t *fw = <fw_t *>of
     cdef frame_t f
     cdef packet_t p
     cdef const uint8_t *h
+    fw.ip_bytes = fw.traffic_class = 0
+    parse_any(data, captured, wire, link, <const parser_t *>parser, &f, &p)
+    if p.decode & (DECODE_IPV4 | DECODE_IPV6):
+        h = f.data + f.network
+        fw.ip_bytes = f.limit - f.network
+        fw.traffic_class = h[1] if f.family == 4 else (h[0] & 15) << 4 | h[1] >> 4
+
+
+cdef inline void egress_look(
+    void *of, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
+    const void *parser,
+) noexcept nogil:
+    """The same; of a frame as most are without a parser."""
+    cdef fw_t *fw = <fw_t *>of
     if captured > wire:
         captured = wire
     if link == 1 and captured >= 34 and fw_le16(data + 12) == 0x0008 and data[14] == 0x45:
@@ -53,12 +67,7 @@ cdef inline void egress_look(
         fw.traffic_class = data[15]
         if 20 <= fw.ip_bytes <= wire - 14:
             return
-    fw.ip_bytes = fw.traffic_class = 0
-    parse_any(data, captured, wire, link, <const parser_t *>parser, &f, &p)
-    if p.decode & (DECODE_IPV4 | DECODE_IPV6):
-        h = f.data + f.network
-        fw.ip_bytes = f.limit - f.network
-        fw.traffic_class = h[1] if f.family == 4 else (h[0] & 15) << 4 | h[1] >> 4
+    fw.egress.parse(fw, data, captured, wire, link, parser)
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -237,6 +246,7 @@ cdef inline egress_t egress_calls() noexcept nogil:
     """All of it, for a firewall with a shaper."""
     cdef egress_t calls
     calls.look = egress_look
+    calls.parse = egress_parse
     calls.packet = egress_packet
     calls.moment = egress_moment
     calls.sample = egress_sample

@@ -77,3 +77,9 @@ cdef inline void heap_drop(heap_t *h, uint32_t number) noexcept nogil:
 cdef inline int64_t heap_first(const heap_t *h) noexcept nogil:
     """The least key, or NEVER."""
     return h.key[h.item[0]] if h.count else SHAPE_NEVER
+
+
+cdef inline int64_t heap_second(const heap_t *h) noexcept nogil:
+    """The least key but one, or NEVER."""
+    cdef int64_t second = h.key[h.item[1]] if h.count > 1 else SHAPE_NEVER
+    return h.key[h.item[2]] if h.count > 2 and h.key[h.item[2]] < second else second

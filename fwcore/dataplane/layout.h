@@ -541,6 +541,8 @@ struct shaper;                       /* shaping.h */
 typedef struct {
     void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
                  const void *parser);
+    void (*parse)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
+                  const void *parser);  /* what look needs only of other frames than most are */
     uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                        uint32_t outcome);
     void (*moment)(void *fw, int64_t at_ns);

@@ -17,8 +17,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.colour cimport leaf_order, leaf_turn
-from fwcore.dataplane.digest cimport digest_add
-from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
+from fwcore.dataplane.digest cimport digest_add, digest_room
+from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_second, heap_set
 from fwcore.dataplane.layout cimport PAGE_BYTES
 from fwcore.dataplane.meter cimport bytes_of
 from fwcore.dataplane.queue cimport (
@@ -29,12 +29,13 @@ from fwcore.dataplane.shaping cimport (
     DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL, DROP_NO_MEMORY, DROP_PUSHED_OUT,
     DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL, FATE_NO_MEMORY, FATE_PASSED_ON,
     FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, NOT_LENT, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
-    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHARE_NONE, arrival_t, class_t,
-    delay_bucket, departure_t, fifo_t, line_end, link_t, list_t, red_drops, shaper_t, share_t,
-    sum_add, wait_t,
+    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHARE_NONE, arrival_t,
+    bucket_charge, class_t, delay_bucket, departure_t, fifo_t, line_end, link_t, list_t, red_drops,
+    shaper_t, share_t, sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
-    choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_pass, tree_turn,
+    choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_pass, tree_pick,
+    tree_turn,
 )
 
 cdef enum:
@@ -159,16 +160,20 @@ cdef inline void departure_row(
 ) noexcept nogil:
     """A packet ends at a link."""
     cdef departure_t row
-    row.packet = packet
-    row.time_ns = now
-    row.link = <uint16_t>link.number
-    row.cls = c.id
-    row.fate = <uint8_t>fate
-    row.dscp = mark
-    digest_add(&s.digest, <const uint8_t *>&row, sizeof(departure_t))
+    cdef departure_t *to = <departure_t *>digest_room(&s.digest, sizeof(departure_t))
+    if to == NULL:
+        to = &row
+    to.packet = packet
+    to.time_ns = now
+    to.link = <uint16_t>link.number
+    to.cls = c.id
+    to.fate = <uint8_t>fate
+    to.dscp = mark
+    if to == &row:
+        digest_add(&s.digest, <const uint8_t *>&row, sizeof(departure_t))
     s.departed += 1
     if s.departures_fill < s.departures_room:
-        s.departures[s.departures_fill] = row
+        s.departures[s.departures_fill] = to[0]
         s.departures_fill += 1
 
 
@@ -233,8 +238,7 @@ cdef inline uint32_t wait_of(
     w.packet, w.time_ns, w.order, w.flow = p.packet, s.now_ns, s.order, p.flow
     w.frame, w.ip, w.share, w.size = p.frame, p.ip, share, size
     w.cls, w.mark, w.ect, w.direction, w.family = leaf.id, p.mark, p.ect, p.direction, p.family
-    if s.ends != NULL:
-        s.ends[at] = p.ends
+    s.ends[at] = p.ends
     return at
 
 
@@ -368,31 +372,71 @@ cdef inline void line_begin(
     link.end_ns = line_end(s.waits[at].size, link.row.rate, start_ns, rest, &link.end_rest)
 
 
-cdef inline void link_serve(
-    shaper_t *s, link_t *link, int64_t now, int64_t start_ns, uint64_t rest,
+cdef inline uint32_t link_pick(
+    shaper_t *s, link_t *link, int64_t now, uint32_t *leaf_,
 ) noexcept nogil:
-    """Gives out the line, from an exact time, or lets leave what may where there is none.
+    """What link_choose would do where rows are those of now; NIL: nothing was done, it is to be
+    asked. => the link is plain"""
+    cdef int order
+    cdef uint32_t at
+    cdef uint64_t size
+    cdef class_t *leaf
+    leaf_[0] = tree_pick(s, link, now, &order)
+    if leaf_[0] == SHAPE_NIL:
+        return SHAPE_NIL
+    leaf = &s.classes[leaf_[0]]
+    at = fifo_take(s, &leaf.fifo)
+    class_gone(s, leaf, at)
+    size = s.waits[at].size
+    tree_turn(s, link, leaf, order, size)
+    if order == 0:
+        leaf.borrowed += 1
+    else:
+        bucket_charge(&leaf.guarantee, now, size)
+    if leaf.ceiling.price:
+        bucket_charge(&leaf.ceiling, now, size)
+    if leaf.fifo.count == 0 or leaf.ceiling.level < 0 or (order and leaf.guarantee.level < 0):
+        leaf_turn(s, link, leaf, now)
+        tree_look(s, link, now)
+    return at
+
+
+cdef inline uint32_t link_choose(
+    shaper_t *s, link_t *link, int64_t now, uint32_t *leaf_,
+) noexcept nogil:
+    """The packet that goes next, which is paid for, and its leaf; NIL: none may.
 
     Bounded by what waits: each turn takes a packet out, or finds that none conforms.
     """
-    cdef choice_t choice
+    cdef choice_t choice = tree_choose(s, link, now)
     cdef class_t *leaf
     cdef uint32_t at
-    while link.line == SHAPE_NIL:
-        choice = tree_choose(s, link, now)
-        if choice.leaf == SHAPE_NIL:
-            break
+    while choice.leaf != SHAPE_NIL:
         leaf = &s.classes[choice.leaf]
         at = class_take(s, link, leaf, now)
+        if at != SHAPE_NIL:
+            tree_turn(s, link, leaf, choice.order, s.waits[at].size)
+            tree_charge(s, link, leaf, now, s.waits[at].size, choice.order)
+            leaf_[0] = choice.leaf
+            return at
+        leaf_turn(s, link, leaf, now)
+        choice = tree_choose(s, link, now)
+    return SHAPE_NIL
+
+
+cdef inline void link_serve(
+    shaper_t *s, link_t *link, int64_t now, int64_t start_ns, uint64_t rest,
+) noexcept nogil:
+    """Gives out the line, from an exact time, or lets leave what may where there is none."""
+    cdef uint32_t at, leaf = SHAPE_NIL
+    while link.line == SHAPE_NIL:  # bounded by what waits
+        at = link_choose(s, link, now, &leaf)
         if at == SHAPE_NIL:
-            leaf_turn(s, link, leaf, now)
-            continue
-        tree_turn(s, link, leaf, &choice, s.waits[at].size)
-        tree_charge(s, link, leaf, now, s.waits[at].size, choice.order)
+            break
         if link.row.rate == 0:
-            link_left(s, link, leaf, at, now)
+            link_left(s, link, &s.classes[leaf], at, now)
             continue
-        line_begin(s, link, choice.leaf, at, start_ns, rest)
+        line_begin(s, link, leaf, at, start_ns, rest)
     link_wait(s, link, link_due(s, link, now))
 
 
@@ -415,13 +459,21 @@ cdef inline void link_count(
     """Counts a packet that leaves."""
     link.packets += 1
     link.bytes += size
+    leaf_count(s, <uint32_t>(leaf - s.classes), size, delay)
+
+
+cdef inline void leaf_count(
+    shaper_t *s, uint32_t number, uint64_t size, uint64_t delay,
+) noexcept nogil:
+    """The same at its class."""
+    cdef class_t *leaf = &s.classes[number]
     leaf.sent[0] += 1
     leaf.sent[1] += size
     if delay > leaf.slowest:
         leaf.slowest = delay
         if delay > leaf.delay_max:
             leaf.delay_max = delay
-    s.delays[(leaf - s.classes) * DELAY_BUCKETS + delay_bucket(delay)] += 1
+    s.delays[<uint64_t>number * DELAY_BUCKETS + delay_bucket(delay)] += 1
 
 
 cdef inline void link_left(
@@ -443,8 +495,7 @@ cdef inline void link_left(
     handed.packet, handed.flow, handed.frame, handed.ip = w.packet, w.flow, w.frame, w.ip
     handed.family, handed.ect, handed.direction, handed.mark = w.family, w.ect, w.direction, w.mark
     handed.dscp = 0
-    if s.ends != NULL:
-        handed.ends = s.ends[at]
+    handed.ends = s.ends[at]
     wait_give(s, at)
     there = &s.classes[leaf_of(further, leaf.id)]
     why = link_enqueue(s, further, there, &handed, SHAPE_NIL)
@@ -479,6 +530,52 @@ cdef inline void link_moment(shaper_t *s, link_t *link, int64_t now) noexcept no
     link_serve(s, link, now, start_ns, rest)
 
 
+cdef inline int link_runs(const shaper_t *s, const link_t *link) noexcept nogil:
+    """Whether transmissions may follow one another with nothing to do but to serve."""
+    return (link.line != SHAPE_NIL and link.line_rate == link.row.rate and link.row.next < 0
+            and not s.accounted)
+
+
+cdef inline void link_run(shaper_t *s, link_t *link, int64_t until) noexcept nogil:
+    """What is due up to a time at a link that no other has to do with meanwhile: transmissions
+    that follow one another, until the line is free. => link_runs, and one is due
+
+    Sums are taken once for all of them: each begins where the one before ended. Bounded by what
+    waits.
+    """
+    cdef int64_t now = link.due_ns, began_ns = link.start_ns, end_ns = 0
+    cdef uint64_t began_rest = link.start_rest, rest = 0, count = 0, size = 0
+    cdef uint32_t at, leaf = SHAPE_NIL
+    cdef wait_t *w
+    while now <= until:
+        at = link.line
+        w = &s.waits[at]
+        end_ns, rest = link.end_ns, link.end_rest
+        s.now_ns = now
+        link.line = SHAPE_NIL
+        link.last_ns, link.last_rest = end_ns, rest
+        link.line_bytes += w.size
+        count += 1
+        size += w.size
+        leaf_count(s, link.line_leaf, w.size, <uint64_t>(now - w.time_ns))
+        departure_row(s, w.packet, now, link, &s.classes[link.line_leaf], FATE_SENT, w.mark)
+        wait_give(s, at)
+        at = link_pick(s, link, now, &leaf) if link.plain else SHAPE_NIL
+        if at == SHAPE_NIL:
+            at = link_choose(s, link, now, &leaf)
+        if at == SHAPE_NIL:
+            break
+        line_begin(s, link, leaf, at, end_ns, rest)
+        now = link.end_ns + (link.end_rest != 0)
+    link.packets += count
+    link.bytes += size
+    link.queued -= count
+    link.queued_bytes -= size
+    link.taken_ns += <uint64_t>(end_ns - began_ns)
+    sum_add(&link.busy, <uint64_t>(end_ns - began_ns), link.row.rate, rest, began_rest)
+    link_wait(s, link, link_due(s, link, s.now_ns))
+
+
 cdef inline int link_idle(shaper_t *s, link_t *link, int64_t now) noexcept nogil:
     """Whether what is due is but a colour that lets nothing go: then nothing has happened."""
     if link.exact or link.line != SHAPE_NIL:
@@ -488,6 +585,20 @@ cdef inline int link_idle(shaper_t *s, link_t *link, int64_t now) noexcept nogil
         return 0
     link_wait(s, link, link_due(s, link, now))
     return 1
+
+
+cdef inline void shaper_go(shaper_t *s, int64_t until) noexcept nogil:
+    """What is due next, and what follows up to a time where one link alone has to do with it.
+    => something is due"""
+    cdef link_t *link = s.links
+    if s.links_count > 1:
+        link = &s.links[s.by_distance[s.due.item[0]]]
+        if heap_second(&s.due) <= until:
+            until = heap_second(&s.due) - 1
+    if until >= s.due_ns and link_runs(s, link):
+        link_run(s, link, until)
+    else:
+        shaper_moment(s, s.due_ns)
 
 
 cdef inline void shaper_moment(shaper_t *s, int64_t now) noexcept nogil:
@@ -514,7 +625,7 @@ cdef inline void shaper_moment(shaper_t *s, int64_t now) noexcept nogil:
 cdef inline void shaper_advance(shaper_t *s, int64_t until) noexcept nogil:
     """Goes through the moments up to a time, that one included. Bounded by what waits."""
     while s.due_ns <= until:
-        shaper_moment(s, s.due_ns)
+        shaper_go(s, until)
     if until > s.now_ns:
         s.now_ns = until
 
@@ -577,5 +688,5 @@ cdef inline void shaper_clear(shaper_t *s) noexcept nogil:
 cdef inline void shaper_drain(shaper_t *s) noexcept nogil:
     """Lets leave what waits; what would leave after the end of time is cleared."""
     while s.due_ns <= END_OF_TIME:  # bounded by what waits
-        shaper_moment(s, s.due_ns)
+        shaper_go(s, END_OF_TIME)
     shaper_clear(s)

@@ -154,8 +154,13 @@ static inline void bucket_debt_60s(bucket_t *b) {
 }
 
 static inline int64_t level_after(int64_t level, int64_t depth, uint64_t fill, uint64_t wait_ns) {
-    __int128 now = (__int128)((unsigned __int128)fill * wait_ns) + level;
-    return now < depth ? (int64_t)now : depth;
+    uint64_t units;
+    int64_t now;
+    /* Level and depth lie in -2^61..2^61: with 2^62 units more it is full. */
+    if (__builtin_mul_overflow(fill, wait_ns, &units) || units >= 1ULL << 62)
+        return depth;
+    now = level + (int64_t)units;
+    return now < depth ? now : depth;
 }
 
 static inline int64_t bucket_at(const bucket_t *b, int64_t now) {
@@ -172,8 +177,10 @@ static inline int64_t bucket_settle(bucket_t *b, int64_t now) {
 }
 
 static inline int64_t cost_of(uint64_t price, uint64_t things) {
-    unsigned __int128 cost = (unsigned __int128)price * things;
-    return cost > COST_MAX ? COST_MAX : (int64_t)cost;
+    uint64_t cost;
+    if (__builtin_mul_overflow(price, things, &cost) || cost > COST_MAX)
+        return COST_MAX;
+    return (int64_t)cost;
 }
 
 static inline int64_t bucket_want(const bucket_t *b, int need, uint64_t things) {
@@ -367,7 +374,8 @@ typedef struct {
     uint64_t packet, flow;
     ends_t ends;
     uint32_t frame, ip;
-    uint8_t family, dscp, ect, direction, mark;
+    uint8_t mark, ect, direction, family;   /* as in wait_t */
+    uint8_t dscp;
     uint8_t pad[3];
 } arrival_t;
 
@@ -474,7 +482,9 @@ typedef struct {
     uint32_t words;                   /* of the map of leaves where something waits */
     uint32_t map;                     /* the first one, into shaper_t.maps */
     uint32_t line;                    /* packet on it; NIL: none */
-    uint32_t line_leaf, pad;
+    uint32_t line_leaf;
+    uint32_t plain;                   /* 1: its classes are leaves below it that go in order:
+                                         no shares, no CoDel; what has a bucket needs a level */
     uint64_t line_rate;
     int64_t start_ns, end_ns;         /* whole parts */
     uint64_t start_rest, end_rest;
@@ -569,7 +579,7 @@ typedef struct shaper {
     uint32_t *policy_ids;
     shaped_t *shaped;                 /* by session */
     wait_t *waits;
-    ends_t *ends;                     /* beside waits; NULL: no class shares by address */
+    ends_t *ends;                     /* beside waits: other rows may share by address */
     uint64_t *delays;                 /* DELAY_BUCKETS a class */
     departure_t *departures;
     uint64_t departures_fill, departures_room;  /* room 0: not kept */

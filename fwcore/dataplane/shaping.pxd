@@ -133,7 +133,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint64_t packet, flow
         ends_t ends
         uint32_t frame, ip
-        uint8_t family, dscp, ect, direction, mark
+        uint8_t mark, ect, direction, family, dscp
         uint8_t pad[3]
 
     ctypedef struct account_t:
@@ -200,7 +200,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint32_t number, distance, rank, rows_held, classes, classes_count, leaves, leaves_count
         uint32_t lowest, ids, left
         uint32_t *leaf_by_id
-        uint32_t words, map, line, line_leaf
+        uint32_t words, map, line, line_leaf, plain
         uint64_t line_rate
         int64_t start_ns, end_ns
         uint64_t start_rest, end_rest

@@ -215,10 +215,42 @@ cdef inline uint32_t tree_descend(
         steps += 1
 
 
+cdef inline uint32_t tree_below(shaper_t *s, link_t *link, int priority) noexcept nogil:
+    """The same where all classes are leaves below the link, which lends. => its row has members,
+    and its pointer stands on it"""
+    cdef turn_t *turn = &link.turn[priority]
+    cdef uint32_t place = SHAPE_NIL
+    cdef const uint64_t *set_ = link.feed + <uint64_t>priority * link.feed_span.total
+    if turn.id >= 0:
+        if turn.place < link.children_count and bits_has(set_, turn.place):
+            return link.classes + turn.place
+        place = bits_next(set_, &link.feed_span, turn.place)
+    if place == SHAPE_NIL:
+        place = bits_next(set_, &link.feed_span, 0)
+    turn.id, turn.place = s.classes[link.classes + place].id, place
+    return link.classes + place
+
+
+cdef inline uint32_t tree_pick(
+    shaper_t *s, link_t *link, int64_t now, int *order,
+) noexcept nogil:
+    """The leaf of tree_choose, and its order, where rows are those of now; else NIL. => all
+    classes are leaves below the link"""
+    cdef int priority
+    if link.left or link.lent == 0 or heap_first(&link.turns) <= now:
+        return SHAPE_NIL
+    order[0] = 63 - fw_clz64(link.lent)
+    priority = fw_ctz64(link.row_any[order[0]])
+    if link.row_at[order[0]][priority].id < 0:
+        row_set(link, order[0], priority, row_from(s, link, order[0], priority, 0))
+    if order[0] == 0:
+        return tree_below(s, link, priority)
+    return link.classes + link.row_at[order[0]][priority].place
+
+
 cdef struct choice_t:
     uint32_t leaf           # NIL: nobody may send
     int order
-    turn_t after            # who stands behind it in its turn
 
 
 cdef inline void tree_look(shaper_t *s, link_t *link, int64_t now) noexcept nogil:
@@ -239,11 +271,9 @@ cdef inline void tree_look_again(shaper_t *s, link_t *link, int64_t now) noexcep
 cdef inline choice_t tree_choose(shaper_t *s, link_t *link, int64_t now) noexcept nogil:
     """The leaf that is served, and how."""
     cdef choice_t choice
-    cdef const class_t *leaf
     cdef int priority, order
     tree_look(s, link, now)
     choice.leaf = SHAPE_NIL
-    choice.after = nobody()
     choice.order = 0
     if link.lent == 0:
         return choice
@@ -253,32 +283,31 @@ cdef inline choice_t tree_choose(shaper_t *s, link_t *link, int64_t now) noexcep
         row_set(link, order, priority, row_from(s, link, order, priority, 0))
     if order == LENT_BY_ITSELF:
         choice.leaf = link.classes + link.row_at[order][priority].place
-        choice.after = row_after(s, link, order, priority)
         return choice
-    if link.classes_count == 1:  # the link lends to its one class: whose turn it is, is known
-        choice.leaf = link.classes
-        link.turn[priority].id, link.turn[priority].place = s.classes[choice.leaf].id, 0
+    if link.children_count == link.classes_count:
+        choice.leaf = tree_below(s, link, priority)
         return choice
     if link.walks:
         colours_walk_row(s, link, order, priority)
     choice.leaf = tree_descend(s, link, order, priority)
-    leaf = &s.classes[choice.leaf]
-    choice.after = feed_from(s, link, leaf.parent, priority, leaf.child + 1)
     return choice
 
 
 cdef inline void tree_turn(
-    shaper_t *s, link_t *link, class_t *leaf, const choice_t *choice, uint64_t size,
+    shaper_t *s, link_t *link, class_t *leaf, int order, uint64_t size,
 ) noexcept nogil:
-    """A send takes its bytes off the deficit; below 0 it is the next one's turn."""
-    cdef int64_t deficit = leaf.deficit[choice.order] - <int64_t>size
+    """A send takes its bytes off the deficit; below 0 it is the next one's turn. => sets are those
+    of the choice"""
+    cdef int64_t deficit = leaf.deficit[order] - <int64_t>size
     if deficit < 0:
         deficit += leaf.row.quantum
-        if choice.order == LENT_BY_ITSELF:
-            row_set(link, LENT_BY_ITSELF, leaf.priority, choice.after)
+        if order == LENT_BY_ITSELF:
+            row_set(link, LENT_BY_ITSELF, leaf.priority,
+                    row_after(s, link, LENT_BY_ITSELF, leaf.priority))
         else:
-            turn_of(s, link, leaf.parent, leaf.priority)[0] = choice.after
-    leaf.deficit[choice.order] = deficit
+            turn_of(s, link, leaf.parent, leaf.priority)[0] = feed_from(
+                s, link, leaf.parent, leaf.priority, leaf.child + 1)
+    leaf.deficit[order] = deficit
 
 
 cdef inline void tree_charge(
