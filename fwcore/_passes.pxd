@@ -11,12 +11,12 @@ from fwcore._chunk cimport chunk_t
 from fwcore.dataplane.frame cimport parser_t
 from fwcore.dataplane.hosts cimport host_head
 from fwcore.dataplane.layout cimport (
-    KIND_KEYED, NIL, PARSED_BYTES, RECORD_MASK, control_t, fw_bucket, fw_ctz32, fw_prefetch, fw_t,
-    fw_unlikely, line_t, packet_t, record_t, table_t,
+    GROUP_MAX, KIND_KEYED, NIL, PARSED_BYTES, RECORD_MASK, control_t, fw_bucket, fw_ctz32,
+    fw_prefetch, fw_t, fw_unlikely, line_t, packet_t, record_t, table_t,
 )
 from fwcore.dataplane.parse cimport parse_placed
 from fwcore.dataplane.session cimport session_prefetch_end
-from fwcore.dataplane.table cimport table_tagged
+from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t, table_tagged
 
 cdef enum:
     AHEAD = 24                     # frames whose bytes are on their way
@@ -91,8 +91,11 @@ cdef inline void group_fetch(
     cdef const line_t *line
     cdef const record_t *r
     cdef uint32_t i, mask
-    cdef uint32_t free_record = fw.table.free_record
+    cdef coming_t coming
+    cdef const uint32_t *heads[GROUP_MAX]
+    cdef uint32_t fresh = 0
     cdef int ruled = fw.control.policies.count != 0
+    coming_begin(&fw.table, &coming)
     for i in range(count):
         p = &packets[i]
         p.guess = 0
@@ -107,18 +110,24 @@ cdef inline void group_fetch(
             if ruled or p.key.meta >> 56 == 6:
                 fw_prefetch(&r.a_hi)
         else:
-            fw_prefetch(host_head(
+            heads[fresh] = host_head(
                 &fw.table, &fw.control, p.key.b_lo if p.swapped else p.key.a_lo,
-                p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56)))
-            if free_record != NIL:
-                fw_prefetch(&fw.table.records[free_record])
-                fw_prefetch(&fw.table.records[free_record].a_hi)
-                free_record = fw.table.timers[free_record]
+                p.key.b_hi if p.swapped else p.key.a_hi, <uint32_t>(p.key.meta >> 56))
+            fw_prefetch(heads[fresh])
+            fresh += 1
+            if coming.record != NIL:
+                fw_prefetch(&fw.table.records[coming.record])
+                fw_prefetch(&fw.table.records[coming.record].a_hi)
+                fw_prefetch(&fw.table.timers[coming.record])
+                coming_next(&fw.table, &fw.control, &coming)
             elif line.count:
                 fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK])
                 fw_prefetch(&fw.table.records[line.record[0] & RECORD_MASK].a_hi)
             if fw.counters.victims:
                 fw_prefetch(&fw.table.reborn[p.hash & fw.table.reborn_mask])
+    for i in range(fresh):
+        if heads[i][0] != NIL:
+            fw_prefetch(&fw.table.hosts[heads[i][0]])
 
 
 cdef inline void group_fetch_victims(

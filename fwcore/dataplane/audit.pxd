@@ -18,6 +18,7 @@ from fwcore.dataplane.layout cimport (
     table_t,
 )
 from fwcore.dataplane.session cimport object_pages, session_due_tick, session_hash
+from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t
 
 
 # --- the index ----------------------------------------------------------------------------------
@@ -112,13 +113,18 @@ cdef inline void audit_hosts(
 cdef inline void audit_free_records(
     const table_t *table, const control_t *control, audit_t *a,
 ) noexcept nogil:
-    """=> a.live: the records that are not free."""
+    """=> a.live: the records that are not free. What they tell of each other is what is so."""
     cdef uint32_t record = table.free_record
     cdef uint64_t free = 0
+    cdef coming_t walk
+    coming_begin(table, &walk)
     while record != NIL and free <= control.config.max_connections:
         free += 1
-        a.misplaced += table.records[record].meta != 0
+        a.misplaced += table.records[record].meta != 0 or walk.record != record
         record = table.timers[record]
+        if walk.record < control.config.max_connections:
+            coming_next(table, control, &walk)
+    a.misplaced += walk.record != NIL
     a.live = control.config.max_connections - free
 
 

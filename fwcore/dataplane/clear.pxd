@@ -37,7 +37,7 @@ cdef inline void table_lay_out(
     for i in range(hosts):
         memset(&table.hosts[i], 0, sizeof(host_t))
         table.hosts[i].next = <uint32_t>i + 1 if i + 1 < connections else NIL
-    table.free_record = table.free_host = table.hosts_high = 0
+    table.free_record = table.records_high = table.free_host = table.hosts_high = 0
     table.oldest = table.newest = NIL
     for i in range(WHEEL_LEVELS):
         clock.map[i] = 0

@@ -102,32 +102,53 @@ cdef inline void expire_in_order(
         record = table.timers[record]
 
 
+cdef enum:
+    BATCHES = 2         # of one the sessions end, the next one is gathered
+
+
+cdef inline uint32_t expire_gather(
+    table_t *table, uint32_t record, uint32_t *batch, uint32_t *count,
+) noexcept nogil:
+    """The record goes into the batch, and on its way from memory; the one after it in its slot."""
+    cdef uint32_t after = table.timers[record]
+    batch[count[0]] = record
+    count[0] += 1
+    fw_prefetch(&table.records[record])
+    fw_prefetch(&table.records[record].a_hi)
+    if after != NIL:
+        fw_prefetch(&table.timers[after])
+    return after
+
+
 cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
-    """Empties the slot of this tick, a batch at a time, so that the cache misses overlap.
+    """Empties the slot of this tick, a batch at a time, so that the cache misses overlap. Going
+    along the list is itself a miss a session: while one of a batch ends, one goes into the next.
 
     1: done; 0: out of breath, call again for the rest.
     """
-    cdef uint32_t batch[EXPIRE_BATCH]
-    cdef uint32_t slot = clock_go_to(&fw.clock, tick), record, count, i
+    cdef uint32_t batches[BATCHES][EXPIRE_BATCH]
+    cdef uint32_t *batch = batches[0]
+    cdef uint32_t *following = batches[1]
+    cdef uint32_t slot = clock_go_to(&fw.clock, tick), record, count = 0, more, i
     if fw.shaper != NULL and fw.clock.head[slot] != NIL:
         expire_in_order(&fw.table, &fw.clock, slot, tick)
-    while fw.clock.head[slot] != NIL:  # bounded by the sessions of the slot
-        record = fw.clock.head[slot]
-        count = 0
-        while record != NIL and count < EXPIRE_BATCH:
-            batch[count] = record
-            count += 1
-            fw_prefetch(&fw.table.records[record])
-            fw_prefetch(&fw.table.records[record].a_hi)
-            record = fw.table.timers[record]
+    record = fw.clock.head[slot]
+    while record != NIL and count < EXPIRE_BATCH:
+        record = expire_gather(&fw.table, record, batch, &count)
+    while count:  # bounded by the sessions of the slot
         for i in range(count):
             if session_past(&fw.control, fw.clock.now_ns, &fw.table.records[batch[i]]):
                 session_prefetch_end(&fw.table, &fw.control, batch[i])
+        more = 0
         for i in range(count):
+            if record != NIL:
+                record = expire_gather(&fw.table, record, following, &more)
             expire_one(fw, batch[i])
         fw.breath -= count
-        if fw.breath <= 0 and fw.clock.head[slot] != NIL:
+        if fw.breath <= 0 and more:
             return 0
+        batch, following = following, batch
+        count = more
     return 1
 
 

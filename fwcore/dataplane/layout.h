@@ -105,6 +105,7 @@ enum {
     EXTENSIONS_MAX = 8,          /* IPv6 extension headers of one packet [D] */
     GROUP_MAX = 64,              /* packets whose cache misses overlap */
     EXPIRE_BATCH = 32,           /* sessions of a tick, likewise */
+    COMING = 14,                 /* free records that a free one knows */
     WAYS = 8,                    /* entries of one line of the index */
     WHEEL_LEVELS = 8, WHEEL_SLOTS = 64,  /* 2^48 ticks: more than there are, see SWEEP_MIN_NS */
     NEWBORN_MAX = 16384,         /* sessions known by their birth, see session_begin */
@@ -252,6 +253,15 @@ _Static_assert((int)SESSION_FROM_B == (int)REPLY_DIRECTION, "verdict_hit's exclu
 _Static_assert(sizeof(record_t) == 128, "two cache lines");
 _Static_assert(offsetof(record_t, a_hi) == 64, "a hit of IPv4 stays in the first line");
 _Static_assert(offsetof(record_t, a_lo) == offsetof(fw_key_t, a_lo), "the key's order");
+
+/* The first line of a record that was used and is free: which free ones come after it, see
+ * table_free. */
+typedef struct {
+    uint64_t meta;               /* 0: the record is free */
+    uint32_t coming[COMING];     /* the next free records, up to NIL */
+} free_t;
+_Static_assert(sizeof(free_t) == 64, "one line");
+_Static_assert(offsetof(free_t, meta) == offsetof(record_t, meta), "free by the same word");
 
 /* A line of the index: up to eight sessions of a bucket, oldest first. */
 typedef struct {
@@ -594,6 +604,8 @@ typedef struct {
     uint32_t oldest, newest;         /* order of creation */
     uint32_t reborn_mask, graves_mask;
     uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
+    uint32_t records_high;           /* none from here on was given back: those of them that are
+                                        free come last, in their order */
 } table_t;
 
 /* Everything. One of these to a FastPath; nothing is shared between two. A stage that needs one of

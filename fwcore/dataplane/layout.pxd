@@ -50,7 +50,7 @@ cdef extern from "dataplane/layout.h" nogil:
         TCP_IGNORED, TCP_AGAIN, TCP_ILLEGAL
         L4_NONE, L4_TCP, L4_UDP, L4_ICMP, L4_SCTP, L4_OTHER, L4_MALFORMED
         DECODE_IPV4, DECODE_IPV6, DECODE_FRAGMENT, DECODE_OFFLOADED, DECODE_COUNT
-        SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
+        SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, COMING, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
         NEWBORN_MAX, FORCED_MAX, POLICIES_MAX, PAGE_BYTES, SEED_WORDS, ADDRESS_BYTES, HALVES
         KEY_WORDS, HOST_CHAINS, WANTS, INSPECTIONS, REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS
         QUESTIONS_MAX, OPENINGS_MAX, OPENINGS_AHEAD, BLOCKED
@@ -137,6 +137,10 @@ cdef extern from "dataplane/layout.h" nogil:
         uint8_t object_direction, object_cause, exposed, asked
         uint64_t object_bytes
         uint32_t question, timer_prev
+
+    ctypedef struct free_t:
+        uint64_t meta
+        uint32_t coming[COMING]
 
     ctypedef struct line_t:
         uint16_t tag[WAYS]
@@ -397,7 +401,7 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t *graves
         uint32_t *newborn
         uint32_t free_line, free_record, free_host, hosts_high, oldest, newest, reborn_mask
-        uint32_t graves_mask, graves_blind
+        uint32_t graves_mask, graves_blind, records_high
 
     ctypedef struct fw_t:
         control_t control

@@ -30,7 +30,8 @@ from fwcore.dataplane.layout cimport (
 from fwcore.dataplane.pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used)
 from fwcore.dataplane.shaping cimport shaped_t, shaper_t
-from fwcore.dataplane.table cimport table_link, table_oldest, table_oldest_free, table_unlink
+from fwcore.dataplane.table cimport (
+    table_free, table_link, table_oldest, table_oldest_free, table_unlink)
 
 
 cdef inline void session_key(const record_t *r, fw_key_t *key) noexcept nogil:
@@ -296,9 +297,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
     fw.counters.ended[cause] += 1
     fw.memory.dirty = 1
     pages_fit_sessions(&fw.memory, &fw.control, fw.memory.live)
-    r.meta = 0
-    fw.table.timers[record] = fw.table.free_record
-    fw.table.free_record = record
+    table_free(&fw.table, record)
 
 
 # --- tension and eviction -----------------------------------------------------------------------

@@ -5,14 +5,19 @@
 # whole chain; removing one moves the younger ones up, so that every line but the last is full and
 # ceil(n / 8) overflow lines always suffice.
 #
+# Records that are free are a stack. Whoever is to begin many sessions wants all that come next on
+# their way from memory at once, and going along a list waits for each: so a free record knows the
+# next COMING ones (free_t), which it copies from the one it lies on.
+#
 # Laws: as many index entries as records in use; the first entry of a bucket is its oldest session;
 # a record's number appears once, in the bucket of its key.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from fwcore.dataplane.layout cimport (
-    FW_ASSERT, NIL, PROTECTED_BIT, RECORD_MASK, WAYS, fw_ctz32, fw_key_t, fw_tags, line_t,
-    record_t, table_t,
+    COMING, FW_ASSERT, NIL, PROTECTED_BIT, RECORD_MASK, WAYS, control_t, free_t, fw_ctz32,
+    fw_key_t, fw_prefetch, fw_tags, line_t, record_t, table_t,
 )
 
 
@@ -131,3 +136,51 @@ cdef inline uint32_t table_oldest_free(
         if line.next == NIL:
             return NIL
         line = &table.lines[line.next]
+
+
+# --- what is free -------------------------------------------------------------------------------
+
+cdef inline void table_free(table_t *table, uint32_t record) noexcept nogil:
+    """The record is free, and the first to be taken. Under one that was never given back stand more
+    of them, which need not be told."""
+    cdef uint32_t top = table.free_record
+    cdef free_t *free = <free_t *>&table.records[record]
+    free.meta = 0
+    free.coming[0] = top
+    if top < table.records_high:
+        memcpy(&free.coming[1], (<const free_t *>&table.records[top]).coming,
+               (COMING - 1) * sizeof(uint32_t))
+    table.timers[record] = top
+    table.free_record = record
+    if record >= table.records_high:
+        table.records_high = record + 1
+
+
+cdef struct coming_t:
+    # A walk along what is free.
+    uint32_t record       # where it stands; NIL: at the end
+    uint32_t by           # the free record that tells what comes
+    uint32_t told         # so many it has told
+
+
+cdef inline void coming_begin(const table_t *table, coming_t *walk) noexcept nogil:
+    walk.record = walk.by = table.free_record
+    walk.told = 0
+
+
+cdef inline void coming_next(
+    const table_t *table, const control_t *control, coming_t *walk,
+) noexcept nogil:
+    """=> it is not at the end."""
+    if walk.record >= table.records_high:
+        walk.record += 1
+        if walk.record == control.config.max_connections:
+            walk.record = NIL
+        return
+    if walk.told == 0 or walk.told == COMING:
+        walk.by = walk.record
+        walk.told = 0
+    walk.record = (<const free_t *>&table.records[walk.by]).coming[walk.told]
+    if walk.told == 0:  # who tells next: there when it is asked
+        fw_prefetch(&table.records[(<const free_t *>&table.records[walk.by]).coming[COMING - 1]])
+    walk.told += 1
