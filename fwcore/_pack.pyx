@@ -23,6 +23,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from fwcore.dataplane.layout cimport TIME_MAX_NS
+
 from fwcore.errors import DataError, EngineBusy, FrameError
 
 cdef extern from *:
@@ -49,7 +51,7 @@ cdef enum:
 
 cdef uint64_t FRAMES_MAX = <uint64_t>1 << 40
 
-cdef int64_t LATEST_NS = <int64_t>1 << 62
+cdef int64_t LATEST_NS = TIME_MAX_NS
 _PLENTY = "one of each per frame is asked for"
 
 
