@@ -107,12 +107,13 @@ cdef inline void pages_note_peaks(fw_t *fw) noexcept nogil:
 
 
 cdef inline int pages_past_watermark(fw_t *fw) noexcept nogil:
-    """Whether an armed gauge, as it stands now, left its quiet interval. Notes the peaks."""
+    """Whether an armed gauge, as it stands now, left its quiet interval. Notes the peaks. Nearly
+    always none did, so all are compared and one branch is taken."""
     cdef int gauge
+    cdef int past = 0
     cdef int64_t value
     pages_note_peaks(fw)
     for gauge in range(GAUGE_COUNT):
         value = pages_gauge(&fw.memory, gauge)
-        if value <= fw.control.gate.low[gauge] or value >= fw.control.gate.high[gauge]:
-            return 1
-    return 0
+        past |= (value <= fw.control.gate.low[gauge]) | (value >= fw.control.gate.high[gauge])
+    return past
