@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not 
         LawBroken,
         LiveError,
         MissingExtra,
+        MissingName,
         OutputError,
         PipeClosed,
         SettingsError,
@@ -69,8 +70,8 @@ __all__ = [
     "Answer", "Decision", "Verdict", "Reason", "EndCause", "Exposure", "GateAction", "Gauge",
     "Midstream", "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
     "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
-    "FlowError", "FrameError", "LawBroken", "MissingExtra", "OutputError", "PipeClosed",
-    "SettingsError", "StateError", "LiveError",
+    "FlowError", "FrameError", "LawBroken", "MissingExtra", "MissingName", "OutputError",
+    "PipeClosed", "SettingsError", "StateError", "LiveError",
     "__version__", "get_include",
 ]  # fmt: skip
 _ROOMS = {
@@ -80,8 +81,8 @@ _ROOMS = {
     "fwcore.engine": "Engine",
     "fwcore.engine_hooks": "Decision",
     "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
-                     " FlowError FrameError LawBroken MissingExtra OutputError PipeClosed"
-                     " SettingsError StateError LiveError",
+                     " FlowError FrameError LawBroken MissingExtra MissingName OutputError"
+                     " PipeClosed SettingsError StateError LiveError",
     "fwcore.events": "Event Transition",
     "fwcore.flow": "Flow",
     "fwcore.result": "Result",

@@ -18,7 +18,7 @@ calls; nothing that Python hands over is believed: it is copied, or looked at be
 A FastPath has one user at a time (EngineBusy); several share nothing.
 """
 
-from operator import index as _index
+from functools import partial as _partial
 
 import numpy as np
 
@@ -55,7 +55,10 @@ from fwcore.dataplane.script cimport script_begin
 from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.timeline cimport timeline_begin
 from fwcore.dataplane.verdict cimport verdict_packet
+from fwcore.arguments import whole as _whole
 from fwcore.errors import DataError, FrameError
+
+_index = _partial(_whole, "argument")     # DataError where it is none
 
 
 cdef enum:
@@ -502,9 +505,10 @@ cdef class FastPath(State):
     def judge(self, keeper, frame, now_ns, length=None, link=1):
         """(Verdict, Reason) of one frame, without a chunk; ``load`` and ``run`` do not notice.
 
-        ``keeper``: who answers stops: ``keeper.judge_slowly(found, frame, now_ns, length, link)``
-        gives the judgement where there is one to answer, or where it has not begun; ``found``:
-        the judgement, if the frame was judged already. Raises FrameError.
+        ``keeper``: who answers stops:
+        ``keeper._judge_slowly(found, frame, now_ns, length, link)`` gives the judgement where there
+        is one to answer, or where it has not begun; ``found``: the judgement, if the frame was
+        judged already. Raises FrameError.
         """
         cdef object found
         self.outer.take()
@@ -516,15 +520,16 @@ cdef class FastPath(State):
                     return found
             else:
                 found = None
-            return keeper.judge_slowly(found, frame, now_ns, length, link)
+            return keeper._judge_slowly(found, frame, now_ns, length, link)
         finally:
             self.outer.give()
 
-    def judge_frames(self, keeper, Packed packed, frames, times_ns, lengths, link):
+    def judge_frames(self, keeper, Packed packed not None, frames, times_ns, lengths, link):
         """Outcomes uint8[n, 2] of frames that ``packed`` takes up, in one go.
 
-        ``keeper``: who answers stops: ``keeper.frames_slowly()`` judges what was packed where there
-        is more to do than that, ``keeper.frames_on()`` goes on after a stop. Raises FrameError.
+        ``keeper``: who answers stops: ``keeper._frames_slowly()`` judges what was packed where
+        there is more to do than that, ``keeper._frames_on()`` goes on after a stop. Raises
+        FrameError.
         """
         cdef Py_buffer view
         self.outer.take()
@@ -535,7 +540,7 @@ cdef class FastPath(State):
             packed.fill(frames, times_ns, lengths, link)
             if (not packed.count or not self.begun or self.stopped or self.resuming or self.watched
                     or self.fw.control.config.log or self.shaper is not None):
-                return keeper.frames_slowly()
+                return keeper._frames_slowly()
             self.rows = rows = ZEROS((packed.count, 2), UINT8)
             self.use.take()
             try:
@@ -547,7 +552,7 @@ cdef class FastPath(State):
             finally:
                 self.use.give()
             if self.stopped or self.position < packed.count:
-                keeper.frames_on()
+                keeper._frames_on()
             return rows
         finally:
             self.outer.give()

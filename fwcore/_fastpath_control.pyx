@@ -8,7 +8,7 @@ Laws: nothing that Python hands over is believed: it is copied, or looked at bef
 is refused changes nothing.
 """
 
-from operator import index as _index
+from functools import partial as _partial
 
 import numpy as np
 
@@ -36,7 +36,10 @@ from fwcore.dataplane.rows cimport rows_records
 from fwcore.dataplane.script cimport script_give, script_take
 from fwcore.dataplane.session cimport session_arm, session_end
 from fwcore.dataplane.timeline cimport timeline_take
+from fwcore.arguments import whole as _whole
 from fwcore.errors import DataError
+
+_index = _partial(_whole, "argument")     # DataError where it is none
 
 
 cdef class Control:

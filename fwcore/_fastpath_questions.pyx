@@ -4,7 +4,7 @@
     figures     gauges   counters   samples   victims   digests   audit
 """
 
-from operator import index as _index
+from functools import partial as _partial
 
 import numpy as np
 
@@ -28,7 +28,10 @@ from fwcore.dataplane.pages cimport pages_used
 from fwcore.dataplane.rows cimport rows_created, rows_find, rows_sessions
 from fwcore.dataplane.session cimport session_row
 from fwcore.dataplane.table cimport table_find
+from fwcore.arguments import whole as _whole
 from fwcore.errors import DataError
+
+_index = _partial(_whole, "argument")     # DataError where it is none
 
 cdef enum:
     CROWDED = 16                   # packets to a session: closer together, order needs no sort

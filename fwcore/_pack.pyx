@@ -73,6 +73,13 @@ cdef int64_t whole(object number, str what, size_t place, int64_t highest) excep
     return found
 
 
+cdef object _listed(str what, object numbers):
+    """What can be gone through; FrameError otherwise."""
+    if not hasattr(numbers, "__iter__"):
+        raise FrameError(f"{what}: {type(numbers).__name__}: {_PLENTY}")
+    return numbers
+
+
 cdef class Packed:
     """Frames side by side. Empty at first; each ``pack`` replaces what there was."""
 
@@ -273,7 +280,7 @@ cdef class Packed:
             return 0
         if PyList_CheckExact(times) or PyTuple_CheckExact(times):
             return self.set_times_list(times)
-        for number in times:
+        for number in _listed("times_ns", times):
             if place == self.count:
                 raise FrameError(f"{self.count} frames, and more times: {_PLENTY}")
             self.time_ns[place] = whole(number, "time_ns", place, LATEST_NS)
@@ -308,7 +315,7 @@ cdef class Packed:
             if self.count:
                 memcpy(self.length, self.captured, 4 * self.count)
             return 0
-        for number in lengths:
+        for number in _listed("lengths", lengths):
             if place == self.count:
                 raise FrameError(f"{self.count} frames, and more lengths: {_PLENTY}")
             self.length[place] = <uint32_t>whole(number, "length", place, FRAME_BYTES)

@@ -1,6 +1,6 @@
 """One user at a time: who is within an object, and what no signal cuts in two.
 
-    use = Use()      with use: ...      @exclusive      @undivided      use.close()
+    use = Use()    with use: ...    @exclusive    @unclosed    @undivided    use.close()
 
 Laws: whoever comes while another is within is refused, and changes nothing; what was closed stays
 closed.
@@ -69,6 +69,17 @@ def exclusive(method):
         finally:
             use.give()
     return alone
+
+
+def unclosed(method):
+    """The same for what may be asked while somebody is within: not after ``close``."""
+    @_wraps(method)
+    def standing(self, *args, **kwargs):
+        cdef Use use = self._use
+        if use.state == 2:
+            use._refuse(2)
+        return method(self, *args, **kwargs)
+    return standing
 
 
 def undivided(function):

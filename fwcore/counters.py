@@ -51,7 +51,7 @@ def causes_met(by_cause: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]
 def counters(engine: Any) -> dict[str, Any]:
     """Every counter by name, as the digest and the result have them; integers only."""
     found = by_path(engine)
-    shaper = engine.shaping()
+    shaper = engine._shaping()
     tree: dict[str, Any] = {"shaping": shaper} if shaper else {}
     for path in sorted(found, key=lambda path: PLACES[glossary.find(path)]):
         if found[path] or path not in LATER:

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore import __version__, counters, infile, policy
+from fwcore import __version__, arguments, counters, infile, policy
 from fwcore._fastpath import FastPath
 from fwcore._layout import CONFIG_DTYPE, SESSION_DTYPE, Reason, Verdict, record
 from fwcore._pack import Packed
 from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
-from fwcore._use import exclusive, undivided
+from fwcore._use import exclusive, unclosed, undivided
 from fwcore.engine_control import told
 from fwcore.engine_setup import (
     FIXED,
@@ -70,8 +70,9 @@ class Engine(Shaped):
     each that comes to meters or links.
 
     One user at a time: a call while another thread, or one of this thread, is within the engine
-    raises EngineBusy, one after ``close`` EngineClosed. ``mode``, ``settings``, ``events`` and
-    ``transitions`` may be read at any time.
+    raises EngineBusy. ``mode``, ``settings``, ``events``, ``transitions`` and ``len`` may be read
+    meanwhile. After ``close`` every method and property raises EngineClosed; what was noted,
+    as ``settings``, ``policies``, ``events``, ``transitions``, stays.
 
     Raises SettingsError; MemoryError when the table cannot be had.
     """
@@ -80,7 +81,7 @@ class Engine(Shaped):
         self,
         settings: Settings | str | os.PathLike[str] | None = None,
         *,
-        policies: Sequence[Any] | None = None,
+        policies: Iterable[Any] | None = None,
         log: bool | Literal["victims"] = False,
         group: int = 32,
         departures: bool = False,
@@ -90,19 +91,23 @@ class Engine(Shaped):
         settings = settings_of(settings, overrides)
         if isinstance(group, bool) or not isinstance(group, int) or not 1 <= group <= 64:
             raise SettingsError(f"group: {group!r} is not in 1..64")
-        rows = settings.policies if policies is None else policies
+        if not isinstance(log, str) or log != "victims":
+            log = arguments.flag('log, where it is not "victims"', log, SettingsError)
+        keep = arguments.flag("departures", departures, SettingsError)
+        watch = arguments.flag("arrivals", arrivals, SettingsError)
+        rows = policy.listed(settings.policies if policies is None else policies)
         parsed = policy.parse(rows)
         if len(parsed) > POLICIES_MAX:
             raise SettingsError(f"policies: {len(parsed)}; allowed: {POLICIES_MAX}")
         super().__init__(settings, parsed, log)
         self._ruled = bool(rows)
-        self._rows = tuple(rows)
+        self._rows = rows
         self._policy_ids = np.array([each.id for each in parsed], np.uint32)
         drawn = int.from_bytes(os.urandom(8), "little")
         self.seed = drawn if settings.seed is None else settings.seed
         self._group = group
         self._packed = Packed()
-        self._keep, self._watch = bool(departures), bool(arrivals)
+        self._keep, self._watch = keep, watch
         self._build()
 
     # --- building ---
@@ -135,6 +140,11 @@ class Engine(Shaped):
         if self._use.close():
             self.fastpath.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._use.closed
+
     # --- packets ---
 
     @exclusive
@@ -152,6 +162,7 @@ class Engine(Shaped):
         return self._process(chunk, flow, reply)
 
     @property
+    @unclosed
     def judged(self) -> NDArray[np.uint8]:
         """Outcomes of the chunk that came last, as far as it was judged: uint8[n, 2], a copy.
 
@@ -217,6 +228,7 @@ class Engine(Shaped):
         Grace, timeline and pressure script count from it. Without this call, and in all but the
         first, it is the first packet's time. Raises DataError for a time outside 0..2**62.
         """
+        check_time(time_ns)
         if not self._begun:
             self._begin(time_ns)
 
@@ -233,9 +245,8 @@ class Engine(Shaped):
         self._advance(now_ns)
 
     def _advance(self, now_ns: int) -> None:
+        check_time(now_ns)
         self._answer()
-        if not self._begun:
-            check_time(now_ns)
         while self._begun and self.fastpath.advance(now_ns):
             self._answer()
         self._answer()
@@ -255,12 +266,12 @@ class Engine(Shaped):
         """
         return self.fastpath.judge_frames(self, self._packed, frames, times_ns, lengths, link)
 
-    def frames_slowly(self) -> NDArray[np.uint8]:
+    def _frames_slowly(self) -> NDArray[np.uint8]:
         """What ``FastPath.judge_frames`` leaves to its keeper, who is within: the first frames,
         those who listen, a log."""
         return self._run(self._packed, len(self._packed))
 
-    def frames_on(self) -> None:
+    def _frames_on(self) -> None:
         """The same: a stop among frames, and what comes after it."""
         try:
             end = self._answer()
@@ -281,7 +292,7 @@ class Engine(Shaped):
         """
         return self.fastpath.judge(self, frame, now_ns, length, link)
 
-    def judge_slowly(
+    def _judge_slowly(
         self, found: tuple[Verdict, Reason] | None, frame: Buffer, now_ns: int,
         length: int | None, link: int,
     ) -> tuple[Verdict, Reason]:
@@ -527,7 +538,7 @@ class Engine(Shaped):
         raises SettingsError when the new settings are not allowed, and MemoryError when their table
         cannot be had.
         """
-        changes = named(changes)
+        keep, changes = arguments.flag("restart: keep", keep), named(changes)
         fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))

@@ -28,7 +28,7 @@ from fwcore._layout import (
     Reason,
     record,
 )
-from fwcore._use import Use, exclusive, undivided
+from fwcore._use import Use, exclusive, unclosed, undivided
 from fwcore.events import Event, EventLog, Transition
 from fwcore.settings import Settings
 from fwcore.units import SECOND_NS
@@ -102,11 +102,13 @@ class Control:
         self.thresholds = {machine.name: machine.thresholds() for machine in self.machines}
 
     @property
+    @unclosed
     def mode(self) -> str:
         """The worst mode of any machine: off, on, extreme."""
         return max(self.modes.values(), key=MODES.index, default="off")
 
     @property
+    @unclosed
     def begun_ns(self) -> int:
         """Time of the first packet, ns; 0 before it."""
         return self._begun_ns

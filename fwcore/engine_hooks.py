@@ -27,15 +27,17 @@ from numpy.typing import NDArray
 from fwcore._decider import Decider
 from fwcore._inspector import FIRST_BYTES_MAX, Inspector
 from fwcore._layout import SESSION_DTYPE, Answer
-from fwcore._shaper import DEPARTURE_DTYPE
+from fwcore._shaper import DEPARTURE_DTYPE, FATES
 from fwcore._use import exclusive, undivided
 from fwcore.engine_memory import Memory
 from fwcore.errors import DataError, SettingsError, StateError
 from fwcore.events import EventLog
+from fwcore.tables import Names, Rows
 from fwcore.words import nearest
 
 KINDS = ("transition", "event", "new_session", "ended", "victim", "departure")
 NEWEST = 10_000            # rows of a batch at most
+DEPARTED: Names = {"fate": dict(enumerate(FATES))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,12 +330,13 @@ class Hooks(Memory):
         fresh = min(fresh, NEWEST)
         if kind == "departure":
             heard, self._heard = self._heard or [], []
-            return np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *heard])[-fresh:]
+            rows = np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *heard])[-fresh:]
+            return Rows.of(rows, DEPARTED)
         if kind == "victim":
-            return self.fastpath.victims()[-fresh:]
+            return Rows.of(self.fastpath.victims()[-fresh:])
         if kind == "ended":
-            return np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])[-fresh:]
-        return self.fastpath.newborn_rows(fresh)
+            return Rows.of(np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])[-fresh:])
+        return Rows.of(self.fastpath.newborn_rows(fresh))
 
 
 def _check_callable(what: str, function: object) -> None:

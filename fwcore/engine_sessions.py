@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore import arguments
 from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
-from fwcore._use import exclusive, undivided
+from fwcore._use import exclusive, unclosed, undivided
 from fwcore.engine_control import HOSTS_IN_SNAPSHOT, Control, told
 from fwcore.errors import FlowError, SettingsError
 from fwcore.flow import Flow, flow_key, key_of, parse
+from fwcore.tables import Rows
 from fwcore.words import nearest, protocol_number
 
-Rows = NDArray[np.void]
 FlowLike = str | Flow | int | np.integer[Any] | np.void | tuple[Any, ...]
 Where = Callable[[Rows], NDArray[np.bool_]] | Mapping[str, Any]
 
@@ -32,6 +33,7 @@ EITHER = {"host": ("initiator", "responder"), "port": ("initiator_port", "respon
 class Sessions(Control):
     """The part of an engine that knows its sessions."""
 
+    @unclosed
     def __len__(self) -> int:
         """Sessions that live."""
         return self.fastpath.live
@@ -42,7 +44,7 @@ class Sessions(Control):
 
     def __iter__(self) -> Iterator[np.void]:
         """The sessions that live now, in order of creation: rows of ``sessions()``."""
-        return iter(self.sessions())
+        return iter(self.sessions().view(np.ndarray))     # its rows are np.void, faster
 
     def __contains__(self, flow: object) -> bool:
         """Whether a session of this flow lives."""
@@ -54,7 +56,8 @@ class Sessions(Control):
 
     @exclusive
     def sessions(self, where: Where | None = None, limit: int | None = None) -> Rows:
-        """The live sessions, in order of creation: a structured array, a copy.
+        """The live sessions, in order of creation: a structured array, a copy. As a table
+        for people: ``columns()``, ``to_pandas()``, ``to_arrow()``, ``pandas.DataFrame(rows)``.
 
         Fields as ``session_row_t``: addresses uint8[16] in network order (IPv4 in the first
         four), ports, policy id, state (TcpState), times in ns, packets and bytes (forward, reply).
@@ -64,25 +67,25 @@ class Sessions(Control):
         and ``state`` by name. Or a function of rows that says which (bool[n]); it may not call the
         engine. ``limit``: the oldest so many of them. Raises FlowError.
         """
-        if limit is not None and limit < 0:
-            raise FlowError(f"limit: {limit} is below 0")
+        if limit is not None:
+            limit = arguments.whole("sessions: limit", limit, 0, FlowError)
         if where is not None and not callable(where) and not isinstance(where, Mapping):
             raise FlowError(f"sessions: {type(where).__name__} says of no field what it is to be:"
                             " {'host': '10.0.0.5'} is asked for, or a function of rows")
         if where is None and limit is None:
-            return self.fastpath.live_sessions()[1]
+            return Rows.of(self.fastpath.live_sessions()[1])
         chosen = where if callable(where) else chooser(where or {})
         numbers = self.fastpath.live_records()
         if where is None:
-            return self.fastpath.rows_of(numbers[:limit])
+            return Rows.of(self.fastpath.rows_of(numbers[:limit]))
         found, count = [np.zeros(0, SESSION_DTYPE)], 0
         for begin in range(0, len(numbers), BLOCK):
-            rows = self.fastpath.rows_of(numbers[begin:begin + BLOCK])
-            found.append(rows[chosen(rows)])
+            rows = Rows.of(self.fastpath.rows_of(numbers[begin:begin + BLOCK]))
+            found.append(rows[_mask(chosen(rows), len(rows))])
             count += len(found[-1])
             if limit is not None and count >= limit:
                 break
-        return np.concatenate(found)[:limit]
+        return Rows.of(np.concatenate(found)[:limit])
 
     @exclusive
     def lookup(
@@ -138,7 +141,7 @@ class Sessions(Control):
     @exclusive
     def victims(self) -> Rows:
         """The victim ledger, oldest first: sessions evicted, taken by tension, or killed."""
-        return self.fastpath.victims()
+        return Rows.of(self.fastpath.victims())
 
     @exclusive
     @undivided
@@ -146,14 +149,16 @@ class Sessions(Control):
         """Sessions that ended, in order (see ``log``), without the first ``since`` of the run.
 
         To be told of each once: ``rows = engine.ended(seen); seen += len(rows)``. They are kept
-        until ``collect_ended`` takes them. Raises SettingsError where no log was asked for.
+        until ``collect_ended`` takes them. Raises SettingsError where no log was asked for, and
+        DataError.
         """
+        since = arguments.whole("ended: since", since)
         if not self._log:
             raise SettingsError("ended: the engine keeps no log: Engine(..., log=True)")
         self._collect()
         rows = np.concatenate([np.zeros(0, SESSION_DTYPE), *self._ended])
         self._ended = [rows] if len(rows) else []
-        return rows[max(0, since - self._ended_before):].copy()
+        return Rows.of(rows[max(0, since - self._ended_before):].copy())
 
     @exclusive
     @undivided
@@ -162,15 +167,23 @@ class Sessions(Control):
         self._collect()
         ended, self._ended = self._ended, []
         self._ended_before += sum(map(len, ended))
-        return ended
+        return [Rows.of(rows) for rows in ended]
 
     @exclusive
     def top_hosts(self, count: int = HOSTS_IN_SNAPSHOT) -> list[dict[str, Any]]:
-        """Initiators with most live sessions: [{host, sessions}]."""
-        return self._top_hosts(count)
+        """Initiators with most live sessions: [{host, sessions}]. Raises DataError."""
+        return self._top_hosts(arguments.whole("top_hosts", count))
 
 
 # --- which sessions -------------------------------------------------------------------------------
+
+
+def _mask(given: Any, count: int) -> NDArray[np.bool_]:
+    """bool[count] that a function of rows gave. Raises FlowError."""
+    if not isinstance(given, np.ndarray) or given.dtype.kind != "b" or given.shape != (count,):
+        raise FlowError(f"sessions: {count} rows want bool[{count}], which of them: the function"
+                        f" gave {given!r:.80}")
+    return given
 
 
 def _name_of(flow: Any) -> tuple[int, ...] | int:
@@ -226,7 +239,7 @@ def _test(field: str, value: Any) -> Callable[[Rows, str], NDArray[np.bool_]]:
             raise FlowError(f"where: {field} are two, forward and reply; give a function of rows")
         else:
             number = int(value)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, FlowError):
             raise
         raise FlowError(f"where: {field}: {value!r} is none: {error}") from None

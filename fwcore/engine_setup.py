@@ -7,11 +7,11 @@ Nothing here knows an engine; what may change while one runs is told by FIXED an
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fwcore import arguments
 from fwcore._layout import LATEST_NS, TIMEOUTS, Midstream, Tracker, Verdict, WhenFull
 from fwcore._memory import memory_plan
 from fwcore._shaper import Shaper
@@ -50,9 +50,7 @@ def splitmix64(seed: int, count: int) -> list[int]:
 
 def check_time(time_ns: int) -> None:
     """Raises DataError for what is no time in ns, where the fast path is not asked."""
-    if isinstance(time_ns, bool) or not hasattr(time_ns, "__index__"):
-        raise DataError(f"time {time_ns!r:.80}: integer nanoseconds are asked for")
-    if not 0 <= operator.index(time_ns) <= LATEST_NS:
+    if not 0 <= arguments.whole("time in ns", time_ns) <= LATEST_NS:
         raise DataError(f"time {time_ns} is not in 0..2**62 ns")
 
 

@@ -10,15 +10,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fwcore import counters
 from fwcore._layout import blake2b16
-from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE
-from fwcore._use import exclusive, undivided
-from fwcore.engine_hooks import Hooks
+from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE, NO_LINK, NO_METER, WHYS
+from fwcore._use import exclusive, unclosed, undivided
+from fwcore.engine_hooks import DEPARTED, Hooks
 from fwcore.engine_setup import shaper_of
 from fwcore.settings import Settings
+from fwcore.tables import Rows
 
 if TYPE_CHECKING:
     from fwcore.shaping_layout import Plan
@@ -53,7 +53,7 @@ class Shaped(Hooks):
 
     @exclusive
     @undivided
-    def departures(self) -> NDArray[Any]:
+    def departures(self) -> Rows:
         """What left links or was dropped in them since the last call, in order.
 
         A row for each link that a packet ends at: packet u64, time_ns i64, link u16 (by the order
@@ -63,11 +63,12 @@ class Shaped(Hooks):
         self.fastpath.let_leave()
         self._collect_left()
         rows, self._left = self._left, []
-        return np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *rows])
+        names = {**DEPARTED, "link": dict(enumerate(self._names()[1]))}
+        return Rows.of(np.concatenate([np.zeros(0, DEPARTURE_DTYPE), *rows]), names)
 
     @exclusive
     @undivided
-    def arrivals(self) -> NDArray[Any]:
+    def arrivals(self) -> Rows:
         """What came to meters or links since the last call, in order: ``_shaper.ARRIVAL_DTYPE``.
 
         packet u64, time_ns i64 of its arrival, departed u64: rows of departures before it; for each
@@ -79,15 +80,27 @@ class Shaped(Hooks):
         """
         self._collect_left()
         rows, self._came = self._came, []
-        return np.concatenate([np.zeros(0, ARRIVAL_DTYPE), *rows])
+        meters, links = self._names()
+        return Rows.of(np.concatenate([np.zeros(0, ARRIVAL_DTYPE), *rows]), {
+            "why": dict(enumerate(WHYS)), "meter": {**dict(enumerate(meters)), NO_METER: ""},
+            "link": {**dict(enumerate(links)), NO_LINK: ""}})
 
+    @unclosed
     def shaping_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names of meters and links, as rows of arrivals and departures number them."""
+        return self._names()
+
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         plan = self._plan
         return ((), ()) if plan is None else (plan.meter_names, plan.link_names)
 
+    @exclusive
+    @undivided
     def shaping(self) -> dict[str, Any]:
         """What meters, links and classes counted, by name; empty where nothing is shaped."""
+        return self._shaping()
+
+    def _shaping(self) -> dict[str, Any]:
         shaper, plan = self.fastpath.shaper, self._plan
         if shaper is None or plan is None:
             return {}

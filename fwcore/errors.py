@@ -37,7 +37,7 @@ class FlowError(FwcoreError, ValueError):
 
 
 class DataError(FwcoreError, ValueError):
-    """The data plane was handed what would break it: a wrong array, record, index or order."""
+    """What was handed over would break it: a wrong array, record, index, order or kind of value."""
 
 
 def refusing(
@@ -71,6 +71,12 @@ class EngineClosed(FwcoreError, RuntimeError):
 
 class StateError(FwcoreError, ValueError):
     """No saved engine: damaged, of another version, or with figures that no engine has."""
+
+
+class MissingName(FwcoreError, KeyError):
+    """A result has no such figure or table."""
+
+    __str__ = Exception.__str__      # KeyError would quote it
 
 
 class MissingExtra(FwcoreError):

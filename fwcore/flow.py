@@ -12,6 +12,7 @@ import ipaddress
 from operator import index
 from typing import NamedTuple
 
+from fwcore import arguments
 from fwcore.errors import FlowError
 from fwcore.words import ICMP, ICMPV6, WITH_PORTS, protocol_number, protocol_text
 
@@ -53,7 +54,7 @@ class Flow(NamedTuple):
 
 def parse(text: str) -> Flow:
     """The flow a text names; FlowError says what is wrong with it."""
-    ends, slash, protocol = text.strip().partition("/")
+    ends, slash, protocol = arguments.text("flow", text, FlowError).strip().partition("/")
     first, dash, second = ends.partition("-")
     if not slash or not dash:
         raise FlowError(f"flow {text!r}: write it like {EXAMPLE}")
@@ -124,6 +125,8 @@ def flow_key(
 def key_of(flow: Flow) -> tuple[int, ...]:
     """A flow in the form ``FastPath.locate`` takes."""
     one, other = flow.initiator, flow.responder
+    if not isinstance(one, Endpoint) or not isinstance(other, Endpoint):
+        raise FlowError(f"{flow!r:.80}: a flow goes from one Endpoint to another")
     return flow_key(str(one.address), one.port, str(other.address), other.port, flow.protocol,
                     flow.zone)
 

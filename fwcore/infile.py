@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from fwcore import arguments
 from fwcore.errors import FwcoreError
 
 BLOCK = 1 << 20
@@ -16,9 +17,10 @@ def read(path: str | os.PathLike[str], most: int,
          begins: Callable[[bytes], bool] = lambda _head: True) -> bytes:
     """The bytes of a file, at most ``most``; its first block alone where ``begins`` denies it.
 
-    Raises OSError where it cannot be read; FwcoreError for a longer one (``/dev/zero`` has no end).
+    Raises OSError where it cannot be read; FwcoreError for what is no path, and for a longer one
+    (``/dev/zero`` has no end).
     """
-    with open(path, "rb") as file:
+    with open(arguments.path("file", path, FwcoreError), "rb") as file:
         parts = [file.read(min(BLOCK, most + 1))]
         if not begins(parts[0]):
             return parts[0]

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Self
 
+from fwcore import arguments
 from fwcore.errors import FwcoreError, OutputError, PipeClosed
 
 STREAMS = ("/dev/", "/proc/")     # what stands there may be a file that is open already
@@ -30,7 +31,7 @@ class Output:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = arguments.path("output", path, OutputError)
         self._target = self._part = ""
         try:
             self.file: BinaryIO = self._open()
@@ -176,7 +177,7 @@ def _identities(path: str, stream: int) -> Iterator[Any]:
             return
         yield where.st_dev, where.st_ino, name
         return
-    except OSError:
+    except (OSError, ValueError):       # or none that a file can have
         return
     if path == "-":
         yield "standard stream", stream

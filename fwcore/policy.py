@@ -113,7 +113,7 @@ def _listed(value: Any) -> list[Any]:
 def _networks(place: _Place, key: str) -> tuple[Network, ...]:
     """``"any"``, one network or a list of them; a single address is a network of one."""
     value = place.row.get(key, "any")
-    if value == "any":
+    if isinstance(value, str) and value == "any":
         return ()
     nets: list[Network] = []
     for text in _listed(value):
@@ -160,7 +160,7 @@ def _port_range(place: _Place, value: Any) -> tuple[int, int]:
 
 def _ports(place: _Place, protocol: int) -> tuple[tuple[int, int], ...]:
     value = place.row.get("ports", "any")
-    if value == "any":
+    if isinstance(value, str) and value == "any":
         return ()
     if protocol != ANY and protocol not in WITH_PORTS:
         raise place.error("ports", f"ports: protocol {protocol} has none; tcp, udp and sctp do")
@@ -172,7 +172,7 @@ def _ports(place: _Place, protocol: int) -> tuple[tuple[int, int], ...]:
 
 def _zone(place: _Place) -> int:
     value = place.row.get("zone", "any")
-    if value == "any":
+    if isinstance(value, str) and value == "any":
         return ANY
     if _number(value, 0, 4095):
         return int(value)
@@ -263,7 +263,17 @@ def who(row: Mapping[str, Any], where: str) -> Policy:
     return found
 
 
-def parse(rows: Sequence[Mapping[str, Any]], where: str = "policy") -> tuple[Policy, ...]:
+def listed(rows: Any) -> tuple[Mapping[str, Any], ...]:
+    """Rows of policies, whatever gives them. Raises SettingsError."""
+    found = tuple(rows) if isinstance(rows, Iterable) and not isinstance(rows, Mapping) else (rows,)
+    for row in found:
+        if not isinstance(row, Mapping):
+            raise SettingsError(f"policies: {row!r:.80} is no row; a list of them is asked for,"
+                                ' like [{"id": 1, "protocol": "udp"}]')
+    return found
+
+
+def parse(rows: Iterable[Mapping[str, Any]], where: str = "policy") -> tuple[Policy, ...]:
     """Policies from ``[[policy]]`` rows, in order; no rows: one, id 0, accept, none.
 
     Keys: id (default: the row's number), name (what reports call it), zone, source, destination,
@@ -273,7 +283,7 @@ def parse(rows: Sequence[Mapping[str, Any]], where: str = "policy") -> tuple[Pol
     """
     policies: list[Policy] = []
     seen: dict[int, int] = {}
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(listed(rows), 1):
         place = _Place(row, f"{where} {number}")
         policy = _parse_row(place, number)
         if policy.id in seen:

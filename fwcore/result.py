@@ -21,17 +21,16 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fwcore import infile
-from fwcore._layout import SESSION_DTYPE, EndCause, TcpState
-from fwcore.errors import FwcoreError, MissingExtra
+from fwcore._layout import SESSION_DTYPE
+from fwcore.errors import FwcoreError, MissingName
 from fwcore.outfile import Output
-from fwcore.words import CLASSES, MODES, protocol_text
+from fwcore.tables import as_table, readable, to_arrow, to_pandas
 
 Table = np.ndarray | Callable[[], np.ndarray]
 """A table of a result, or what makes it: millions of sessions are copied when somebody asks."""
@@ -64,6 +63,8 @@ class Section(Mapping):
         self._name = name
 
     def __getitem__(self, key: str) -> Any:
+        if not isinstance(key, str):
+            raise MissingName(f"{self._name}: {key!r:.80} is no name")
         value = self._data[key] if key in self._data else self._walk(key)
         return Section(value, f"{self._name}.{key}") if isinstance(value, Mapping) else value
 
@@ -71,7 +72,7 @@ class Section(Mapping):
         value: Any = self._data
         for part in path.split("."):
             if not isinstance(value, Mapping) or part not in value:
-                raise KeyError(f"{self._name} has no {path!r}")
+                raise MissingName(f"{self._name} has no {path!r}")
             value = value[part]
         return value
 
@@ -162,18 +163,18 @@ class Result(Section):
         return (*ROW_TABLES, "timeline", *self._tables)
 
     def array(self, name: str) -> np.ndarray:
-        """One table as a NumPy structured array (n,), a copy; KeyError for an unknown name.
+        """One table as a NumPy structured array (n,), a copy; MissingName for an unknown name.
 
         victims, events, transitions, inputs: the rows of the result. hosts, policies: who was
         hit. timeline: a row a sample, cumulative figures as ``verdict_drop``,
         ``reason_no_memory``. sessions: what stood at the end, of a state file or a live run.
         """
+        if not isinstance(name, str) or name not in self.arrays:
+            raise MissingName(f"no table {name!r:.80}; there are {', '.join(self.arrays)}")
         if name in self._tables:
             return self._table(name).copy()
         if name == "timeline":
-            return _columns_to_array(timeline_columns(self._data.get("timeline", {})))
-        if name not in ROW_TABLES:
-            raise KeyError(f"no table {name!r}; there are {', '.join(self.arrays)}")
+            return as_table(timeline_columns(self._data.get("timeline", {})))
         return rows_to_array(self._rows(name), ROW_TABLES[name].split())
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
@@ -186,34 +187,18 @@ class Result(Section):
     def columns(self, name: str) -> dict[str, np.ndarray]:
         """One table as columns (n,) for people: addresses and enums as text, a column a direction.
 
-        KeyError for an unknown name.
+        MissingName for an unknown name.
         """
         return readable(self.array(name))
 
     def to_pandas(self, name: str) -> Any:
         """``columns`` as a pandas DataFrame, by time where rows have one (``time_ns``, a session's
         ``created_ns``; UTC); MissingExtra says how to get pandas."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra(
-                "a table as a DataFrame needs pandas: pip install 'fwcore[pandas]'"
-            ) from None
-        frame = pandas.DataFrame(self.columns(name))
-        clock = next((each for each in ("time_ns", "created_ns") if each in frame), None)
-        if clock is not None:
-            frame.index = pandas.DatetimeIndex(
-                pandas.to_datetime(frame[clock], unit="ns", utc=True), name="time")
-        return frame
+        return to_pandas(self.columns(name))
 
     def to_arrow(self, name: str) -> Any:
         """``columns`` as a pyarrow Table; MissingExtra says how to get pyarrow."""
-        try:
-            import pyarrow
-        except ImportError:
-            raise MissingExtra(
-                "a table of Arrow needs pyarrow: pip install 'fwcore[parquet]'") from None
-        return pyarrow.table(self.columns(name))
+        return to_arrow(self.columns(name))
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -251,6 +236,8 @@ class Result(Section):
     @classmethod
     def from_json(cls, text: str | bytes) -> Result:
         """A Result from `to_json`'s text; FwcoreError when it is something else."""
+        if not isinstance(text, str | bytes):
+            raise FwcoreError(f"not a result: {text!r:.80} is no text")
         return cls(_read(text))
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
@@ -333,43 +320,6 @@ def as_html(title: str, figures: Mapping[str, Any]) -> str:
     return f"<table><caption>{escape(title)}</caption><tbody>{rows}</tbody></table>"
 
 
-def readable(table: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of a structured array as people read them."""
-    columns: dict[str, np.ndarray] = {}
-    for name in table.dtype.names or ():
-        column = table[name]
-        if name in ("initiator", "responder") and column.ndim == 2:
-            columns[name] = _addresses(column, table["family"])
-        elif column.ndim == 2:
-            columns[f"{name}_forward"], columns[f"{name}_reply"] = column.T
-        elif name in NAMED and column.dtype.kind in "iu":
-            columns[name] = _names(column, NAMED[name])
-        else:
-            columns[name] = column
-    return columns
-
-
-def _addresses(packed: np.ndarray, family: np.ndarray) -> np.ndarray:
-    texts = [str(ip_address(bytes(row[:4 if version == 4 else 16])))
-             for row, version in zip(packed, family.tolist(), strict=True)]
-    return np.array(texts, dtype=object)
-
-
-def _names(numbers: np.ndarray, names: Mapping[int, str]) -> np.ndarray:
-    return np.array([names.get(number, str(number)) for number in numbers.tolist()], dtype=object)
-
-
-def _of_enum(enum: Any) -> dict[int, str]:
-    return {int(member): member.name.lower() for member in enum}
-
-
-NAMED: Mapping[str, Mapping[int, str]] = {
-    "state": _of_enum(TcpState), "cause": {**_of_enum(EndCause), 255: "live"},
-    "protocol": {number: protocol_text(number) for number in range(256)},
-    "inspection": dict(enumerate(CLASSES)), "mode": dict(enumerate(MODES)),
-}
-
-
 def timeline_columns(timeline: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The timeline's columns (n,) by name; nested groups get their singular as a prefix."""
     columns: dict[str, np.ndarray] = {}
@@ -396,16 +346,7 @@ def rows_to_array(rows: list[dict[str, Any]], known: Iterable[str] = ()) -> np.n
         filler: Any = "" if is_text else 0
         columns[name] = np.asarray([filler if value is None else value for value in values],
                                    None if values else "U1" if is_text else "i8")
-    return _columns_to_array(columns)
-
-
-def _columns_to_array(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    length = min((len(column) for column in columns.values()), default=0)
-    dtype = [(name, column.dtype) for name, column in columns.items()]
-    table = np.zeros(length, dtype=dtype)
-    for name, column in columns.items():
-        table[name] = column[:length]
-    return table
+    return as_table(columns)
 
 
 def _read(text: str | bytes) -> dict[str, Any]:

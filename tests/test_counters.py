@@ -46,7 +46,7 @@ def stand_in(engine):
     return figures, SimpleNamespace(
         fastpath=asked, settings=engine.settings, machines=engine.machines, flaps=5,
         transitions=SimpleNamespace(forgotten=6), events=SimpleNamespace(forgotten=7),
-        shaping=dict)
+        _shaping=dict)
 
 
 def added(rows, place):

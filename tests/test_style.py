@@ -25,6 +25,7 @@ TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on
 # dot at its end is a subpackage: its own files may know each other.
 FLOORS = (
     ("dataplane.layout", "words", "units", "errors"),
+    ("arguments",),
     ("dataplane.shaping",),
     ("dataplane.bits", "dataplane.heap", "dataplane.match", "dataplane.frame",
      "dataplane.outcome"),
@@ -54,7 +55,7 @@ FLOORS = (
     ("_passes",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand", "_rings", "_tally"),
     ("escape", "interruption", "infile", "outfile", "shape", "flow", "datagrams"),
-    ("rows",),
+    ("rows", "tables"),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
     ("shaping_values",),
     ("shaping",),
@@ -101,13 +102,13 @@ OUTSIDE = {
         "counters", "engine", "engine_control", "engine_sessions", "engine_state", "engine_hooks",
         "engine_shaping",
         "hits", "_tally",
-        "replay.", "demand", "report.", "bench.", "rows",
+        "replay.", "demand", "report.", "bench.", "rows", "tables",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for
     "compression": {"capture.stream"},   # of Python 3.14
     "backports": {"capture.stream"},     # the same before
-    "pandas": {"result"},
-    "pyarrow": {"rows", "result"},
+    "pandas": {"tables"},
+    "pyarrow": {"rows", "tables"},
     "bokeh": {"report."},
     "matplotlib": {"report."},
     "prometheus_client": {"live.serve"},

@@ -14,10 +14,11 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from fwcore import arguments
 from fwcore._layout import LATEST_NS
 from fwcore._pack import Packed
 from fwcore._parsed import Parsed
-from fwcore.errors import FrameError
+from fwcore.errors import DataError, FrameError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -70,18 +71,27 @@ class Chunk:
         return len(self.offset)
 
     def slice(self, start: int, stop: int) -> Chunk:
-        """Frames start to stop (0-based, stop exclusive) of the same data, as views."""
-        part = np.s_[start:stop]
+        """Frames start to stop (0-based, stop exclusive) of the same data, as views. DataError."""
+        part = np.s_[arguments.whole("start", start):arguments.whole("stop", stop)]
         return Chunk(self.data, self.offset[part], self.captured[part], self.length[part],
                      self.time_ns[part], self.link[part])
 
     def select(self, mask: Array) -> Chunk:
-        """The frames where ``mask`` (bool[n]) is true; the arrays are copies, the data is not."""
+        """The frames where ``mask`` (bool[n]) is true, or those at places (integers); the arrays
+        are copies, the data is not. Raises DataError.
+        """
+        kind = mask.dtype.kind if isinstance(mask, np.ndarray) and mask.ndim == 1 else ""
+        if not (kind == "b" and len(mask) == len(self)) and not (kind and kind in "iu" and (
+                not len(mask) or -len(self) <= mask.min() <= mask.max() < len(self))):
+            raise DataError(f"select: bool[{len(self)}] or places below that are asked for:"
+                            f" {mask!r:.80} was given")
         return Chunk(self.data, self.offset[mask], self.captured[mask], self.length[mask],
                      self.time_ns[mask], self.link[mask])
 
     def frame(self, i: int) -> bytes:
-        """The captured bytes of frame i (0-based)."""
+        """The captured bytes of frame i (0-based; below 0 from the end). Raises DataError."""
+        if not -len(self) <= arguments.whole("frame", i) < len(self):
+            raise DataError(f"frame {i}: the chunk has {len(self)}")
         begin = int(self.offset[i])
         return self.data[begin : begin + int(self.captured[i])].tobytes()
 
@@ -162,8 +172,11 @@ class Chunk:
 
     @classmethod
     def concatenate(cls, chunks: Iterable[Chunk]) -> Chunk:
-        """One chunk of all frames; data is copied unless every chunk has the same."""
-        parts = list(chunks)
+        """One chunk of all frames; data is copied unless every chunk has the same. FrameError."""
+        parts = list(chunks) if isinstance(chunks, Iterable) else [chunks]
+        for part in parts:
+            if not isinstance(part, Chunk):
+                raise FrameError(f"concatenate: {type(part).__name__} is no chunk")
         if not parts:
             return cls.from_frames([], [])
         datas: list[Array] = []

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fwcore import arguments
 from fwcore._columns import DESTINATION, PORTS, SOURCE, parse_columns
 from fwcore.capture.chunk import Array, Chunk, Fault, Reader
 from fwcore.errors import CaptureError
@@ -96,7 +97,7 @@ class Filter:
     """A compiled filter; call it with a chunk for a mask, bool[n]. Raises CaptureError."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = arguments.text("filter", text, CaptureError)
         self._tokens = [(found.group(), found.start()) for found in TOKEN.finditer(text)]
         self._i = 0
         self._test = self._chain()

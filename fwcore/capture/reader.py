@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fwcore import arguments
 from fwcore._parsed import Parsing
 from fwcore.capture.ahead import AheadReader, can, compressed, cores
 from fwcore.capture.chain import ChainReader
@@ -31,9 +32,9 @@ def open_capture(
     MissingExtra (zstd). Faults further in are kept in the reader's ``fault``.
     """
     path = str(path)
-    if chunk_size < 1:
-        raise CaptureError(f"a chunk has at least 1 frame, not {chunk_size}")
-    chosen = Filter(filter) if isinstance(filter, str) else filter
+    chunk_size = arguments.whole("chunk_size", chunk_size, 1, CaptureError)
+    reader = arguments.text("reader", reader, CaptureError)
+    chosen = filter if filter is None or isinstance(filter, Filter) else Filter(filter)
     if reader == "native":
         opened: Reader = open_native(path, chunk_size)
     elif reader in READERS or reader == "scapy":
@@ -64,7 +65,7 @@ def open_captures(
     (``AheadReader``), one at a time unless they are merged. What is read does not depend on it.
     ``asking``: which frames match is found out there, too (``Chunk.matched``), and none left out.
     """
-    chosen = Filter(filter) if isinstance(filter, str) else filter
+    chosen = filter if filter is None or isinstance(filter, Filter) else Filter(filter)
     others = (min(2, cores()) if threads is None else threads) - 1
     parts: list[Reader] = []
     names = [str(path) for path in paths]

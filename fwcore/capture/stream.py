@@ -315,6 +315,8 @@ def open_source(path: str) -> Source:
         raise CaptureError(f"{path}: is a directory; name the captures in it") from None
     except OSError as error:
         raise CaptureError(f"{path}: cannot be opened ({error.strerror})") from error
+    except ValueError as error:         # a zero byte, half a character
+        raise CaptureError(f"{path!r}: no file has such a name ({error})") from None
     try:
         if not stat.S_ISREG(kind.st_mode):
             return StreamSource(file, _first_bytes(file), close=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore import arguments
 from fwcore.capture import READ_SIZE, Chunk, parse_ahead
 from fwcore.engine import Engine
 from fwcore.engine_setup import settings_of
@@ -89,8 +90,7 @@ def replay(
     would have taken (``Recency``). ``threads``: one judges, the others read ahead of it (None: two
     where there are two cores); no outcome depends on it. ``write``: what was forwarded, as pcap;
     with shaping as it left. ``verdicts``: a row a packet (with ``addresses``), ``departures``: one
-    for each link it ended at, ``sessions``: one a session; CSV, or Parquet by ending. ``state``:
-    all of it.
+    for each link it ended at, ``sessions``: one a session; CSV or Parquet by name. ``state``: all.
     ``flows(Judged)`` is called a chunk, ``ended(SESSION_DTYPE[n])`` with what ended (with
     ``sessions`` or ``focus`` all, else victims), ``progress``: true stops.
 
@@ -99,14 +99,16 @@ def replay(
     settings = _seeded(settings_of(settings, {}), seed)
     files = {"write": write, "verdicts": verdicts, "departures": departures, "sessions": sessions,
              "state": state}
+    _check_kinds(
+        {"timing": timing, "filter": filter, "focus": focus, "reader": reader}, files,
+        {"pace": pace, "addresses": addresses, "merge": merge, "lru": lru},
+        {"flows": flows, "ended": ended, "progress": progress}, interruption)
     _check(source, loop, limit, chunk_size, threads, files)
     begin = time.perf_counter_ns()
     timed, selection = Timing.parse(timing), Selection(filter)
     opener = opener_of(source, reader, chunk_size, merge, threads, selection.filter)
-    settings = _by_the_clock(settings, source, opener)
-    turns = Turns(opener, loop, limit)
-    interruption = interruption or Interruption()
-    with interruption.waiting():
+    settings, turns = _by_the_clock(settings, source, opener), Turns(opener, loop, limit)
+    with (interruption := interruption or Interruption()).waiting():
         opened = turns.open()    # a capture that cannot be opened says so before files are made
     with closing(opened):
         engine = Engine(settings, policies=policies, group=group, **_told(settings, files),
@@ -131,11 +133,29 @@ def _kept(result: Result, state: str | None) -> Result:
     return result
 
 
+def _check_kinds(
+    texts: Mapping[str, Any], files: Mapping[str, Any], flags: Mapping[str, Any],
+    functions: Mapping[str, Any], interruption: Any,
+) -> None:
+    """Raises SettingsError for what is of another kind than is asked for; None is not given."""
+    for check, given in ((arguments.text, texts), (arguments.flag, flags),
+                         (arguments.function, functions), (arguments.path, files)):
+        for name, value in given.items():
+            if value is not None:
+                check(name, value, SettingsError)
+    if interruption is not None and not isinstance(interruption, Interruption):
+        raise SettingsError(f"interruption: {interruption!r:.80} is none")
+
+
 def _check(
     source: Any, loop: int, limit: int | None, chunk_size: int, threads: int | None,
     files: Mapping[str, str | None],
 ) -> None:
     """Raises SettingsError and what else is known before a capture is opened."""
+    for name, value in (("loop", loop), ("limit", limit), ("chunk_size", chunk_size),
+                        ("threads", threads)):
+        if value is not None or name in ("loop", "chunk_size"):
+            arguments.whole(name, value, error=SettingsError)
     if not 1 <= loop <= TURNS_MAX or (limit is not None and limit < 0) or chunk_size < 1:
         raise SettingsError(f"loop is from 1 to {TURNS_MAX} (then addresses come again),"
                             " chunk size at least 1, limit at least 0")

@@ -18,11 +18,12 @@ What the user did not give is worked out anew when something else changes (``bas
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fwcore import arguments
 from fwcore.errors import SettingsError
 from fwcore.settings import checks, sysctl
 from fwcore.settings.declared import DECLARATIONS, POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
@@ -150,23 +151,23 @@ def _take_timeouts(
 
 
 def _take_arguments(
-    arguments: Mapping[str, Any], kilo: int, given: dict[str, Given],
+    overrides: Mapping[str, Any], kilo: int, given: dict[str, Given],
     rows: dict[str, tuple[Row, ...]],
 ) -> None:
     plural = {attribute: kind for kind, attribute in ROW_KINDS.items()}
-    for name, value in named(arguments).items():
+    for name, value in named(overrides).items():
         if name in plural:
             rows[plural[name]] = rows_of(plural[name], value, "argument")
         else:
             given[name] = give(name, value, "argument", kilo)
 
 
-def named(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def named(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by the names that settings have here, however they are spelled and whatever other
     names they go by. Raises SettingsError for one that is given twice."""
     known: dict[str, str] = {}
     found: dict[str, Any] = {}
-    for written, value in _with_timeouts(arguments):
+    for written, value in _with_timeouts(given):
         name, value = sysctl.translated(spelled(written), value, "argument")
         name = ROW_KINDS.get(name, name)
         _once(known, name, written, "argument")
@@ -174,9 +175,9 @@ def named(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _with_timeouts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _with_timeouts(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Arguments one by one, ``timeouts`` as those that it holds."""
-    for written, value in arguments.items():
+    for written, value in given.items():
         if written != "timeouts":
             yield written, value
             continue
@@ -184,6 +185,7 @@ def _with_timeouts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if not isinstance(values, Mapping):
             raise SettingsError(f"argument: timeouts = {show(value)} is no table of seconds")
         for key, seconds in values.items():
+            arguments.text("argument: timeout", key, SettingsError)
             if sysctl.translated(spelled(key), seconds, "argument")[0] not in TIMEOUTS:
                 raise SettingsError(f'argument: unknown timeout "{key}"{nearest(key, TIMEOUTS)};'
                                     f" allowed: {', '.join(TIMEOUTS)}")
@@ -226,6 +228,10 @@ def load(
     wirings (rows of vendors, each with kind_of), timeouts (dict).
     Raises SettingsError with setting, place, allowed range and reason.
     """
+    if isinstance(assignments, str | bytes) or not isinstance(assignments, Iterable):
+        raise SettingsError(f'assignments: {assignments!r:.80}: a list is asked for, like'
+                            ' ["udp_s=30"]')
+    assignments = [arguments.text("assignments", each, SettingsError) for each in assignments]
     document = None if file is None else read_document(file)
     chosen, origin = _choose(personality, document, assignments)
     given: dict[str, Given] = {}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fwcore import arguments
 from fwcore.errors import SettingsError
 from fwcore.settings.declared import BY_NAME, MARKS, PERSONALITIES, personalities
 from fwcore.settings.document import Document, read_document
@@ -41,7 +42,7 @@ def read_personality(name: str, where: str = "argument") -> Personality:
 
     Raises SettingsError: unknown name, or whatever is wrong in the file, with file and line.
     """
-    if name.endswith(".toml"):
+    if arguments.text(f"{where}: personality", name, SettingsError).endswith(".toml"):
         return _from_file(name, Path(name))
     if name not in personalities():
         raise SettingsError(

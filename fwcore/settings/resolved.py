@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fwcore.settings.declared import DECLARATIONS
+from fwcore import arguments
+from fwcore.errors import SettingsError
+from fwcore.settings.declared import BY_NAME, DECLARATIONS, ROW_KINDS
 from fwcore.settings.document import Row
 from fwcore.settings.values import Given
 from fwcore.units import PAGE_BYTES, ceil_div, pages_of, to_ns
+from fwcore.words import nearest
 
 if TYPE_CHECKING:    # who shapes nothing does not wait for it
     from fwcore.shaping import Declared
@@ -131,11 +134,15 @@ class Resolved:
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def value(self, name: str) -> Any:
-        """A setting by its flat name (timeouts too)."""
+        """A setting by its flat name (timeouts too). Raises SettingsError."""
+        if not isinstance(name, str) or (
+                name not in BY_NAME and name not in ROW_KINDS.values() and name != "timeouts"):
+            raise SettingsError(f"{name!r:.80} is no setting{nearest(name, BY_NAME)}")
         return getattr(self.timeouts if name in Timeouts.names() else self, name)
 
     def where(self, name: str) -> str:
         """Where a value comes from, as messages begin."""
+        name = arguments.text("where", name, SettingsError)
         return self.origin.get(name, "argument").removeprefix("file ")
 
     def describe(self) -> dict[str, dict[str, Any]]:
