@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not 
     )
     from fwcore.capture import Chunk, Fault, Reader, open_capture
     from fwcore.engine import Engine
-    from fwcore.engine_hooks import Decision
+    from fwcore.engine_hooks import Batch, Decision
     from fwcore.errors import (
         CaptureError,
         ConfigFrozen,
@@ -66,7 +66,7 @@ def get_include() -> str:
 
 __all__ = [
     "Engine", "Settings", "Timeouts", "load", "Chunk", "Fault", "Reader", "open_capture", "Result",
-    "Event", "Transition", "Flow",
+    "Event", "Transition", "Batch", "Flow",
     "Answer", "Decision", "Verdict", "Reason", "EndCause", "Exposure", "GateAction", "Gauge",
     "Midstream", "ObjectAction", "PolicyAction", "TcpState", "Tracker", "WhenFull",
     "FwcoreError", "CaptureError", "ConfigFrozen", "DataError", "EngineBusy", "EngineClosed",
@@ -79,7 +79,7 @@ _ROOMS = {
                       " ObjectAction PolicyAction TcpState Tracker WhenFull",
     "fwcore.capture": "Chunk Fault Reader open_capture",
     "fwcore.engine": "Engine",
-    "fwcore.engine_hooks": "Decision",
+    "fwcore.engine_hooks": "Batch Decision",
     "fwcore.errors": "FwcoreError CaptureError ConfigFrozen DataError EngineBusy EngineClosed"
                      " FlowError FrameError LawBroken MissingExtra MissingName OutputError"
                      " PipeClosed SettingsError StateError LiveError",

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Sequence
 from operator import index
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.result import Result, as_html
-from fwcore.settings import Settings, named, saved
+from fwcore.settings import EngineKeywords, PolicyKeywords, Settings, named, saved
 
 if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
@@ -86,7 +86,7 @@ class Engine(Shaped):
         group: int = 32,
         departures: bool = False,
         arrivals: bool = False,
-        **overrides: Any,
+        **overrides: Unpack[EngineKeywords],
     ) -> None:
         settings = settings_of(settings, overrides)
         if isinstance(group, bool) or not isinstance(group, int) or not 1 <= group <= 64:
@@ -438,7 +438,7 @@ class Engine(Shaped):
     @exclusive
     @told
     @undivided
-    def configure(self, **changes: Any) -> Settings:
+    def configure(self, **changes: Unpack[PolicyKeywords]) -> Settings:
         """Changes settings while running; the new settings, validated as a whole.
 
         Raises ConfigFrozen while a mode is on and ``config_freeze`` is set, SettingsError for
@@ -447,16 +447,16 @@ class Engine(Shaped):
         and cause ``packet``: the next one sees the new gate. What is as it was is no change, and
         no event.
         """
-        changes = named(changes)
-        if changes and self.settings.config_freeze and self.mode != "off":
+        given = named(changes)
+        if given and self.settings.config_freeze and self.mode != "off":
             raise ConfigFrozen(
-                f"{', '.join(changes)}: the configuration is frozen in conserve mode"
+                f"{', '.join(given)}: the configuration is frozen in conserve mode"
                 f" (config_freeze of {self.settings.personality}); wait until it is left")
-        fixed = sorted(FIXED & changes.keys())
+        fixed = sorted(FIXED & given.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
-        new = self.settings.replace(**changes)
-        rules = self._rules(new.policies) if "policies" in changes else None
+        new = self.settings.replace(**given)
+        rules = self._rules(new.policies) if "policies" in given else None
         if new == self.settings and (
                 rules is None or rules[:2] == (self.policies, self._ruled)):
             self.settings = new     # what was given is kept when others change
@@ -527,7 +527,7 @@ class Engine(Shaped):
     @exclusive
     @told
     @undivided
-    def restart(self, *, keep: bool = False, **changes: Any) -> int:
+    def restart(self, *, keep: bool = False, **changes: Unpack[PolicyKeywords]) -> int:
         """Restarts the firewall with changes: every session is torn down (``cleared``).
 
         ``keep``: the sessions stay, the newest as far as the new table holds them, and what waits
@@ -538,16 +538,16 @@ class Engine(Shaped):
         raises SettingsError when the new settings are not allowed, and MemoryError when their table
         cannot be had.
         """
-        keep, changes = arguments.flag("restart: keep", keep), named(changes)
-        fixed = sorted((FIXED - RESTARTABLE) & changes.keys())
+        keep, given = arguments.flag("restart: keep", keep), named(changes)
+        fixed = sorted((FIXED - RESTARTABLE) & given.keys())
         if fixed:
             raise SettingsError(self._fixed_text(fixed))
-        new, old = self.settings.replace(**changes), self.settings
-        rules = self._rules(new.policies) if "policies" in changes else None
+        new, old = self.settings.replace(**given), self.settings
+        rules = self._rules(new.policies) if "policies" in given else None
         config = config_of(new, self.seed, self._log)
         check_room(config)
         self._finish()
-        self._check_pages(config, ", ".join(sorted(changes)), keep)
+        self._check_pages(config, ", ".join(sorted(given)), keep)
         table = self.fastpath.prepare(record(CONFIG_DTYPE, config))
         cleared = self._clear(self.fastpath.live - new.max_connections if keep else None, not keep)
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns

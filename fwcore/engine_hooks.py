@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from fwcore._shaper import DEPARTURE_DTYPE, FATES
 from fwcore._use import exclusive, undivided
 from fwcore.engine_memory import Memory
 from fwcore.errors import DataError, SettingsError, StateError
-from fwcore.events import EventLog
+from fwcore.events import Event, EventLog, Transition
 from fwcore.tables import Names, Rows
 from fwcore.words import nearest
 
@@ -40,27 +40,31 @@ NEWEST = 10_000            # rows of a batch at most
 DEPARTED: Names = {"fate": dict(enumerate(FATES))}
 
 
+Row = TypeVar("Row")
+Table = TypeVar("Table")
+
+
 @dataclass(frozen=True, slots=True)
-class Batch(Sequence[Any]):
+class Batch(Sequence[Row], Generic[Row, Table]):
     """What happened since the last batch: ``rows`` are Transitions, Events, sessions or departures
     (structured arrays as ``Engine.sessions`` and ``Engine.departures`` give); ``lost``: older ones
     that are not among them."""
 
     kind: str
-    rows: Any
+    rows: Table
     lost: int
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows)       # type: ignore[arg-type]
 
     def __getitem__(self, place: Any) -> Any:
-        return self.rows[place]
+        return self.rows[place]     # type: ignore[index]
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.rows)
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)      # type: ignore[call-overload, no-any-return]
 
 
-Hook = Callable[[Batch], object]
+Hook = Callable[[Batch[Any, Any]], object]
 # questions to answers, see Hooks.inspect
 Asked = Callable[[NDArray[Any]], Sequence[int] | NDArray[Any]]
 DROP = 1                   # a decision, for the fast path; from here on: 1 + place of a policy
@@ -83,6 +87,23 @@ class Hooks(Memory):
         self._teller = 0            # the thread that tells just now
         self._inspects: Asked | None = None
         self._decides: Asked | None = None
+
+    @overload
+    def on(
+        self, kind: Literal["transition"],
+        function: Callable[[Batch[Transition, list[Transition]]], object],
+    ) -> Callable[[], None]: ...
+
+    @overload
+    def on(
+        self, kind: Literal["event"], function: Callable[[Batch[Event, list[Event]]], object],
+    ) -> Callable[[], None]: ...
+
+    @overload
+    def on(
+        self, kind: Literal["new_session", "ended", "victim", "departure"],
+        function: Callable[[Batch[np.void, Rows]], object],
+    ) -> Callable[[], None]: ...
 
     @exclusive
     def on(self, kind: str, function: Hook) -> Callable[[], None]:
@@ -312,7 +333,7 @@ class Hooks(Memory):
             return
         self._told[kind] = count
         rows = self._rows_since(kind, fresh)
-        batch = Batch(kind, rows, fresh - len(rows))
+        batch: Batch[Any, Any] = Batch(kind, rows, fresh - len(rows))
         for function in tuple(self._hooks[kind]):
             try:
                 function(batch)

@@ -3,13 +3,15 @@
 import dataclasses
 import pickle
 import re
+import typing
+from collections.abc import Sequence
 
 import pytest
 
 from fwcore import conserve, settings
 from fwcore.errors import SettingsError
-from fwcore.settings import load, sysctl
-from fwcore.settings.declared import TIMEOUTS
+from fwcore.settings import DECLARATIONS, keywords, load, sysctl
+from fwcore.settings.declared import ROW_KINDS, TIMEOUTS
 from fwcore.settings.document import key_lines
 
 MIB = 1 << 20
@@ -547,3 +549,25 @@ def test_a_time_that_would_round_to_none_is_refused():
     with pytest.raises(SettingsError, match=r"max_step_s .*shorter than a nanosecond"):
         load("plain", max_step_s=1e-10)
     assert load("plain", max_step_s=1e-9).max_step_s == 1e-9
+
+
+def test_keywords_are_what_is_declared():
+    """Of who reads types: names, kinds and choices of settings as keyword arguments."""
+    plain = {"bool": bool, "count": int, "percent": int, "seconds": float, "bytes": int | str}
+    wanted = {}
+    for each in DECLARATIONS:
+        chosen = typing.Literal[each.choices] if each.choices else None
+        kind = {"choice": chosen, "choices": Sequence[chosen], "name": str}.get(
+            each.kind, plain.get(each.kind))
+        if each.words and each.kind != "bytes":
+            kind |= typing.Literal[each.words]
+        wanted[each.name] = kind | None if each.name == "seed" else kind
+    for name, setting in sysctl.NAMES.items():
+        wanted[name] = int if wanted[setting] is not float else float
+    found = typing.get_type_hints(keywords.EveryKeyword)
+    tables = {name for name, kind in found.items() if kind == keywords.Table}
+    assert tables == set(ROW_KINDS.values())
+    loose = found.pop("nf_conntrack_tcp_loose")
+    del wanted["nf_conntrack_tcp_loose"]
+    assert loose == typing.Literal[0, 1]
+    assert {name: found[name] for name in found.keys() - tables - {"timeouts"}} == wanted

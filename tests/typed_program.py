@@ -5,13 +5,24 @@ ones, and none is Any.
 """
 
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fwcore
-from fwcore import Answer, Chunk, Decision, Engine, FwcoreError, Reason, Settings, Verdict
+from fwcore import (
+    Answer,
+    Batch,
+    Chunk,
+    Decision,
+    Engine,
+    Event,
+    FwcoreError,
+    Reason,
+    Settings,
+    Verdict,
+)
 
 
 def judged(engine: Engine, frames: list[bytes]) -> dict[str, int]:
@@ -36,6 +47,7 @@ def looked_at(engine: Engine) -> tuple[int, str]:
     assert_type(engine.settings, Settings)
     assert_type(engine.settings.max_connections, int)
     assert_type(engine.outcome(), str)
+    listened(engine)
     return len(engine.sessions()), engine.mode
 
 
@@ -58,8 +70,30 @@ def refused(frames: list[bytes]) -> str:
     return ""
 
 
+def told(batch: Batch[Event, list[Event]]) -> None:
+    """A listener."""
+    assert_type(batch[0:1], Any)
+    for event in batch:
+        assert_type(event, Event)
+
+
+def listened(engine: Engine) -> None:
+    """What a function is given follows from the kind."""
+    engine.on("event", told)()
+    engine.on("transition", lambda batch: [each.to_mode for each in batch])()
+    engine.on("new_session", lambda batch: batch.rows.to_pandas())()
+
+
 def mistakes(engine: Engine) -> None:
     """Not to be called."""
+    engine.on("evnt", told)  # type: ignore[call-overload]
+    engine.on("transition", told)  # type: ignore[call-overload]
+    engine.configure(udp_z=5)  # type: ignore[call-arg]
+    engine.configure(udp_s="5")  # type: ignore[arg-type]
+    engine.configure(av_failopen="perhaps")  # type: ignore[arg-type]
+    engine.restart(max_connections="many")  # type: ignore[arg-type]
+    Engine(max_conections=5)  # type: ignore[call-arg]
+    fwcore.load("plain", lowmem="yes")  # type: ignore[arg-type]
     engine.proces_frames([], [])  # type: ignore[attr-defined]
     fwcore.Engin()  # type: ignore[attr-defined]
     engine.judge("text", 0)  # type: ignore[arg-type]

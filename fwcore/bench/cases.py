@@ -236,7 +236,7 @@ def measure_setups(setup: Setup, opening: type[Workload],
     return finished(turns, setup, engine, packets, policies=len(policies), dropped=dropped)
 
 
-def measure_evictions(setup: Setup, when_full: str) -> Measured:
+def measure_evictions(setup: Setup, when_full: Any) -> Measured:
     """Every packet makes a session in a full table: as many evictions as set-ups, in the end."""
     sessions, packets = setup.sessions, whole_slices(setup.packets)
     everyone = Openings(sessions=sessions + packets, packets=sessions + packets)

@@ -198,7 +198,7 @@ def _recency(settings: Settings, engine: Engine) -> Recency:
     return Recency(settings, engine.policies)
 
 
-def _told(settings: Settings, files: Mapping[str, str | None]) -> dict[str, bool]:
+def _told(settings: Settings, files: Mapping[str, str | None]) -> dict[str, Any]:
     """What the engine keeps of shaping for files."""
     if not settings.shapes:
         return {}

@@ -5,6 +5,7 @@
     layers        what wins: load, Settings              rows       [[base_item]], [[pressure]]
     resolved      the frozen values, Timeouts            checks     settings against each other
     wirings       vendors' words for shaping             tables     a vendor's row, key by key
+    keywords      settings as keyword arguments, typed
 
 Laws: every setting is one row of ``DECLARATIONS``. A ``Settings`` that exists is valid: each value
 was held against its row and the settings against each other. Thresholds are the machines' and
@@ -21,6 +22,7 @@ guide, R public record, D decision of this project, "" given by the user.
 
 from fwcore.settings.declared import BY_NAME, DECLARATIONS, MARKS, Declaration, personalities
 from fwcore.settings.document import Row
+from fwcore.settings.keywords import EngineKeywords, EveryKeyword, PolicyKeywords
 from fwcore.settings.layers import Settings, load, named
 from fwcore.settings.personality import Personality, read_personality
 from fwcore.settings.resolved import Timeouts
@@ -28,6 +30,7 @@ from fwcore.settings.values import Share
 
 __all__ = [
     "Settings", "Timeouts", "Row", "load", "named",
+    "EngineKeywords", "EveryKeyword", "PolicyKeywords",
     "Personality", "personalities", "read_personality",
     "DECLARATIONS", "BY_NAME", "MARKS", "Declaration", "Share",
 ]

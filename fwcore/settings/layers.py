@@ -21,13 +21,14 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from fwcore import arguments
 from fwcore.errors import SettingsError
 from fwcore.settings import checks, sysctl
 from fwcore.settings.declared import DECLARATIONS, POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
 from fwcore.settings.document import Document, Row, read_document
+from fwcore.settings.keywords import EveryKeyword, PolicyKeywords
 from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in, read_personality
 from fwcore.settings.resolved import Resolved, Timeouts
 from fwcore.settings.rows import ROW_CHECKS, rows_of
@@ -65,17 +66,18 @@ class Settings(Resolved):
                 ) from None
         checks.refuse_together(self)
 
-    def replace(self, **changes: Any) -> Settings:
+    def replace(self, **changes: Unpack[EveryKeyword]) -> Settings:
         """The same with changes, validated again; what was not given is worked out anew.
 
         Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items,
         meters, links, classes, shapings, wirings.
         """
         origin = "argument" if "personality" in changes else self.origin.get("personality", "")
-        chosen = read_personality(changes.pop("personality", self.personality))
+        others: dict[str, Any] = {**changes}
+        chosen = read_personality(others.pop("personality", self.personality))
         rows = {kind: getattr(self, attribute) for kind, attribute in ROW_KINDS.items()}
         given = dict(self.given)
-        _take_arguments(changes, chosen.kilo, given, rows)
+        _take_arguments(others, chosen.kilo, given, rows)
         return built(chosen, origin, given, rows)
 
     @property
@@ -217,7 +219,7 @@ def load(
     assignments: Sequence[str] = (),
     *,
     policy_file: str | Path | None = None,
-    **overrides: Any,
+    **overrides: Unpack[PolicyKeywords],
 ) -> Settings:
     """Settings from a personality, a settings file, ``--set`` texts and arguments, in this order.
 

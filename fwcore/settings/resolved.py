@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fwcore import arguments
 from fwcore.errors import SettingsError
@@ -77,7 +77,7 @@ class Resolved:
     invalid: str
     half_open_limit: int
     sessions_per_host: int
-    zone: str
+    zone: Literal["none", "vlan"]
     non_ip: str
     orphan_fragments: str
     short_frames: str
