@@ -23,7 +23,8 @@ from fwcore.dataplane.queue cimport share_of
 from fwcore.dataplane.samples cimport samples_halve
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_FREE, COUNT_KINDS, DELAY_BUCKETS, DISCARD_CODEL, DROP_PUSHED_OUT, FATE_PUSHED_OUT,
-    METERS_MAX, ORDERS, PRIORITIES, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NIL, SHARE_NONE,
+    WENT_AWAY, METERS_MAX, ORDERS, PRIORITIES, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NIL,
+    SHARE_NONE,
     account_t, arrival_t, bucket_take_over, class_t, departure_t, level_turned, link_t, meter_t,
     samples_t, shaped_t, shaper_t, share_t, shaping_row_t, turn_t, wait_t,
 )
@@ -215,10 +216,12 @@ cdef class Changed(Planned):
             k = place[row] - 1
             rows[k] = o.rows[<uint32_t>row - 1]
             for direction in range(2):
-                rows[k].link[direction] = linked.get(rows[k].link[direction], -1)
+                if rows[k].link[direction] != -1:
+                    rows[k].link[direction] = linked.get(rows[k].link[direction], WENT_AWAY)
                 for j in range(METERS_MAX):
-                    rows[k].meters[direction][<int>j] = there.get(
-                        rows[k].meters[direction][<int>j], -1)
+                    if rows[k].meters[direction][<int>j] != -1:
+                        rows[k].meters[direction][<int>j] = there.get(
+                            rows[k].meters[direction][<int>j], WENT_AWAY)
         for i in range(old.sessions):
             h = &s.shaped[i]
             h[0] = o.shaped[i]

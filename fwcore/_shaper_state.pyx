@@ -128,7 +128,7 @@ cdef class Kept(Written):
         cdef const shaping_row_t[::1] given
         cdef shaping_row_t *rows
         within(extra, "state: shaper: row", {
-            "meters": (-1, <int64_t>s.meters_count - 1), "link": (-1, <int64_t>s.links_count - 1),
+            "meters": (-2, <int64_t>s.meters_count - 1), "link": (-2, <int64_t>s.links_count - 1),
             "cls": (-1, 65535), "by_dscp": (-1, 65535)})
         if len(extra) == 0:
             return 0

@@ -289,7 +289,8 @@ TABLE: Final = _under(
 
 SHAPING: Final = _under(
     "shaping",
-    Entry("unshaped", "packets, and their bytes, that matched no row: no meter, no link"),
+    Entry("unshaped", "packets, and their bytes, that met no meter and no link: they matched no"
+          " row, or what it named went away while running"),
     Entry("drain_ns", "from the last packet until the last one had left its link"),
     *_under(
         "meters",

@@ -145,7 +145,7 @@ def test_what_could_never_leave_is_named(tmp_path):
         told = " ".join(told.split())
         assert ("2 packets larger than what a bucket ever holds (giants): dropped by class w:7"
                 in told)
-        assert "1 packet matched no row and met neither meter nor link" in told
+        assert "1 packet met neither meter nor link: no row matched" in told
     assert "giants" not in text.summary(run(8, tmp_path)[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from examples import SHARE
-from frames import ethernet, icmp_error, ip, tcp, udp
+from frames import dns, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import Pair
 
@@ -374,3 +374,27 @@ def test_a_bucket_that_stands_alone_is_asked_as_any_other(
         found.append((judged.tolist(), engine.shaping(), engine.outcome()))
         assert all(engine.laws().values())
     assert found[0] == found[1]
+
+
+def test_packets_whose_link_and_meters_went_away_are_counted():
+    """They met nothing, and were in no figure."""
+    link = {"name": "wan", "rate": 8_000_000}
+    meter = {"name": "m", "rungs": [{"rate": 8_000_000, "depth": 9000}]}
+    pair = Pair(load("plain", max_connections=64, links=[link], meters=[meter], shapings=[
+        {"link": "wan", "protocol": "udp"}, {"meters": ["m"], "protocol": "tcp"}]))
+    times = iter(range(10**9, 10**11, 10**9))
+    syn = ethernet(ip("10.0.0.1", "10.9.0.1", 6, tcp(1000, 80, "S")))
+
+    def pass_one():
+        pair.process(Chunk.from_frames([dns(1), syn], [at := next(times), at + 1]))
+        return pair.engine.shaping()["unshaped"]["packets"]
+
+    assert pass_one() == 0
+    pair.configure(links=[], shapings=[{"meters": ["m"], "protocol": "tcp"}])
+    assert pass_one() == 1                      # the datagram; the segment has its meter
+    pair.configure(meters=[], shapings=[])
+    pair.save()
+    assert pass_one() == 3
+    pair.configure(links=[{**link, "name": "other"}])
+    assert pass_one() == 5
+    pair.compare()

@@ -11,9 +11,9 @@ from libc.string cimport memset
 from fwcore.dataplane.link cimport link_enqueue
 from fwcore.dataplane.meter cimport account_colour, bytes_of, meter_charge, meter_things
 from fwcore.dataplane.shaping cimport (
-    COUNT_FRAME, COUNT_PACKETS, METERS_MAX, NOWHERE, NO_MARK, OVER_CLASS, OVER_DROP, SHAPE_NIL,
-    SHAPE_OVER_LIMIT, SHAPE_PASSED, account_t, arrival_t, class_t, link_t, met_t, meter_t,
-    shaped_t, shaper_t, shaping_row_t,
+    COUNT_FRAME, COUNT_PACKETS, WENT_AWAY, METERS_MAX, NOWHERE, NO_MARK, OVER_CLASS, OVER_DROP,
+    SHAPE_NIL, SHAPE_OVER_LIMIT, SHAPE_PASSED, account_t, arrival_t, class_t, link_t, met_t,
+    meter_t, shaped_t, shaper_t, shaping_row_t,
 )
 from fwcore.dataplane.tree cimport leaf_of
 
@@ -98,6 +98,18 @@ cdef inline int meters_judge(
     return 1
 
 
+cdef inline int way_is_gone(
+    const shaped_t *h, const shaping_row_t *r, int direction, int metered,
+) noexcept nogil:
+    """Whether all that a way of a session named has gone away since. => it has no link"""
+    cdef int i, named = r.link[direction] == WENT_AWAY
+    for i in range(METERS_MAX if metered else 0):
+        if r.meters[direction][i] >= 0 and h.account[direction][i] != SHAPE_NIL:
+            return 0
+        named |= r.meters[direction][i] == WENT_AWAY
+    return named
+
+
 cdef inline judged_t arrival_judge(
     shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned, met_t *met,
 ) noexcept nogil:
@@ -120,6 +132,9 @@ cdef inline judged_t arrival_judge(
         return judged
     judged.mark = p.mark
     if r.link[p.direction] < 0:
+        if way_is_gone(h, r, p.direction, metered):
+            s.unshaped[0] += 1
+            s.unshaped[1] += p.frame
         return judged
     if cls < 0:
         if metered:

@@ -25,6 +25,7 @@ enum {
     ORDERS = LENT_BY_ITSELF + 1,
     NO_MARK = 255,
     NOWHERE = 65535,
+    WENT_AWAY = -2,
     SAMPLES_MOST = 512,   /* rows of samples that are kept */
     SAMPLES_LEAST = 64,
     SAMPLE_LINK = 3,      /* words of a link in a row (samples.pxd), ... */
@@ -87,8 +88,8 @@ typedef struct {
 } class_row_t;
 typedef struct {
     uint32_t id, pad;
-    int32_t meters[DIRECTION_COUNT][METERS_MAX];   /* by direction: numbers; -1: none */
-    int32_t link[DIRECTION_COUNT];                 /* -1: none */
+    int32_t meters[DIRECTION_COUNT][METERS_MAX];   /* by direction: numbers; -1, WENT_AWAY */
+    int32_t link[DIRECTION_COUNT];                 /* -1: none, WENT_AWAY: no longer */
     int32_t cls[DIRECTION_COUNT];                  /* id; -1: the lowest leaf */
     int32_t by_dscp[DIRECTION_COUNT][DSCPS];          /* by direction: id; -1: not listed */
 } shaping_row_t;

@@ -114,8 +114,7 @@ class Shaper(Queues):
         """
         self.advance(arrival.time_ns)
         if shaped is None:
-            self.unshaped["packets"] += 1
-            self.unshaped["bytes"] += arrival.frame
+            self.beside(arrival)
             return Judged("")
         verdict, dscp, cls = (
             self.meter(arrival, shaped, direction) if metered else (True, None, None))
@@ -124,6 +123,8 @@ class Shaper(Queues):
         _, name, default = shaped.row.direction(direction)
         link = self.links.get(name)
         if link is None:
+            if self.gone(shaped, direction, metered):
+                self.beside(arrival)
             return Judged("", dscp=dscp)
         if cls is None:
             by_dscp = shaped.row.by_dscp(direction) if metered else {}
@@ -132,6 +133,18 @@ class Shaper(Queues):
         packet = self.waiting(arrival, link, leaf, shaped.session, direction, dscp)
         reason = self.enqueue(link, leaf, packet, shaped.handle)
         return Judged(reason, link.number, leaf.row.id, dscp)
+
+    def beside(self, arrival: Arrival) -> None:
+        """A packet meets no meter and no link."""
+        self.unshaped["packets"] += 1
+        self.unshaped["bytes"] += arrival.frame
+
+    def gone(self, shaped: Shaped, direction: str, metered: bool) -> bool:
+        """Whether all that a way of a session without a link named has gone away since."""
+        held = [meter for meter, _, _ in shaped.held[direction]] if metered else []
+        if any(self.meters.get(meter.row.name) is meter for meter in held):
+            return False
+        return bool(held or shaped.row.direction(direction)[1])
 
     def meter(
         self, arrival: Arrival, shaped: Shaped, direction: str

@@ -64,8 +64,8 @@ def remarks(found: Section) -> list[str]:
     """What of the packets or the settings met nothing, or could not be met."""
     made = []
     if found["unshaped"]["packets"]:
-        made.append(f"{units.plural(found['unshaped']['packets'], 'packet')} matched no row and"
-                    " met neither meter nor link")
+        made.append(f"{units.plural(found['unshaped']['packets'], 'packet')} met neither meter nor"
+                    " link: no row matched, or what it named went away")
     idle = [row["name"] for row in found["links"] if row["priorities"] > 1 and row["packets"]
             and row["queue_peak"]["packets"] <= 1]
     if idle:
