@@ -270,7 +270,7 @@ def test_a_plain_replay_imports_what_it_uses():
         "matplotlib",
         *(f"fwcore.{name}" for name in (
             "shape", "shaping", "shaping_values", "shaping_layout", "shaping_check", "capacity",
-            "demand", "glossary", "settings.wirings", "settings.fortios", "settings.cos",
+            "demand", "settings.wirings", "settings.fortios", "settings.cos",
             "settings.tc", "replay.focus", "replay.recency", "replay.releases", "capture.scapy",
             "capture.synth", "capture.merge", "report.text", "report.html")),
         *(f"fwcore.cli.{path.stem}" for path in (ROOT / "fwcore" / "cli").glob("[a-z]*.py")
