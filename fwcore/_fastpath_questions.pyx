@@ -351,5 +351,6 @@ cdef class Questions(Control):
         with self.use:
             hosts = np.zeros(max(1, self.fw.table.hosts_high), dtype=np.uint32)
             with nogil:
-                audit_walk(&self.fw, &hosts[0], &found)
+                audit_walk(&self.fw.table, &self.fw.memory, &self.fw.control, &self.fw.clock,
+                           &hosts[0], &found)
         return found

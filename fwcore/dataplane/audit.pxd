@@ -14,7 +14,7 @@ from fwcore.dataplane.hosts cimport host_family, host_head, host_live
 from fwcore.dataplane.layout cimport (
     DUE_COUNT, NIL, PROTECTED_BIT, RECORD_MASK, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
     SESSION_PROXIED, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t,
-    control_t, fragment_t, fw_bucket, fw_clock_t, fw_t, host_t, line_t, memory_t, record_t,
+    control_t, fragment_t, fw_bucket, fw_clock_t, host_t, line_t, memory_t, record_t,
     table_t,
 )
 from fwcore.dataplane.session cimport object_pages, session_due_tick, session_hash
@@ -225,11 +225,14 @@ cdef inline void audit_fragments(
     a.fragments_wrong += chained != control.config.fragments_max
 
 
-cdef inline void audit_walk(const fw_t *fw, uint32_t *hosts, audit_t *a) noexcept nogil:
+cdef inline void audit_walk(
+    const table_t *table, const memory_t *memory, const control_t *control,
+    const fw_clock_t *clock, uint32_t *hosts, audit_t *a,
+) noexcept nogil:
     """Everything. `hosts`: uint32[hosts_high], zeros; written. => a: zeros before."""
-    audit_index(&fw.table, &fw.control, hosts, a)
-    audit_hosts(&fw.table, &fw.control, hosts, a)
-    audit_free_records(&fw.table, &fw.control, a)
-    audit_timers(&fw.table, &fw.control, &fw.clock, a)
-    audit_ages(&fw.table, &fw.memory, &fw.control, a)
-    audit_fragments(&fw.memory, &fw.control, a)
+    audit_index(table, control, hosts, a)
+    audit_hosts(table, control, hosts, a)
+    audit_free_records(table, control, a)
+    audit_timers(table, control, clock, a)
+    audit_ages(table, memory, control, a)
+    audit_fragments(memory, control, a)

@@ -229,7 +229,7 @@ cdef inline uint32_t egress_packet(
         fw.memory.dirty = 1  # so that it is seen
     if judged.why == SHAPE_PASSED:
         if cause:
-            exposure_enter(fw, &fw.table.records[record], cause - 1, wire)
+            exposure_enter(&fw.counters, &fw.table.records[record], cause - 1, wire)
         return outcome
     if outcome >> 8 != REASON_RELATED:
         s.sessions_hit += held.dropped[0] + held.dropped[1] == 0

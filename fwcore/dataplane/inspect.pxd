@@ -28,7 +28,7 @@ cdef inline void exposure_count(fw_t *fw, record_t *r, int cause, uint32_t wire)
     if fw_unlikely(fw.shaper != NULL):
         fw.exposure = 1 + cause
     else:
-        exposure_enter(fw, r, cause, wire)
+        exposure_enter(&fw.counters, r, cause, wire)
 
 
 cdef inline int bypass_reason(int cause, int reason) noexcept nogil:

@@ -236,10 +236,11 @@ cdef inline int script_fails_within(const fw_t *fw, uint64_t requests) noexcept 
     return 0
 
 
-cdef inline int gauge_quiet(const fw_t *fw, int gauge, int64_t by) noexcept nogil:
+cdef inline int gauge_quiet(
+    const memory_t *memory, const gate_t *gate, int gauge, int64_t by,
+) noexcept nogil:
     """Whether the gauge is within its quiet interval, as it stands and moved by so much."""
-    cdef const gate_t *gate = &fw.control.gate
-    cdef int64_t value = pages_gauge(&fw.memory, gauge)
+    cdef int64_t value = pages_gauge(memory, gauge)
     return (gate.low[gauge] < value < gate.high[gauge]
             and gate.low[gauge] < value + by < gate.high[gauge])
 
@@ -248,6 +249,7 @@ cdef inline int leaks_quiet(const fw_t *fw, int64_t until_ns) noexcept nogil:
     """Whether every page leaked up to a time is had, and stops for nothing: then nor does one
     before it, for each gauge goes one way."""
     cdef const pages_t *pages = &fw.memory.pages
+    cdef const gate_t *gate = &fw.control.gate
     cdef uint64_t there = pages.free + pages.owner[OWNER_CACHE], count, all_ = 0, shm = 0
     cdef uint32_t i
     for i in range(fw.control.config.leaks):
@@ -258,9 +260,9 @@ cdef inline int leaks_quiet(const fw_t *fw, int64_t until_ns) noexcept nogil:
         if fw.memory.leaks[i].owner == OWNER_SHM:
             shm += count
     return (not script_fails_within(fw, all_)
-            and gauge_quiet(fw, GAUGE_USED_PAGES, <int64_t>all_)
-            and gauge_quiet(fw, GAUGE_SHM_PAGES, <int64_t>shm)
-            and gauge_quiet(fw, GAUGE_FREE_PAGES,
+            and gauge_quiet(&fw.memory, gate, GAUGE_USED_PAGES, <int64_t>all_)
+            and gauge_quiet(&fw.memory, gate, GAUGE_SHM_PAGES, <int64_t>shm)
+            and gauge_quiet(&fw.memory, gate, GAUGE_FREE_PAGES,
                             -<int64_t>(all_ if all_ < pages.free else pages.free)))
 
 

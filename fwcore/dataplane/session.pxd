@@ -23,9 +23,9 @@ from fwcore.dataplane.layout cimport (
     SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
     SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
-    WHEN_FULL_REPLACE_OLDEST, control_t, fw_bucket, fw_clock_t, fw_key_t, fw_prefetch, fw_put32,
-    fw_put64, fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t,
-    session_row_t, table_t,
+    WHEN_FULL_REPLACE_OLDEST, control_t, counters_t, fw_bucket, fw_clock_t, fw_key_t, fw_prefetch,
+    fw_put32, fw_put64, fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t, session_row_t,
+    table_t,
 )
 from fwcore.dataplane.pages cimport (
     pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used)
@@ -184,14 +184,16 @@ cdef enum:
 
 # --- exposure -----------------------------------------------------------------------------------
 
-cdef inline void exposure_enter(fw_t *fw, record_t *r, int cause, uint32_t wire) noexcept nogil:
+cdef inline void exposure_enter(
+    counters_t *counters, record_t *r, int cause, uint32_t wire,
+) noexcept nogil:
     """A packet passed without an inspection that its policy asks for."""
-    fw.counters.exposed_packets[cause] += 1
-    fw.counters.exposed_bytes[cause] += wire
+    counters.exposed_packets[cause] += 1
+    counters.exposed_bytes[cause] += wire
     if not r.exposed:
-        fw.counters.exposure_sessions += 1
+        counters.exposure_sessions += 1
     if not (r.exposed >> cause) & 1:
-        fw.counters.exposed_sessions[cause] += 1
+        counters.exposed_sessions[cause] += 1
         r.exposed |= 1 << cause
 
 
