@@ -343,6 +343,18 @@ def test_text_ends_with_one_newline_and_has_no_trailing_space():
 # --- the build ----------------------------------------------------------------------------------
 
 
+CIMPORT = re.compile(r"^from\s+\S+\s+cimport\s+(\([^)]*\)|.*)", re.M)
+
+
+def test_what_is_cimported_is_used():
+    """cython-lint asks it of .pyx only."""
+    for path in sorted([*PACKAGE.rglob("*.pxd"), *PACKAGE.rglob("*.pyx")]):
+        code = re.sub(r"#.*", "", re.sub(r'""".*?"""', "", path.read_text(), flags=re.S))
+        names = re.findall(r"\w+(?=\s*(?:,|\)|$))", ", ".join(CIMPORT.findall(code)))
+        rest = set(re.findall(r"\w+", CIMPORT.sub("", code)))
+        assert [name for name in names if name not in rest] == [], path.name
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in PACKAGE.glob("*.pyx")))
 def test_cython_warns_of_nothing_and_gives_no_performance_hint(name):
     """A hint means a check for exceptions, or the GIL, where there should be none."""

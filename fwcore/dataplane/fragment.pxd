@@ -3,7 +3,7 @@
 # A bounded table in order of arrival; an entry lives FRAGMENT_LIFE_NS. When it is full the oldest
 # goes, counted. The key is (source, destination, id, protocol, zone), not canonical.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore.dataplane.layout cimport (

@@ -3,10 +3,10 @@
 # Overview: policy_match finds the first row that agrees. Rows of one protocol stand by segments of
 # the responder's port; IPv4 rows are compared eight at a time.
 
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    L4_ICMP, NIL, block4_t, fw_ctz32, fw_match8, guard_t, policies_t, ports_t, row6_t,
+    NIL, block4_t, fw_ctz32, fw_match8, guard_t, policies_t, ports_t, row6_t,
     segment_t,
 )
 

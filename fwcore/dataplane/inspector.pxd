@@ -9,7 +9,7 @@
 # the question: so nothing depends on when, or together with whom, it is given. Questions stand in
 # the order of the packets that brought them. A row is free, gathered, or a question.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.frame cimport frame_t, parser_t

@@ -4,10 +4,10 @@
 # Slab pages of sessions follow from the number of live sessions alone. Whoever moves a gauge sets
 # fw.memory.dirty.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_IPS_FULL, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
+    GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
     GAUGE_SHM_PAGES, GAUGE_USED_PAGES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS,
     OWNER_SHM, PEAK_FREE, PEAK_QUEUES, PEAK_USED, control_t, fw_t, memory_t, pages_t,
 )

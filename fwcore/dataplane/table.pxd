@@ -12,7 +12,7 @@
 # Laws: as many index entries as records in use; the first entry of a bucket is its oldest session;
 # a record's number appears once, in the bucket of its key.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.layout cimport (
