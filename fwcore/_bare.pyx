@@ -7,9 +7,11 @@ first step.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fwcore.dataplane.frame cimport parser_begin, parser_t
+from fwcore._parsed cimport Frames
+from fwcore.dataplane.frame cimport frame_expect, parser_begin, parser_t
 from fwcore.dataplane.layout cimport (
-    SEED_WORDS, TRACKER_PLAIN, fw_arena_free, fw_arena_new, fw_prefetch, packet_t)
+    SEED_WORDS, TRACKER_PLAIN, fw_arena_free, fw_arena_new, packet_t,
+)
 from fwcore.dataplane.parse cimport parse_frame
 
 SESSIONS_MAX = 1 << 32   # as many records as a table of the fast path may have
@@ -83,19 +85,20 @@ def bench_parse(chunk):
 
     Raises ValueError when a frame reaches past the data.
     """
-    cdef const uint8_t[::1] data = chunk.data
-    cdef const uint64_t[::1] offset = chunk.offset
-    cdef const uint32_t[::1] captured = chunk.captured
-    cdef const uint32_t[::1] length = chunk.length
-    cdef const uint16_t[::1] link = chunk.link
-    cdef uint64_t i, checksum = 0, count = offset.shape[0], size = data.shape[0]
+    cdef Frames frames = Frames(chunk)
+    cdef const uint8_t *data = frames.bytes_
+    cdef const uint64_t *offset
+    cdef const uint32_t *captured
+    cdef const uint32_t *length
+    cdef const uint16_t *link
+    cdef uint64_t i, checksum = 0, count = frames.count, size = frames.size
     cdef uint64_t seeds[SEED_WORDS]
     cdef parser_t parser
     cdef packet_t p
-    if not captured.shape[0] == length.shape[0] == link.shape[0] == offset.shape[0]:
-        raise ValueError("chunk: its arrays differ in length")
     if count == 0 or size == 0:
         return 0
+    offset, captured = &frames.offset[0], &frames.captured[0]
+    length, link = &frames.length[0], &frames.link[0]
     memset(&p, 0, sizeof(packet_t))
     for i in range(SEED_WORDS):
         seeds[i] = i + 1
@@ -105,8 +108,7 @@ def bench_parse(chunk):
             if offset[i] > size or size - offset[i] < captured[i]:
                 with gil:
                     raise ValueError(f"chunk: frame {i} reaches past the data")
-            if i + 24 < count:
-                fw_prefetch(&data[0] + offset[i + 24])
-            parse_frame(&data[0] + offset[i], captured[i], length[i], link[i], &parser, &p)
+            frame_expect(data, offset, i, count)
+            parse_frame(data + offset[i], captured[i], length[i], link[i], &parser, &p)
             checksum ^= p.hash + p.kind
     return checksum

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore._pack cimport Packed
-from fwcore._parsed cimport Parsed
+from fwcore._parsed cimport Frames, Parsed
 from fwcore.dataplane.frame cimport parser_t
 
 
@@ -27,12 +27,8 @@ cdef struct chunk_t:
 cdef class Loaded:
     cdef chunk_t c
     # the arrays behind it, held meanwhile
-    cdef const uint8_t[::1] data
-    cdef const uint64_t[::1] offset
-    cdef const uint32_t[::1] captured
-    cdef const uint32_t[::1] length
+    cdef Frames frames
     cdef const int64_t[::1] time_ns
-    cdef const uint16_t[::1] link
     cdef uint16_t[::1] outcome
     cdef uint64_t[::1] flow
     cdef uint8_t[::1] reply

@@ -13,7 +13,7 @@ from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memset
 
 from fwcore._pack cimport Packed, frame_fault, frames_check
-from fwcore._parsed cimport Parsed
+from fwcore._parsed cimport Frames, Parsed
 from fwcore.dataplane.frame cimport parser_same, parser_t
 from fwcore.errors import FrameError
 
@@ -118,22 +118,20 @@ cdef class Loaded:
         """The arrays of a chunk, checked."""
         cdef chunk_t *to = &self.c
         cdef uint64_t count, bad
-        self.data, self.offset, self.captured = chunk.data, chunk.offset, chunk.captured
-        self.length, self.time_ns, self.link = chunk.length, chunk.time_ns, chunk.link
+        cdef Frames frames = Frames(chunk)
+        self.frames, self.time_ns = frames, chunk.time_ns
         self.outcome, self.flow, self.reply = outcome, flow, reply
-        count = self.offset.shape[0]
-        if not (self.captured.shape[0] == self.length.shape[0] == self.time_ns.shape[0]
-                == self.link.shape[0] == self.outcome.shape[0] == self.offset.shape[0]):
+        count = frames.count
+        if not <Py_ssize_t>count == self.time_ns.shape[0] == self.outcome.shape[0]:
             raise _chunk_fault(chunk, outcome, flow, reply)
-        if ((flow is not None and self.flow.shape[0] != self.offset.shape[0])
-                or (reply is not None and self.reply.shape[0] != self.offset.shape[0])):
+        if ((flow is not None and self.flow.shape[0] != <Py_ssize_t>count)
+                or (reply is not None and self.reply.shape[0] != <Py_ssize_t>count)):
             raise _chunk_fault(chunk, outcome, flow, reply)
         if count == 0:
             return 0
-        to.size = self.data.shape[0]
-        to.data = &self.data[0] if to.size else NULL
-        to.offset, to.captured, to.length = &self.offset[0], &self.captured[0], &self.length[0]
-        to.time_ns, to.link, to.outcome = &self.time_ns[0], &self.link[0], &self.outcome[0]
+        to.data, to.size, to.offset = frames.bytes_, frames.size, &frames.offset[0]
+        to.captured, to.length, to.link = &frames.captured[0], &frames.length[0], &frames.link[0]
+        to.time_ns, to.outcome = &self.time_ns[0], &self.outcome[0]
         to.flow = NULL if flow is None else &self.flow[0]
         to.reply = NULL if reply is None else &self.reply[0]
         _check_apart(to, count)
@@ -144,8 +142,7 @@ cdef class Loaded:
                 bad, to.offset[bad], to.captured[bad], to.time_ns[bad], to.size)
         to.count = count
         parsed = getattr(chunk, "parsed", None)
-        if isinstance(parsed, Parsed) and (<Parsed>parsed).of(
-                self.data, self.offset, self.captured, self.length, self.link):
+        if isinstance(parsed, Parsed) and (<Parsed>parsed).of(frames):
             self.parsed = parsed
         return 0
 
@@ -188,6 +185,5 @@ cdef class Loaded:
         if not self.holds:
             return
         self.holds = False
-        self.parsed = None
-        self.data = self.offset = self.captured = self.length = None
-        self.time_ns = self.link = self.outcome = self.flow = self.reply = None
+        self.frames = self.parsed = None
+        self.time_ns = self.outcome = self.flow = self.reply = None

@@ -16,12 +16,13 @@ import numpy as np
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fwcore.dataplane.frame cimport frame_t, parser_begin, parser_t
+from fwcore._parsed cimport Frames
+from fwcore.dataplane.frame cimport frame_expect, frame_t, parser_begin, parser_t
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS,
     HAS_SOURCE, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
     KIND_TRUNCATED, KIND_UNSUPPORTED, SEED_WORDS, TRACKER_PLAIN, frame_row_t, fw_be16,
-    fw_be32, fw_be64, fw_prefetch, packet_t, session_row_t,
+    fw_be32, fw_be64, packet_t, session_row_t,
 )
 from fwcore.dataplane.mark cimport frame_mark
 from fwcore.dataplane.parse cimport parse_any, parse_common, parse_frame
@@ -64,37 +65,17 @@ cdef object _dtype():
 FRAME_DTYPE = _dtype()
 
 
-cdef class _Frames:
-    """The arrays of a chunk, held while its frames are read."""
-
-    cdef const uint8_t[::1] data
-    cdef const uint64_t[::1] offset
-    cdef const uint32_t[::1] captured, length
-    cdef const uint16_t[::1] link
-    cdef const uint8_t *bytes_
-    cdef uint64_t count, size
-
-    def __cinit__(self, chunk):
-        self.data, self.offset, self.captured = chunk.data, chunk.offset, chunk.captured
-        self.length, self.link = chunk.length, chunk.link
-        self.count, self.size = self.offset.shape[0], self.data.shape[0]
-        self.bytes_ = &self.data[0] if self.size else NULL
-        if not (self.captured.shape[0] == self.length.shape[0] == self.link.shape[0]
-                == self.offset.shape[0]):
-            raise FrameError("chunk: its arrays differ in length")
-
-
-cdef inline int frame_look(_Frames frames, uint64_t i) except -1 nogil:
+cdef inline int frame_look(Frames frames, uint64_t i) except -1 nogil:
     """Frame i lies within the data, or FrameError; one that comes soon is fetched."""
     cdef uint64_t at = frames.offset[i]
     if at > frames.size or frames.size - at < frames.captured[i]:
         with gil:
             raise FrameError(f"chunk: frame {i} reaches past the data")
-    if i + 24 < frames.count and frames.offset[i + 24] < frames.size:
-        fw_prefetch(frames.bytes_ + frames.offset[i + 24])
+    frame_expect(frames.bytes_, &frames.offset[0], i, frames.count)
     return 0
 
 
+@refusing(FrameError)
 def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     """Writes marks into the outermost IP headers of frames, in their place.
 
@@ -103,7 +84,7 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     that is none, and where there are not as many as frames.
     """
     cdef uint8_t[::1] data = chunk.data
-    cdef _Frames frames = _Frames(chunk)
+    cdef Frames frames = Frames(chunk)
     cdef parser_t parser
     cdef uint64_t keys[SEED_WORDS]
     cdef uint64_t i
@@ -266,7 +247,7 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0, cut=False):
     setting ``short_frames``). Raises FrameError when arrays are of another kind or differ in
     length, or a frame reaches past the data.
     """
-    cdef _Frames frames = _Frames(chunk)
+    cdef Frames frames = Frames(chunk)
     cdef uint64_t i
     cdef uint64_t keys[SEED_WORDS]
     cdef parser_t parser
@@ -302,7 +283,7 @@ def flow_columns(chunk, shift=0, cut=False):
     As ``parse_columns`` has them: ``flow`` uint64[n], 0 without a key; ``swapped`` uint8[n]; and
     int64[m], which frames are fragments. Raises FrameError as it does.
     """
-    cdef _Frames frames = _Frames(chunk)
+    cdef Frames frames = Frames(chunk)
     cdef uint64_t i, many = 0
     cdef uint64_t keys[SEED_WORDS]
     cdef parser_t parser
@@ -311,7 +292,7 @@ def flow_columns(chunk, shift=0, cut=False):
     flow, swapped = np.zeros(frames.count, np.uint64), np.zeros(frames.count, np.uint8)
     parts = np.empty(frames.count, np.int64)
     cdef uint64_t[::1] flows = flow
-    cdef uint8_t[::1] ways = swapped
+    cdef uint8_t[::1] directions = swapped
     cdef int64_t[::1] fragments = parts
     memset(&p, 0, sizeof(packet_t))
     with nogil:
@@ -322,7 +303,7 @@ def flow_columns(chunk, shift=0, cut=False):
                         frames.link[i], &parser, &p)
             if p.kind == KIND_KEYED or p.kind == KIND_QUOTE:
                 flows[i] = p.hash
-                ways[i] = p.swapped
+                directions[i] = p.swapped
             if p.fragment:
                 fragments[many] = i
                 many += 1

@@ -1,4 +1,4 @@
-# Frames that were parsed beforehand, for the loop.
+# Frames of a chunk, and what they are where somebody has parsed them beforehand, for the loop.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -7,6 +7,19 @@ from fwcore.dataplane.layout cimport SEED_WORDS
 
 cdef enum:
     SPARES = 8               # rooms that wait to be used again
+
+
+cdef class Frames:
+    # the arrays of a chunk, held so that no others come to stand in their place
+    cdef const uint8_t[::1] data
+    cdef const uint64_t[::1] offset
+    cdef const uint32_t[::1] captured
+    cdef const uint32_t[::1] length
+    cdef const uint16_t[::1] link
+    cdef const uint8_t *bytes_      # NULL: there is none
+    cdef uint64_t count, size
+
+    cdef bint same(self, Frames other) noexcept
 
 
 cdef class Parsing:
@@ -20,20 +33,13 @@ cdef class Parsing:
 
 
 cdef class Parsed:
-    # the arrays that it is of, held so that no others come to stand in their place
-    cdef const uint8_t[::1] data
-    cdef const uint64_t[::1] offset
-    cdef const uint32_t[::1] captured
-    cdef const uint32_t[::1] length
-    cdef const uint16_t[::1] link
+    cdef Frames frames
     cdef Parsing parsing
     cdef uint8_t *packets    # PARSED_BYTES a frame
     cdef size_t room
 
     cdef void parse(self) noexcept
-    cdef bint of(self, const uint8_t[::1] data, const uint64_t[::1] offset,
-                 const uint32_t[::1] captured, const uint32_t[::1] length,
-                 const uint16_t[::1] link) noexcept
+    cdef bint of(self, Frames frames) noexcept
 
 
 cdef Parsing parsing_by(const parser_t *parser)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+class Frames:
+    def __init__(self, chunk: Any) -> None: ...
+
 class Parsing:
     def parse(self, chunk: Any) -> Parsed: ...
 

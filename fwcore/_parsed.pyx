@@ -14,16 +14,34 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from fwcore.dataplane.frame cimport parser_t
-from fwcore.dataplane.layout cimport PARSED_BYTES, SEED_WORDS, fw_prefetch, packet_t
+from fwcore.dataplane.frame cimport frame_expect, parser_t
+from fwcore.dataplane.layout cimport PARSED_BYTES, SEED_WORDS, packet_t
 from fwcore.dataplane.parse cimport parse_placed
 from fwcore.errors import FrameError, refusing
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t size)
 
-cdef enum:
-    AHEAD = 24               # frames whose bytes are on their way
+
+cdef class Frames:
+    """The arrays that the frames of a chunk are read from. ValueError, TypeError and AttributeError
+    for what is no chunk; nobody has looked at the frames' places."""
+
+    def __cinit__(self, chunk):
+        self.data, self.offset, self.captured = chunk.data, chunk.offset, chunk.captured
+        self.length, self.link = chunk.length, chunk.link
+        self.count, self.size = self.offset.shape[0], self.data.shape[0]
+        self.bytes_ = &self.data[0] if self.size else NULL
+        if not (self.captured.shape[0] == self.length.shape[0] == self.link.shape[0]
+                == self.offset.shape[0]):
+            raise ValueError("the arrays of a chunk differ in length")
+
+    cdef bint same(self, Frames other) noexcept:
+        """Whether these are the others' arrays. => there is a frame"""
+        return (self.count == other.count and self.size == other.size
+                and self.bytes_ == other.bytes_ and &self.offset[0] == &other.offset[0]
+                and &self.captured[0] == &other.captured[0]
+                and &self.length[0] == &other.length[0] and &self.link[0] == &other.link[0])
 
 
 cdef class Parsing:
@@ -40,12 +58,8 @@ cdef class Parsing:
         cdef Parsed made = Parsed.__new__(Parsed)
         if self.parser.seeds == NULL:
             raise FrameError("Parsing: what FastPath.parsing() gives is asked for")
-        made.data, made.offset, made.captured = chunk.data, chunk.offset, chunk.captured
-        made.length, made.link, made.parsing = chunk.length, chunk.link, self
-        if not (made.offset.shape[0] == made.captured.shape[0] == made.length.shape[0]
-                == made.link.shape[0]):
-            raise FrameError("the arrays of a chunk must be of one length")
-        made.room = <size_t>made.offset.shape[0] * PARSED_BYTES
+        made.frames, made.parsing = Frames(chunk), self
+        made.room = made.frames.count * PARSED_BYTES
         if made.room:
             made.packets = self.room(made.room)
             made.parse()
@@ -82,30 +96,23 @@ cdef class Parsed:
 
     cdef void parse(self) noexcept:
         """=> there is a frame, and room for each"""
-        cdef const uint8_t *data = &self.data[0] if self.data.shape[0] else NULL
-        cdef const uint64_t *offset = &self.offset[0]
-        cdef const uint32_t *captured = &self.captured[0]
-        cdef const uint32_t *length = &self.length[0]
-        cdef const uint16_t *link = &self.link[0]
+        cdef const uint8_t *data = self.frames.bytes_
+        cdef const uint64_t *offset = &self.frames.offset[0]
+        cdef const uint32_t *captured = &self.frames.captured[0]
+        cdef const uint32_t *length = &self.frames.length[0]
+        cdef const uint16_t *link = &self.frames.link[0]
         cdef const parser_t *parser = &self.parsing.parser
-        cdef uint64_t i, size = self.data.shape[0], count = self.offset.shape[0]
+        cdef uint64_t i, size = self.frames.size, count = self.frames.count
         cdef packet_t p
         with nogil:
             for i in range(count):
-                if i + AHEAD < count:
-                    fw_prefetch(data + offset[i + AHEAD])
+                frame_expect(data, offset, i, count)
                 parse_placed(data, size, offset[i], captured[i], length[i], link[i], parser, &p)
                 memcpy(self.packets + i * PARSED_BYTES, &p, PARSED_BYTES)
 
-    cdef bint of(self, const uint8_t[::1] data, const uint64_t[::1] offset,
-                 const uint32_t[::1] captured, const uint32_t[::1] length,
-                 const uint16_t[::1] link) noexcept:
+    cdef bint of(self, Frames frames) noexcept:
         """Whether these are its frames. => there is a frame"""
-        return (self.packets != NULL and self.offset.shape[0] == offset.shape[0]
-                and self.data.shape[0] == data.shape[0]
-                and (data.shape[0] == 0 or &self.data[0] == &data[0])
-                and &self.offset[0] == &offset[0] and &self.captured[0] == &captured[0]
-                and &self.length[0] == &length[0] and &self.link[0] == &link[0])
+        return self.packets != NULL and self.frames.same(frames)
 
 
 cdef Parsing parsing_by(const parser_t *parser):

@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore._chunk cimport chunk_t
-from fwcore.dataplane.frame cimport parser_t
+from fwcore.dataplane.frame cimport frame_expect, parser_t
 from fwcore.dataplane.hosts cimport host_head
 from fwcore.dataplane.layout cimport (
     GROUP_MAX, KIND_KEYED, NIL, PARSED_BYTES, RECORD_MASK, control_t, fw_bucket, fw_ctz32,
@@ -17,9 +17,6 @@ from fwcore.dataplane.layout cimport (
 from fwcore.dataplane.parse cimport parse_placed
 from fwcore.dataplane.session cimport session_prefetch_end
 from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t, table_tagged
-
-cdef enum:
-    AHEAD = 24                     # frames whose bytes are on their way
 
 
 cdef inline uint32_t group_size(
@@ -45,8 +42,7 @@ cdef inline void group_parse(
     cdef packet_t *p
     for i in range(first, first + count):
         p = &packets[i - first]
-        if i + AHEAD < chunk.count:
-            fw_prefetch(chunk.data + chunk.offset[i + AHEAD])
+        frame_expect(chunk.data, chunk.offset, i, chunk.count)
         parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i], chunk.length[i],
                      chunk.link[i], parser, p)
         packet_line(table, control, p)

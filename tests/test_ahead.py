@@ -181,7 +181,7 @@ def test_frames_that_lie_nowhere_are_none():
         chunk = frames_of(20)
         chunk.offset[5], chunk.captured[6] = 1 << 60, 0xFFFFFFFF
         engine.fastpath.parsing().parse(chunk)
-        with pytest.raises(FrameError, match="one length"):
+        with pytest.raises(FrameError, match="differ in length"):
             engine.fastpath.parsing().parse(replaced(chunk, length=chunk.length[1:]))
         with pytest.raises(FrameError):
             engine.fastpath.parsing().parse(replaced(chunk, length=chunk.length.astype(float)))

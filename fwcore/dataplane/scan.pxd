@@ -190,10 +190,9 @@ cdef inline int scan_pcap(const uint8_t *data, uint64_t begin, uint64_t end, sca
     return status
 
 
-cdef inline int scan_take(const uint8_t *data, uint64_t position, uint32_t interface,
-                          uint32_t captured, uint32_t length, bint timed, uint64_t ticks,
-                          uint32_t space, scan_pcapng_t *section,
-                          scan_frames_t *out) noexcept nogil:
+cdef inline int scan_take(uint64_t position, uint32_t interface, uint32_t captured,
+                          uint32_t length, bint timed, uint64_t ticks, uint32_t space,
+                          scan_pcapng_t *section, scan_frames_t *out) noexcept nogil:
     """One packet of a pcapng block whose bytes start at `position`, `space` of them its own."""
     cdef const uint64_t *row
     cdef Py_ssize_t n = out.count
@@ -238,14 +237,13 @@ cdef inline int scan_block(const uint8_t *data, uint64_t position, uint32_t kind
         else:
             interface = fw_load16(body, swapped)
         ticks = (<uint64_t>fw_load32(body + 4, swapped) << 32) | fw_load32(body + 8, swapped)
-        return scan_take(data, position + 28, interface, fw_load32(body + 12, swapped),
+        return scan_take(position + 28, interface, fw_load32(body + 12, swapped),
                          fw_load32(body + 16, swapped), True, ticks, space - 20, section, out)
     if kind == BLOCK_SIMPLE:
         if space < 4:
             return SCAN_LENGTH
         length = fw_load32(body, swapped)
-        return scan_take(data, position + 12, 0, length, length, False, 0, space - 4, section,
-                         out)
+        return scan_take(position + 12, 0, length, length, False, 0, space - 4, section, out)
     return SCAN_TAKEN
 
 
