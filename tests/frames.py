@@ -1,7 +1,7 @@
-"""Frames by hand, for tests: Ethernet, IPv4 and IPv6, TCP, UDP, ICMP, fragments. No checksums.
+"""Frames by hand, for tests and tools: Ethernet, IPv4 and IPv6, TCP, UDP, ICMP, fragments.
 
-What others build is held against these or has to be another's: pcaps/make.py is Scapy's, the
-made-up traffic is arrays, and a kernel wants checksums and sequence numbers.
+Without checksums, but for what a kernel is to take (``checked``). What others build is held against
+these or has to be another's: pcaps/make.py is Scapy's, the made-up traffic is arrays.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ def flag_bits(letters: str) -> int:
 
 
 def tcp(source_port: int, destination_port: int, flags: str | int = "A",
-        payload: int = 0) -> bytes:
-    """``flags``: letters, or their bits."""
+        payload: int = 0, numbers: tuple[int, int] = (1, 1)) -> bytes:
+    """``flags``: letters, or their bits; ``numbers``: of the sequence, and acknowledged."""
     bits = flags if isinstance(flags, int) else flag_bits(flags)
-    head = struct.pack("!HHIIBBHHH", source_port, destination_port, 1, 1, 5 << 4, bits, 1024, 0, 0)
+    head = struct.pack(
+        "!HHIIBBHHH", source_port, destination_port, *numbers, 5 << 4, bits, 1024, 0, 0)
     return head + bytes(payload)
 
 
@@ -43,7 +44,7 @@ def icmp_error(quoted: bytes, kind: int = 3) -> bytes:
     return struct.pack("!BBHI", kind, 1, 0, 0) + quoted
 
 
-def ip(source: str, destination: str, protocol: int, body: bytes, *, fragment: int = 0,
+def ip(source: str | int, destination: str | int, protocol: int, body: bytes, *, fragment: int = 0,
        more: bool = False, identifier: int = 1, length: int | None = None,
        options: bytes = b"") -> bytes:
     """An IP packet; ``fragment``: offset in units of 8 bytes (IPv6: with a fragment header).
@@ -64,11 +65,24 @@ def ip(source: str, destination: str, protocol: int, body: bytes, *, fragment: i
                        64, a.packed, b.packed) + body
 
 
-def ethernet(packet: bytes, *vlans: int) -> bytes:
-    """A frame with VLAN ids from the outermost to the innermost."""
+def checked(packet: bytes) -> bytes:
+    """The IPv4 header's checksum set right: a kernel drops a packet with a wrong one."""
+    size = (packet[0] & 15) * 4
+    if packet[0] >> 4 != 4 or not 20 <= size <= len(packet):
+        return packet
+    head = bytearray(packet[:size])
+    head[10:12] = b"\0\0"
+    total = sum(struct.unpack(f"!{size // 2}H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    head[10:12] = struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
+    return bytes(head) + packet[size:]
+
+
+def ethernet(packet: bytes, *vlans: int, ends: bytes = bytes(12)) -> bytes:
+    """A frame with VLAN ids from the outermost to the innermost; ``ends``: MAC addresses."""
     kind = b"\x08\x00" if packet[:1] and packet[0] >> 4 == 4 else b"\x86\xdd"
     tags = b"".join(struct.pack("!HH", 0x8100, vlan) for vlan in vlans)
-    return bytes(12) + tags + kind + packet
+    return ends + tags + kind + packet
 
 
 def sctp(source_port: int, destination_port: int, payload: int = 0) -> bytes:

@@ -20,27 +20,28 @@ what FLOORS says, with 2 when this machine has no such kernel.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import os
 import random
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
-from netlab import CODES, Lab, fragment_name, missing, table_size  # noqa: E402 - found now
+from frames import checked, echo, ethernet, flag_bits, ip, tcp, udp  # noqa: E402 - found now
+from netlab import CODES, Lab, fragment_name, missing, table_size  # noqa: E402
+from twin import config_of  # noqa: E402
 
 from fwcore import reference  # noqa: E402
 from fwcore.capture import open_capture  # noqa: E402
 from fwcore.reference.headers import parse  # noqa: E402
-from fwcore.settings import Settings, Timeouts, load  # noqa: E402
+from fwcore.settings import Timeouts, load  # noqa: E402
 
 FLOORS = {"sequences": 0.97, "captures": 0.999, "timeouts": 1.0, "floods": 1.0}
 """Share that has to agree."""
@@ -53,18 +54,17 @@ HOSTS_IN_A_ROW = 50_000
 CLIENT, SERVER = int(ip_address("10.0.0.1")), int(ip_address("192.0.2.1"))
 FLAGS = ("S", "SA", "A", "FA", "R", "RA", "F", "", "SF", "PA")
 MORE_FLAGS = (*FLAGS, "SR", "FR", "P", "FPU", "AU", "RU", "SU", "FAP", "SAP")
-BITS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32}
 ENDINGS = (".pcap", ".pcapng", ".cap", ".1")
 INVALID_REASONS = ("tcp_invalid", "malformed", "icmp_orphan")
 
 
-@dataclass
+@dataclasses.dataclass
 class Score:
     """How many agreed, and the classes of those that did not: text -> (how many, an example)."""
 
     compared: int = 0
     agreed: int = 0
-    classes: dict[str, list[Any]] = field(default_factory=dict)
+    classes: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     def count(self, same: bool, kind: str, example: str) -> None:
         self.compared += 1
@@ -87,31 +87,8 @@ class Score:
 # --- packets ------------------------------------------------------------------------------------
 
 
-def with_checksum(packet: bytes) -> bytes:
-    """The IPv4 header's checksum set right: the kernel drops a packet with a wrong one."""
-    size = (packet[0] & 15) * 4
-    if packet[0] >> 4 != 4 or not 20 <= size <= len(packet):
-        return packet
-    head = bytearray(packet[:size])
-    head[10:12] = b"\0\0"
-    total = sum(struct.unpack(f"!{size // 2}H", head))
-    total = (total & 0xFFFF) + (total >> 16)
-    head[10:12] = struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
-    return bytes(head) + packet[size:]
-
-
 def ipv4(source: int, destination: int, protocol: int, body: bytes) -> bytes:
-    return with_checksum(struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(body), 0, 0x4000, 64,
-                                     protocol, 0, source, destination) + body)
-
-
-def tcp(ports: tuple[int, int], numbers: tuple[int, int], flags: str) -> bytes:
-    return struct.pack("!HHIIBBHHH", *ports, *numbers, 5 << 4, sum(map(BITS.get, flags)), 8192,
-                       0, 0)
-
-
-def udp(ports: tuple[int, int], payload: int = 4) -> bytes:
-    return struct.pack("!HHHH", *ports, 8 + payload, 0) + bytes(payload)
+    return checked(ip(source, destination, protocol, body))
 
 
 class Talk:
@@ -127,7 +104,7 @@ class Talk:
         self.next = list(self.first)
 
     def says(self, direction: int, flags: str) -> bytes:
-        """The packet of one end: way 0 is the client's."""
+        """The packet of one end: direction 0 is the client's."""
         if "S" in flags:
             if self.next[direction] not in (self.first[direction], self.first[direction] + 1):
                 self.first[direction] = self.next[direction] + 64_000
@@ -135,34 +112,21 @@ class Talk:
         numbers = (self.next[direction], self.next[1 - direction] if "A" in flags else 0)
         self.next[direction] += ("S" in flags) + ("F" in flags)
         turn = 1 if direction == 0 else -1
-        return ipv4(*self.ends[::turn], 6, tcp(self.ports[::turn], numbers, flags))
+        return ipv4(*self.ends[::turn], 6, tcp(*self.ports[::turn], flags, numbers=numbers))
 
 
 # --- the twin -----------------------------------------------------------------------------------
 
 
-def config(settings: Settings, **changes: Any) -> reference.Config:
-    """The twin's settings of a personality; what follows is that of tests/twin.py."""
-    given = {name: getattr(settings, name) for name in vars(reference.Config())
-             if hasattr(settings, name)}
-    given |= {name: getattr(settings.timeouts, name) for name in Timeouts.names()}
-    given |= {"policies": [], "pressure": [], "seed": 1}
-    return reference.Config(**given | changes)
-
-
 def linux(**changes: Any) -> reference.Config:
     settings = load("linux-conntrack", **{
         name: value for name, value in changes.items() if name in ("max_connections", "buckets")})
-    return config(settings, **changes)
+    return dataclasses.replace(config_of(settings), **changes)
 
 
 def patient(**changes: Any) -> reference.Config:
     """Timeouts so long that only steps count."""
     return linux(**dict.fromkeys(Timeouts.names(), LONG_S) | changes)
-
-
-def framed(packet: bytes) -> bytes:
-    return bytes(12) + (b"\x08\x00" if packet[0] >> 4 == 4 else b"\x86\xdd") + packet
 
 
 class Judged(NamedTuple):
@@ -176,7 +140,7 @@ class Judged(NamedTuple):
 def judge(firewall: reference.Firewall, packet: bytes, time_ns: int) -> Judged:
     """One packet through the twin. `hit` in the kernel is a packet of the initiator once an
     answer was seen; before, it is `new`."""
-    frame = framed(packet)
+    frame = ethernet(packet)
     parsed = parse(frame, len(frame), 1, linux=True)
     before = firewall.sessions.get(parsed.key) if parsed.key else None
     answered = before is not None and before.answered
@@ -327,7 +291,7 @@ def ip_packet(frame: bytes, wire: int, link: int) -> bytes | None:
     length = min(total, wire - at, 65535)
     if whole.kind == "truncated" or whole.offloaded or length < 20:
         return None
-    return with_checksum(frame[at:at + length].ljust(length, b"\0"))
+    return checked(frame[at:at + length].ljust(length, b"\0"))
 
 
 def packets_of(path: Path) -> tuple[list[tuple[int, bytes, int]], int]:
@@ -369,13 +333,13 @@ def compare_capture(lab: Lab, path: Path, score: Score) -> int:
 
 def described(packet: bytes) -> str:
     """What kind of packet it is, for the list of differences."""
-    frame = framed(packet)
+    frame = ethernet(packet)
     parsed = parse(frame, len(frame), 1)
     name = parsed.transport or f"protocol {parsed.protocol}"
     if name == "other":
         name = f"protocol {parsed.protocol}"
     if name == "tcp":
-        name += " " + "".join(letter for letter, bit in BITS.items() if parsed.flags & bit)
+        name += " " + "".join(letter for letter in "FSRPAU" if parsed.flags & flag_bits(letter))
     if name == "icmp":
         name = f"icmp{parsed.family} {parsed.kind}"
     return f"{name} {parsed.fragment} fragment" if parsed.fragment else name
@@ -412,9 +376,9 @@ def timeout_packets(number: int, kind: str, text: str, talk: Talk) -> list[bytes
         turn = 1 if direction == 0 else -1
         ends = (CLIENT + number, SERVER)[::turn]
         if kind.startswith("udp"):
-            packets.append(ipv4(*ends, 17, udp((7, 9)[::turn])))
+            packets.append(ipv4(*ends, 17, udp(*(7, 9)[::turn], 4)))
         elif kind.startswith("icmp"):
-            packets.append(ipv4(*ends, 1, struct.pack("!BBHHH", 0 if direction else 8, 0, 0, 1, 1)))
+            packets.append(ipv4(*ends, 1, echo(1, reply=direction == 1)))
         elif kind.startswith(("gre", "esp")):
             packets.append(ipv4(*ends, 47 if kind.startswith("gre") else 50, bytes(16)))
         else:
@@ -438,7 +402,7 @@ def compare_timeouts(lab: Lab, score: Score) -> None:
                    for packet in timeout_packets(number, kind, rows[phase], talks[number])]
         lab.send(packets)
         for packet in packets:
-            firewall.packet(framed(packet), START_NS + wait_ns)
+            firewall.packet(ethernet(packet), START_NS + wait_ns)
     time.sleep(0.5)
     kernel = {int.from_bytes(e.source, "big"): e.timeout_s for e in lab.entries()}
     ours = {s.host[0]: (firewall.deadline(s) - firewall.now) / SECOND - 0.5
@@ -464,8 +428,8 @@ NEAR = 0.06
 def flood_packet(number: int, protocol: str) -> bytes:
     source = int(ip_address("172.16.0.1")) + number
     if protocol == "udp":
-        return ipv4(source, SERVER, 17, udp((5, 53)))
-    return ipv4(source, SERVER, 6, tcp((5, 80), (1, 0), "S"))
+        return ipv4(source, SERVER, 17, udp(5, 53, 4))
+    return ipv4(source, SERVER, 6, tcp(5, 80, "S", numbers=(1, 0)))
 
 
 def fill(entries: int, kinds: dict[str, float]) -> tuple[list[bytes], list[bytes], list[str]]:
@@ -497,10 +461,10 @@ def compare_flood(lab: Lab, score: Score, *, entries: int, times: int, protocol:
         refused = lab.send(packets).count(0)
         alive = {int.from_bytes(e.source, "big") for e in lab.entries()}
     for packet in now:
-        firewall.packet(framed(packet), START_NS)
+        firewall.packet(ethernet(packet), START_NS)
     for packet in later:
-        firewall.packet(framed(packet), START_NS + 2_200_000_000)
-    ours_refused = sum(firewall.packet(framed(packet), START_NS + 2_300_000_000)[0]
+        firewall.packet(ethernet(packet), START_NS + 2_200_000_000)
+    ours_refused = sum(firewall.packet(ethernet(packet), START_NS + 2_300_000_000)[0]
                        == reference.DROP for packet in packets)
     ours = {s.host[0] for s in firewall.sessions.values()}
     title = f"{protocol} flood of {len(packets)} on {entries}"

@@ -23,7 +23,6 @@ import os
 import signal
 import socket
 import statistics
-import struct
 import sys
 import tempfile
 import termios
@@ -37,6 +36,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import frames
 import live_net
 
 from fwcore import Engine, load
@@ -53,18 +53,16 @@ GROWTH = 0.05                   # of memory in a soak that is no leak yet
 
 def udp(flow: int, payload: int = 18) -> bytes:
     """An Ethernet frame with UDP of one of many flows."""
-    body = struct.pack("!HHHH", 1024 + flow % 60_000, 53, 8 + payload, 0) + bytes(payload)
-    source = 0x0A000000 + flow // 60_000
-    head = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(body), flow & 0xFFFF, 0, 64, 17, 0, source,
-                       0x0A090002)
-    return b"\x02" + bytes(10) + b"\x01\x08\x00" + head + body
+    packet = frames.ip(0x0A000000 + flow // 60_000, "10.9.0.2", 17,
+                       frames.udp(1024 + flow % 60_000, 53, payload), identifier=flow)
+    return frames.ethernet(packet, ends=b"\x02" + bytes(10) + b"\x01")
 
 
 def fill(wire: live_net.Wire, count: int, flows: int) -> None:
     raw = wire.raw("client")
-    frames = [udp(i) for i in range(flows)]
+    made = [udp(i) for i in range(flows)]
     for i in range(count):
-        raw.send(frames[i % flows])
+        raw.send(made[i % flows])
     raw.close()
 
 
