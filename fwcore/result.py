@@ -361,9 +361,9 @@ def _read(text: str | bytes) -> dict[str, Any]:
         raise FwcoreError("the JSON has no 'schema'")
     if data["schema"] != SCHEMA:
         raise FwcoreError(f"its schema is {data['schema']}, this fwcore reads {SCHEMA}")
-    from fwcore import shape  # for whoever reads one
+    from fwcore import schema  # for whoever reads one
 
-    shape.check(data, shape.RESULT)
+    schema.check(data, schema.RESULT)
     return data
 
 

@@ -269,7 +269,7 @@ def test_a_plain_replay_imports_what_it_uses():
         "difflib", "asyncio", "multiprocessing", "logging", "scapy", "pyarrow", "pandas", "bokeh",
         "matplotlib",
         *(f"fwcore.{name}" for name in (
-            "shape", "shaping", "shaping_values", "shaping_layout", "shaping_check", "capacity",
+            "schema", "shaping", "shaping_values", "shaping_layout", "shaping_check", "capacity",
             "demand", "settings.wirings", "settings.fortios", "settings.cos",
             "settings.tc", "replay.focus", "replay.recency", "replay.releases", "capture.scapy",
             "capture.synth", "capture.merge", "report.text", "report.html")),

@@ -445,7 +445,7 @@ def test_the_control_socket_reads_and_changes(wire, tmp_path):
     path = str(tmp_path / "c")
     listener = wire.listen(5011)
     with running(wire, load("fortios-7", **SMALL)) as run:
-        door = control.Control(run, path)
+        door = control.ControlSocket(run, path)
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         with live_net.beside(live_net.echo(listener)), wire.connect(5011) as client:
             live_net.exchange(client, b"abc")

@@ -9,7 +9,7 @@ from frames import ethernet, ip, udp
 from shaping_core import declared_of
 from test_shaping_core import Both, over
 
-from fwcore import _shaper, shape, units
+from fwcore import _shaper, schema, units
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
 from fwcore.errors import FwcoreError
@@ -287,7 +287,7 @@ def test_a_flow_sees_its_queue_while_it_came():
     (queue,), (marks,) = ([row for row in told.splitlines() if word in row]
                           for word in ("w:1 queue", "its packets"))
     assert "█" in queue and marks.count("↑") == 2
-    shape.check(json.loads(json.dumps(life | {"inputs": []})), shape.EXPLAIN)
+    schema.check(json.loads(json.dumps(life | {"inputs": []})), schema.EXPLAIN)
 
 
 def test_who_lost_most_has_the_longest_bar(result):

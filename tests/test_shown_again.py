@@ -50,7 +50,7 @@ def test_report_shows_what_the_command_showed(folder, capfd, kind):
 def test_every_part_that_is_missing_is_named(folder, tmp_path, kind):
     data = json.loads((folder / f"{kind}.json").read_text())
     path = tmp_path / "damaged.json"
-    needed = [key for key in saved.SHAPES[kind] if not key.endswith("?")]
+    needed = [key for key in saved.SCHEMAS[kind] if not key.endswith("?")]
     for key in needed:
         path.write_text(json.dumps({name: each for name, each in data.items() if name != key}))
         with pytest.raises(FwcoreError, match=f"not a whole {kind}: .*{key}"):

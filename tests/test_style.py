@@ -54,7 +54,7 @@ FLOORS = (
     ("_fastpath_state",),
     ("_passes",),
     ("_fastpath", "_capture", "_bare", "_columns", "_demand", "_rings", "_tally"),
-    ("escape", "interruption", "infile", "outfile", "shape", "flow", "datagrams"),
+    ("escape", "interruption", "infile", "outfile", "schema", "flow", "datagrams"),
     ("rows", "tables"),
     ("conserve", "failopen", "policy", "events", "glossary", "capture.", "reference.", "result"),
     ("shaping_values",),

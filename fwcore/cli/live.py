@@ -163,7 +163,7 @@ def _watchers(run: Any, given: dict[str, Any]) -> Iterator[Any]:
     kinds: tuple[tuple[str, Any], ...] = (
         ("events_to", view.EventLines), ("syslog_to", view.Syslog),
         ("traps_to", lambda where: traps.Traps(where, given["community"])),
-        ("control_at", lambda path: control.Control(run, path)),
+        ("control_at", lambda path: control.ControlSocket(run, path)),
         ("metrics_at", serve.Metrics), ("page_at", serve.Page))
     try:
         for name, kind in kinds:

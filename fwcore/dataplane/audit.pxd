@@ -13,7 +13,7 @@ from fwcore.dataplane.fragment cimport fragment_slot
 from fwcore.dataplane.hosts cimport host_family, host_head, host_live
 from fwcore.dataplane.layout cimport (
     DUE_COUNT, NIL, PROTECTED_BIT, RECORD_MASK, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
-    SESSION_PROXIED, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t,
+    SESSION_PROXIED, SLOT_BIT, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t,
     control_t, fragment_t, fw_bucket, fw_clock_t, host_t, line_t, memory_t, record_t,
     table_t,
 )
@@ -136,7 +136,7 @@ cdef inline void audit_slot(
 ) noexcept nogil:
     """The sessions of a slot that falls due at `tick`: not yet, and not too late for any."""
     cdef uint32_t record = clock.head[slot]
-    cdef uint32_t before = PROTECTED_BIT | slot
+    cdef uint32_t before = SLOT_BIT | slot
     cdef uint64_t latest
     if tick <= present and not (clock.unfinished and tick == present):
         a.overdue += 1

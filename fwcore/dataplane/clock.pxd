@@ -18,7 +18,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, PROTECTED_BIT, RECORD_MASK,
+    CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, RECORD_MASK, SLOT_BIT,
     TIME_MAX_NS, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_clz64, fw_ctz64, fw_t,
     table_t,
 )
@@ -155,7 +155,7 @@ cdef inline void clock_arm(
     level = (63 - fw_clz64(tick ^ clock.tick)) // 6
     slot = level * WHEEL_SLOTS + ((tick >> (6 * level)) & (WHEEL_SLOTS - 1))
     after = clock.head[slot]
-    table.records[record].timer_prev = PROTECTED_BIT | slot
+    table.records[record].timer_prev = SLOT_BIT | slot
     table.timers[record] = after
     if after != NIL:
         table.records[after].timer_prev = record
@@ -171,7 +171,7 @@ cdef inline void clock_disarm(table_t *table, fw_clock_t *clock, uint32_t record
     cdef uint32_t slot
     if after != NIL:
         table.records[after].timer_prev = before
-    if before & PROTECTED_BIT:
+    if before & SLOT_BIT:
         slot = before & RECORD_MASK
         clock.head[slot] = after
         if after == NIL:

@@ -17,7 +17,7 @@ from fwcore.dataplane.clock cimport (
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
     DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LEAK, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE,
-    EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, PROTECTED_BIT, STOP_BREATH, STOP_NONE, STOP_TICK,
+    EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, SLOT_BIT, STOP_BREATH, STOP_NONE, STOP_TICK,
     STOP_TIME, WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_past_watermark
@@ -95,7 +95,7 @@ cdef inline void expire_in_order(
             record = expire_merged(table, lists[i], record)
     clock.head[slot] = record
     clock.map[slot // WHEEL_SLOTS] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
-    other = PROTECTED_BIT | slot
+    other = SLOT_BIT | slot
     while record != NIL:
         table.records[record].timer_prev = other
         other = record

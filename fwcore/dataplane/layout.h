@@ -152,6 +152,7 @@ enum {
 _Static_assert(UINT64_MAX / SWEEP_MIN_NS < 1ULL << 6 * WHEEL_LEVELS, "every tick has its slot");
 #define RECORD_MASK 0x7FFFFFFFu         /* record number within an index entry ... */
 #define PROTECTED_BIT 0x80000000u       /* ... whose top bit says: not for a tension pass */
+#define SLOT_BIT 0x80000000u            /* record_t.timer_prev: what follows is the slot */
 #define HOST_SIX 0x80000000u            /* host_t.count: an IPv6 address */
 
 /* --- structs ------------------------------------------------------------------------------- */

@@ -83,6 +83,7 @@ cdef extern from "dataplane/layout.h" nogil:
     const int64_t CLOCK_MEMORY_NS
     const uint32_t RECORD_MASK
     const uint32_t PROTECTED_BIT
+    const uint32_t SLOT_BIT
     const uint32_t HOST_SIX
     const uint64_t META_ASKER_B
     uint8_t META_PROTOCOL(uint64_t meta)

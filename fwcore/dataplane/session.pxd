@@ -21,7 +21,7 @@ from fwcore.dataplane.layout cimport (
     MIDSTREAM_GRACE, NEVER, NEWBORN_MAX, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_CACHE,
     OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_STATE, PROTECTED_BIT, RECORD_MASK,
     SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
-    SESSION_PROXIED, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
+    SESSION_PROXIED, SLOT_BIT, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
     WHEN_FULL_REPLACE_OLDEST, control_t, counters_t, fw_bucket, fw_clock_t, fw_key_t, fw_prefetch,
     fw_put32, fw_put64, fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t, session_row_t,
@@ -320,7 +320,7 @@ cdef inline void session_prefetch_end(
         fw_prefetch(host_head(table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta)))
     if after != NIL:
         fw_prefetch(&table.records[after].timer_prev)
-    if not r.timer_prev & PROTECTED_BIT:
+    if not r.timer_prev & SLOT_BIT:
         fw_prefetch(&table.timers[r.timer_prev])
 
 

@@ -37,7 +37,7 @@ LINE_S = 2                      # until a request is here
 CLIENTS = 32                    # asked at once
 
 
-class Control:
+class ControlSocket:
     """Listens on a Unix socket, in a thread of its own."""
 
     def __init__(self, live: Live, path: str) -> None:

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fwcore import infile, shape
+from fwcore import infile, schema
 from fwcore.errors import FwcoreError
 from fwcore.escape import visible_tree
 from fwcore.report import text
 from fwcore.report.compare import OUTCOMES
 from fwcore.result import RESULT_MOST
 
-SHAPES = {"compare": shape.COMPARE, "explain": shape.EXPLAIN, "host": shape.HOST}
+SCHEMAS = {"compare": schema.COMPARE, "explain": schema.EXPLAIN, "host": schema.HOST}
 
 
 def read(path: str) -> dict[str, Any] | None:
@@ -29,10 +29,10 @@ def read(path: str) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         return None
     kind = data.get("kind")
-    if not isinstance(kind, str) or kind not in SHAPES:
+    if not isinstance(kind, str) or kind not in SCHEMAS:
         return None
     try:
-        shape.check(data, SHAPES[kind], kind)
+        schema.check(data, SCHEMAS[kind], kind)
         if kind == "compare":
             _agree(data)
         if kind == "host" and not {row["outcome"] for row in data["flows"]} <= set(OUTCOMES):

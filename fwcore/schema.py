@@ -1,4 +1,4 @@
-"""The shape of a result: what stands where, so that a damaged or crafted one is refused by name.
+"""The schema of a result: what stands where, so that a damaged or crafted one is refused by name.
 
 A result read from a file may hold anything. It is held against ``RESULT`` once, when it is loaded;
 whoever shows it may then take what is here for granted. A key with "?" may be missing; what is not
