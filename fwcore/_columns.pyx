@@ -22,7 +22,7 @@ from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, FRAME_FIRST, FRAME_LATER, FRAME_WHOLE, HAS_DESTINATION, HAS_PORTS,
     HAS_SOURCE, KIND_KEYED, KIND_LATER, KIND_MALFORMED, KIND_NO_QUOTE, KIND_NON_IP, KIND_QUOTE,
     KIND_TRUNCATED, KIND_UNSUPPORTED, SEED_WORDS, TRACKER_PLAIN, frame_row_t, fw_be16,
-    fw_be32, fw_be64, packet_t, session_row_t,
+    fw_be32, fw_be64, fw_once32, fw_once64, fw_past, packet_t, session_row_t,
 )
 from fwcore.dataplane.mark cimport frame_mark
 from fwcore.dataplane.parse cimport parse_any, parse_common, parse_frame
@@ -65,10 +65,21 @@ cdef object _dtype():
 FRAME_DTYPE = _dtype()
 
 
-cdef inline int frame_look(Frames frames, uint64_t i) except -1 nogil:
+cdef struct place_t:
+    # Where a frame lies: what was looked at is what is used, also where another thread writes to
+    # the arrays meanwhile.
+    uint64_t at
+    uint32_t captured, wire
+    uint16_t link
+
+
+cdef inline int frame_look(Frames frames, uint64_t i, place_t *place) except -1 nogil:
     """Frame i lies within the data, or FrameError; one that comes soon is fetched."""
-    cdef uint64_t at = frames.offset[i]
-    if at > frames.size or frames.size - at < frames.captured[i]:
+    place.at = fw_once64(&frames.offset[i])
+    place.captured = fw_once32(&frames.captured[i])
+    place.wire = fw_once32(&frames.length[i])
+    place.link = frames.link[i]
+    if fw_past(place.at, place.captured, frames.size):
         with gil:
             raise FrameError(f"chunk: frame {i} reaches past the data")
     frame_expect(frames.bytes_, &frames.offset[0], i, frames.count)
@@ -85,6 +96,7 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     """
     cdef uint8_t[::1] data = chunk.data
     cdef Frames frames = Frames(chunk)
+    cdef place_t place
     cdef parser_t parser
     cdef uint64_t keys[SEED_WORDS]
     cdef uint64_t i
@@ -98,9 +110,8 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
             continue
         if dscp[i] > 63:
             raise DataError(f"mark {dscp[i]} is not in 0..63")
-        frame_look(frames, i)
-        frame_mark(&data[0] + frames.offset[i], frames.captured[i], frames.length[i],
-                   frames.link[i], &parser, dscp[i])
+        frame_look(frames, i, &place)
+        frame_mark(&data[0] + place.at, place.captured, place.wire, place.link, &parser, dscp[i])
 
 
 cdef inline int has_ports(uint8_t protocol) noexcept nogil:
@@ -255,7 +266,8 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0, cut=False):
     cdef packet_t p
     cdef frame_row_t[::1] out
     cdef const uint8_t *data
-    cdef uint32_t captured, wire
+    cdef uint32_t captured
+    cdef place_t place
     parser_make(&parser, keys, seeds, zone, shift, cut)
     rows = np.zeros(frames.count, dtype=FRAME_DTYPE)
     if frames.count == 0:
@@ -264,14 +276,13 @@ def parse_columns(chunk, zone=False, seeds=SEEDS, shift=0, cut=False):
     memset(&p, 0, sizeof(packet_t))
     with nogil:
         for i in range(frames.count):
-            frame_look(frames, i)
-            data, wire = frames.bytes_ + frames.offset[i], frames.length[i]
-            captured = min(frames.captured[i], wire)
-            out[i].length = wire
-            if frames.link[i] == 1 and parse_common(data, captured, wire, &parser, &p):
+            frame_look(frames, i, &place)
+            data, captured = frames.bytes_ + place.at, min(place.captured, place.wire)
+            out[i].length = place.wire
+            if place.link == 1 and parse_common(data, captured, place.wire, &parser, &p):
                 row_common(data, captured, &p, &out[i])
             else:
-                parse_any(data, captured, wire, frames.link[i], &parser, &f, &p)
+                parse_any(data, captured, place.wire, place.link, &parser, &f, &p)
                 row_fill(&f, &p, &out[i])
     return rows
 
@@ -288,6 +299,7 @@ def flow_columns(chunk, shift=0, cut=False):
     cdef uint64_t keys[SEED_WORDS]
     cdef parser_t parser
     cdef packet_t p
+    cdef place_t place
     parser_make(&parser, keys, SEEDS, False, shift, cut)
     flow, swapped = np.zeros(frames.count, np.uint64), np.zeros(frames.count, np.uint8)
     parts = np.empty(frames.count, np.int64)
@@ -297,10 +309,10 @@ def flow_columns(chunk, shift=0, cut=False):
     memset(&p, 0, sizeof(packet_t))
     with nogil:
         for i in range(frames.count):
-            frame_look(frames, i)
+            frame_look(frames, i, &place)
             p.fragment = 0
-            parse_frame(frames.bytes_ + frames.offset[i], frames.captured[i], frames.length[i],
-                        frames.link[i], &parser, &p)
+            parse_frame(frames.bytes_ + place.at, place.captured, place.wire, place.link, &parser,
+                        &p)
             if p.kind == KIND_KEYED or p.kind == KIND_QUOTE:
                 flows[i] = p.hash
                 directions[i] = p.swapped

@@ -22,7 +22,7 @@ from functools import partial as _partial
 
 import numpy as np
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_ND, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -582,7 +582,7 @@ cdef class FastPath(State):
         memset(&one, 0, sizeof(chunk_t))
         if viewed:
             try:
-                PyObject_GetBuffer(frame, &view, PyBUF_SIMPLE)
+                PyObject_GetBuffer(frame, &view, PyBUF_ND)
             except (TypeError, ValueError, BufferError):
                 raise FrameError(f"{type(frame).__name__} is no frame; give bytes, a memoryview or"
                                  " a NumPy row") from None
@@ -590,6 +590,9 @@ cdef class FastPath(State):
         else:
             one.data, one.size = <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame)
         try:
+            if viewed and (view.itemsize != 1 or view.ndim > 1):
+                raise FrameError(f"{type(frame).__name__} of {view.ndim} dimensions and items of"
+                                 f" {view.itemsize} bytes is no frame; give a row of uint8")
             if one.size > 0xFFFFFFFF:
                 raise FrameError(f"{one.size} bytes are more than a frame may have")
             captured = <uint32_t>one.size

@@ -1,5 +1,8 @@
 """Frames as columns against the plain twin's parser, and the shortcut against the long way."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from examples import SHARE
@@ -141,3 +144,43 @@ def test_misuse():
             read(short)
     assert len(parse_columns(Chunk.from_frames([], []))) == 0
     assert len(parse_columns(Chunk.from_frames([b""], [0]))) == 1
+
+
+RACE = """
+import sys, threading, time
+import subprocess
+import sys
+
+import numpy as np
+from fwcore._columns import flow_columns, parse_columns
+from fwcore.capture import Chunk
+from fwcore.errors import FrameError
+n, read = 50_000, {"parse": parse_columns, "flow": flow_columns}[sys.argv[1]]
+chunk = Chunk.from_frames([bytes(60)] * n, range(n))
+arrays = {name: np.array(getattr(chunk, name)) for name in (
+    "data", "offset", "captured", "length", "time_ns", "link")}
+chunk, done = Chunk(**arrays), threading.Event()
+
+def spoil():
+    good = {name: arrays[name].copy() for name in ("offset", "captured")}
+    while not done.is_set():
+        arrays["offset"][:], arrays["captured"][:] = 2**40, 2**31
+        for name, array in good.items():
+            arrays[name][:] = array
+
+threading.Thread(target=spoil, daemon=True).start()
+until = time.monotonic() + 1.5
+while time.monotonic() < until:
+    try:
+        read(chunk)
+    except FrameError:
+        pass
+done.set()
+"""
+
+
+@pytest.mark.parametrize("what", ["parse", "flow"])
+def test_a_place_that_changes_while_it_is_read(what):
+    """What was looked at is what is read: it ended the process within a second or so."""
+    done = subprocess.run([sys.executable, "-c", RACE, what], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """The engine as a library: sessions gone through and ended, memory and mode by hand, rules anew."""
 
 import copy
+from array import array
 
 import numpy as np
 import pytest
@@ -373,6 +374,8 @@ def test_a_frame_is_whatever_has_a_buffer():
     ("text", 1), (5, 1), (None, 1), (dns(), -1), (dns(), 1.5), (dns(), True),
     (dns(), (1 << 62) + 1), (dns(), 1 << 64), (dns(), 1, -1), (dns(), 1, 1 << 32),
     (dns(), 1, None, 1 << 16), (np.zeros((4, 4))[:, 1], 1),
+    (np.zeros(60), 1), (np.zeros(30, np.uint16), 1), (array("d", [0.0] * 8), 1),
+    (np.array([dns(), None], object), 1), (memoryview(array("H", range(30))), 1),
 ])
 @pytest.mark.parametrize("begun", [False, True])
 def test_what_is_no_frame_is_not_judged(given, begun):

@@ -451,6 +451,8 @@ cdef extern from "dataplane/platform.h" nogil:
     int fw_ctz32(uint32_t v)
     int fw_ctz64(uint64_t v)
     int fw_clz64(uint64_t v)
+    uint64_t fw_once64(const uint64_t *p)
+    uint32_t fw_once32(const uint32_t *p)
     int fw_past(uint64_t offset, uint64_t bytes, uint64_t size)
     uint64_t fw_muldiv(uint64_t a, uint64_t b, uint64_t c, int up)
     uint64_t fw_drain(uint64_t elapsed, uint64_t bps, uint64_t *carry)

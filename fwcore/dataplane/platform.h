@@ -90,6 +90,15 @@ static inline int fw_ctz32(uint32_t v) { return __builtin_ctz(v); }
 static inline int fw_ctz64(uint64_t v) { return __builtin_ctzll(v); }
 static inline int fw_clz64(uint64_t v) { return __builtin_clzll(v); }
 
+/* What another thread may write meanwhile: it is read here, and what was read is what counts. */
+static inline uint64_t fw_once64(const uint64_t *p) {
+    return *(const volatile uint64_t *)p;
+}
+
+static inline uint32_t fw_once32(const uint32_t *p) {
+    return *(const volatile uint32_t *)p;
+}
+
 /* Whether `bytes` from `offset` on reach past `size`, whatever the numbers. */
 static inline int fw_past(uint64_t offset, uint64_t bytes, uint64_t size) {
     uint64_t end;
