@@ -21,7 +21,7 @@ from fwcore.capture import Chunk, Filter, ahead, open_captures, parse_ahead
 from fwcore.capture.ahead import AHEAD, AheadReader
 from fwcore.capture.stream import zstd_module
 from fwcore.engine import Engine
-from fwcore.errors import FrameError, SettingsError
+from fwcore.errors import CaptureError, FrameError, SettingsError
 from fwcore.interruption import Interruption
 from fwcore.replay import replay
 from fwcore.settings import load
@@ -339,6 +339,129 @@ def test_an_interrupt_ends_the_wait_for_a_chunk():
         signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("how", ["closed", "begun anew"])
+def test_who_reads_on_where_another_stopped_it_is_told(threads, how):
+    with open_captures([str(WEB)], chunk_size=10, threads=threads) as reader:
+        chunks, others = iter(reader), iter(reader)
+        next(chunks)
+        if how == "closed":
+            reader.close()
+        else:
+            next(others)
+        with pytest.raises(CaptureError, match="closed, or begun anew, while it was being read"):
+            list(chunks)
+        assert list(chunks) == []
+        if how == "begun anew":
+            del chunks       # and who began anew is none the worse
+            assert sum(map(len, others)) == 231
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_no_thread_to_wait_for():
+    with open_captures([str(WEB)], chunk_size=10, threads=2) as reader:
+        chunks = iter(reader)
+        next(chunks)
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)      # one that waits for ever is ended
+            code = 1
+            try:
+                list(chunks)
+            except CaptureError:
+                code = 0 if sum(map(len, reader)) == 241 else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert sum(map(len, chunks)) == 231
+
+
+def test_where_no_thread_can_start_the_caller_reads(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    alone = replay(WEB, threads=1, chunk_size=10, filter="udp")
+    monkeypatch.setattr(threading.Thread, "start", start)
+    beside = replay(WEB, threads=2, chunk_size=10, filter="udp")
+    assert beside["outcome"] == alone["outcome"] and beside["inputs"] == alone["inputs"]
+    with open_captures([str(WEB)], chunk_size=10, threads=2) as reader:
+        chunks, seen = iter(reader), 0
+        for chunk in chunks:
+            seen += len(chunk)
+            assert reader.packets == seen
+            if seen == 100:
+                reader.close()
+                break
+        with pytest.raises(CaptureError, match="closed"):
+            next(chunks)
+
+
+class Slow:
+    """A reader whose second chunk takes until it is let go."""
+
+    path = reader = format = "slow"
+    packets = size_bytes = position_bytes = 0
+    fault = None
+
+    def __init__(self):
+        self.waits, self.free, self.closed = threading.Event(), threading.Event(), False
+
+    def __iter__(self):
+        yield frames_of(2)
+        self.waits.set()
+        self.free.wait(10)
+        yield frames_of(2)
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_signal_while_it_ends_comes_behind_the_end():
+    """The thread is waited for nevertheless, and what the handler raised is the caller's."""
+    slow, handled = Slow(), threading.Event()
+
+    def strike():
+        for _ in range(2):
+            handled.clear()
+            signal.pthread_kill(main, signal.SIGUSR1)
+            handled.wait(10)
+        slow.free.set()
+
+    main = threading.main_thread().ident
+    before = signal.signal(signal.SIGUSR1, lambda *_: (handled.set(), 1 / 0))
+    reader = AheadReader(slow)
+    chunks = iter(reader)
+    next(chunks)
+    assert slow.waits.wait(10)
+    striker = threading.Timer(0.05, strike)
+    striker.start()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            reader.close()
+        assert not running() and slow.closed
+    finally:
+        slow.free.set()
+        striker.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_who_drops_an_iteration_waits_for_nothing():
+    """So no signal can come there; the thread ends by itself, and ``close`` sees to it."""
+    slow = Slow()
+    with AheadReader(slow) as reader:
+        chunks = iter(reader)
+        next(chunks)
+        assert slow.waits.wait(10)
+        del chunks
+        assert running() and not slow.free.is_set()
+        slow.free.set()
+        end = time.monotonic() + 10
+        while running() and time.monotonic() < end:
+            os.sched_yield()
+        assert not running()
+
+
 # --- when -----------------------------------------------------------------------------------------
 
 
@@ -395,4 +518,12 @@ def test_the_option(capsys):
 @pytest.mark.parametrize("threads", [0, -1, 65, 1 << 64])
 def test_threads_that_cannot_be(threads):
     with pytest.raises(SettingsError, match=f"threads {threads}: 1, .* to 64"):
+        replay(WEB, threads=threads)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65, 1.5, True, "2"])
+def test_nor_where_captures_are_opened(threads):
+    with pytest.raises(CaptureError, match="threads"):
+        open_captures([str(WEB)], threads=threads)
+    with pytest.raises(SettingsError, match="threads"):
         replay(WEB, threads=threads)

@@ -8,7 +8,10 @@
 Laws: chunks and their order are the reader's own. What is said of the capture (``packets``,
 ``fault``, ``notes``, ``position_bytes``) is as of the chunk that was taken last, as if nobody had
 read any further. An error comes where it would have come without a thread, behind everything that
-was read before it. The thread ends with the iteration, at latest with ``close``.
+was read before it; one that was closed or begun anew meanwhile is an error as without a thread.
+Where no thread can start, the caller reads in turn. The thread ends with the iteration, at latest
+with ``close``. Whoever drops an iteration runs no code of ours: a signal there would have nobody to
+tell.
 """
 
 from __future__ import annotations
@@ -16,16 +19,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Generator, Iterator
 from dataclasses import replace as replaced
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from fwcore._parsed import Parsing
 from fwcore.capture.chunk import Chunk, Fault, Reader
 from fwcore.capture.filter import Filter
-from fwcore.capture.native import NativeReader
+from fwcore.capture.native import NativeReader, closed_meanwhile
 from fwcore.interruption import SIGNALS
 
 AHEAD = 3
@@ -79,6 +83,55 @@ class _Figures(NamedTuple):
     notes: list[str]
 
 
+class _Run:
+    """One iteration: its thread, None where the caller reads, and what the two hand each other."""
+
+    def __init__(self) -> None:
+        self.turns: SimpleQueue[object] = SimpleQueue()    # True: one more chunk; else: no more
+        self.read: SimpleQueue[tuple[Chunk | BaseException | None, _Figures]] = SimpleQueue()
+        self.thread: threading.Thread | None = None
+        self.dropped: weakref.ref[Any] | None = None
+        self.stopped = False
+        self.ended = threading.Event()    # a ``join`` that a signal ends takes a thread for ended
+        self._process = os.getpid()
+        for _ in range(AHEAD):
+            self.turns.put(True)
+
+    def watch(self, chunks: Generator[Chunk]) -> Generator[Chunk]:
+        """Ends the thread when nobody has its chunks any more."""
+        self.dropped = weakref.ref(chunks, self.turns.put)
+        return chunks
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing comes any more: it was stopped, or its thread stayed behind in a fork."""
+        if self.stopped or self.thread is None:
+            return self.stopped
+        return self._process != os.getpid() or (
+            not self.thread.is_alive() and self.read.empty())
+
+    def stop(self) -> None:
+        """Ends the thread, which is at most one chunk away. What a signal raises comes behind it.
+
+        One that was not seen to start is not waited for: it reads nothing.
+        """
+        self.stopped = True
+        self.turns.put(False)
+        raised: BaseException | None = None
+        while True:
+            try:
+                if self.thread is not None:
+                    while self.thread.is_alive() and not self.ended.wait(WAIT_S):
+                        pass
+                    if self.thread.is_alive():
+                        self.thread.join()
+                break
+            except BaseException as error:  # whatever it is, it is the caller's
+                raised = error
+        if raised is not None:
+            raise raised
+
+
 class AheadReader:
     """A reader whose chunks were read beforehand; ``asking``: and say which of them match it."""
 
@@ -88,9 +141,7 @@ class AheadReader:
         self.size_bytes = inner.size_bytes
         self.parsing: Parsing | None = None    # how who judges parses, where frames are for it
         self._figures = self._now()
-        self._thread: threading.Thread | None = None
-        self._turns: SimpleQueue[bool] = SimpleQueue()
-        self._stopped = False
+        self._run = _Run()
 
     @property
     def packets(self) -> int:
@@ -114,47 +165,70 @@ class AheadReader:
                         list(getattr(inner, "notes", ())))
 
     def __iter__(self) -> Iterator[Chunk]:
-        self._stop()
-        self._turns, self._stopped = SimpleQueue(), False
-        read: SimpleQueue[tuple[Chunk | BaseException | None, _Figures]] = SimpleQueue()
-        for _ in range(AHEAD):
-            self._turns.put(True)
-        self._thread = threading.Thread(
-            target=self._run, args=(self._turns, read), name="capture-ahead", daemon=True)
-        self._thread.start()
-        try:
-            while True:
-                try:
-                    item, self._figures = read.get(timeout=WAIT_S)
-                except Empty:
-                    continue
-                if isinstance(item, BaseException):
-                    raise item
-                if item is None:
-                    return
-                self._turns.put(True)
-                yield item
-        finally:
-            self._stop()
+        run = _Run()
+        return run.watch(self._chunks(run))
 
-    def _run(
-        self, turns: SimpleQueue[bool],
-        read: SimpleQueue[tuple[Chunk | BaseException | None, _Figures]],
-    ) -> None:
+    def _chunks(self, run: _Run) -> Generator[Chunk]:
+        """What the thread read; without ``finally``, which would run where this is dropped."""
+        self._run.stop()
+        self._run = run
+        run.thread = threading.Thread(
+            target=self._ahead, args=(run,), name="capture-ahead", daemon=True)
+        try:
+            run.thread.start()
+        except RuntimeError:     # the limit of processes
+            if run.thread.is_alive():    # it is a signal's
+                raise
+            run.thread = None
+            yield from self._in_turn(run)
+            return
+        while True:
+            if run.over:
+                raise closed_meanwhile(self.path)
+            try:
+                item, self._figures = run.read.get(timeout=WAIT_S)
+            except Empty:
+                continue
+            if isinstance(item, BaseException):
+                run.stop()
+                raise item
+            if item is None:
+                run.stop()
+                return
+            run.turns.put(True)
+            yield item
+
+    def _in_turn(self, run: _Run) -> Generator[Chunk]:
+        """The same without a thread."""
+        chunks = iter(self.inner)
+        while True:
+            if run.over:
+                raise closed_meanwhile(self.path)
+            try:
+                chunk = next(chunks, None)
+            finally:
+                self._figures = self._now()
+            if chunk is None:
+                return
+            yield chunk
+
+    def _ahead(self, run: _Run) -> None:
         """The thread: as many chunks as there are turns; signals are for who judges."""
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             chunks = iter(self.inner)
-            while turns.get() and not self._stopped:
+            while run.turns.get() is True and not run.stopped:
                 chunk = next(chunks, None)
                 if chunk is not None:
                     chunk = self._looked_at(chunk)
-                read.put((chunk, self._now()))
+                run.read.put((chunk, self._now()))
                 if chunk is None:
                     return
         except BaseException as error:  # whatever it is, it is the caller's
-            read.put((error, self._now()))
+            run.read.put((error, self._now()))
+        finally:
+            run.ended.set()
 
     def _looked_at(self, chunk: Chunk) -> Chunk:
         """With what can be found out of it here; of what a filter may leave out no more than that.
@@ -165,17 +239,11 @@ class AheadReader:
             return replaced(chunk, parsed=self.parsing.parse(chunk))
         return chunk
 
-    def _stop(self) -> None:
-        """Ends the thread; it is at most one chunk away."""
-        thread, self._thread = self._thread, None
-        self._stopped = True
-        self._turns.put(False)
-        if thread is not None:
-            thread.join()
-
     def close(self) -> None:
-        self._stop()
-        self.inner.close()
+        try:
+            self._run.stop()
+        finally:
+            self.inner.close()
 
     def __enter__(self) -> Self:
         return self

@@ -94,6 +94,8 @@ class NativeReader(ABC):
     def __iter__(self) -> Iterator[Chunk]:
         source = self._restart()
         while True:
+            if self._source is not source:
+                raise closed_meanwhile(self.path)
             chunk = self._next(source)
             if chunk is None:
                 source.release()
@@ -150,6 +152,11 @@ class NativeReader(ABC):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def closed_meanwhile(path: str) -> CaptureError:
+    """For who reads on where another has closed the reader, or begun it anew."""
+    return CaptureError(f"{path}: closed, or begun anew, while it was being read")
 
 
 def whole_header(path: str, source: Source, size: int) -> bytes:

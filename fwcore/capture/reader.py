@@ -13,6 +13,7 @@ from fwcore.capture.chunk import CHUNK_SIZE, Chunk, Reader
 from fwcore.capture.detect import open_native
 from fwcore.capture.filter import Filter, FilteredReader
 from fwcore.errors import CaptureError
+from fwcore.units import THREADS_MAX
 
 READERS = ("native", "RawPcapReader", "PcapReader")
 """Names for ``--reader``; "scapy" stands for RawPcapReader."""
@@ -66,7 +67,11 @@ def open_captures(
     ``asking``: which frames match is found out there, too (``Chunk.matched``), and none left out.
     """
     chosen = filter if filter is None or isinstance(filter, Filter) else Filter(filter)
-    others = (min(2, cores()) if threads is None else threads) - 1
+    many = min(2, cores()) if threads is None else arguments.whole(
+        "threads", threads, error=CaptureError)
+    if not 1 <= many <= THREADS_MAX:
+        raise CaptureError(f"threads {many}: 1, the one that judges, to {THREADS_MAX}")
+    others = many - 1
     parts: list[Reader] = []
     names = [str(path) for path in paths]
     if names.count("-") > 1:
