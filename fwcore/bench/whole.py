@@ -52,6 +52,8 @@ def capture_of(setup: Setup) -> tuple[Path, int]:
     packets = whole_slices(setup.packets)
     path = Path(setup.directory) / "whole.pcap"
     synth.to_pcap(path, synth.make("uniform", sessions=setup.sessions, packets=packets))
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())     # or the kernel writes it on the other core for seconds
     return path, packets
 
 
