@@ -6,6 +6,7 @@ import os
 import random
 import struct
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,8 @@ from fwcore.capture import CaptureError, Chunk, load, open_capture, open_capture
 from fwcore.capture.pcapng import resolution
 from fwcore.capture.stream import ZSTD_BYTES, StreamSource, zstd_module
 from fwcore.errors import FrameError, MissingExtra
+
+PCAPS = Path(__file__).resolve().parent.parent / "pcaps"
 
 zstd = zstd_module()
 FRAMES = [b"\x00" * 14, b"abcdefghijklmnopq", b"", b"x" * 60, b"y" * 1514, b"z"]
@@ -601,3 +604,19 @@ def test_load(capture):
     for data in (pcap(FRAMES), gzip.compress(pcap(FRAMES), mtime=0)):
         chunk = load(open_capture(capture(data), chunk_size=2))
         assert [chunk.frame(i) for i in range(len(chunk))] == FRAMES
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("before", "after"), [
+    ("web.pcap", "two-interfaces.pcapng"), ("two-interfaces.pcapng", "web.pcap"),
+    ("web.pcap", "conserve.toml")])
+def test_a_later_capture_that_was_written_anew_before_its_turn(tmp_path, threads, before, after):
+    """What it is was asked when it was opened; it was a KeyError."""
+    later = tmp_path / "later.pcap"
+    later.write_bytes((PCAPS / before).read_bytes())
+    with open_captures([str(PCAPS / "web.pcap"), str(later)], threads=threads) as reader:
+        chunks = iter(reader)
+        assert len(next(chunks))
+        later.write_bytes((PCAPS / after).read_bytes())
+        with pytest.raises(CaptureError, match=r"later\.pcap: byte 0: .*it was written anew since"):
+            list(chunks)

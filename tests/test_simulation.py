@@ -190,6 +190,15 @@ def test_the_program_says_its_seed_first_and_what_it_did_last():
     assert lines[-1].startswith("simulate: ") and lines[-1].endswith("; 0 kinds of failure")
 
 
+@pytest.mark.parametrize(("option", "value"), [
+    ("--jobs", "0"), ("--seed", "-5"), ("--seed", str(1 << 63)), ("--twin-python", "/nowhere")])
+def test_what_the_program_cannot_do_is_said_before_it_begins(option, value):
+    done = subprocess.run([sys.executable, "tools/simulate.py", "--seconds", "1", option, value],
+                          cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and not done.stdout
+    assert f"error: {option} {value}: " in done.stderr
+
+
 # --- fuzzing ------------------------------------------------------------------------------------
 
 

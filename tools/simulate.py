@@ -19,6 +19,7 @@ import mmap
 import os
 import secrets
 import select
+import shutil
 import signal
 import sys
 import time
@@ -196,6 +197,12 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="go on after a failure")
     parser.add_argument("--shrink-seconds", type=float, default=120)
     options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs {options.jobs}: one at least")
+    if options.seed is not None and not 0 <= options.seed < 1 << 63:
+        parser.error(f"--seed {options.seed}: 0 to 2^63 - 1")
+    if shutil.which(options.twin_python) is None:
+        parser.error(f"--twin-python {options.twin_python}: no such program")
     if options.seed is None:
         options.seed = secrets.randbits(48)
     print(f"simulate: seed {options.seed}", flush=True)

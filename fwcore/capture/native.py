@@ -8,7 +8,7 @@ before it was yielded.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Self
 
 import numpy as np
@@ -159,8 +159,9 @@ def closed_meanwhile(path: str) -> CaptureError:
     return CaptureError(f"{path}: closed, or begun anew, while it was being read")
 
 
-def whole_header(path: str, source: Source, size: int) -> bytes:
-    """The first ``size`` bytes, or CaptureError: the file ends within its header."""
+def whole_header(path: str, source: Source, size: int, magics: Container[bytes]) -> bytes:
+    """The first ``size`` bytes, or CaptureError: the file ends within its header, or begins with
+    none of the ``magics`` by which its reader was chosen."""
     while len(source.data) < size and source.more(0):
         pass
     if len(source.data) < size:
@@ -168,7 +169,11 @@ def whole_header(path: str, source: Source, size: int) -> bytes:
         raise CaptureError(
             f"{path}: ends at byte {len(source.data)}, within the {size} bytes of its header: {why}"
         )
-    return source.data[:size].tobytes()
+    header = source.data[:size].tobytes()
+    if header[:4] not in magics:
+        raise CaptureError(f"{path}: byte 0: begins with {header[:4].hex(' ')}, and otherwise when"
+                           " it was opened: it was written anew since; start again")
+    return header
 
 
 def packet_limit(link: int) -> int:

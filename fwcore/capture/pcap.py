@@ -46,7 +46,7 @@ class PcapReader(NativeReader):
     """Frames of a pcap file. A fraction of a second of one second or more simply adds."""
 
     def _begin(self, source: Source) -> None:
-        header = whole_header(self.path, source, HEADER_BYTES)
+        header = whole_header(self.path, source, HEADER_BYTES, MAGICS)
         self._form = MAGICS[header[:4]]
         major, minor = struct.unpack_from(self._form.order + "HH", header, 4)
         if major != 2:

@@ -98,7 +98,7 @@ class PcapNgReader(NativeReader):
         self._last_ns = 0
         self._position = 0
         self._wrong = ""
-        header = whole_header(self.path, source, 12)
+        header = whole_header(self.path, source, 12, (MAGIC,))
         if header[8:] not in ORDERS:
             raise CaptureError(
                 f"{self.path}: byte 8: begins like pcapng, but its byte-order mark is "
