@@ -46,6 +46,21 @@ def test_every_start_takes_away_what_an_earlier_run_left(capsys):
 
 
 @needs_net
+@pytest.mark.skipif(not shutil.which("tc"), reason="no tc")
+def test_a_run_that_is_refused_bypasses_no_other(capsys):
+    """It opened the wire under the one that stands."""
+    with live_net.Wire() as own, own.inside("firewall"):
+        first = Live(["in0", "out0"], load(), ring_bytes=4 << 20)
+        try:
+            assert main(["live", "--inside", "in0", "--outside", "out0", "-q",
+                         "--bypass-on-exit"]) == 2
+            assert bypass.remove(["in0", "out0"]) == []
+        finally:
+            first.close()
+        assert "another fwcore live forwards its frames" in capsys.readouterr().err
+
+
+@needs_net
 def test_one_run_forwards_the_frames_of_an_interface(wire, capsys):
     """Two would forward each frame twice."""
     with wire.inside("firewall"):

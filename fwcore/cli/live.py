@@ -92,15 +92,18 @@ def live(**given: Any) -> int:
         return watching
 
     with ExitStack() as stack, Interruption() as interruption:
-        if given["bypass_on_exit"]:
-            stack.callback(Bypass(interfaces).close)
-        elif len(interfaces) == 2:
-            _cut(remove(interfaces), given["quiet"])
+        def ours() -> None:
+            """The wire is this run's, and no other one's: now it may be bypassed, or cut."""
+            if given["bypass_on_exit"]:
+                stack.callback(Bypass(interfaces).close)
+            elif len(interfaces) == 2:
+                _cut(remove(interfaces), given["quiet"])
+
         result = run(
             interfaces, made, queue_number=given["queue_number"], memory=given["memory"],
             seconds=given["seconds"],
             ring_bytes=given["ring_mib"] << 20, at_once=given["low_latency"],
-            watchers=watchers, interruption=interruption, quiet=given["quiet"],
+            watchers=watchers, interruption=interruption, quiet=given["quiet"], ours=ours,
             say=lambda text: terminal.note(f"fwcore: {text}"))
     if given["state_file"]:
         result.save_state(given["state_file"])
@@ -211,7 +214,7 @@ def _request(what: str, words: tuple[str, ...]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise LiveError(f"{word!r} is not KEY=VALUE")
-        pairs[name] = int(value) if value.isdigit() else value
+        pairs[name] = int(value) if value.isdecimal() and value.isascii() else value
     if what in ("sessions", "end"):
         request: dict[str, Any] = {"do": what}
         if "flow" in pairs:

@@ -56,9 +56,9 @@ class HostMemory:
             total, available = fields["MemTotal"], fields["MemAvailable"]
         except KeyError as missing:
             raise LiveError(f"/proc/meminfo: no {missing}: memory source host needs it") from None
-        limit, used = self._limits()
+        limit, left = self._limits()
         if limit < total:
-            total, available = limit, min(available, max(0, limit - used))
+            total, available = limit, min(available, left)
         return Reading(total, min(available, total), self._pressure())
 
     def _text(self, path: str) -> str:
@@ -94,19 +94,30 @@ class HostMemory:
         return None
 
     def _limits(self) -> tuple[int, int]:
-        """(limit, used without what can be dropped) of the cgroup; no limit is NO_LIMIT."""
+        """(least limit, least that is left below one) of the cgroup and of those it stands in,
+        a slice or a container's; no limit is NO_LIMIT."""
         if self._group is None:
-            return NO_LIMIT, 0
-        folder, limit_name, used_name, cached_name = self._group
+            return NO_LIMIT, NO_LIMIT
+        folder, *names = self._group
+        found = []
+        while (folder / names[0]).exists():
+            found.append(self._limit(folder, *names))
+            folder = folder.parent
+        limits, left = zip(*found, strict=True) if found else ((NO_LIMIT,), (NO_LIMIT,))
+        return min(limits), min(left)
+
+    def _limit(self, folder: Path, limit_name: str, used_name: str, cached_name: str,
+               ) -> tuple[int, int]:
+        """(limit, what is left below it, with what can be dropped) of one cgroup."""
         try:
             limit = (folder / limit_name).read_text().strip()
             used = int((folder / used_name).read_text())
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):      # it was removed: we were moved
-            return NO_LIMIT, 0
+            return NO_LIMIT, NO_LIMIT
         if not limit.isdigit() or int(limit) >= NO_LIMIT:
-            return NO_LIMIT, 0
-        return int(limit), max(0, used - int(stat.get(cached_name, 0)))
+            return NO_LIMIT, NO_LIMIT
+        return int(limit), max(0, int(limit) - max(0, used - int(stat.get(cached_name, 0))))
 
     def _pressure(self) -> float:
         try:
@@ -126,10 +137,14 @@ class HostMemory:
             ram_bytes=total, base_bytes=max(0, min(used - sessions, total - sessions)))
 
     def follow(self, engine: Engine, read: Callable[[], Reading] | None = None) -> int:
-        """Moves the base to where this machine's use is; pages taken (negative: given back)."""
+        """Moves the base to where this machine's use is; pages taken (negative: given back).
+
+        What is left counts, of the RAM that the appliance began with: a limit may be lowered.
+        """
         self.reading = now = (read or self.read)()
         owners = engine.owners()
-        wanted = (now.total - now.available) // PAGE_BYTES - (owners["used"] - owners["base"])
+        used = engine.settings.ram_bytes - min(now.available, engine.settings.ram_bytes)
+        wanted = used // PAGE_BYTES - (owners["used"] - owners["base"])
         step = max(0, wanted) - owners["base"]
         if step > 0:
             step = engine.take("base", min(step, owners["free"]) * PAGE_BYTES) \

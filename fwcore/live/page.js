@@ -46,8 +46,9 @@ function chart(id, times, series, levels) {
     });
     const colour = COLOURS[number % COLOURS.length];
     svg.append(node("path", { d: path, fill: "none", stroke: colour, "stroke-width": 2 }));
-    svg.append(node("text", { x: LEFT + 8 + number * 110, y: HEIGHT - 4, style: "fill:" + colour },
-      line.name));
+    const name = node("text", { x: LEFT + 8 + number * 110, y: HEIGHT - 4 }, line.name);
+    name.style.fill = colour;  // a style as an attribute is what the page's policy forbids
+    svg.append(name);
   });
 }
 
@@ -56,12 +57,12 @@ function table(id, head, rows) {
   made.replaceChildren();
   const add = (cells, kind) => {
     const row = made.insertRow();
-    for (const value of cells) {
+    cells.forEach((value, at) => {
       const cell = document.createElement(kind);
       cell.textContent = typeof value === "number" ? value.toLocaleString() : value;
-      if (typeof value === "number") cell.className = "number";
+      if (rows.length && typeof rows[0][at] === "number") cell.className = "number";
       row.append(cell);
-    }
+    });
   };
   add(head, "th");
   for (const row of rows) add(row, "td");

@@ -69,6 +69,7 @@ def live(
     interruption: Interruption | None = None,
     say: Callable[[str], Any] = lambda _: None,
     quiet: bool = False,
+    ours: Callable[[], object] = lambda: None,
 ) -> Result:
     """Judges what passes between two interfaces, or what one sees, until a signal or the time.
 
@@ -76,12 +77,13 @@ def live(
     a queue of the kernel (NFQUEUE) whose packets are judged where they pass. ``memory``: "script",
     or "host": the appliance's memory follows this machine's. ``watchers``: makes those who are told
     what happens. ``at_once``: less delay for a smaller ring, see ``Rings``. ``say``: takes lines
-    about interfaces; ``quiet``: of what goes wrong only. Returns a Result like a replay's with
-    ``live`` beside it. Raises LiveError, SettingsError before the first frame.
+    about interfaces; ``quiet``: of what goes wrong only. ``ours`` is called once no other run has
+    these interfaces, before any frame is taken. Returns a Result like a replay's with ``live``
+    beside it. Raises LiveError, SettingsError before the first frame.
     """
     run = Live(interfaces, load() if settings is None else settings, memory=memory,
                ring_bytes=ring_bytes, at_once=at_once, say=say,
-               interruption=interruption, queue_number=queue_number, quiet=quiet)
+               interruption=interruption, queue_number=queue_number, quiet=quiet, ours=ours)
     try:
         run.watchers = list(watchers(run))
         run.run(seconds)
@@ -98,7 +100,7 @@ class Live:
         ring_bytes: int = 32 << 20, at_once: bool = False,
         say: Callable[[str], Any] = lambda _: None,
         interruption: Interruption | None = None, queue_number: int | None = None,
-        quiet: bool = False,
+        quiet: bool = False, ours: Callable[[], object] = lambda: None,
     ) -> None:
         if memory not in ("script", "host"):
             raise LiveError(f"memory {memory!r}: allowed: script, host")
@@ -108,20 +110,26 @@ class Live:
             settings = self.host.settings(settings)
         self.interruption = interruption or Interruption()
         self.rings: Rings | Queue
-        if queue_number is None:
-            self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)
-            self._kind = "AF_PACKET, " + ("TPACKET_V2" if at_once else "TPACKET_V3")
-        elif interfaces:
-            raise LiveError("a queue stands alone: without interfaces")
-        else:
-            self.rings, self._kind = Queue(queue_number), "NFQUEUE"
+        claims = _claimed(interfaces) if len(interfaces) == 2 else []
+        self._unclaim = weakref.finalize(self, _closed, claims)
+        try:
+            ours()
+            if queue_number is None:
+                self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)
+                self._kind = "AF_PACKET, " + ("TPACKET_V2" if at_once else "TPACKET_V3")
+            elif interfaces:
+                raise LiveError("a queue stands alone: without interfaces")
+            else:
+                self.rings, self._kind = Queue(queue_number), "NFQUEUE"
+        except BaseException:
+            self._unclaim()
+            raise
         # What is only read goes nowhere: there links are reckoned, and nothing waits.
         self._passes_on = queue_number is not None or len(interfaces) == 2
         shapes = settings.shaping.changes_frames and self._passes_on
         self.engine = Engine(settings, log="victims", departures=shapes, arrivals=shapes)
         self.leaving = Leaving(self.engine) if shapes else None
         self.watchers: list[Watcher] = []
-        self._unclaim: Callable[[], object] = lambda: None
         self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan",
                          flows_max=BEGUN_FLOWS)
         self._judged = 0
@@ -133,12 +141,6 @@ class Live:
         self._process_ns = self._longest_ns = 0
         self._first_ns: int | None = None
         self._last = (self._begin_ns, 0, 0, 0)
-        try:
-            claims = _claimed(interfaces) if len(interfaces) == 2 else []
-        except LiveError:
-            self.close()
-            raise
-        self._unclaim = weakref.finalize(self, _closed, claims)
         for text in () if quiet else self._offloads():
             say(text)
 

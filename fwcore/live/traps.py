@@ -50,7 +50,7 @@ class Traps:
             raise LiveError(f"--traps {where}: {error.strerror or error}") from None
         self._snmp, self._to, self._community = snmp, (host, port), community
         self._waiting: queue.Queue[tuple[str, dict[str, int]] | None] = queue.Queue(WAITING_MAX)
-        self._bypassed = 0
+        self._exposed, self._told = 0, False    # since a mode was entered
         self.lost = 0
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._send_all()), name="traps", daemon=True)
@@ -58,10 +58,12 @@ class Traps:
 
     def tick(self, figures: dict[str, Any], events: list[dict[str, Any]]) -> None:
         found = [OF_EVENT[event["kind"]] for event in events if event["kind"] in OF_EVENT]
-        bypassed = figures["exposure"]["sessions"]
-        if bypassed and not self._bypassed:         # from here on AV is bypassed
+        exposed = figures["exposure"]["sessions"]
+        if figures["mode"] == "off":        # what is exposed now is so for another reason
+            self._exposed, self._told = exposed, False
+        elif exposed > self._exposed and not self._told:        # from here on AV is bypassed
             found.append(AV_BYPASS)
-        self._bypassed = bypassed if figures["mode"] != "off" else 0
+            self._told = True
         memory = figures["memory"]
         used, total = memory["now"]["used"], memory["total_pages"]
         scalars = {SCALAR.format(4): 100 * used // max(1, total), SCALAR.format(5): total * 4,
