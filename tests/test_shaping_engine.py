@@ -376,6 +376,34 @@ def test_a_bucket_that_stands_alone_is_asked_as_any_other(
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("metered", [False, True])
+def test_a_link_that_comes_back_has_none_of_its_old_sessions(metered):
+    """A name that went away is gone for them, whoever bears it later; new sessions have it."""
+    wan, other = ({"name": name, "rate": 8_000_000} for name in ("wan", "other"))
+    meters = [{"name": "m", "rungs": [{"rate": 8_000_000, "depth": 9000}]}] if metered else []
+    row = {"link": "wan", "meters": [meter["name"] for meter in meters]}
+    pair = Pair(load("plain", max_connections=64, links=[wan], meters=meters, shapings=[row]))
+    times = iter(range(10**9, 10**11, 10**9))
+
+    def passed(number):
+        pair.process(Chunk.from_frames([dns(number)], [next(times)]))
+        pair.compare()
+        found = pair.engine.counters()["shaping"]
+        return found["unshaped"]["packets"], {
+            name: link["queue_peak"]["packets"] for name, link in found["links"].items()}
+
+    assert passed(1) == (0, {"wan": 1})
+    pair.configure(links=[{**wan, "rate": 9_000_000}])      # it stands: they keep it
+    assert passed(1) == (0, {"wan": 1})
+    pair.configure(links=[other], shapings=[{**row, "link": "other"}])
+    assert passed(1) == (not metered, {"other": 0})
+    pair.configure(links=[other, wan], shapings=[row])
+    assert passed(1) == (2 * (not metered), {"other": 0, "wan": 0})
+    pair.save()
+    assert passed(1) == (3 * (not metered), {"other": 0, "wan": 0})
+    assert passed(2) == (3 * (not metered), {"other": 0, "wan": 1})
+
+
 def test_packets_whose_link_and_meters_went_away_are_counted():
     """They met nothing, and were in no figure."""
     link = {"name": "wan", "rate": 8_000_000}

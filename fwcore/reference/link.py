@@ -56,6 +56,7 @@ class Link:
     ) -> None:
         self.row = row
         self.number = number
+        self.identity = object()  # kept under new rows; one that comes back has another
         self.release = release
         self.drop = drop
         self.classes: dict[int, Class] = {}

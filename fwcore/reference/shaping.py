@@ -37,12 +37,16 @@ NO_MARK = 255
 
 @dataclass
 class Shaped:
-    """A session under its row. `held`: what it took, way by way, in the row's order."""
+    """A session under its row. `held`: what it took, way by way, in the row's order.
+
+    `links`: the identity of each way's link, None where there is none.
+    """
 
     session: Session
     row: ShapingRow
     handle: int
     held: dict[str, list[tuple[Meter, object, Account]]] = field(default_factory=dict)
+    links: dict[str, object] = field(default_factory=dict)
 
 
 class Judged(NamedTuple):
@@ -86,6 +90,8 @@ class Shaper(Queues):
         self.handles += 1
         shaped = Shaped(session, row, self.handles)
         for direction in DIRECTIONS:
+            link = self.links.get(row.direction(direction)[1])
+            shaped.links[direction] = link.identity if link else None
             shaped.held[direction] = []
             for name in row.direction(direction)[0]:
                 if name in self.meters:
@@ -122,7 +128,7 @@ class Shaper(Queues):
             return Judged("over_limit")
         _, name, default = shaped.row.direction(direction)
         link = self.links.get(name)
-        if link is None:
+        if link is None or link.identity is not shaped.links[direction]:
             if self.gone(shaped, direction, metered):
                 self.beside(arrival)
             return Judged("", dscp=dscp)
@@ -215,7 +221,7 @@ class Shaper(Queues):
         """A link under new rows takes over the line, the levels, the turns and the queues."""
         new.turns = {(parent, priority): at for (parent, priority), at in old.turns.items()
                      if not parent or parent in new.classes}
-        for name in ("line", "rows", "queued", "queued_bytes", "pages", "packets",
+        for name in ("identity", "line", "rows", "queued", "queued_bytes", "pages", "packets",
                      "bytes", "line_bytes", "busy", "peak", "former", "first_ns", "last_end",
                      "overlaps", "taken", "crest"):
             setattr(new, name, getattr(old, name))
