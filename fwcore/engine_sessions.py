@@ -115,7 +115,11 @@ class Sessions(Control):
     @told
     @undivided
     def clear(self) -> int:
-        """Ends every session (``cleared``), oldest first; how many."""
+        """Ends every session (``cleared``), oldest first; how many.
+
+        The clock stays, also after a frame of a far future: what is earlier is ``time_reversed``.
+        After ``restart`` it takes the time of the next packet.
+        """
         self._answer()
         return self._clear()
 
