@@ -112,7 +112,11 @@ class NativeReader(ABC):
             self._source = open_source(self.path)
             self.packets, self.fault = 0, None
             self.held = self.first_held = 0
-            self._begin(self._source)
+            try:
+                self._begin(self._source)
+            except BaseException:
+                self.close()    # or the next iteration would go on in what was not begun
+                raise
         self._begun = True
         return self._source
 
