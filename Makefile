@@ -67,7 +67,7 @@ lint: $(VENV)/test
 simulate: $(VENV)/test
 	$(BIN)/python tools/simulate.py --seconds $(SECONDS) --jobs $(JOBS) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND)) \
-	    $(if $(TWIN_PYTHON),--twin-python $(TWIN_PYTHON))
+	    $(if $(TWIN_PYTHON),--twin-python "$(TWIN_PYTHON)")
 
 # Atheris is there for some systems only; tools/fuzz.py says so where it is not.
 fuzz: $(VENV)/test

@@ -199,6 +199,19 @@ def test_what_the_program_cannot_do_is_said_before_it_begins(option, value):
     assert f"error: {option} {value}: " in done.stderr
 
 
+def test_what_failed_beside_a_twin_elsewhere_names_its_python(tmp_path):
+    """A program that is there and is no Python."""
+    other = tmp_path / "no python"
+    other.write_text("#!/bin/sh\nexit 3\n")
+    other.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "tools/simulate.py", "--seconds", "20", "--seed", "7", "--jobs", "1",
+         "--kind", "bulk", "--twin-python", str(other)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "simulate: seed 7, bulk: AssertionError: the twin's process ended: 3" in done.stdout
+    assert f"again: make simulate SEED=7 KIND=bulk TWIN_PYTHON='{other}'" in done.stdout
+
+
 # --- fuzzing ------------------------------------------------------------------------------------
 
 

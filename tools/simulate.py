@@ -19,6 +19,7 @@ import mmap
 import os
 import secrets
 import select
+import shlex
 import shutil
 import signal
 import sys
@@ -138,12 +139,14 @@ def watch(worker: Worker) -> str | None:
     return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else text
 
 
-def report(seed: int, kind: str, failure: str, seconds: float) -> None:
+def report(seed: int, kind: str, failure: str, options: argparse.Namespace) -> None:
     """What failed, and how to see it again."""
+    other = kind == "bulk" and options.twin_python != sys.executable
+    named = f" TWIN_PYTHON={shlex.quote(options.twin_python)}" if other else ""
     print(f"\nsimulate: seed {seed}, {kind}: {failure}")
-    print(f"again: make simulate SEED={seed} KIND={kind}")
+    print(f"again: make simulate SEED={seed} KIND={kind}{named}")
     if kind == "twin":
-        case, failure = shrink.smallest(draw.case(Random(seed)), failure, seconds)
+        case, failure = shrink.smallest(draw.case(Random(seed)), failure, options.shrink_seconds)
         print(f"smallest: {failure}\n\nPYTHONPATH=tests .venv/bin/python - <<'END'")
         print(case.program() + "END", flush=True)
 
@@ -175,7 +178,7 @@ def simulate(options: argparse.Namespace) -> int:
             seed, kind = int(worker.figures[0]), KINDS[int(worker.figures[1])]
             if failure and shrink.kind(failure) not in seen:
                 seen.add(shrink.kind(failure))
-                report(seed, kind, failure, options.shrink_seconds)
+                report(seed, kind, failure, options)
             if failure and options.all and time.monotonic() < until:
                 start(worker, seed + options.jobs, options, kinds, until)
         if seen and not options.all:
