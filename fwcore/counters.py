@@ -6,6 +6,7 @@ Everything that leaves an engine as a number is put together here; nothing is de
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -24,7 +25,6 @@ def _names(enum: Any) -> list[str]:
 
 
 PEAKS = (*OWNERS, "free", "used")
-PLACES: dict[Any, int] = {entry: place for place, entry in enumerate(glossary.ENTRIES)}
 # A plain counter is named after its path: sessions_created of counters_t is sessions.created.
 PATHS = {entry.name.replace(".", "_"): entry.name for entry in glossary.ENTRIES}
 LATER = {entry.name for entry in glossary.ENTRIES if entry.later}
@@ -53,7 +53,7 @@ def counters(engine: Any) -> dict[str, Any]:
     found = by_path(engine)
     shaper = engine._shaping()
     tree: dict[str, Any] = {"shaping": shaper} if shaper else {}
-    for path in sorted(found, key=lambda path: PLACES[glossary.find(path)]):
+    for path in sorted(found, key=_place):
         if found[path] or path not in LATER:
             *above, name = path.split(".")
             section = tree
@@ -63,6 +63,13 @@ def counters(engine: Any) -> dict[str, Any]:
     tree["reasons"] = without_later(tree["reasons"])
     tree["exposure"]["by_cause"] = causes_met(tree["exposure"]["by_cause"])
     return tree
+
+
+@cache
+def _place(path: str) -> int:
+    """Where the entry of a counter stands in the glossary."""
+    return next(place for place, entry in enumerate(glossary.ENTRIES)
+                if entry is glossary.find(path))
 
 
 def by_path(engine: Any) -> dict[str, int]:

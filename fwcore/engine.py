@@ -44,13 +44,14 @@ from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.result import Result, as_html
-from fwcore.settings import EngineKeywords, PolicyKeywords, Settings, named, saved
+from fwcore.settings import Settings, named, saved
 
 if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
 
     from fwcore.capture import Chunk
     from fwcore.engine_state import Tables
+    from fwcore.settings.keywords import EngineKeywords, PolicyKeywords
 
 
 POLICIES_MAX = 65535

@@ -5,9 +5,9 @@
     cgroup v1           memory.limit_in_bytes, memory.usage_in_bytes, total_inactive_file
     /proc/pressure      PSI: share of the last 10 s in which somebody waited for memory
 
-The appliance's RAM is the smaller of machine and cgroup; its base is what others than the simulated
-sessions and buffers have of it, followed once a second by ``take`` and ``give``. So conserve mode
-is entered when this machine, or this container, runs out of memory.
+The appliance's RAM is the smallest of machine, cgroup and the cgroups around it; its base is what
+others than the simulated sessions and buffers have of it, followed once a second by ``take`` and
+``give``. So conserve mode is entered when this machine, or this container, runs out of memory.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ guide, R public record, D decision of this project, "" given by the user.
 
 from fwcore.settings.declared import BY_NAME, DECLARATIONS, MARKS, Declaration, personalities
 from fwcore.settings.document import Row
-from fwcore.settings.keywords import EngineKeywords, EveryKeyword, PolicyKeywords
 from fwcore.settings.layers import Settings, load, named
 from fwcore.settings.personality import Personality, read_personality
 from fwcore.settings.resolved import Timeouts
@@ -30,7 +29,6 @@ from fwcore.settings.values import Share
 
 __all__ = [
     "Settings", "Timeouts", "Row", "load", "named",
-    "EngineKeywords", "EveryKeyword", "PolicyKeywords",
     "Personality", "personalities", "read_personality",
     "DECLARATIONS", "BY_NAME", "MARKS", "Declaration", "Share",
 ]

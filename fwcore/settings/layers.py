@@ -21,14 +21,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fwcore import arguments
 from fwcore.errors import SettingsError
 from fwcore.settings import checks, sysctl
 from fwcore.settings.declared import DECLARATIONS, POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
 from fwcore.settings.document import Document, Row, read_document
-from fwcore.settings.keywords import EveryKeyword, PolicyKeywords
 from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in, read_personality
 from fwcore.settings.resolved import Resolved, Timeouts
 from fwcore.settings.rows import ROW_CHECKS, rows_of
@@ -45,6 +44,9 @@ from fwcore.settings.values import (
 )
 from fwcore.units import GIB, MIB, PAGE_BYTES, ceil_div
 from fwcore.words import nearest, spelled
+
+if TYPE_CHECKING:    # only who reads types waits for them
+    from fwcore.settings.keywords import EveryKeyword, PolicyKeywords
 
 
 @dataclass(frozen=True)
