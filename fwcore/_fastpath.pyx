@@ -188,6 +188,8 @@ cdef uint64_t loop(
         group_begin(fw, parser, &chunk, position + count, more, after)
         if fw.table.free_record == NIL and fw.control.config.when_full == WHEN_FULL_BUCKET:
             group_fetch_victims(&fw.table, &fw.control, packets, count)
+        if fw_unlikely(fw.shaper != NULL):
+            fw.egress.fetch_accounts(fw, packets, count)
         if position - done >= BLOCK:
             block_finish(fw, &chunk, done, BLOCK, recount)
             done += BLOCK

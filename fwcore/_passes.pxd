@@ -124,6 +124,8 @@ cdef inline void group_fetch(
     for i in range(fresh):
         if heads[i][0] != NIL:
             fw_prefetch(&fw.table.hosts[heads[i][0]])
+    if fw_unlikely(fw.shaper != NULL):
+        fw.egress.fetch(fw, packets, count)
 
 
 cdef inline void group_fetch_victims(

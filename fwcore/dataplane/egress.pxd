@@ -14,9 +14,9 @@ from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport (
-    DECODE_IPV4, DECODE_IPV6, DUE_LINK, META_FAMILY, META_ZONE, NIL, OWNER_QUEUES,
+    DECODE_IPV4, DECODE_IPV6, DIRECTION_COUNT, DUE_LINK, META_FAMILY, META_ZONE, NIL, OWNER_QUEUES,
     REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, SESSION_FROM_B,
-    VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_t, fw_unlikely, packet_t, record_t,
+    VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_prefetch, fw_t, fw_unlikely, packet_t, record_t,
 )
 from fwcore.dataplane.link cimport shaper_advance
 from fwcore.dataplane.match cimport asker_t, shaping_match
@@ -27,7 +27,7 @@ from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
-    SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, arrival_t, shaped_t, shaper_t,
+    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, arrival_t, shaped_t, shaper_t,
 )
 
 
@@ -68,6 +68,37 @@ cdef inline void egress_look(
         if 20 <= fw.ip_bytes <= wire - 14:
             return
     fw.egress.parse(fw, data, captured, wire, link, parser)
+
+
+# --- what is on its way from memory ---------------------------------------------------------------
+
+cdef inline void egress_fetch(
+    const void *of, const packet_t *packets, uint32_t count,
+) noexcept nogil:
+    """What sessions met at their set-up, those guessed of by pass two."""
+    cdef const fw_t *fw = <const fw_t *>of
+    cdef const shaper_t *s = <const shaper_t *>fw.shaper
+    cdef uint32_t i
+    for i in range(count):
+        if packets[i].guess:
+            fw_prefetch(&s.shaped[packets[i].guess])
+            if s.links_count:   # whose packet it is
+                fw_prefetch(&fw.table.records[packets[i].guess].a_hi)
+
+
+cdef inline void egress_fetch_accounts(
+    const void *of, const packet_t *packets, uint32_t count,
+) noexcept nogil:
+    """The first account of each way of these sessions, which egress_fetch has asked for."""
+    cdef const shaper_t *s = <const shaper_t *>(<const fw_t *>of).shaper
+    cdef const shaped_t *h
+    cdef uint32_t i
+    cdef int direction
+    for i in range(count):
+        h = &s.shaped[packets[i].guess]
+        for direction in range(DIRECTION_COUNT):
+            if packets[i].guess and h.meters[direction] and h.account[direction][0] != SHAPE_NIL:
+                fw_prefetch(&s.accounts[h.account[direction][0]])
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -247,6 +278,8 @@ cdef inline egress_t egress_calls() noexcept nogil:
     cdef egress_t calls
     calls.look = egress_look
     calls.parse = egress_parse
+    calls.fetch = egress_fetch
+    calls.fetch_accounts = egress_fetch_accounts
     calls.packet = egress_packet
     calls.moment = egress_moment
     calls.sample = egress_sample

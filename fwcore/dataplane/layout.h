@@ -554,6 +554,8 @@ typedef struct {
                  const void *parser);
     void (*parse)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
                   const void *parser);  /* what look needs only of other frames than most are */
+    void (*fetch)(const void *fw, const packet_t *packets, uint32_t count);
+    void (*fetch_accounts)(const void *fw, const packet_t *packets, uint32_t count);
     uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                        uint32_t outcome);
     void (*moment)(void *fw, int64_t at_ns);

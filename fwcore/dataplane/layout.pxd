@@ -365,6 +365,9 @@ cdef extern from "dataplane/layout.h" nogil:
                      const void *parser) noexcept nogil
         void (*parse)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire,
                       uint32_t link, const void *parser) noexcept nogil
+        void (*fetch)(const void *fw, const packet_t *packets, uint32_t count) noexcept nogil
+        void (*fetch_accounts)(const void *fw, const packet_t *packets,
+                               uint32_t count) noexcept nogil
         uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                            uint32_t outcome) noexcept nogil
         void (*moment)(void *fw, int64_t at_ns) noexcept nogil
