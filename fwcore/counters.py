@@ -121,10 +121,12 @@ def _failure_after_mode(engine: Any, raw: dict[str, Any]) -> bool:
     """
     if not engine.machines or not raw["failures_off"]:
         return True
-    need = raw["failure_need"]
+    total = engine.settings.total_pages
+    then = sum(raw[f"failure_{name}"] for name in ("used", "cache", "free")) or total
+    need, cache, shm, free = (  # a restart may have changed how many pages there are
+        raw[f"failure_{name}"] * total // then for name in ("need", "cache", "shm", "free"))
     snapshot = conserve.Snapshot(
-        engine.settings.total_pages, raw["failure_used"] + need, raw["failure_cache"],
-        max(0, raw["failure_free"] - need), raw["failure_shm"], 0)
+        total, total - cache - free + need, cache, max(0, free - need), shm, 0)
     return any(machine.step("off", snapshot) != "off" for machine in engine.machines)
 
 

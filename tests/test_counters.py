@@ -129,6 +129,18 @@ def test_a_page_failure_while_every_machine_is_off_breaks_a_law():
     assert counters.laws(asked)["page_failure_after_mode"]
 
 
+def test_a_page_failure_is_held_against_the_memory_that_there_was():
+    """A restart with a larger table has more pages where RAM is as much as is needed."""
+    with Engine(load("fortios-7", ram_bytes="auto", base_bytes=PAGE, licence_tunnels=10**5,
+                     tunnel_bytes_per_connection=PAGE, max_connections=10)) as engine:
+        before = engine.settings.total_pages
+        engine.take("shm", PAGE)
+        assert engine.fastpath.counters()["failures_off"]
+        engine.restart(max_connections=100)
+        assert engine.settings.total_pages > before
+        engine.check_laws()
+
+
 def test_each_counter_under_its_name():
     """Every figure of the fast path is another number here: none takes another's place."""
     with lived() as engine:

@@ -150,6 +150,19 @@ def test_an_object_larger_than_objects_may_be_by_now():
     pair.compare()
 
 
+def test_an_ips_buffer_larger_than_it_may_be_by_now():
+    """What it holds drains on; it could not be restored."""
+    pair = Pair(load("fortios-7", config_freeze=False, ips_throughput_bps=8000,
+                     policies=[{"id": 1, "inspection": "flow"}]))
+    frame = ethernet(ip("10.0.0.1", "192.0.2.9", 17, udp(1, 2, 1400)))
+    pair.process(chunk([frame]))
+    pair.configure(ips_socket_bytes=600)
+    pair.save()
+    for after in (S // 2, 2 * S):
+        pair.process(chunk([frame], START + after))
+        pair.compare()
+
+
 def test_a_held_mode_and_a_moment_cut_short_are_saved():
     pair = Pair(settings().replace(seed=1))
     pair.process(chunk([web(1), dns(1)]))

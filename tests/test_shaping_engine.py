@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from examples import SHARE
-from frames import dns, ethernet, icmp_error, ip, tcp, udp
+from frames import dns, echo, ethernet, icmp_error, ip, tcp, udp
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from twin import Pair
 
@@ -335,6 +335,23 @@ def test_with_a_shaper_a_restart_does_not_set_the_clock_back():
         pair.restart()
     pair.compare()
     assert pair.engine.counters()["time_reversed"] == 2
+
+
+def test_what_comes_after_a_drain_arrives_when_that_ended():
+    """The clock stood while all left; what happens until it is there again sets no link back."""
+    pair = Pair(load(
+        "plain", seed=1, max_connections=16,
+        links=[{"name": "slow", "rate": 8}, {"name": "wan", "rate": 8_000_000}],
+        shapings=[{"id": 1, "link": "slow", "protocol": "udp"}, {"id": 2, "link": "wan"}],
+    ), departures=True)
+    other = ethernet(ip(HOSTS[0], HOSTS[3], 1, echo(1)))
+    pair.process(Chunk.from_frames([dns(1)], [START], [1000]))
+    pair.drain()
+    end = START + 1000 * 10**9
+    for second in range(200, 900, 200):  # sessions have ended before
+        pair.process(Chunk.from_frames([other], [START + second * 10**9]))
+        pair.compare()
+    assert pair.engine.departures()["time_ns"].min() == end
 
 
 def test_a_clock_that_was_not_set_back_leaves_what_is_noted_of_modes():

@@ -86,7 +86,7 @@ class Clock(Script):
         tick = time_ns > self.now and (time_ns - self.t0) % self.sweep_ns == 0
         self.now = time_ns
         if self.shaper:
-            self.shaper.moment(time_ns)
+            self.shaper.advance(time_ns)  # it may be ahead: `drain` went on without the clock
         if tick:
             self.retry()
         while self.steps and self.t0 + nanoseconds(self.steps[0].get("at_s", 0)) <= time_ns:
