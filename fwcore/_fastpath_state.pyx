@@ -21,6 +21,7 @@ from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.due cimport due_update
 from fwcore.dataplane.egress cimport egress_due
 from fwcore.dataplane.fragment cimport fragment_link
+from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
     CLOCK_MEMORY_NS, DECODE_COUNT, DIGEST_BLOCK, DUE_COLLECT, DUE_IPS, DUE_SAMPLE, NEVER, NIL,
@@ -111,7 +112,11 @@ cdef class State(Questions):
             if self.shaper is not None:     # before, for it may find no memory
                 self.shaper.renumber(self._in_order(self._live_records()),
                                      <uint32_t>table.config.max_connections)
+            if self.begun:      # at the rate that held until now
+                ips_drain(&fw.memory, &fw.control, fw.clock.now_ns)
             self._take_in(table)
+            if fw.memory.ips_full:
+                ips_arm(&fw.memory, &fw.control, &fw.clock)
             fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = 0
             if self.fw.table.newborn != NULL:     # other records have other numbers now
                 self.newborn[:] = NIL

@@ -297,15 +297,16 @@ def ips_pair(socket_bytes, throughput_bps):
                      ips_throughput_bps=throughput_bps))
 
 
+@pytest.mark.parametrize("how", ["configure", "restart"])
 @pytest.mark.parametrize("changes", [
     {"ips_socket_bytes": 1 << 40}, {"ips_socket_bytes": 30_000}, {"ips_socket_bytes": 10},
     {"ips_throughput_bps": 0}, {"ips_throughput_bps": 1}, {"ips_throughput_bps": 1 << 40},
 ])
-def test_a_full_ips_buffer_follows_its_settings(changes):
+def test_a_full_ips_buffer_follows_its_settings(changes, how):
     pair = ips_pair(10_000, 8000)
     pair.process(chunk_of((0, udp_from(1, 20_000)), (1, udp_from(2)), (S, udp_from(3))))
     assert pair.engine.counters()["ips"]["full_count"] == 1
-    pair.configure(**changes)
+    getattr(pair, how)(**changes)
     pair.compare()
     for at in (S + 1, 2 * S, 7 * S):
         pair.process(chunk_of((at, udp_from(4 + at % 97)), (at, udp_from(1, 200))))

@@ -336,7 +336,6 @@ class Firewall(Egress):
         """Tear every session down and build the table anew; counters and ledgers go on.
 
         ``keep``: the newest sessions stay, as many as the new table holds, and what waits.
-
         What the script holds and what is cached outlives it; fragments and the memory of victims
         do not.
         """
@@ -346,6 +345,7 @@ class Firewall(Egress):
             self.clear(cleared, queues=not keep)
         memory = self.memory
         extra = memory.pages["base"] - pages_of(self.config.base_bytes)
+        self.ips_drain()  # at the rate that held until now
         for name, value in changes.items():
             setattr(self.config, name, value)
         fresh = Memory(self.config)
