@@ -61,7 +61,7 @@ cdef class Use:
 def exclusive(method):
     """A method of an object with a ``Use`` as ``_use``: nobody else is within meanwhile."""
     @_wraps(method)
-    def alone(self, *args, **kwargs):
+    def alone(self, /, *args, **kwargs):
         cdef Use use = self._use
         use.take()
         try:
@@ -74,7 +74,7 @@ def exclusive(method):
 def unclosed(method):
     """The same for what may be asked while somebody is within: not after ``close``."""
     @_wraps(method)
-    def standing(self, *args, **kwargs):
+    def standing(self, /, *args, **kwargs):
         cdef Use use = self._use
         if use.state == 2:
             use._refuse(2)

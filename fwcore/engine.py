@@ -439,7 +439,7 @@ class Engine(Shaped):
     @exclusive
     @told
     @undivided
-    def configure(self, **changes: Unpack[PolicyKeywords]) -> Settings:
+    def configure(self, /, **changes: Unpack[PolicyKeywords]) -> Settings:
         """Changes settings while running; the new settings, validated as a whole.
 
         Raises ConfigFrozen while a mode is on and ``config_freeze`` is set, SettingsError for

@@ -47,7 +47,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 def told(method: Method) -> Method:
     """A method after which those are told who listen: when its deed is whole."""
     @wraps(method)
-    def then(self: Control, *args: Any, **kwargs: Any) -> Any:
+    def then(self: Control, /, *args: Any, **kwargs: Any) -> Any:
         result = method(self, *args, **kwargs)
         self._tell()
         return result

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import stat
 import sys
 import threading
 import time
@@ -22,9 +21,9 @@ import pytest
 from fwcore import load
 from fwcore._rings import FRAMES, WOKEN
 from fwcore.cli import main
-from fwcore.cli.live import _request, _untold
+from fwcore.cli.live import _untold
 from fwcore.errors import DataError, FwcoreError, LiveError
-from fwcore.live import Live, control, live, serve, text, view
+from fwcore.live import Live, live, serve, text, view
 from fwcore.live.nfqueue import Queue
 from fwcore.result import Result
 from fwcore.units import PAGE_BYTES
@@ -438,75 +437,6 @@ def test_addresses():
     assert view.address("::1", 7, "") == ("::1", 7)
 
 
-# --- those who ask --------------------------------------------------------------------------------
-
-
-@needs_net
-def test_the_control_socket_reads_and_changes(wire, tmp_path):
-    path = str(tmp_path / "c")
-    listener = wire.listen(5011)
-    with running(wire, load("fortios-7", **SMALL)) as run:
-        door = control.ControlSocket(run, path)
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-        with live_net.beside(live_net.echo(listener)), wire.connect(5011) as client:
-            live_net.exchange(client, b"abc")
-            where = {"host": "10.9.0.1", "port": 5011}
-            found = control.ask(path, {"do": "sessions", "where": where})
-            assert [row["flow"].endswith("-10.9.0.2:5011/tcp") for row in found] == [True]
-            assert found[0]["state"] == "ESTABLISHED"
-            flows = [found[0]["flow"]]
-            assert control.ask(path, {"do": "end", "flows": flows}) == {"ended": 1}
-            assert control.ask(path, {"do": "end", "where": where}) == {"ended": 0}
-        assert control.ask(path, {"do": "figures"})["personality"] == "fortios-7"
-        assert control.ask(path, {"do": "take", "owner": "base", "amount": 4096}) == {"pages": 1}
-        assert control.ask(path, {"do": "give", "owner": "base", "amount": 4096}) == {"pages": 1}
-        changed = {"do": "configure", "settings": {"av_failopen": "off"}}
-        assert control.ask(path, changed) == {"changed": ["av_failopen"]}
-        assert control.ask(path, {"do": "force", "mode": "on"}) == {"mode": "on"}
-        with pytest.raises(FwcoreError, match="frozen in conserve mode"):
-            control.ask(path, changed)
-        for wrong in ({"do": "nothing"}, {"do": "sessions", "limit": -1}, {"do": "end", "flows": 3},
-                      {"do": "figures", "more": 1}, {"do": "sessions", "where": {"nobody": 1}},
-                      [], 3, {"do": ["figures"]}, {"do": "end", "where": {"port": {}}},
-                      {"do": "take", "owner": [], "amount": None}):
-            with pytest.raises(FwcoreError):
-                control.ask(path, wrong)
-        for name in ("ram_bytes", "max-connections"):
-            with pytest.raises(LiveError, match="start it anew with other settings"):
-                control.ask(path, {"do": "configure", "settings": {name: 5}})
-        idle = [socket.socket(socket.AF_UNIX) for _ in range(12)]   # who says nothing keeps nobody
-        for each in idle:
-            each.connect(path)
-        begin = time.monotonic()
-        control.ask(path, {"do": "figures"})
-        assert time.monotonic() - begin < control.LINE_S
-        for each in idle:
-            each.close()
-        for request, answer in ((b'{"do": "take", "owner": 1}\n', b"take: owner, amount: that is"),
-                                (b" " * (1 << 17), b"65536 bytes at most")):
-            with socket.socket(socket.AF_UNIX) as other:
-                other.connect(path)
-                other.sendall(request)
-                assert answer in other.recv(1 << 16)
-        door.close()
-        with pytest.raises(LiveError, match="nobody answers"):
-            control.ask(path, {"do": "figures"})
-
-
-def test_requests_from_words():
-    assert _request("sessions", ("host=10.0.0.5", "limit=5")) == {
-        "do": "sessions", "where": {"host": "10.0.0.5"}, "limit": 5}
-    assert _request("end", ("flow=a",)) == {"do": "end", "flows": ["a"]}
-    assert _request("configure", ("half_open_limit=5",)) == {
-        "do": "configure", "settings": {"half_open_limit": 5}}
-    assert _request("force", ("mode=none",)) == {"do": "force", "mode": None}
-    assert _request("take", ("owner=base", "amount=1MiB")) == {
-        "do": "take", "owner": "base", "amount": "1MiB"}
-    for what, words in (("end", ()), ("take", ("owner",))):
-        with pytest.raises(LiveError):
-            _request(what, words)
-
-
 # --- those who watch ------------------------------------------------------------------------------
 
 
@@ -617,12 +547,6 @@ def test_traps_of_conserve_mode(told):
     assert sender.lost == 0 and b"secret" in message
     # 1.3.6.1.4.1.12356.101.2.0.605 in BER
     assert bytes.fromhex("2b06010401e0446502008 45d".replace(" ", "")) in message
-
-
-def test_a_number_of_a_request_is_one_of_ours():
-    """A digit that is no decimal one was a defect of fwcore."""
-    assert _request("take", ("owner=base", "amount=7"))["amount"] == 7
-    assert _request("take", ("owner=base", "amount=\u00b2"))["amount"] == "\u00b2"
 
 
 def test_a_trap_of_bypassed_av_comes_once_a_mode(told, monkeypatch):

@@ -9,6 +9,7 @@ from test_live import SMALL, checked, needs_net, passes, running
 
 from fwcore import load
 from fwcore.cli import main
+from fwcore.errors import LiveError
 from fwcore.live import Live, bypass
 from fwcore.units import PAGE_BYTES
 
@@ -72,6 +73,22 @@ def test_one_run_forwards_the_frames_of_an_interface(wire, capsys):
         said = capsys.readouterr().err.splitlines()
         assert [line for line in said if "another fwcore live forwards its frames" in line] == said
         Live(["in0", "out0"], load(), ring_bytes=4 << 20).close()
+
+
+@needs_net
+@pytest.mark.parametrize("part", ["Engine", "Interface"])
+def test_a_run_that_cannot_begin_gives_back_its_interfaces_at_once(wire, monkeypatch, part):
+    """They were taken until Python collected garbage."""
+    def refuse(*given, **more):
+        raise LiveError("no room")
+
+    with wire.inside("firewall"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"fwcore.live.run.{part}", refuse)
+            with pytest.raises(LiveError, match="no room") as kept:
+                Live(["in0", "out0"], load(), ring_bytes=4 << 20)
+        Live(["in0", "out0"], load(), ring_bytes=4 << 20).close()
+    assert kept.tb is not None          # and with it whatever the frames hold
 
 
 @needs_net

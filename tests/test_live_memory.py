@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fwcore import Engine, load
 from fwcore.errors import LiveError
+from fwcore.live import Live
 from fwcore.live.memory import HostMemory
 
 
@@ -96,3 +99,52 @@ def test_the_appliance_follows_the_machine_into_conserve_mode_and_out(tmp_path):
             assert engine.mode == mode
             assert host.follow(engine) == 0
         engine.check_laws()
+
+
+def test_a_cgroup_that_was_left_for_another(tmp_path):
+    """Its limit is the other's then; what is no longer mounted cannot be read."""
+    host = machine(tmp_path, 1 << 20, 1 << 19, 1 << 28, 1 << 27)
+    old, new = tmp_path / "sys/fs/cgroup/a", tmp_path / "sys/fs/cgroup/b"
+    old.rename(new)
+    (tmp_path / "proc/self/cgroup").write_text("0::/b\n")
+    (new / "memory.max").write_text(f"{1 << 29}\n")
+    assert host.read()[:2] == (1 << 29, (1 << 29) - (1 << 27))
+    new.rename(tmp_path / "elsewhere")
+    with pytest.raises(LiveError, match=r"memory\.max: cannot be read"):
+        host.read()
+    (tmp_path / "sys/fs/cgroup/cgroup.procs").touch()       # mounted: ours has no limit
+    assert host.read()[:2] == (1 << 30, 1 << 29)
+
+
+@pytest.mark.parametrize("text", ["-\n", ""])
+def test_a_cgroup_that_says_no_number(tmp_path, text):
+    host = machine(tmp_path, 1 << 20, 1 << 19, 1 << 28, 1 << 27)
+    (tmp_path / "sys/fs/cgroup/a/memory.current").write_text(text)
+    with pytest.raises(LiveError, match="memory of this machine cannot be read"):
+        host.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for packet sockets")
+def test_a_run_goes_on_with_what_it_last_knew(tmp_path):
+    """/proc that went away ended it."""
+    said = []
+    run = Live(["lo"], load("fortios-7", max_connections=1000), ring_bytes=1 << 20, quiet=True,
+               say=said.append)
+    try:
+        run.host = machine(tmp_path, 1 << 20, 1 << 19)
+        run.engine.begin(10**18)
+        run._tick()
+        base = run.engine.owners()["base"]
+        for present in (False, False, True, True, False):
+            source = tmp_path / "proc/meminfo"
+            source.unlink(missing_ok=True)
+            if present:
+                machine(tmp_path, 1 << 20, 1 << 19)
+            run._tick()
+            assert run.engine.owners()["base"] == base
+            assert run.figures()["host"]["available_bytes"] == 1 << 29
+    finally:
+        run.close()
+    lost = "/proc/meminfo: cannot be read: No such file or directory: memory stays as it was"
+    assert [line[:len(lost)] for line in said] == [
+        lost, "memory of the machine can be read again, and is followed", lost]

@@ -18,6 +18,7 @@ import json
 import os
 import socket
 import stat
+import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ SESSIONS_MAX = 10_000           # of an answer
 PATIENCE_S = 10
 LINE_S = 2                      # until a request is here
 CLIENTS = 32                    # asked at once
+PART_BYTES = 1 << 16
 
 
 class ControlSocket:
@@ -45,6 +47,8 @@ class ControlSocket:
         self._path = path
         self._socket = _bound(path)
         self._places = threading.Semaphore(CLIENTS)
+        self._unsaid: dict[socket.socket, None] = {}    # whose request is not whole, oldest first
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()
 
@@ -64,22 +68,48 @@ class ControlSocket:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            self._places.acquire()
+            if not self._places.acquire(blocking=False):
+                self._make_room()
+                self._places.acquire()
+            with self._lock:
+                self._unsaid[connection] = None
             threading.Thread(
                 target=self._hear, args=(connection,), name="asked", daemon=True).start()
 
+    def _make_room(self) -> None:
+        """Who has been longest about a request goes, so that the next one is heard at once."""
+        with self._lock, suppress(StopIteration, OSError):
+            slowest = next(iter(self._unsaid))
+            del self._unsaid[slowest]
+            slowest.shutdown(socket.SHUT_RD)
+
     def _hear(self, connection: socket.socket) -> None:
-        """One who asks; who is slow to say what keeps only a place of CLIENTS."""
+        """One who asks."""
         try:
             with connection, suppress(OSError):
                 connection.sendall(self._answer(connection))
         finally:
             self._places.release()
 
+    def _heard(self, connection: socket.socket) -> bytes:
+        """The request; once it is here it makes room for nobody."""
+        try:
+            return _line(connection)
+        finally:
+            with self._lock:
+                if connection not in self._unsaid:
+                    raise LiveError(f"more than {CLIENTS} ask at once, and this request was the"
+                                    " longest without its end: ask again")
+                del self._unsaid[connection]
+
     def _answer(self, connection: socket.socket) -> bytes:
         try:
-            request = json.loads(_line(connection))
-            if not isinstance(request, dict) or request.get("do") not in DEEDS:
+            try:
+                request = json.loads(self._heard(connection))
+            except ValueError as error:
+                raise LiveError(f"a request is a line of JSON: {error}") from None
+            name = request.get("do") if isinstance(request, dict) else None
+            if not isinstance(name, str) or name not in DEEDS:
                 raise LiveError(f"do: one of {', '.join(DEEDS)} is asked for")
             do = _deed(request)
             answer = {"ok": self._live.ask(lambda: do(self._live), PATIENCE_S)}
@@ -105,7 +135,7 @@ def _bound(path: str) -> socket.socket:
             made.bind(path)
         finally:
             os.umask(before)
-        made.listen(CLIENTS)
+        made.listen(4 * CLIENTS)
     except OSError as error:
         made.close()
         raise LiveError(f"--control {path}: {error.strerror or error}") from None
@@ -116,16 +146,23 @@ def _bound(path: str) -> socket.socket:
 
 
 def _line(connection: socket.socket) -> bytes:
-    data, end = b"", time.monotonic() + LINE_S
-    while b"\n" not in data:
-        if len(data) > REQUEST_MAX:
-            raise LiveError(f"a request has {REQUEST_MAX} bytes at most")
+    """A request. Of one that is too long the rest is read, too: with bytes unread the kernel would
+    answer by a reset, and nobody would learn why."""
+    data = part = b""
+    length, end = 0, time.monotonic() + LINE_S
+    while b"\n" not in part:
         connection.settimeout(max(0.001, end - time.monotonic()))
-        part = connection.recv(1 << 16)
+        try:
+            part = connection.recv(PART_BYTES)
+        except TimeoutError:
+            raise LiveError(f"the request was not whole within {LINE_S} s") from None
         if not part:
             break
-        data += part
+        length += len(part)
+        data = data[-REQUEST_MAX:] + part
     connection.settimeout(PATIENCE_S)
+    if length > REQUEST_MAX:
+        raise LiveError(f"a request of {length} bytes: {REQUEST_MAX} at most")
     return data
 
 
@@ -205,9 +242,11 @@ def _deed(request: dict[str, Any]) -> Callable[[Live], Any]:
 def ask(path: str, request: dict[str, Any]) -> Any:
     """Asks the live run that listens at ``path``; what it answers. Raises LiveError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
-        made.settimeout(PATIENCE_S + 5)
+        # Not settimeout, by which connect would end at once where others are before us.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE_S, 0))
         try:
             made.connect(path)
+            made.settimeout(PATIENCE_S + 5)
             made.sendall(json.dumps(request).encode() + b"\n")
             data = b""
             while part := made.recv(1 << 16):

@@ -12,7 +12,6 @@ others than the simulated sessions and buffers have of it, followed once a secon
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,12 +39,17 @@ class HostMemory:
         self._root = Path(root)
         self._group = self._find_group()
         self.reading = self.read()
-        self.figures: dict[str, float] = {}
 
     # --- reading ---
 
     def read(self) -> Reading:
         """Total and available memory, the cgroup's where that is less. Raises LiveError."""
+        try:
+            return self._read()
+        except (OSError, ValueError) as error:
+            raise LiveError(f"memory of this machine cannot be read: {error}") from None
+
+    def _read(self) -> Reading:
         fields = {}
         for line in self._text("proc/meminfo").splitlines():
             name, _, value = line.partition(":")
@@ -95,29 +99,33 @@ class HostMemory:
 
     def _limits(self) -> tuple[int, int]:
         """(least limit, least that is left below one) of the cgroup and of those it stands in,
-        a slice or a container's; no limit is NO_LIMIT."""
+        a slice or a container's; no limit is NO_LIMIT. Raises LiveError for one that cannot be
+        read."""
         if self._group is None:
             return NO_LIMIT, NO_LIMIT
+        if not (self._group[0] / self._group[1]).exists():      # we were moved, or it is unmounted
+            mounted = (self._root / "sys/fs/cgroup/cgroup.procs").exists()
+            self._group = self._find_group() or (None if mounted else self._group)
+            if self._group is None:
+                return NO_LIMIT, NO_LIMIT
         folder, *names = self._group
-        found = []
-        while (folder / names[0]).exists():
-            found.append(self._limit(folder, *names))
+        found = [self._limit(folder, *names)]
+        while (folder.parent / names[0]).exists():
             folder = folder.parent
-        limits, left = zip(*found, strict=True) if found else ((NO_LIMIT,), (NO_LIMIT,))
+            found.append(self._limit(folder, *names))
+        limits, left = zip(*found, strict=True)
         return min(limits), min(left)
 
     def _limit(self, folder: Path, limit_name: str, used_name: str, cached_name: str,
                ) -> tuple[int, int]:
         """(limit, what is left below it, with what can be dropped) of one cgroup."""
-        try:
-            limit = (folder / limit_name).read_text().strip()
-            used = int((folder / used_name).read_text())
-            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        except (OSError, ValueError):      # it was removed: we were moved
-            return NO_LIMIT, NO_LIMIT
+        limit, used, stat = (self._text(str((folder / name).relative_to(self._root)))
+                             for name in (limit_name, used_name, "memory.stat"))
+        cached = dict(line.split(maxsplit=1) for line in stat.splitlines()).get(cached_name, "0")
+        limit = limit.strip()
         if not limit.isdigit() or int(limit) >= NO_LIMIT:
             return NO_LIMIT, NO_LIMIT
-        return int(limit), max(0, int(limit) - max(0, used - int(stat.get(cached_name, 0))))
+        return int(limit), max(0, int(limit) - max(0, int(used) - int(cached)))
 
     def _pressure(self) -> float:
         try:
@@ -136,12 +144,18 @@ class HostMemory:
         return settings.replace(
             ram_bytes=total, base_bytes=max(0, min(used - sessions, total - sessions)))
 
-    def follow(self, engine: Engine, read: Callable[[], Reading] | None = None) -> int:
+    @property
+    def figures(self) -> dict[str, float]:
+        """The last reading by name."""
+        return {"total_bytes": self.reading.total, "available_bytes": self.reading.available,
+                "pressure_percent": self.reading.pressure}
+
+    def follow(self, engine: Engine) -> int:
         """Moves the base to where this machine's use is; pages taken (negative: given back).
 
         What is left counts, of the RAM that the appliance began with: a limit may be lowered.
         """
-        self.reading = now = (read or self.read)()
+        self.reading = now = self.read()
         owners = engine.owners()
         used = engine.settings.ram_bytes - min(now.available, engine.settings.ram_bytes)
         wanted = used // PAGE_BYTES - (owners["used"] - owners["base"])
@@ -151,6 +165,4 @@ class HostMemory:
                 if owners["free"] else 0
         elif step < 0:
             step = -engine.give("base", -step * PAGE_BYTES)
-        self.figures = {"total_bytes": now.total, "available_bytes": now.available,
-                        "pressure_percent": now.pressure}
         return step

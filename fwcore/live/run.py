@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,11 +109,16 @@ class Live:
         self.host = HostMemory() if memory == "host" else None
         if self.host is not None:
             settings = self.host.settings(settings)
+        self._host_lost = False         # it was said that the machine cannot be read
         self.interruption = interruption or Interruption()
         self.rings: Rings | Queue
         claims = _claimed(interfaces) if len(interfaces) == 2 else []
         self._unclaim = weakref.finalize(self, _closed, claims)
-        try:
+        # What is only read goes nowhere: there links are reckoned, and nothing waits.
+        self._passes_on = queue_number is not None or len(interfaces) == 2
+        shapes = settings.shaping.changes_frames and self._passes_on
+        with ExitStack() as undone:     # what a run that cannot begin gives back at once
+            undone.callback(self._unclaim)
             ours()
             if queue_number is None:
                 self.rings = Rings(interfaces, ring_bytes=ring_bytes, at_once=at_once)
@@ -121,13 +127,12 @@ class Live:
                 raise LiveError("a queue stands alone: without interfaces")
             else:
                 self.rings, self._kind = Queue(queue_number), "NFQUEUE"
-        except BaseException:
-            self._unclaim()
-            raise
-        # What is only read goes nowhere: there links are reckoned, and nothing waits.
-        self._passes_on = queue_number is not None or len(interfaces) == 2
-        shapes = settings.shaping.changes_frames and self._passes_on
-        self.engine = Engine(settings, log="victims", departures=shapes, arrivals=shapes)
+            undone.callback(self.rings.close)
+            self.engine = Engine(settings, log="victims", departures=shapes, arrivals=shapes)
+            undone.callback(self.engine.close)
+            for text in () if quiet else self._offloads():
+                say(text)
+            undone.pop_all()
         self.leaving = Leaving(self.engine) if shapes else None
         self.watchers: list[Watcher] = []
         self.hits = Hits(self.engine.policies, vlan_zone=settings.zone == "vlan",
@@ -141,8 +146,6 @@ class Live:
         self._process_ns = self._longest_ns = 0
         self._first_ns: int | None = None
         self._last = (self._begin_ns, 0, 0, 0)
-        for text in () if quiet else self._offloads():
-            say(text)
 
     def _offloads(self) -> Iterable[str]:
         for name in self.rings.names if isinstance(self.rings, Rings) else ():
@@ -279,15 +282,26 @@ class Live:
     # --- those who watch, and those who ask ---
 
     def ask(self, do: Callable[[], Any], timeout_s: float = 10) -> Any:
-        """Runs ``do`` in the loop, between two batches; from any thread. Raises what it raises."""
+        """Runs ``do`` in the loop, between two batches; from any thread. Raises what it raises,
+        and LiveError where the time is over before it has begun, and it never will."""
         answer: Future[Any] = Future()
         self._asked.put((do, answer))
         self.rings.wake()
-        return answer.result(timeout_s)
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError:
+            if answer.cancel():
+                raise LiveError(f"not done, and will not be: the loop had no time for it within"
+                                f" {timeout_s:g} s") from None
+            if not answer.done():
+                raise LiveError(f"begun, and not done within {timeout_s:g} s: it goes on") from None
+            return answer.result()
 
     def _answer(self) -> None:
         while not self._asked.empty():
             do, answer = self._asked.get_nowait()
+            if not answer.set_running_or_notify_cancel():
+                continue                # nobody waits for it any more: it was said to be undone
             try:
                 answer.set_result(do())
             except Exception as error:
@@ -297,7 +311,7 @@ class Live:
         self._tick_ns = max(self._tick_ns + TICK_NS, time.monotonic_ns())
         self._look()
         if self.host is not None:
-            self.host.follow(self.engine)
+            self._follow(self.host)
         for rows in self.engine.collect_ended():
             self.hits.take(rows)
         events = self._new_events()
@@ -308,6 +322,20 @@ class Live:
                     watcher.tick(figures, events)
                 except FwcoreError as error:
                     self.say(str(error))
+
+    def _follow(self, host: HostMemory) -> None:
+        """The appliance's memory goes with the machine's; what cannot be read any more is said
+        once, and stays as it was last known."""
+        try:
+            host.follow(self.engine)
+        except LiveError as error:
+            if not self._host_lost:
+                self.say(f"{error}: memory stays as it was last known")
+            self._host_lost = True
+        else:
+            if self._host_lost:
+                self.say("memory of the machine can be read again, and is followed")
+            self._host_lost = False
 
     def _new_events(self) -> list[dict[str, Any]]:
         """Events since the last call, in the result's form."""
@@ -353,7 +381,7 @@ class Live:
         at = [int(bounds[np.searchsorted(so_far, so_far[-1] * part)]) for part in (0.5, 0.99)]
         return {"p50_ns": at[0], "p99_ns": at[1], "max_ns": int(bounds[-1])}
 
-    def configure(self, **changes: Any) -> None:
+    def configure(self, /, **changes: Any) -> None:
         """Engine.configure. Raises LiveError for what is taken when a run begins, and where one
         that began without links and marks would have to hold frames back: its engine does not
         tell which."""

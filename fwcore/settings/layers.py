@@ -68,7 +68,7 @@ class Settings(Resolved):
                 ) from None
         checks.refuse_together(self)
 
-    def replace(self, **changes: Unpack[EveryKeyword]) -> Settings:
+    def replace(self, /, **changes: Unpack[EveryKeyword]) -> Settings:
         """The same with changes, validated again; what was not given is worked out anew.
 
         Keyword arguments as in ``load``: any setting, a timeout, policies, pressure, base_items,

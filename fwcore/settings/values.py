@@ -120,7 +120,8 @@ def _coerce_typed(declaration: Declaration, value: Any) -> Any:
     if kind == "choice":
         chosen = _choice(value, declaration.choices)
         if chosen is None:
-            raise Bad(f"is unknown{nearest(value, declaration.choices)}")
+            near = nearest(value, declaration.choices) if isinstance(value, str) else ""
+            raise Bad(f"is unknown{near}")
         return chosen
     return value
 
@@ -173,7 +174,7 @@ def show(value: Any) -> str:
         return json.dumps(shown, ensure_ascii=False)
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(show(each) for each in value) + "]"
-    return "random" if value is None else str(value)[:60]
+    return str(value)[:60]
 
 
 def refuse(where: str, declaration: Declaration, value: Any, problem: str) -> SettingsError:
