@@ -421,6 +421,23 @@ def test_a_link_that_comes_back_has_none_of_its_old_sessions(metered):
     assert passed(2) == (3 * (not metered), {"other": 0, "wan": 1})
 
 
+@pytest.mark.parametrize("deed", ["configure", "drain"])
+def test_what_is_done_by_hand_is_done_now(deed):
+    """Not when a packet last came to a link: here one was dropped since."""
+    pair = Pair(load("plain", max_connections=64, links=[{"name": "wan", "rate": 1}],
+                     shapings=[{"link": "wan"}], policies=[{"id": 1, "protocol": "udp"}]),
+                departures=True)
+    pair.process(Chunk.from_frames([dns(1), dns(1)], [START, START], [1 << 31, 1500]))
+    denied = ethernet(ip(HOSTS[0], HOSTS[3], 1, echo(1)))
+    pair.process(Chunk.from_frames([denied], [START + 10**9]))
+    if deed == "drain":
+        pair.drain()            # both would leave after the end of time
+    else:
+        pair.configure(classes=[{"link": "wan", "id": 1, "limit_bytes": 100}])
+    pair.compare()
+    assert set(pair.engine.departures()["time_ns"].tolist()) == {START + 10**9}
+
+
 def test_packets_whose_link_and_meters_went_away_are_counted():
     """They met nothing, and were in no figure."""
     link = {"name": "wan", "rate": 8_000_000}

@@ -35,6 +35,7 @@ class Egress(Clock):
             self.shaper = Shaper(found, self.queue_pages, self.queue_pages_back)
             self.shaper.now = self.now
         elif self.shaper and found != self.declared:
+            self.shaper.advance(self.now)  # packets that were dropped did not come to it
             self.shaper.configure(found)
         self.declared = found
 
@@ -82,5 +83,6 @@ class Egress(Clock):
     def drain(self) -> None:
         """What waits leaves in its time; the clock stands, and no machine looks."""
         if self.shaper:
+            self.shaper.advance(self.now)
             self.shaper.drain()
             self.sample()

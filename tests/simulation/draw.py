@@ -191,7 +191,8 @@ def settings(rng: Random) -> dict[str, Any]:
         bold = dict(rng.sample(list(bold.items()), len(bold) // 2))
     chosen |= bold
     if rng.randrange(3) == 0:
-        shaped = chosen | shaping(rng)
+        shaped = chosen | shaping(rng) | rng.choice((
+            {}, {}, {"queue_accounting": "bytes"}, {"queue_packets_max": rng.choice((1, 5))}))
         chosen = shaped if loads(shaped) else chosen
     return fitting(chosen) if loads(chosen) else {"personality": "plain", **table(rng)}
 
