@@ -1,6 +1,8 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fwcore.dataplane.layout cimport TIME_MAX_NS
+
 
 cdef int64_t whole(object number, str what, size_t place, int64_t highest) except -1
 
@@ -47,7 +49,7 @@ cdef inline uint64_t frames_check(
     uint64_t size,
 ) noexcept nogil:
     """The first frame that reaches past its data or has no valid time; count: none."""
-    cdef uint64_t i, at_ns, latest = <uint64_t>1 << 62, bad = 0
+    cdef uint64_t i, at_ns, latest = TIME_MAX_NS, bad = 0
     if size < latest:  # then a top bit below tells, and the compiler takes several at once
         for i in range(count):
             bad |= offset[i] | offset[i] << 1

@@ -27,13 +27,13 @@ from libc.string cimport memcpy
 
 from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.digest cimport digest_end
-from fwcore.dataplane.layout cimport DIGEST_BYTES
+from fwcore.dataplane.layout cimport DIGEST_BYTES, TIME_MAX_NS
 from fwcore.dataplane.link cimport queue_pages, shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport shaping_admits, shaping_begin, shaping_end
 from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.shaping cimport (
-    COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, END_OF_TIME, METERS_MAX, NEED_LEVEL,
+    COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, METERS_MAX, NEED_LEVEL,
     NOWHERE, NO_MARK, RFC2697, RFC2698, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NEVER,
     SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, arrival_t, class_t, departure_t, link_t, met_t, meter_t,
     shaped_t, shaper_t,
@@ -247,7 +247,7 @@ cdef class Shaper(Kept):
         self._advance(until_ns)
 
     cdef int _advance(self, int64_t until_ns) except -1:
-        if not 0 <= until_ns <= END_OF_TIME:
+        if not 0 <= until_ns <= TIME_MAX_NS:
             raise DataError(f"advance: {until_ns} is not in 0..2**62 ns")
         with nogil:
             shaper_advance(&self.core, until_ns)

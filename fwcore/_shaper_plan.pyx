@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.bits cimport bits_add
 from fwcore.dataplane.digest cimport digest_begin
+from fwcore.dataplane.layout cimport TIME_MAX_NS
 from fwcore.dataplane.match cimport match_kind, match_slot_of
 from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
@@ -36,22 +37,24 @@ cdef enum:
 
 
 cdef object _dtypes():
-    """dtypes of the structs that cross the line."""
+    """dtypes of the structs that cross the line; ``class`` is no name in C."""
     cdef meter_row_t meter
     cdef link_row_t link
     cdef class_row_t cls
     cdef shaping_row_t row
     cdef match_row_t match
     cdef met_t met
-    return [np.asarray(part).dtype for part in (
+    cdef departure_t left
+    *made, departure = [np.asarray(part).dtype for part in (
         <meter_row_t[:1]>&meter, <link_row_t[:1]>&link, <class_row_t[:1]>&cls,
-        <shaping_row_t[:1]>&row, <match_row_t[:1]>&match,
-        <met_t[:1]>&met)]
+        <shaping_row_t[:1]>&row, <match_row_t[:1]>&match, <met_t[:1]>&met,
+        <departure_t[:1]>&left)]
+    return *made, np.dtype([("class" if name == "cls" else name, departure[name])
+                            for name in departure.names])
 
 
-METER_DTYPE, LINK_DTYPE, CLASS_DTYPE, SHAPING_DTYPE, MATCH_DTYPE, ARRIVAL_DTYPE = _dtypes()
-DEPARTURE_DTYPE = np.dtype([("packet", "<u8"), ("time_ns", "<i8"), ("link", "<u2"),
-                            ("class", "<u2"), ("fate", "u1"), ("dscp", "u1")])
+(METER_DTYPE, LINK_DTYPE, CLASS_DTYPE, SHAPING_DTYPE, MATCH_DTYPE, ARRIVAL_DTYPE,
+ DEPARTURE_DTYPE) = _dtypes()
 
 
 cdef int _own_request(void *owner, uint64_t pages, uint32_t pinned) noexcept nogil:
@@ -103,7 +106,7 @@ cdef object _checked(plan):
         "link": (0, links - 1), "id": (1, 65535), "parent": (0, 65535),
         "priority": (0, PRIORITIES - 1), "discard": (0, DISCARDS - 1), "ecn": (0, 1),
         "share": (0, SHARE_KINDS - 1), "need": (0, NEED_KINDS - 1), "shares": (1, 1 << 20),
-        "quantum": (1, 1 << 40), "interval_ns": (1, (1 << 32) - 1), "target_ns": (0, 1 << 62),
+        "quantum": (1, 1 << 40), "interval_ns": (1, (1 << 32) - 1), "target_ns": (0, TIME_MAX_NS),
         "red_max": (0, 1 << 30), "limit_packets": (0, 1 << 30)})
     within(plan.rows, "shaping", {
         "meters": (-1, meters - 1), "link": (-1, links - 1), "cls": (-1, 65535),

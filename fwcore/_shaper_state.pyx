@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.colour cimport class_colour, class_enter, class_head
 from fwcore.dataplane.heap cimport heap_first, heap_set
-from fwcore.dataplane.layout cimport DIGEST_BLOCK
+from fwcore.dataplane.layout cimport DIGEST_BLOCK, TIME_MAX_NS
 from fwcore.dataplane.link cimport class_over, link_wait, map_set, queue_pages, wait_new
 from fwcore.dataplane.meter cimport held_before, idle_append, key_t, meter_find, meter_take
 from fwcore.dataplane.queue cimport (
@@ -21,7 +21,7 @@ from fwcore.dataplane.queue cimport (
 )
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_HELD, ACCOUNT_SHARED, COLOUR_GREEN, COLOUR_RED, COLOUR_YELLOW, DELAY_BUCKETS,
-    END_OF_TIME, KEY_NONE, METERS_MAX, NO_MARK, ORDERS, PLACE_NEW, PLACE_OLD, PLACE_OUT,
+    KEY_NONE, METERS_MAX, NO_MARK, ORDERS, PLACE_NEW, PLACE_OLD, PLACE_OUT,
     PLACE_PARKED, PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX,
     account_t, class_t, fifo_t, link_t, meter_t, samples_t, shaped_t, shaper_t, shaping_row_t,
     share_t, turn_t, wait_t,
@@ -35,8 +35,9 @@ from fwcore._shaper_written cimport (
 from fwcore.errors import DataError
 
 SIZE_MAX = 1 << 34            # bytes of a packet, as any link counts them
-LATEST_NS = END_OF_TIME + (1 << 34)   # of what follows from an interval
+LATEST_NS = TIME_MAX_NS + (1 << 34)   # of what follows from an interval
 CODEL_COUNT_MAX = 1 << 40
+COUNT_MAX = 1 << 62            # of packets: they add up in 64 bits
 
 
 cdef object _wrong(str what):
@@ -84,8 +85,8 @@ cdef class Kept(Written):
                 raise _wrong(f"{name} has {len(tables[name])} rows, not {rows}")
         one = tables["shaper"]
         _bounds("whole", tables["shaper"], {
-            "now_ns": (0, END_OF_TIME), "order": (0, 1 << 62), "departed": (0, 1 << 62),
-            "samples_every": (1, 1 << 62), "samples_passed": (0, 1 << 62)})
+            "now_ns": (0, TIME_MAX_NS), "order": (0, COUNT_MAX), "departed": (0, COUNT_MAX),
+            "samples_every": (1, COUNT_MAX), "samples_passed": (0, COUNT_MAX)})
         if one[0].digest.fill > DIGEST_BLOCK:
             raise _wrong("a digest of more bytes than its block has")
         s.now_ns, s.order, s.departed = one[0].now_ns, one[0].order, one[0].departed
@@ -263,7 +264,7 @@ cdef class Kept(Written):
         cdef uint64_t i
         _bounds("class", classes, {
             "guarantee_ns": (0, s.now_ns), "ceiling_ns": (0, s.now_ns),
-            "deficit": (-END_OF_TIME, END_OF_TIME), "turn": (-1, 65535),
+            "deficit": (-TIME_MAX_NS, TIME_MAX_NS), "turn": (-1, 65535),
             "turn_ns": (0, SHAPE_NEVER), "colour": (COLOUR_RED, COLOUR_GREEN),
             "largest": (0, SIZE_MAX)})
         _check_codels("class", classes)
@@ -456,7 +457,7 @@ cdef class Kept(Written):
             "row_at": (-1, 65535), "turn": (-1, 65535), "line_gone": (0, 1),
             "line_cls": (0, 65535), "line_rate": (0, 1 << 40), "start_ns": (0, s.now_ns),
             "end_ns": (0, SHAPE_NEVER - 1), "before_rate": (0, 1 << 40),
-            "first_ns": (0, END_OF_TIME), "last_ns": (0, END_OF_TIME)})
+            "first_ns": (0, TIME_MAX_NS), "last_ns": (0, TIME_MAX_NS)})
         _bounds("busy", busy, {"link": (0, <int64_t>s.links_count - 1), "rate": (1, 1 << 40)})
         given = links
         for i in range(s.links_count):

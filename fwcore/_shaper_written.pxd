@@ -3,46 +3,47 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore._shaper_change cimport Changed
-from fwcore.dataplane.layout cimport digest_t
-from fwcore.dataplane.shaping cimport class_t, codel_t
+from fwcore.dataplane.layout cimport HALVES, digest_t
+from fwcore.dataplane.shaping cimport (
+    COUNTED, DROP_COUNT, ORDERS, PRIORITIES, RUNGS_MAX, class_t, codel_t,
+)
 
-# The lengths are RUNGS_MAX, PRIORITIES, ORDERS and DROP_COUNT (_shaper_written.pyx asserts it).
 cdef struct kept_shaper_t:
     int64_t now_ns
     uint64_t order, departed, came_bytes, tcp_bytes, sessions_hit
-    uint64_t unshaped[2]
+    uint64_t unshaped[COUNTED]
     uint64_t samples_every, samples_passed
     digest_t digest
 
 
 cdef struct kept_meter_t:
-    uint64_t passed[2]
-    uint64_t dropped[2]
-    uint64_t by_colour[9]
-    uint64_t charged[8]
+    uint64_t passed[COUNTED]
+    uint64_t dropped[COUNTED]
+    uint64_t by_colour[RUNGS_MAX + 1]
+    uint64_t charged[RUNGS_MAX]
     uint64_t keys_forgotten, keys_shared, heaviest, forgotten_before
     int64_t since
 
 
 cdef struct kept_account_t:   # a meter's are side by side: held, idle ones in their order, shared
     int64_t time_ns
-    int64_t level[8]
-    uint64_t key[2]
+    int64_t level[RUNGS_MAX]
+    uint64_t key[HALVES]
     uint32_t family, meter, shared, pad
 
 
 cdef struct kept_link_t:
-    int32_t row_at[80]         # ids
-    int32_t turn[8]            # ids
+    int32_t row_at[ORDERS * PRIORITIES]         # ids
+    int32_t turn[PRIORITIES]            # ids
     uint32_t line_gone         # 1: the class of what is on the line went away; line_cls was its id
     uint32_t line_cls
     uint64_t line_rate         # 0: the line is free
     int64_t start_ns, end_ns
     uint64_t start_rest, end_rest
     uint64_t packets, bytes, line_bytes
-    uint64_t peak[2]
-    uint64_t busy[2]           # low, high
-    uint64_t busy_before[2]
+    uint64_t peak[COUNTED]
+    uint64_t busy[HALVES]      # low, high
+    uint64_t busy_before[HALVES]
     uint64_t before_rate
     int64_t first_ns, last_ns
     uint64_t last_rest, overlaps, crest, taken_ns
@@ -56,14 +57,14 @@ cdef struct kept_busy_t:       # of former rates
 cdef struct kept_class_t:
     int64_t guarantee, guarantee_ns, ceiling, ceiling_ns   # levels, and as of when
     codel_t codel
-    int64_t deficit[10]
-    int32_t turn[8]            # ids
+    int64_t deficit[ORDERS]
+    int32_t turn[PRIORITIES]            # ids
     int64_t turn_ns            # when its colour may change
     uint64_t largest, giants, borrowed, delay_max, dropped_bytes, crest, slowest
-    uint64_t arrived[2]
-    uint64_t sent[2]
-    uint64_t cleared[2]
-    uint64_t dropped[5]
+    uint64_t arrived[COUNTED]
+    uint64_t sent[COUNTED]
+    uint64_t cleared[COUNTED]
+    uint64_t dropped[DROP_COUNT]
     uint32_t colour, pad
 
 
@@ -75,15 +76,15 @@ cdef struct kept_delay_t:      # a bucket of a class's histogram that is not emp
 cdef struct kept_share_t:      # a class's are side by side: the new list, the old one, the others
     int64_t credit, level, time_ns, since
     codel_t codel
-    uint64_t address[2]
+    uint64_t address[HALVES]
     uint32_t family, place, number, cls
 
 
 cdef struct kept_wait_t:       # a queue's in their order
     uint64_t packet, order, flow, size
     int64_t time_ns
-    uint64_t source[2]
-    uint64_t destination[2]
+    uint64_t source[HALVES]
+    uint64_t destination[HALVES]
     uint32_t frame, ip, share
     uint32_t cls               # its number; of a packet on a line the link's
     uint16_t id

@@ -11,15 +11,13 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_HELD, ACCOUNT_SHARED, DELAY_BUCKETS, DROP_COUNT, METERS_MAX, ORDERS, PLACE_OUT,
-    PLACE_PARKED, PRIORITIES, RUNGS_MAX, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, account_t, class_t,
+    ACCOUNT_HELD, ACCOUNT_SHARED, DELAY_BUCKETS, METERS_MAX, ORDERS, PLACE_OUT,
+    PLACE_PARKED, PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, account_t, class_t,
     link_t, meter_t, shaped_t, shaper_t, shaping_row_t, share_t, wait_t,
 )
 from fwcore._shaper_change cimport Changed
 
 from fwcore._shaper_plan import SHAPING_DTYPE as _SHAPING_DTYPE
-
-assert (RUNGS_MAX, PRIORITIES, ORDERS, DROP_COUNT) == (8, 8, 10, 5), "kept_*_t has these lengths"
 
 
 cdef dict _dtypes():

@@ -39,13 +39,20 @@ def test_padding_is_left_out_where_alignment_puts_it():
     assert [name for _, name in LAYOUT.without_padding(fields, ends=False)] == [*kept, "pad3"]
 
 
+def test_a_constant_that_names_another_one_has_its_type():
+    code = "#define LAST (1LL << 62)\n#define END LAST\n#define FEW 3\n#define PART FEW\n"
+    assert list(LAYOUT.constants_of(code)) == [
+        "    const int64_t LAST", "    const int64_t END", "    const uint32_t FEW",
+        "    const uint32_t PART"]
+
+
 def test_dtypes_are_as_long_as_their_structs():
     """A field that is missing, or too much, would show here: the headers assert these."""
     said = {name: int(size) for header in ("layout.h", "shaping.h") for name, size in re.findall(
         r"_Static_assert\(sizeof\((\w+)\) == (\d+)", (LAYOUT.DATAPLANE / header).read_text())}
     made = {"session_row_t": _layout.SESSION_DTYPE, "host_row_t": _layout.HOST_DTYPE,
             "record_t": _fastpath_state.STATE_DTYPES["records"],
-            "met_t": _shaper_plan.ARRIVAL_DTYPE,
+            "met_t": _shaper_plan.ARRIVAL_DTYPE, "departure_t": _shaper_plan.DEPARTURE_DTYPE,
             "shaped_t": _fastpath_state.STATE_DTYPES["shaper_sessions"]}
     assert {name: said[name] for name in made} == {
         name: dtype.itemsize for name, dtype in made.items()}

@@ -172,7 +172,7 @@ def test_shaping_goes_as_far_as_the_header_says(name):
 
 def test_a_level_is_as_deep_everywhere():
     assert UNITS_MAX == twin_meter.UNITS_MAX == shaping_values.UNITS_MAX
-    assert shaping_values.CLASS["target"].high == LATEST_NS == constant("END_OF_TIME", SHAPING)
+    assert shaping_values.CLASS["target"].high == LATEST_NS == constant("TIME_MAX_NS")
 
 
 def test_a_deadline_at_the_end_of_time_is_a_time():

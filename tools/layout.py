@@ -142,11 +142,15 @@ def struct_lines(kind, body, name, ends):
     yield ""
 
 
-def constant(name, value):
-    """The declaration of a #define that is a number."""
-    kind = ("uint64_t" if "ULL" in value else
+def constants_of(code):
+    """Declarations of what is a #define and a number; one that names another has its type."""
+    kinds, gone = {}, set(re.findall(r"#undef (\w+)", code))
+    for name, value in re.findall(r"#define ([A-Z]\w*) +(\S.*)", code):
+        kinds[name] = kinds.get(value.strip()) or (
+            "uint64_t" if "ULL" in value else
             "int64_t" if "LL" in value or "INT64" in value else "uint32_t")
-    return f"    const {kind} {name}"
+        if name not in gone:
+            yield f"    const {kinds[name]} {name}"
 
 
 def functions_of(code):
@@ -159,15 +163,12 @@ def functions_of(code):
 def declarations(code, ends=True):
     """The lines of a header's .pxd; ``ends``: structs without the padding that ends them."""
     lists = lists_of(code)
-    gone = set(re.findall(r"#undef (\w+)", code))
     yield "    enum:"
     for body in re.findall(r"(?<!typedef )\benum \{([^}]*)\}", code):
         for line in textwrap.wrap(", ".join(enumerators(body, lists)), 92):
             yield " " * 8 + line.rstrip(",")
     yield ""
-    for name, value in re.findall(r"#define ([A-Z]\w*) +(\S.*)", code):
-        if name not in gone:
-            yield constant(name, value)
+    yield from constants_of(code)
     for name, kind in re.findall(r"#define (\w+)\(meta\) +\(\((\w+)\)", code):
         yield f"    {kind} {name}(uint64_t meta)"
     for name in re.findall(r"static const (\w+ [\w *]*\w+(?:\[\w*\])+) =", code):

@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fwcore.dataplane.colour cimport leaf_order, leaf_turn
 from fwcore.dataplane.digest cimport digest_add, digest_room
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_second, heap_set
-from fwcore.dataplane.layout cimport PAGE_BYTES
+from fwcore.dataplane.layout cimport PAGE_BYTES, TIME_MAX_NS
 from fwcore.dataplane.meter cimport bytes_of
 from fwcore.dataplane.queue cimport (
     codel_take, fifo_put, fifo_take, fifo_take_last, share_emptied, share_of, shares_push_out,
@@ -27,7 +27,7 @@ from fwcore.dataplane.queue cimport (
 )
 from fwcore.dataplane.shaping cimport (
     DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL, DROP_NO_MEMORY, DROP_PUSHED_OUT,
-    DROP_RED, DROP_TAIL, END_OF_TIME, FATE_CLEARED, FATE_CODEL, FATE_NO_MEMORY, FATE_PASSED_ON,
+    DROP_RED, DROP_TAIL, FATE_CLEARED, FATE_CODEL, FATE_NO_MEMORY, FATE_PASSED_ON,
     FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, NOT_LENT, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
     SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHARE_NONE, arrival_t,
     bucket_charge, class_t, delay_bucket, departure_t, fifo_t, line_end, link_t, list_t, red_drops,
@@ -687,6 +687,6 @@ cdef inline void shaper_clear(shaper_t *s) noexcept nogil:
 
 cdef inline void shaper_drain(shaper_t *s) noexcept nogil:
     """Lets leave what waits; what would leave after the end of time is cleared."""
-    while s.due_ns <= END_OF_TIME:  # bounded by what waits
-        shaper_go(s, END_OF_TIME)
+    while s.due_ns <= TIME_MAX_NS:  # bounded by what waits
+        shaper_go(s, TIME_MAX_NS)
     shaper_clear(s)

@@ -20,7 +20,7 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
 
-    #define FW_TIME_MAX ((int64_t)1 << 62)
+    #include "dataplane/layout.h"
 
     /* Unaligned loads in the byte order of the file; `swapped` is loop-invariant. */
     static inline uint32_t fw_load32(const uint8_t *at, int swapped) {
@@ -34,8 +34,8 @@ cdef extern from *:
         return swapped ? __builtin_bswap16(value) : value;
     }
 
-    /* floor(ticks * multiply / divide / 2**shift) ns + offset seconds, held in [0, 2**62]; *held: 1
-     * where it had to be. divide 0 means a unit too fine for 64 bits of ticks to reach one
+    /* floor(ticks * multiply / divide / 2**shift) ns + offset seconds, held in [0, TIME_MAX_NS];
+     * *held: 1 where it had to be. divide 0 means a unit too fine for 64 bits of ticks to reach one
      * nanosecond. */
     static inline int64_t fw_ticks_ns(uint64_t ticks, uint64_t multiply, uint64_t divide,
                                       unsigned shift, int64_t offset_s, int *held) {
@@ -46,10 +46,10 @@ cdef extern from *:
         else if (divide != 1)
             scaled /= divide;
         when = (__int128)(scaled >> shift) + (__int128)offset_s * 1000000000;
-        *held = when < 0 || when > FW_TIME_MAX;
+        *held = when < 0 || when > TIME_MAX_NS;
         if (when < 0)
             return 0;
-        return when > FW_TIME_MAX ? FW_TIME_MAX : (int64_t)when;
+        return when > TIME_MAX_NS ? TIME_MAX_NS : (int64_t)when;
     }
     #endif
     """
@@ -57,7 +57,6 @@ cdef extern from *:
     uint16_t fw_load16(const uint8_t *at, bint swapped) noexcept nogil
     int64_t fw_ticks_ns(uint64_t ticks, uint64_t multiply, uint64_t divide, unsigned int shift,
                         int64_t offset_s, int *held) noexcept nogil
-    const int64_t FW_TIME_MAX
     void __builtin_prefetch(const void *at, int write, int locality) noexcept nogil
 
 cdef enum:
@@ -129,7 +128,7 @@ ctypedef struct scan_pcapng_t:
     const uint64_t *interfaces   # [n, INTERFACE_COLUMNS]
     uint32_t interface_count
     int64_t last_ns              # time of the last packet, for simple blocks, which have none
-    uint64_t held                # OUT: times that lay outside [0, 2**62] ...
+    uint64_t held                # OUT: times that lay outside [0, TIME_MAX_NS] ...
     uint64_t first_held          # ... and which frame's was the first
 
 
@@ -148,7 +147,7 @@ cdef inline int scan_pcap(const uint8_t *data, uint64_t begin, uint64_t end, sca
 
     => returns why it ended; *next_record is the start of the first record not taken
     => bound: out.room records, SCAN_AHEAD / SCAN_LINE prefetches each
-    A time needs no clamp: 2**32 s and 2**32 us are less than 2**62 ns.
+    A time needs no clamp: 2**32 s and 2**32 us are less than TIME_MAX_NS.
     """
     cdef uint64_t position = begin, left, fetched = begin
     cdef uint32_t captured, header = form.header_bytes, limit = form.limit

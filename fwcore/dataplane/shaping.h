@@ -57,7 +57,6 @@ enum { SHAPE_PASSED, SHAPE_OVER_LIMIT, SHAPE_QUEUE_FULL, SHAPE_NO_MEMORY };
 #define SHAPE_SECOND 1000000000ULL
 #define SHAPE_NEVER INT64_MAX
 #define SHAPE_NIL 0xFFFFFFFFu
-#define END_OF_TIME (1LL << 62)
 #define GOLDEN_RATIO 0x9E3779B97F4A7C15ULL
 
 /* --- what is declared: rows that Python hands over, every value a number ---------------------- */
@@ -552,13 +551,13 @@ _Static_assert(sizeof(met_t) == 96, "no gaps");
 
 /* All of it. One to a firewall; times come in, it holds no clock. */
 typedef struct shaper {
-    int64_t now_ns;
+    int64_t now_ns;                   /* the latest moment that it went through */
     int64_t due_ns;                   /* the earliest of all links */
     uint64_t seed, order, waiting, waiting_max, pages;
     uint32_t accounted;               /* 1: queued bytes own pages */
     uint32_t meters_count, links_count, classes_count, rows_count, matches_count;
     uint32_t kinds_count;
-    uint32_t first_row, wait_free;    /* rows before first_row are of former settings */
+    uint32_t wait_free;               /* the first place of waits that is free */
     meter_t *meters;
     account_t *accounts;
     uint32_t *account_heads;

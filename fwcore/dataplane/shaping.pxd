@@ -30,7 +30,6 @@ cdef extern from "dataplane/shaping.h" nogil:
     const uint64_t SHAPE_SECOND
     const int64_t SHAPE_NEVER
     const uint32_t SHAPE_NIL
-    const int64_t END_OF_TIME
     const uint64_t GOLDEN_RATIO
 
     ctypedef struct meter_row_t:
@@ -254,7 +253,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t now_ns, due_ns
         uint64_t seed, order, waiting, waiting_max, pages
         uint32_t accounted, meters_count, links_count, classes_count, rows_count, matches_count
-        uint32_t kinds_count, first_row, wait_free
+        uint32_t kinds_count, wait_free
         meter_t *meters
         account_t *accounts
         uint32_t *account_heads
