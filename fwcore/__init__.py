@@ -9,8 +9,11 @@
 Names are loaded when they are first used, so that ``import fwcore`` costs nothing.
 """
 
+from __future__ import annotations
+
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+
+TYPE_CHECKING = False  # as of typing, whose import would be most of ours
 
 if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not run
     from fwcore._layout import (
@@ -53,6 +56,9 @@ if TYPE_CHECKING:  # the same names as in _HOME, for whoever reads and does not 
     from fwcore.flow import Flow
     from fwcore.result import Result
     from fwcore.settings import Settings, Timeouts, load
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 __version__ = "0.1.0"
 

@@ -6,16 +6,25 @@
 
 So Ctrl-C, ``timeout`` and systemd all get a result, at the end of a chunk or out of the middle of a
 silent pipe, and nothing is left half done. A signal that was ignored stays ignored (nohup).
+
+Around it, where there is nothing to report, they end a command with one line (``Taken``):
+
+    while it is imported      at once (``end_at_once``)
+    then                      by Interrupted, so that what is half written goes (``interrupt``)
+    when it has ended         nothing: its exit code stands
 """
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from types import FrameType
+from typing import Any, NoReturn, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+IMPORTING = "<frozen importlib._bootstrap>"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -26,29 +35,31 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-class Interruption:
-    """Within ``with``, the signals are taken as above. Only the main thread can take them."""
+def end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
+    """One line and the documented exit code, whatever is going on; nothing is tidied up."""
+    try:
+        os.write(2, f"fwcore: interrupted by {signal.Signals(number).name}\n".encode())
+    finally:
+        os._exit(128 + number)
 
-    def __init__(self) -> None:
-        self.number = 0
-        self._waiting = False
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Raises Interrupted where the program stands; ends at once where that is within an import,
+    whose C would take the exception for an error of its own, or forget it."""
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORTING:
+            end_at_once(number, frame)
+        frame = frame.f_back
+    raise Interrupted(number)
+
+
+class Taken:
+    """Within ``with``, the signals are a function's (number, frame). Only the main thread can take
+    them."""
+
+    def __init__(self, ask: Callable[[int, FrameType | None], Any]) -> None:
+        self._ask = ask
         self._before: dict[int, Any] = {}
-
-    def _ask(self, number: int, _frame: Any) -> None:
-        again, self.number = bool(self.number), number
-        if again or self._waiting:
-            raise Interrupted(number)
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Where nothing is lost when it is left: raises Interrupted, also for what was noted."""
-        self._waiting = True       # before the look at what was noted, so that none falls between
-        try:
-            if self.number:
-                raise Interrupted(self.number)
-            yield
-        finally:
-            self._waiting = False
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
@@ -66,3 +77,33 @@ class Interruption:
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before.clear()
+
+    def ignore(self) -> None:
+        """From here on they are lost."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+
+
+class Interruption(Taken):
+    """Within ``with``, the signals are taken as the first table says."""
+
+    def __init__(self) -> None:
+        super().__init__(self._note)
+        self.number = 0
+        self._waiting = False
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        again, self.number = bool(self.number), number
+        if again or self._waiting:
+            raise Interrupted(number)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Where nothing is lost when it is left: raises Interrupted, also for what was noted."""
+        self._waiting = True       # before the look at what was noted, so that none falls between
+        try:
+            if self.number:
+                raise Interrupted(self.number)
+            yield
+        finally:
+            self._waiting = False

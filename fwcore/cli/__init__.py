@@ -24,7 +24,7 @@ from fwcore import EXTENSIONS, terminal
 from fwcore.cli.app import app
 from fwcore.cli.exits import DEFECT, INTERRUPTED, USAGE, fail, last
 from fwcore.errors import FwcoreError, PipeClosed
-from fwcore.interruption import Interrupted
+from fwcore.interruption import Interrupted, Taken, interrupt
 
 __all__ = ["app", "main"]
 NAME, COMPLETION = "fwcore", "_FWCORE_COMPLETE"
@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _settle_in()
     terminal.hold_streams()
     try:
-        return _run(sys.argv[1:] if argv is None else list(argv))
+        with Taken(interrupt):
+            return _run(sys.argv[1:] if argv is None else list(argv))
     except (BrokenPipeError, PipeClosed):
         return _unread()
     except FwcoreError as error:
