@@ -182,7 +182,7 @@ def _rung(place: Place, row: Any, bits: int, algorithm: str, first: int) -> Rung
     for name in ("depth",) if excess else ("rate", "depth"):
         if name not in row:
             raise place.error("rungs", f"rungs: {dict(row)!r} needs {name}")
-    if excess and "rate" in row:
+    if excess and row.get("rate", 0) != 0:
         raise place.error("rungs", "rungs: by rfc2697 the second rung is the excess burst: it has"
                           " a depth and no rate")
     rate = 0 if excess else read_rate(place, "rate", RUNG["rate"], row["rate"])
@@ -330,7 +330,9 @@ def _unique(places: Sequence[Place], key: str, names: Sequence[Any]) -> None:
     seen = set()
     for place, name in zip(places, names, strict=True):
         if name in seen:
-            raise place.error(key, f"{key} = {name!r} is given twice")
+            link, own = name if isinstance(name, tuple) else ("", name)
+            where = f" for link {link!r}" if link else ""
+            raise place.error(key, f"{key} = {own!r} is given twice{where}")
         seen.add(name)
 
 

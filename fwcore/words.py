@@ -75,7 +75,7 @@ def spelled(name: str) -> str:
 
 def near(name: object, names: Iterable[str]) -> str | None:
     """The one of ``names`` that comes nearest to what was written, or None."""
-    by_spelling = {spelled(each): each for each in names}
+    by_spelling = {spelled(each).lower(): each for each in names}
     word = spelled(str(name)[:100].lower())
     import difflib  # when something is amiss
 

@@ -16,7 +16,7 @@ from fwcore.errors import DataError, FrameError
 from fwcore.flow import parse as flow_of
 from fwcore.replay import replay
 from fwcore.replay.releases import FATE, UNDECIDED, Spool, packed
-from fwcore.report import compare, compare_text, explain, html, text
+from fwcore.report import compare, compare_text, explain, html, shaping, text
 from fwcore.result import Result
 from fwcore.settings import load
 
@@ -168,6 +168,27 @@ def test_priorities_of_a_link_that_never_filled_are_said_to_change_nothing(gap, 
                                                                       for n in range(3)])
     told = " ".join(text.summary(replay([few], load(seed=1, max_connections=64, **LINES))).split())
     assert ("nothing ever waited at link w: its priorities changed nothing" in told) is said
+
+
+def test_a_drop_after_a_packet_was_let_in_is_told_apart():
+    """Its verdict stands, so that its flow is none that lost a packet."""
+    lines = {"links": [{"name": "w", "rate": "8kbit"}], "shapings": [{"id": 1, "link": "w"}],
+             "classes": [{"link": "w", "id": 1, "discard": "codel"}]}
+    frames = Chunk.from_frames([frame(53)] * 5, [START] * 5)
+    found = replay([frames], load(seed=1, max_connections=64, **lines)).data["shaping"]
+    assert found["classes"][0]["dropped"]["codel"] == 1
+    assert "1 packet dropped by queues (1 of them while waiting)" in shaping.short(found)
+
+
+def test_one_and_several_are_told_apart():
+    links = [{"name": name, "rate": 1_000_000} for name in ("w", "x")]
+    classes = [{"link": name, "id": at, "priority": at} for name in ("w", "x") for at in (1, 2)]
+    rows = [{"id": 1, "protocol": "udp", "ports": [53], "link": "x"}, {"id": 2, "link": "w"}]
+    made = replay([Chunk.from_frames([frame(53), frame(80)], [START, START + 1])], load(
+        seed=1, max_connections=64, links=links, classes=classes, shapings=rows))
+    told = " ".join(text.summary(made).split())
+    assert "1 packet, 1000 B" in told
+    assert "nothing ever waited at links w, x: their priorities changed nothing" in told
 
 
 def test_a_flows_life_has_its_meters_its_queue_and_its_wait():

@@ -253,6 +253,24 @@ def test_every_colour_is_seen_in_both_themes():
             assert (high + 0.05) / (low + 0.05) > 2.2, (name, colour, paper)
 
 
+@pytest.mark.parametrize(("rates", "marks"), [
+    ((64_000, 1_000_000, 2 * 10**9), {10**5: "100k", 10**6: "1M", 10**7: "10M", 10**8: "100M",
+                                      10**9: "1G"}),
+    ((1_200_000, 1_500_000), {1_200_000: "1.2M", 1_500_000: "1.5M"}), ((8,), {8: "8"})])
+def test_rates_are_marked_as_they_are_written(rates, marks):
+    """Not as 1m and 1b; and no share of the bytes is below 0."""
+    from fwcore.report import charts
+
+    cell = {"depth": "1s", "bytes": 0}
+    made = charts.demand([{"rate": rate, "depth_bytes": 1500, "depth_ns": 1, "dropped": [cell]}
+                          for rate in rates], 1)
+    assert made["dropped"].y_range.start == 0
+    for chart in made.values():
+        (axis,) = chart.xaxis
+        assert axis.ticker.ticks == sorted(marks)
+        assert axis.major_label_overrides == marks
+
+
 @pytest.mark.parametrize(("most", "form"), [(999_999, "0.[00]a"), (1e6, "0,0")])
 def test_a_million_is_not_written_m(most, form):
     from bokeh.models import Range1d

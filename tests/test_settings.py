@@ -207,6 +207,7 @@ def test_wrong_types_in_arguments():
     [
         ("seed = 1\nram_bites = 1\n", 2, 'did you mean "ram_bytes"'),
         ("seed = 1\n\nram_bytes = 'x'\n", 3, "ram_bytes"),
+        ("[polcy]\nid = 1\n", 1, 'unknown table "polcy"; did you mean "policy"'),
         ("seed = 1\nram_bytes = \n", 2, "not valid TOML"),
         ("# c\n[timeouts]\n# c\nudp = 1\n", 4, 'did you mean "udp_s"'),
         ("ips_trigger = [\n 'buffer',\n]\nbuckets = 0\n", 4, "buckets = 0 is out of range"),

@@ -49,6 +49,12 @@ WRONG = [
     ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 1\nlimit_packets = 0\nshare = "flow"', 7,
      "share is of a queue"),
     ('[[link]]\nname = "w"\n[[link]]\nname = "w"', 4, "given twice"),
+    ('[[link]]\nname = "w"\n[[class]]\nlink = "w"\nid = 1\n[[class]]\nlink = "w"\nid = 1', 8,
+     "id = 1 is given twice for link 'w'"),
+    ('[[link]]\nname = "WAN1"\n[[shaping]]\nlink = "wan2"', 4, 'did you mean "WAN1"'),
+    ('[[shapping]]\nid = 1', 1, 'unknown table "shapping"; did you mean "shaping"'),
+    ('[[meter]]\nname = "m"\nalgorithm = "rfc2697"\nrungs = [{rate = 8, depth = 1},'
+     " {rate = 8, depth = 1}]", 4, "a depth and no rate"),
     ("".join(f'[[link]]\nname = "l{n}"\nnext = "{f"l{n + 1}" if n < 8 else ""}"\n'
              for n in range(9)), 3, "a chain of more than 8"),
     ('[[link]]\nname = "w"\n' + "".join(
@@ -177,3 +183,10 @@ def test_what_is_probably_not_meant_is_said():
     assert any("bucket of rung 1 holds 1500 bytes" in text for text in loaded.warnings)
     assert any("shaping 3: the initiator's packets alone" in text for text in loaded.warnings)
     assert shaping.Declared().warnings == ()
+
+
+def test_the_excess_burst_of_rfc_2697_may_say_that_it_has_no_rate():
+    first = {"rate": 8000, "depth": 100}
+    with_, without = (parse([{"name": "m", "algorithm": "rfc2697", "rungs": [first, second]}])
+                      for second in ({"rate": 0, "depth": 200}, {"depth": 200}))
+    assert with_ == without

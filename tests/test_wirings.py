@@ -101,10 +101,10 @@ CLASS = '[[tc.class]]\ndev = "e"\nparent = "1:"\nclassid = "1:1"\nrate = "1mbit"
 TBF = '[[tc.qdisc]]\ndev = "e"\nkind = "tbf"\nrate = "1mbit"\nburst = 3000\n'
 REFUSED = [
     # FortiOS
-    ("[[fortios.trafic-shaper]]\n", 1, 'did you mean "traffic_shaper"'),
+    ("[[fortios.trafic-shaper]]\n", 1, 'did you mean "traffic-shaper"'),
     ('[fortios.traffic-shaper]\nname = "s"\n', 1, "write traffic-shaper rows as"),
     ("fortios = 3\n", 1, "write \\[\\[fortios.KIND\\]\\]"),
-    (SHAPER + "maximum-bandwith = 3\n", 3, 'did you mean "maximum_bandwidth"'),
+    (SHAPER + "maximum-bandwith = 3\n", 3, 'did you mean "maximum-bandwidth"'),
     (SHAPER + "maximum-bandwidth = 80_000_001\n", 3, "maximum-bandwidth = .* out of range"),
     (SHAPER + "maximum-bandwidth = -1\n", 3, "out of range"),
     (SHAPER + 'maximum-bandwidth = 80_000_000\nbandwidth-unit = "gbps"\n', 3, "0 to 10000000000"),
@@ -129,7 +129,13 @@ REFUSED = [
     ("[[fortios.tos-based-priority]]\ntos = 3\n", 2, "belongs to ECN"),
     ("[[fortios.dscp-based-priority]]\npriority = \"low\"\n", 1, "needs ds"),
     ("[[fortios.global]]\n[[fortios.global]]\n", 2, "given twice"),
-    (PROFILE + ENTRY + "guaranteed-bandwidth-percentage = 30\n", 7, "below the guarantee"),
+    (PROFILE + ENTRY + "guaranteed-bandwidth-percentage = 30\n", 7,
+     "percentage = 1, as it is without one, is below guaranteed-bandwidth-percentage = 30"),
+    (PROFILE + ENTRY + "guaranteed-bandwidth-percentage = 3\nmaximum-bandwidth-percentage = 2\n",
+     11, "maximum-bandwidth-percentage = 2 is below"),
+    (PROFILE + 'type = "queuing"\n' + ENTRY + "min = 300\nmax = 200\nred-probability = 1\n", 12,
+     "max = 200 is not above min = 300"),
+    (PROFILE + PROFILE.partition("profile = \"p\"\n")[2], 8, "profile-name = 'p' is given twice"),
     (PROFILE + ENTRY.replace("2", "1"), 9, "out of range"),
     (PROFILE.replace('"p"', '"pro"') + ENTRY.replace('"p"', '"prof"'), 8, 'did you mean "pro"'),
     (PROFILE + ENTRY + "maximum-bandwidth-percentage = 101\n", 10, "out of range"),
@@ -157,9 +163,9 @@ REFUSED = [
     (PIPE + 'Grouping = "SourceNet"\n', 3, 'did you mean "SourceIP"'),
     (PIPE + "GroupingNetworkSize = 24\n", 3, "not modelled"),
     (PIPE + RULE + 'ForwardChain = ["b"]\n', 4, "not declared"),
-    (PIPE + RULE + 'ForwardChain = ["a", "a"]\n', 4, "followed by"),
+    (PIPE + RULE + 'ForwardChain = ["a", "a"]\n', 4, "pipe 'a' stands in it twice"),
     (PIPE + PIPE.replace('"a"', '"b"') + RULE + 'ForwardChain = ["a", "b"]\n' + RULE
-     + 'ForwardChain = ["a"]\n', 8, "one successor"),
+     + 'ForwardChain = ["a"]\n', 8, "followed by nothing here, and by 'b'"),
     (PIPE + PIPE.replace('"a"', '"b"') + "PrecedenceMax = 3\n" + RULE
      + 'ForwardChain = ["a", "b"]\n', 7, "would lower precedence"),
     (PIPE + RULE + "FixedPrecedence = 3\n", 4, 'goes with Precedence = "Fixed"'),

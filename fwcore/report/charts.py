@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fwcore.demand import rate_text
 from fwcore.errors import MissingExtra
 from fwcore.report import facts, over_time
 from fwcore.result import Result
@@ -22,6 +23,7 @@ try:
     from bokeh.models import (
         BasicTickFormatter,
         ColumnDataSource,
+        FixedTicker,
         HoverTool,
         Label,
         Legend,
@@ -463,12 +465,14 @@ def demand(rates: Sequence[Mapping[str, Any]], whole_bytes: int) -> dict[str, An
     log = {"x_axis_type": "log", "y_axis_type": "log"}
     depth = _figure("depth", x_range, 320, "bytes", **log)
     source = ColumnDataSource({
-        "rate": numbers, "bytes": [max(row["depth_bytes"], 1) for row in rates],
+        "rate": numbers, "name": list(map(rate_text, numbers)),
+        "bytes": [max(row["depth_bytes"], 1) for row in rates],
         "ms": [row["depth_ns"] / 1e6 for row in rates],
     })  # fmt: skip
     edge = depth.line("rate", "bytes", source=source, line_color="#4c8dff", line_width=1.8)
     depth.scatter("rate", "bytes", source=source, fill_color="#4c8dff", line_color=None, size=6)
-    _hover(depth, edge, [("rate", "@rate{0.[000]a}bit/s"), ("depth", "@bytes{0,0} B"),
+    _counted(depth, max(row["depth_bytes"] for row in rates))
+    _hover(depth, edge, [("rate", "@name bit/s"), ("depth", "@bytes{0,0} B"),
                          ("of the rate", "@ms{0,0.[000]} ms")])  # fmt: skip
     made = {"depth": depth}
     depths = [cell["depth"] for cell in rates[0]["dropped"]]
@@ -476,18 +480,28 @@ def demand(rates: Sequence[Mapping[str, Any]], whole_bytes: int) -> dict[str, An
         made["dropped"] = _dropped(rates, depths, whole_bytes, x_range)
     for chart in made.values():
         chart.xaxis.axis_label = "rate, bit/s"
-        chart.xaxis.formatter = NumeralTickFormatter(format="0.[000]a")
+        _decades(chart, numbers)
     return made
+
+
+def _decades(chart: Any, rates: Sequence[int]) -> None:
+    """The rates at which the axis is marked: powers of ten, or those given where they lie close."""
+    powers = [10**at for at in range(13) if min(rates) <= 10**at <= max(rates)]
+    marks = powers if len(powers) > 1 else sorted({min(rates), max(rates)})
+    chart.xaxis.ticker = FixedTicker(ticks=marks)
+    chart.xaxis.major_label_overrides = {mark: rate_text(mark) for mark in marks}
 
 
 def _dropped(
     rates: Sequence[Mapping[str, Any]], depths: Sequence[str], whole_bytes: int, x_range: Any
 ) -> Any:
     chart = _figure("dropped", x_range, 320, "% of the bytes", x_axis_type="log")
+    chart.y_range.start = 0
     data = {f"depth_{at}": [100 * row["dropped"][at]["bytes"] / whole_bytes for row in rates]
             for at in range(len(depths))}  # fmt: skip
-    source = ColumnDataSource({"rate": [row["rate"] for row in rates], **data})
-    items, rows = [], [("rate", "@rate{0.[000]a}bit/s")]
+    source = ColumnDataSource({"rate": [row["rate"] for row in rates],
+                               "name": [rate_text(row["rate"]) for row in rates], **data})
+    items, rows = [], [("rate", "@name bit/s")]
     for at, name in enumerate(depths):
         edge = chart.line("rate", f"depth_{at}", source=source, line_width=1.8,
                           line_color=SERIES_COLOURS[at % len(SERIES_COLOURS)])  # fmt: skip

@@ -125,17 +125,17 @@ def _meter(row: Mapping[str, Any], style: text.Style) -> Iterator[str]:
 
 
 def _rung(rung: Mapping[str, Any], count: str) -> str:
-    depth = units.count(rung["depth"])
     last = units.nanoseconds(rung["depth_ns"])
     if rung["no_limit"]:
         words = "no limit"
     elif count == "packets":
-        words = f"up to {units.count(rung['rate'])} packets/s, bucket {depth} packets = {last}"
+        words = (f"up to {units.count(rung['rate'])} packets/s, bucket"
+                 f" {units.plural(rung['depth'], 'packet')} = {last}")
     elif rung["rate"]:
-        words = (f"up to {rate_of(rung['rate'])} = {bytes_of(rung['rate'])}, bucket {depth} bytes"
-                 f" = {last}")
+        words = (f"up to {rate_of(rung['rate'])} = {bytes_of(rung['rate'])}, bucket"
+                 f" {units.plural(rung['depth'], 'byte')} = {last}")
     else:
-        words = f"excess burst {depth} bytes"
+        words = f"excess burst {units.plural(rung['depth'], 'byte')}"
     marks = [f"mark {rung['dscp']}"] if rung["dscp"] is not None else []
     marks += [f"class {rung['class']}"] if rung["class"] is not None else []
     return words + (f": {', '.join(marks)}" if marks else "")
@@ -166,7 +166,7 @@ def _class(cls: Mapping[str, Any], link: Mapping[str, Any], largest: int) -> str
     for name in ("guarantee", "ceiling"):
         if cls[name]:
             words.append(f"{name} {rate_of(cls[name])} = {bytes_of(cls[name])}, bucket"
-                         f" {units.count(cls[name + '_burst'])} bytes")
+                         f" {units.plural(cls[name + '_burst'], 'byte')}")
     if not cls["leaf"]:
         below = cls["guarantees_below"]
         return "; ".join([*words, *([f"guarantees below it {rate_of(below)}"] if below else [])])
@@ -184,10 +184,10 @@ def _queue(cls: Mapping[str, Any], link: Mapping[str, Any], largest: int) -> Ite
         yield "no queue: what cannot leave at once is dropped"
         return
     size = cls["limit_packets"] * largest
-    limit = f"{units.count(cls['limit_packets'])} packets"
+    limit = units.plural(cls["limit_packets"], "packet")
     if cls["limit_bytes"]:
         size = min(size, cls["limit_bytes"])
-        limit = f"{units.count(cls['limit_bytes'])} bytes"
+        limit = units.plural(cls["limit_bytes"], "byte")
     rate = min((each for each in (cls["ceiling"], link["rate"]) if each), default=0)
     full = f", {units.nanoseconds(size * 8 * units.SECOND_NS // rate)} when full" if rate else ""
     yield f"waiting: at most {limit}{full}"

@@ -13,6 +13,7 @@ from fwcore import units
 from fwcore.result import Result
 
 Section = Mapping[str, Any]
+LATER = ("codel", "pushed_out")  # ways to drop a packet that was let in, whose flow lost none then
 CLASS_HEAD = ("class", "packets", "dropped", "p50", "p95", "p99", "longest")
 METER_HEAD = ("meter", "passed", "dropped", "share", "bytes dropped")
 NAMED = 5
@@ -55,7 +56,7 @@ def link_rows(found: Section, duration_ns: int) -> list[list[str]]:
     time_ns = duration_ns + found["drain_ns"]
     return [[row["name"], units.count(row["packets"]), units.size(row["bytes"]),
              units.share(row["busy_ns"], time_ns) if row["rate"] and time_ns else "",
-             f"{units.count(row['queue_peak']['packets'])} packets,"
+             f"{units.plural(row['queue_peak']['packets'], 'packet')},"
              f" {units.size(row['queue_peak']['bytes'])}"]
             for row in found["links"]]
 
@@ -70,8 +71,9 @@ def remarks(found: Section) -> list[str]:
             and row["queue_peak"]["packets"] <= 1]
     if idle:
         more = f" and {units.count(len(idle) - NAMED)} more" if len(idle) > NAMED else ""
-        made.append(f"nothing ever waited at link {', '.join(idle[:NAMED])}{more}: its priorities"
-                    " changed nothing")
+        noun, whose = ("link", "its") if len(idle) == 1 else ("links", "their")
+        made.append(f"nothing ever waited at {noun} {', '.join(idle[:NAMED])}{more}: {whose}"
+                    " priorities changed nothing")
     giants = [row for row in found["classes"] if row["giants"]]
     if giants:
         named = ", ".join(f"{row['link']}:{row['id']}" for row in giants[:NAMED])
@@ -109,7 +111,9 @@ def short(found: Section) -> str:
     policed = sum(row["dropped"]["packets"] for row in found["meters"])
     queues = sum(map(dropped, found["classes"]))
     parts = [f"{units.plural(policed, 'packet')} policed"] if policed else []
-    parts += [f"{units.plural(queues, 'packet')} dropped by queues"] if queues else []
+    waited = sum(row["dropped"][how] for row in found["classes"] for how in LATER)
+    later = f" ({units.count(waited)} of them while waiting)" if waited else ""
+    parts += [f"{units.plural(queues, 'packet')} dropped by queues{later}"] if queues else []
     busy = [row["delay_ns"]["p99"] for row in found["classes"] if row["packets"]]
     parts += [f"delayed by {delay(max(busy))} at p99"] if busy and max(busy) else []
     return ", ".join(parts) or "nothing policed or delayed"

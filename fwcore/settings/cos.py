@@ -163,12 +163,14 @@ def chain(rule: Table, key: str, pipes: Mapping[str, Pipe]) -> list[Pipe]:
     for name in rule[key]:
         if name not in pipes:
             raise rule.error(key, f"{key}: {name!r} is not declared{nearest(name, pipes)}")
+        if pipes[name] in made:
+            raise rule.error(key, f"{key}: pipe {name!r} stands in it twice")
         made.append(pipes[name])
     for here, after in itertools.zip_longest(made, made[1:]):
         further = after.name if after else ""
         if here.rule is not None and here.next != further:
             raise rule.error(key, f"{key}: pipe {here.name!r} is followed by"
-                             f" {further or 'nothing'!r} here, and by {here.next or 'nothing'!r} at"
+                             f" {told(further)} here, and by {told(here.next)} at"
                              f" {here.rule.where(key)}: here a pipe has one successor; declare a"
                              " second pipe")
         here.rule, here.next = rule, further
@@ -177,6 +179,11 @@ def chain(rule: Table, key: str, pipes: Mapping[str, Pipe]) -> list[Pipe]:
                              f" to {after.high}; what comes from another pipe keeps its own, here:"
                              f" lower PrecedenceMax of {here.name!r}")
     return made
+
+
+def told(pipe: str) -> str:
+    """A successor's name."""
+    return repr(pipe) if pipe else "nothing"
 
 
 def direction(

@@ -209,6 +209,11 @@ class Interfaces:
         if "class_id" not in entry:
             raise entry.error("class_id", "[[fortios.shaping-entry]] needs class-id")
         share, most = (entry[f"{word}_bandwidth_percentage"] for word in ("guaranteed", "maximum"))
+        if most < share:
+            name = "maximum_bandwidth_percentage"
+            raise entry.error(name, f"maximum-bandwidth-percentage = {most}"
+                              f"{'' if name in entry else ', as it is without one,'} is below"
+                              f" guaranteed-bandwidth-percentage = {share}")
         guarantee, ceiling = rate * share // 100, rate * most // 100
         row: dict[str, Any] = {"link": name, "id": entry["class_id"]}
         if guarantee:
@@ -223,6 +228,9 @@ class Interfaces:
                                              ("ceiling", "cburst_in_msec", ceiling))
                     if f"{ours}_burst" in row}
             if entry["red_probability"]:
+                if entry["min"] >= entry["max"]:
+                    raise entry.error("max", f"max = {entry['max']} is not above min ="
+                                      f" {entry['min']}")
                 row |= {"discard": "red", "red_min": entry["min"], "red_max": entry["max"],
                         "red_probability": entry["red_probability"]}
         else:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from fwcore import arguments
 from fwcore.errors import SettingsError
 from fwcore.settings import checks, sysctl
-from fwcore.settings.declared import DECLARATIONS, POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
+from fwcore.settings.declared import BY_NAME, DECLARATIONS, POSTURES, ROW_KINDS, TIMEOUTS, VENDORS
 from fwcore.settings.document import Document, Row, read_document
 from fwcore.settings.personality import BASE_PERSONALITY, Personality, built_in, read_personality
 from fwcore.settings.resolved import Resolved, Timeouts
@@ -109,6 +109,9 @@ def _take_assignments(texts: Sequence[str], kilo: int, given: dict[str, Given]) 
         given[name] = give(name, typed, "--set", kilo)
 
 
+TABLES = (*ROW_KINDS, *VENDORS, "timeouts")
+
+
 def _take_document(
     document: Document, kilo: int, given: dict[str, Given], rows: dict[str, tuple[Row, ...]]
 ) -> None:
@@ -124,6 +127,10 @@ def _take_document(
             rows[name] += document.rows(key)
         elif name == "timeouts":
             _take_timeouts(document, kilo, given, known)
+        elif name not in BY_NAME and (isinstance(value, dict) or (
+                isinstance(value, list) and value and isinstance(value[0], dict))):
+            raise SettingsError(f'{document.where(key)}: unknown table "{key}"'
+                                f"{nearest(key, TABLES)}; allowed: {', '.join(TABLES)}")
         else:
             given[name] = give(name, value, f"file {document.where(key)}", kilo)
 

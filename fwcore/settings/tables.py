@@ -35,11 +35,16 @@ class Vendor(NamedTuple):
     make: Callable[[Tables, Made, int], None]
 
 
+def hyphened(name: str) -> str:
+    """A name as vendors write it."""
+    return name.replace("_", "-")
+
+
 class Table(Place):
     """A vendor's row: its values, each held against what the key takes."""
 
     def __init__(self, row: Row, kind: str, known: Mapping[str, Key]) -> None:
-        super().__init__(row, kind.replace("_", "-"), 1)
+        super().__init__(row, hyphened(kind), 1)
         self.known = known
 
     def __contains__(self, name: str) -> bool:
@@ -50,7 +55,7 @@ class Table(Place):
         key = self.known[name]
         if name not in self.row:
             if key.default is None and key.kind == "name":
-                raise self.error(name, f"[[{self.kind}]] needs {name.replace('_', '-')}")
+                raise self.error(name, f"[[{self.kind}]] needs {hyphened(name)}")
             return key.default
         given = self.row[name]
         if key.kind == "switch":
@@ -61,7 +66,7 @@ class Table(Place):
 
     def refuse(self, name: str, key: Key, value: Any, problem: str) -> SettingsError:
         """In the vendor's spelling."""
-        return self.error(name, f"{name.replace('_', '-')} = {repr(value)[:60]} {problem}; allowed:"
+        return self.error(name, f"{hyphened(name)} = {repr(value)[:60]} {problem}; allowed:"
                           f" {key.allowed()}")
 
     def switch(self, name: str, given: Any) -> bool:
@@ -70,15 +75,15 @@ class Table(Place):
         if isinstance(given, bool):
             return given
         if not isinstance(given, str) or given not in words:
-            raise self.error(name, f"{name.replace('_', '-')} = {repr(given)[:60]} is unknown;"
+            raise self.error(name, f"{hyphened(name)} = {repr(given)[:60]} is unknown;"
                              " allowed: enable, disable")
         return words[given]
 
     def within(self, name: str, number: int, low: int, high: int, unit: str) -> int:
         """A number held to its range."""
         if not low <= number <= high:
-            raise self.error(name, f"{name} = {self.row.get(name)!r} is {number} {unit}; allowed:"
-                             f" {low} to {high}")
+            raise self.error(name, f"{hyphened(name)} = {self.row.get(name)!r} is {number} {unit};"
+                             f" allowed: {low} to {high}")
         return number
 
 
@@ -98,7 +103,7 @@ class Tables:
         found: dict[str, Table] = {}
         for table in self[kind]:
             if table[key] in found:
-                raise table.error(key, f"{key} = {table[key]!r} is given twice")
+                raise table.error(key, f"{hyphened(key)} = {table[key]!r} is given twice")
             found[table[key]] = table
         return found
 
@@ -121,7 +126,7 @@ def found(table: Table, key: str, among: Mapping[str, Table]) -> Table | None:
     """The table that a key names; None where it names nothing."""
     name = table[key]
     if name and name not in among:
-        raise table.error(key, f"{key.replace('_', '-')} = {name!r} is not declared"
+        raise table.error(key, f"{hyphened(key)} = {name!r} is not declared"
                           f"{nearest(name, among)}")
     return among[name] if name else None
 
@@ -132,7 +137,8 @@ def conditions(table: Table, **others: str) -> dict[str, Any]:
     for ours, theirs in others.items():
         if theirs in table:
             if ours in made:
-                raise table.error(theirs, f"{theirs} and {ours} are the same: one is enough")
+                raise table.error(theirs, f"{hyphened(theirs)} and {ours} are the same: one is"
+                                  " enough")
             given = table.row[theirs]
             made[ours] = "any" if given in ("all", ["all"]) else given
     return made
@@ -155,8 +161,8 @@ def _code(table: Table, name: str, given: Any) -> int:
     if isinstance(given, str) and re.fullmatch("[01]{6}", given):
         return int(given, 2)
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 64:
-        raise table.error(name, f"{name} = {given!r} is no DSCP; allowed: 0 to 63, or six binary"
-                          ' digits such as "101110"')
+        raise table.error(name, f"{hyphened(name)} = {given!r} is no DSCP; allowed: 0 to 63, or"
+                          ' six binary digits such as "101110"')
     return given
 
 
@@ -178,7 +184,7 @@ def _amount(table: Table, name: str, given: Any, units: Mapping[str, int], what:
     text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
     match = _AMOUNT.fullmatch(text.strip()) if isinstance(text, str) else None
     if not match or match[2].lower() not in units:
-        raise table.error(name, f"{name} = {given!r} is no {what} as tc writes it; units:"
+        raise table.error(name, f"{hyphened(name)} = {given!r} is no {what} as tc writes it; units:"
                           f" {', '.join(unit for unit in units if unit)}")
     return int(Fraction(match[1]) * units[match[2].lower()])
 

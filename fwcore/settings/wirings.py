@@ -19,7 +19,7 @@ from typing import Any
 from fwcore.errors import SettingsError
 from fwcore.settings import cos, fortios, tc
 from fwcore.settings.document import Document, Row
-from fwcore.settings.tables import Made, Table, Tables, Vendor
+from fwcore.settings.tables import Made, Table, Tables, Vendor, hyphened
 from fwcore.words import nearest, spelled
 
 # Whose words are understood.
@@ -38,7 +38,7 @@ def rows_of(document: Document, vendor: str) -> Iterator[Row]:
         where = document.where(vendor, kind)
         if spelled(kind) not in kinds:
             raise SettingsError(f"{document.where(vendor, kind, 0)}: unknown [[{vendor}.{kind}]]"
-                                f"{nearest(kind, kinds)}; allowed: {_kinds(kinds)}")
+                                f"{nearest(kind, map(hyphened, kinds))}; allowed: {_kinds(kinds)}")
         if not isinstance(each, list) or not all(isinstance(row, dict) for row in each):
             raise SettingsError(f"{where}: write {kind} rows as [[{vendor}.{kind}]] tables")
         for at, row in enumerate(each):
@@ -51,7 +51,7 @@ def rows_of(document: Document, vendor: str) -> Iterator[Row]:
 
 
 def _kinds(kinds: Mapping[str, Any]) -> str:
-    return ", ".join(kind.replace("_", "-") for kind in kinds)
+    return ", ".join(map(hyphened, kinds))
 
 
 def _check_keys(table: Table, vendor: Vendor) -> None:
@@ -59,11 +59,12 @@ def _check_keys(table: Table, vendor: Vendor) -> None:
     for key in table.row:
         if key in table.known:
             continue
-        shown = key.replace("_", "-")
+        shown = hyphened(key)
         if key in vendor.missing:
             raise table.error(key, f"{shown} is not modelled: {vendor.missing[key]}")
         raise table.error(key, f'unknown key "{shown}" in [[{table.kind}]]'
-                          f"{nearest(key, table.known)}; allowed: {_kinds(table.known)}")
+                          f"{nearest(key, map(hyphened, table.known))}; allowed:"
+                          f" {_kinds(table.known)}")
 
 
 def translate(rows: Sequence[Row], kilo: int) -> dict[str, tuple[Row, ...]]:
