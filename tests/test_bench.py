@@ -476,8 +476,14 @@ def test_a_baseline_that_does_not_fit_is_refused_before_anything_runs(
         bench.run(["read"], baseline=str(path))
 
 
+def test_names_of_benchmarks_may_stand_between_commas():
+    chosen = runs.chosen(["setup-8, read", "setup-8", "hit-1000"])
+    assert [case.name for case in chosen] == ["setup-8", "read", "hit-1000"]
+
+
 @pytest.mark.parametrize("given, message", [
     ({"only": ["reed"]}, 'did you mean "read"'),
+    ({"only": ["read,reed"]}, "no benchmark 'reed'"),
     ({"repeat": 0}, "0 runs"),
     ({"fail_over": "20%"}, "needs something to hold"),
     ({"baseline": "a", "against": "b"}, "not both"),

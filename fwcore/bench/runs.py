@@ -61,14 +61,14 @@ def run(
 ) -> int:
     """Runs the cases and prints a row each; 0, or 4 when one became slower.
 
-    ``only``: names (default: all but those that run on request); ``repeat``: processes a case
-    (default 5, quick 1, quick and held against something 3); ``quick``: small sizes; ``baseline``:
-    JSON lines of an earlier run; ``against``: the Python of an environment with another build;
-    ``fail_over``: how much slower is too slow ("20%", 0.2); ``guarded``: what a job of a CI asks
-    ``against`` another build, in little time; ``history``: a directory that keeps runs, where their
-    course is drawn; ``json_file``: JSON lines go there,
-    "-" prints them instead of the table; ``markdown``, ``junit``: a summary for a
-    job's page goes there, also of a run that was interrupted or could not be. Raises FwcoreError;
+    ``only``: names, several between commas (default: all but those that run on request);
+    ``repeat``: processes a case (default 5, quick 1, quick and held against something 3);
+    ``quick``: small sizes; ``baseline``: JSON lines of an earlier run; ``against``: the Python of
+    an environment with another build; ``fail_over``: how much slower is too slow ("20%", 0.2);
+    ``guarded``: what a job of a CI asks ``against`` another build, in little time; ``history``: a
+    directory that keeps runs, where their course is drawn; ``json_file``: JSON lines go there, "-"
+    prints them instead of the table; ``markdown``, ``junit``: a summary for a job's page goes
+    there, also of a run that was interrupted or could not be. Raises FwcoreError;
     Interrupted when what was measured until then is said.
     """
     with _said(markdown, junit):
@@ -221,13 +221,14 @@ def confirmed(found: Sequence[Finding], runs: int, quick: bool, others: dict[str
 
 
 def chosen(only: Sequence[str], quick: bool = False) -> list[Case]:
-    """The cases of these names; all but the large ones when there are none."""
-    for name in only:
+    """The cases of these names, several between commas; all but the large ones without any."""
+    names = dict.fromkeys(name.strip() for each in only for name in each.split(","))
+    for name in names:
         if name not in CASES:
             raise FwcoreError(f"bench: there is no benchmark {name!r}{nearest(name, CASES)} "
                               f"(benchmarks: {', '.join(CASES)})")
-    if only:
-        return [CASES[name] for name in dict.fromkeys(only)]
+    if names:
+        return [CASES[name] for name in names]
     return [case for case in CASES.values()
             if (case.name in QUICK if quick else not case.on_request)]
 

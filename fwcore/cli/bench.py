@@ -26,7 +26,8 @@ from fwcore.cli.app import app
               help="A summary for a job's page.")  # fmt: skip
 @click.option("--junit", type=click.Path(), metavar="FILE",
               help="The same as JUnit XML, a case a benchmark.")  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Only these benchmarks.")
+@click.option("--only", multiple=True, metavar="NAME,...",
+              help="Only these benchmarks.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1), metavar="N", help="Runs of each.")
 @click.option("--quick", is_flag=True,
               help="Small sizes, one run each, a case of each kind: some 15 s in all.")  # fmt: skip
