@@ -333,27 +333,32 @@ def kinds(const uint8_t[:, ::1] outcome not None):
 
 cdef enum:
     GROUP = 32              # packets whose entries are fetched side by side
-    KEY_WORDS = 5
 
 
 cdef struct flow_row_t:
-    # what nearly every packet touches: 64 bytes
     uint64_t flow           # number, from the frames alone
+    uint64_t first_packet
     int64_t packets
     int64_t bytes
-    int64_t forwarded_a     # bytes of what that end of the key began
-    int64_t forwarded_b
+
+
+cdef struct met_t:
+    # of a flow under one setting: what each of its packets touches
+    uint64_t own            # the run's number for it, of its last packet that had one
+    uint32_t fate           # its sums in the table of fates, counted from 1; 0: it has none
+    uint32_t from_b         # 1: endpoint b began the first packet's session
+
+
+cdef struct fate_row_t:
+    # sums of what most flows never meet
+    uint64_t place          # of the flow
     int64_t dropped
     int64_t dropped_bytes
-    uint64_t own            # the run's number for it, of its last packet that had one
-    # of its first packet, and what is rare
-    uint64_t first_packet
-    uint64_t from_b         # 1: endpoint b began the first packet's session
-    uint64_t key[KEY_WORDS]     # fw_key_t; zero until somebody fills it in
-    int64_t denied
+    int64_t denied          # of the dropped
     int64_t denied_bytes
     int64_t bypassed
     int64_t bypassed_bytes
+    int64_t turned          # bytes forwarded in sessions that the other end began
     int64_t taken           # sessions
 
 
@@ -362,11 +367,17 @@ cdef object _flow_dtype():
     return np.asarray(<flow_row_t[:1]>&row).dtype
 
 
+cdef object _fate_dtype():
+    cdef fate_row_t row
+    return np.asarray(<fate_row_t[:1]>&row).dtype
+
+
 FLOW_DTYPE = _flow_dtype()
+FATE_DTYPE = _fate_dtype()
 
 
 cdef class Flows:
-    """Sums of each flow, FLOW_DTYPE, in the order of first packets. Raises DataError.
+    """The flows of a capture, FLOW_DTYPE, in the order of first packets. Raises DataError.
 
     The index has a word a slot, half of the hash and the entry: another flow's entry, which is far
     away, is looked at once in 4 billion. The entries of a group are fetched before the first of
@@ -399,9 +410,12 @@ cdef class Flows:
         self.slot_rows = np.zeros(slots, np.uint64)
         at = self.slot_rows.ctypes.data
         self.slots, self.mask = <uint64_t *>at, slots - 1
-        for i in range(self.count):
-            hash = self._hash(rows[i].flow)
-            self.slots[self._free(hash)] = (hash >> 32 << 32) | (i + 1)
+        with nogil:
+            for i in range(self.count):
+                if i + GROUP < self.count:
+                    fw_prefetch(&self.slots[self._hash(rows[i + GROUP].flow) & self.mask])
+                hash = self._hash(rows[i].flow)
+                self.slots[self._free(hash)] = (hash >> 32 << 32) | (i + 1)
         return 0
 
     cdef int _reserve(self, uint64_t more) except -1:
@@ -418,7 +432,7 @@ cdef class Flows:
             memcpy(self.rows, before, self.count * sizeof(flow_row_t))
             del earlier     # which held what was copied
         if 2 * wanted > slots:
-            while slots < 2 * wanted:
+            while slots < 4 * wanted:       # anew half as often as the table
                 slots *= 2
             self._index(slots)
         return 0
@@ -457,28 +471,24 @@ cdef class Flows:
             slot = self.slots[hash[i] & self.mask]
             if slot:
                 fw_prefetch(&self.rows[<uint32_t>slot - 1])
-                fw_prefetch(&self.rows[<uint32_t>slot - 1].own)
 
-    def add(self, const uint64_t[::1] flow not None, const uint64_t[::1] own not None,
-            const uint64_t[::1] number not None, const uint8_t[:, ::1] outcome not None,
-            const uint32_t[::1] length not None, const uint8_t[::1] from_b not None):
-        """A block of n packets: the flow of each (0: none), the run's own number for it, the
-        packet's, outcome (verdict, reason), length, and 1 where endpoint b began its session.
+    def add(self, const uint64_t[::1] flow not None, const uint64_t[::1] number not None,
+            const uint32_t[::1] length not None):
+        """A block of n packets: the flow of each (0: none), its number and length.
 
-        Returns two int64[...]: which packets are the first of their flow, and which are the first
-        with their own number, or the first of their flow after one with another.
+        Returns the place of each packet's flow, counted from 1, 0 for none: uint32[n]; and which
+        packets are the first of theirs, int64[m].
         """
         cdef uint64_t hash[GROUP]
-        cdef Py_ssize_t begin = 0, row, made = 0, named = 0, count = flow.shape[0]
-        cdef int64_t[::1] news, others
+        cdef Py_ssize_t begin = 0, row, made = 0, count = flow.shape[0]
+        cdef int64_t[::1] news
+        cdef uint32_t[::1] found
         cdef int64_t at
         cdef int i, many
-        cdef flow_row_t *entry
-        if not (count == own.shape[0] == number.shape[0] == outcome.shape[0] == length.shape[0]
-                == from_b.shape[0]) or outcome.shape[1] != 2:
-            raise DataError("flows: all columns have a row a packet, and outcomes two bytes")
-        first, names = np.empty(count, np.int64), np.empty(count, np.int64)
-        news, others = first, names
+        if not count == number.shape[0] == length.shape[0]:
+            raise DataError("flows: all columns have a row a packet")
+        first, places = np.empty(count, np.int64), np.zeros(count, np.uint32)
+        news, found = first, places
         self._reserve(count)
         with nogil:
             while begin < count:
@@ -497,40 +507,13 @@ cdef class Flows:
                         self.slots[self._free(hash[i])] = (hash[i] >> 32 << 32) | self.count
                         self.rows[at].flow = flow[row]
                         self.rows[at].first_packet = number[row]
-                        self.rows[at].from_b = from_b[row]
                         news[made] = row
                         made += 1
-                    entry = &self.rows[at]
-                    if own[row] != entry.own and own[row] != 0:
-                        entry.own = own[row]
-                        others[named] = row
-                        named += 1
-                    _count(entry, outcome[row, 0], outcome[row, 1], length[row], from_b[row])
+                    self.rows[at].packets += 1
+                    self.rows[at].bytes += length[row]
+                    found[row] = <uint32_t>(at + 1)
                 begin += GROUP
-        return first[:made].copy(), names[:named].copy()
-
-    def take(self, const uint64_t[::1] flow not None):
-        """A session was taken of each of these flows. DataError where one has no packet."""
-        cdef Py_ssize_t i
-        cdef int64_t at
-        self._reserve(0)
-        for i in range(flow.shape[0]):
-            at = self._find(flow[i], self._hash(flow[i]))
-            if at < 0:
-                raise DataError("a session was taken of a flow that has no packet")
-            self.rows[at].taken += 1
-
-    def set_keys(self, uint64_t begin, const uint64_t[:, ::1] key not None):
-        """The keys of flows, uint64[m, 5], from the entry ``begin`` on."""
-        cdef uint64_t i
-        cdef int word
-        if (begin > self.count or <uint64_t>key.shape[0] > self.count - begin
-                or key.shape[1] != KEY_WORDS):
-            raise DataError("flows: there are as many keys as flows, of five words each")
-        self._reserve(0)
-        for i in range(<uint64_t>key.shape[0]):
-            for word in range(KEY_WORDS):
-                self.rows[begin + i].key[word] = key[i, word]
+        return places, first[:made].copy()
 
     def table(self):
         """FLOW_DTYPE[m]; what is added later is not in it."""
@@ -541,23 +524,135 @@ cdef class Flows:
         return self.count
 
 
+cdef class Fates:
+    """What one setting made of each flow. Raises DataError.
+
+    A word and a bit a flow; sums, FATE_DTYPE, for those alone of which something did not pass as it
+    should.
+    """
+
+    cdef object met_rows, fate_rows
+    cdef met_t *met
+    cdef fate_row_t *fates
+    cdef uint64_t count, room, fate_count, fate_room
+
+    def __cinit__(self):
+        self.met_rows, self.fate_rows = np.zeros(0, np.uint8), np.zeros(0, np.uint8)
+        self._reserve(SLOTS_LEAST, SLOTS_LEAST)
+
+    cdef int _reserve(self, uint64_t flows, uint64_t fates) except -1:
+        """Room for so many of each."""
+        cdef size_t at
+        if flows > self.room:
+            self.room = 2 * flows
+            self.met_rows = _longer(self.met_rows, self.count * sizeof(met_t),
+                                    self.room * sizeof(met_t))
+            at = self.met_rows.ctypes.data
+            self.met = <met_t *>at
+        if fates > self.fate_room:
+            self.fate_room = 2 * fates
+            self.fate_rows = _longer(self.fate_rows, self.fate_count * sizeof(fate_row_t),
+                                     self.fate_room * sizeof(fate_row_t))
+            at = self.fate_rows.ctypes.data
+            self.fates = <fate_row_t *>at
+        return 0
+
+    cdef inline fate_row_t *_fate(self, uint32_t place) noexcept nogil:
+        """The sums of a flow, which has some now. => there is room"""
+        cdef met_t *met = &self.met[place - 1]
+        if met.fate == 0:
+            self.fates[self.fate_count].place = place - 1
+            self.fate_count += 1
+            met.fate = <uint32_t>self.fate_count
+        return &self.fates[met.fate - 1]
+
+    def add(self, const uint32_t[::1] place not None, const uint64_t[::1] own not None,
+            const uint8_t[:, ::1] outcome not None, const uint32_t[::1] length not None,
+            const uint8_t[::1] from_b not None):
+        """A block of n packets, in order: the place of the flow of each (``Flows.add``), the run's
+        own number for it, outcome (verdict, reason), length, and 1 where endpoint b began its
+        session.
+
+        Returns which packets are the first with their own number, or the first of their flow after
+        one with another, int64[...].
+        """
+        cdef Py_ssize_t row, named = 0, count = place.shape[0]
+        cdef int64_t[::1] others
+        cdef uint32_t most = 0
+        cdef met_t *met
+        if not (count == own.shape[0] == outcome.shape[0] == length.shape[0] == from_b.shape[0]
+                ) or outcome.shape[1] != 2:
+            raise DataError("fates: all columns have a row a packet, and outcomes two bytes")
+        names = np.empty(count, np.int64)
+        others = names
+        for row in range(count):
+            most = max(most, place[row])
+        if most > self.count + count:
+            raise DataError("fates: blocks come in order, and flows with their first packet")
+        self._reserve(most, self.fate_count + count)
+        with nogil:
+            for row in range(count):
+                if row + GROUP < count and place[row + GROUP]:
+                    fw_prefetch(&self.met[place[row + GROUP] - 1])
+                if place[row] == 0:
+                    continue
+                met = &self.met[place[row] - 1]
+                if place[row] > self.count:
+                    self.count = place[row]
+                    met.from_b = from_b[row] != 0
+                if own[row] != met.own and own[row] != 0:
+                    met.own = own[row]
+                    others[named] = row
+                    named += 1
+                if outcome[row, 0] == VERDICT_FORWARD:
+                    if met.from_b != (from_b[row] != 0):
+                        self._fate(place[row]).turned += length[row]
+                elif outcome[row, 0] == VERDICT_DROP or outcome[row, 0] == VERDICT_BYPASS:
+                    _count(self._fate(place[row]), outcome[row, 0], outcome[row, 1], length[row])
+        return names[:named].copy()
+
+    def take(self, const uint32_t[::1] place not None):
+        """A session was taken of each of these flows. DataError where one has no packet."""
+        cdef Py_ssize_t i
+        for i in range(place.shape[0]):
+            if not 0 < place[i] <= self.count:
+                raise DataError("a session was taken of a flow that has no packet")
+        self._reserve(0, self.fate_count + place.shape[0])
+        for i in range(place.shape[0]):
+            self._fate(place[i]).taken += 1
+
+    def table(self):
+        """FATE_DTYPE[k], by the flows' places, from 0; a copy."""
+        rows = self.fate_rows[:self.fate_count * sizeof(fate_row_t)].view(FATE_DTYPE)
+        return rows[np.argsort(rows["place"])]
+
+    def begun(self):
+        """Whether endpoint b began the first packet's session, of each flow: bool[m]; a copy."""
+        cdef uint64_t i
+        found = np.zeros(self.count, np.bool_)
+        cdef uint8_t[::1] from_b = found.view(np.uint8)
+        for i in range(self.count):
+            from_b[i] = self.met[i].from_b
+        return found
+
+
+cdef object _longer(rows, uint64_t kept, uint64_t size):
+    """So many bytes, zero behind those that are kept."""
+    made = np.zeros(size, np.uint8)
+    made[:kept] = rows[:kept]
+    return made
+
+
 cdef inline void _count(
-    flow_row_t *entry, uint8_t verdict, uint8_t reason, uint32_t length, uint8_t from_b,
+    fate_row_t *fate, uint8_t verdict, uint8_t reason, uint32_t length,
 ) noexcept nogil:
-    """One packet of a flow."""
-    entry.packets += 1
-    entry.bytes += length
-    if verdict == VERDICT_FORWARD:
-        if from_b:
-            entry.forwarded_b += length
-        else:
-            entry.forwarded_a += length
-    elif verdict == VERDICT_DROP:
-        entry.dropped += 1
-        entry.dropped_bytes += length
-        if reason == REASON_DENIED:
-            entry.denied += 1
-            entry.denied_bytes += length
-    elif verdict == VERDICT_BYPASS:
-        entry.bypassed += 1
-        entry.bypassed_bytes += length
+    """One packet that did not pass as it should."""
+    if verdict == VERDICT_BYPASS:
+        fate.bypassed += 1
+        fate.bypassed_bytes += length
+        return
+    fate.dropped += 1
+    fate.dropped_bytes += length
+    if reason == REASON_DENIED:
+        fate.denied += 1
+        fate.denied_bytes += length

@@ -10,6 +10,7 @@ from frames import ethernet, ip, tcp, udp
 from fwcore._layout import Verdict
 from fwcore.capture import Chunk
 from fwcore.replay import replay
+from fwcore.replay.beside import replay_beside
 from fwcore.report import answer, compare, compare_text, facts, html, text
 from fwcore.result import Result
 from fwcore.settings import load
@@ -91,7 +92,7 @@ def test_a_capture_that_is_mostly_silence_says_so(days, said, chunk_size):
         assert ("passed without a packet" in " ".join(shown.split())) is bool(said)
     named = {name: load("fortios-7", max_connections=number)
              for name, number in (("a", 10), ("b", 20))}
-    made = compare.run([Chunk.from_frames(frames, times)], named, replay)
+    made = compare.run([Chunk.from_frames(frames, times)], named, replay_beside)
     shown = " ".join(compare_text.show(made.to_dict()).split())
     assert ("passed without a packet" in shown) is bool(said)
 

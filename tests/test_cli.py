@@ -47,6 +47,10 @@ def played(monkeypatch):
                                  one, one.astype(np.uint8)))
         return Result(box["data"])
 
+    def replay_beside(paths, settings, given, flows, ended, seen):
+        return [replay(paths, one, given, flows=told, ended=gone)
+                for one, told, gone in zip(settings, flows, ended, strict=True)]
+
     def settings(given, more=(), **overrides):
         made = Settings()
         made.given, made.more, made.overrides = given, list(more), overrides
@@ -54,6 +58,7 @@ def played(monkeypatch):
 
     monkeypatch.setattr("fwcore.cli.given.settings", settings)
     monkeypatch.setattr("fwcore.cli.running.replay", replay)
+    monkeypatch.setattr("fwcore.cli.running.replay_beside", replay_beside)
     return box
 
 

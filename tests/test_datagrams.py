@@ -11,6 +11,7 @@ from fwcore.datagrams import LIFE_NS, Datagrams
 from fwcore.demand import Owners, depths_of, meters
 from fwcore.flow import parse
 from fwcore.replay import replay
+from fwcore.replay.beside import replay_beside
 from fwcore.report import compare, explain
 from fwcore.settings import load
 
@@ -44,7 +45,7 @@ def settings(zone="vlan", **more):
 def test_replay_and_compare_agree_on_every_part(size):
     parts = [chunk().slice(at, at + size) for at in range(0, 5, size)]
     named = {kind: settings(av_failopen=kind) for kind in ("pass", "off")}
-    made = compare.run(parts, named, replay)
+    made = compare.run(parts, named, replay_beside)
     for row, result in zip(made.harm(), made.results, strict=True):
         verdicts = result["verdicts"]
         assert row["uninspected_packets"] == verdicts["bypass"] == result["exposure.packets"]
@@ -57,7 +58,8 @@ def test_replay_and_compare_agree_on_every_part(size):
 
 def test_what_is_denied_counts_apart_with_its_parts():
     made = compare.run([chunk()], {name: load("plain", policies=[
-        {"id": 7, "action": "deny"}], buckets=size) for name, size in (("a", 4), ("b", 8))}, replay)
+        {"id": 7, "action": "deny"}], buckets=size) for name, size in (("a", 4), ("b", 8))},
+        replay_beside)
     for row in made.harm():
         assert (row["denied_packets"], row["dropped_packets"], row["lost"], row["harmed"]) == (
             5, 0, 0, 0)
@@ -90,8 +92,9 @@ def test_a_part_that_comes_too_late_is_of_nobody(wait_ns, parts):
         parts, 2 - parts)
     matched = list(explain.Matcher(parse("10.0.0.1:9-192.0.2.1:53/udp"))(late))
     assert len(matched) == parts
-    made = compare.run([late], {"a": load("plain"), "b": load("plain", buckets=4)}, replay)
-    assert [int(row["packets"]) for row in made.flows[0]] == [parts]
+    made = compare.run([late], {"a": load("plain"), "b": load("plain", buckets=4)},
+                       replay_beside, 2)
+    assert made.flows[0]["packets"].tolist() == [parts]
 
 
 def test_the_newest_are_kept(monkeypatch):

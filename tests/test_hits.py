@@ -14,7 +14,8 @@ from fwcore.capture import CHUNK_SIZE, Chunk
 from fwcore.engine import Engine
 from fwcore.hits import HIT_HOSTS, Hits
 from fwcore.replay import replay, result_body
-from fwcore.report.compare import Comparison, FlowLedger
+from fwcore.report.compare import Comparison
+from fwcore.report.flow_ledger import FlowLedger
 from fwcore.settings import load
 
 DNS = {"id": 1, "source": "any", "destination": "any", "protocol": "udp", "ports": [53],

@@ -15,6 +15,7 @@ from fwcore.engine import Engine
 from fwcore.errors import DataError, FrameError
 from fwcore.flow import parse as flow_of
 from fwcore.replay import replay
+from fwcore.replay.beside import replay_beside
 from fwcore.replay.releases import FATE, UNDECIDED, Spool, packed
 from fwcore.report import compare, compare_text, explain, html, shaping, text
 from fwcore.result import Result
@@ -154,7 +155,7 @@ def test_two_settings_differ_by_what_they_police_and_delay(tmp_path):
         {"name": "n", "rungs": [{"rate": "1Mbit", "depth": 3000}]}]}
     made = compare.run([chunk()], {
         "A": load(seed=1, max_connections=64, **policed),
-        "B": load(seed=1, max_connections=64, **LINES)}, replay)
+        "B": load(seed=1, max_connections=64, **LINES)}, replay_beside)
     told = " ".join(compare_text.show(made.to_dict()).split())
     assert "4 packets policed" in told
     assert "delayed by 48 ms at p99" in told

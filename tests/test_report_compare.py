@@ -15,15 +15,17 @@ from fwcore.capture import Chunk
 from fwcore.counters import key_text
 from fwcore.errors import FwcoreError, LawBroken
 from fwcore.replay import Judged, replay
+from fwcore.replay.beside import replay_beside
 from fwcore.report import compare, compare_page, compare_text, text
+from fwcore.report.flow_ledger import FlowLedger
 from fwcore.result import Result
 from fwcore.settings import load
 
 F, I, B, D = 0, 1, 2, 3  # forward, inspect, bypass, drop  # noqa: E741
 
 
-def ledger(flow, verdict, length=None, chunk=3, reasons=None, **options):
-    made = compare.FlowLedger(**options)
+def ledger(flow, verdict, length=None, chunk=3, reasons=None):
+    made = FlowLedger()
     outcome = np.zeros((len(flow), 2), np.uint8)
     outcome[:, 0] = verdict
     for at, reason in (reasons or {}).items():
@@ -31,7 +33,9 @@ def ledger(flow, verdict, length=None, chunk=3, reasons=None, **options):
     length = np.full(len(flow), 100) if length is None else np.array(length)
     for at in range(0, len(flow), chunk):
         part = slice(at, at + chunk)
-        made.add(np.array(flow[part], np.uint64), outcome[part], length[part])
+        own = np.array(flow[part], np.uint64)
+        place, _ = made.traffic.add(own, np.arange(at + 1, at + 1 + len(own)), length[part])
+        made.add(place, outcome[part], length[part], own, np.zeros(len(own)))
     return made
 
 
@@ -58,12 +62,14 @@ def test_chunks_do_not_matter(chunk):
     flow, verdict = random.integers(0, 40, 900), random.integers(0, 4, 900)
     length = random.integers(60, 1500, 900)
     made = ledger(flow, verdict, length, chunk).table()
-    assert made.tobytes() == ledger(flow, verdict, length, 900).table().tobytes()
-    for row in made:
-        own = flow == row["flow"]
-        assert row["packets"] == own.sum()
-        assert row["dropped_bytes"] == length[own & (verdict == D)].sum()
-        assert row["first_packet"] == np.flatnonzero(own)[0] + 1
+    whole = ledger(flow, verdict, length, 900).table()
+    assert made.flows.tobytes() == whole.flows.tobytes()
+    assert made.fates.tobytes() == whole.fates.tobytes()
+    for at, number in enumerate(made["flow"].tolist()):
+        own = flow == number
+        assert made["packets"][at] == own.sum()
+        assert made["dropped_bytes"][at] == length[own & (verdict == D)].sum()
+        assert made["first_packet"][at] == np.flatnonzero(own)[0] + 1
 
 
 def ended(*flows, cause=EndCause.EVICTED):
@@ -88,11 +94,12 @@ def flood(syns):
     return Chunk.from_frames(frames, [n * 1000 for n in range(syns)])
 
 
+@pytest.mark.parametrize("many", [1, 2])
 @pytest.mark.parametrize("when_full", ["tension", "bucket", "replace_oldest"])
-def test_what_the_ring_of_victims_forgot_is_counted_all_the_same(when_full):
+def test_what_the_ring_of_victims_forgot_is_counted_all_the_same(when_full, many):
     settings = {"max_connections": 64, "when_full": when_full, "victims_max": 3}
     named = {"small": load("plain", **settings), "large": load("plain", max_connections=600)}
-    made = compare.run([flood(500)], named, replay)
+    made = compare.run([flood(500)], named, replay_beside, many)
     small, large = made.harm()
     counted = sum(made.results[0][f"sessions.ended.{name}"] for name in ("evicted", "tension"))
     assert counted > 400 and made.results[0]["victims_forgotten"] == counted - 3
@@ -105,7 +112,7 @@ def test_what_the_ring_of_victims_forgot_is_counted_all_the_same(when_full):
 
 def test_runs_whose_flows_and_counters_disagree_are_a_defect():
     made = comparison()
-    made.flows[0]["taken"][0] = 1
+    made.flows[0].fates["taken"][0] = 1
     with pytest.raises(LawBroken, match="sessions taken"):
         compare.Comparison(made.names, made.results, made.flows)
 
@@ -189,7 +196,8 @@ def test_flows_join_whatever_a_setting_makes_of_their_numbers(other):
     chunk = Chunk.from_frames(frames, range(len(frames)))
     small = {"max_connections": 2, "when_full": "bucket"}
     made = compare.run([chunk], {"one": load("plain", **small),
-                                 "other": load("plain", **small, **other)}, replay)
+                                 "other": load("plain", **small, **other)},
+                       replay_beside, 2)
     one, two = made.flows
     assert one["packets"].tolist() == two["packets"].tolist()
     assert one["packets"].sum() == len(frames) and one["taken"].sum() > 0
@@ -212,22 +220,25 @@ def test_long_names_become_letters():
     assert max(map(len, written.splitlines())) <= 80
 
 
-def test_run_replays_once_for_each_setting():
+@pytest.mark.parametrize("many", [1, 2, 3])
+def test_run_replays_under_so_many_settings_at_once(many):
     asked, taken = [], ended(2)
 
-    def replay(paths, settings, flows, ended):
+    def replay(paths, settings, flows, ended, seen):
         asked.append((paths, settings))
-        own = np.array([1, 2], np.uint64)
-        flows(Judged(flood(2), np.array([[F, 0], [settings, 0]], np.uint8), own,
-                     np.zeros(2, np.uint8)))
-        data = nothing_taken()
-        if settings == D:
-            ended(taken)
-            data["sessions"]["ended"]["evicted"] = 1
-        return Result(data)
+        own, found = np.array([1, 2], np.uint64), []
+        for which, told, gone in zip(settings, flows, ended, strict=True):
+            told(Judged(flood(2), np.array([[F, 0], [which, 0]], np.uint8), own,
+                        np.zeros(2, np.uint8)))
+            data = nothing_taken()
+            if which == D:
+                gone(taken)
+                data["sessions"]["ended"]["evicted"] = 1
+            found.append(Result(data))
+        return found
 
-    made = compare.run(["x"], {"a": B, "b": D}, replay)
-    assert asked == [(["x"], B), (["x"], D)]
+    made = compare.run(["x"], {"a": B, "b": D}, replay, many)
+    assert asked == ([(["x"], [B]), (["x"], [D])] if many == 1 else [(["x"], [B, D])])
     assert [row["sessions_taken"] for row in made.harm()] == [0, 1]
     assert len(made.to_dict()["results"]) == 2
 
@@ -244,7 +255,7 @@ def failopen():
     rows[0]["name"] = "web out"
     named = {f"av_failopen={value}": load(file=PCAPS / "conserve.toml", av_failopen=value,
                                           policies=rows) for value in ("pass", "off")}
-    return compare.run([PCAPS / "conserve.pcap"], named, replay)
+    return compare.run([PCAPS / "conserve.pcap"], named, replay_beside, 2)
 
 
 def test_every_flow_has_a_name_and_the_policy_that_took_it(failopen):
@@ -254,7 +265,7 @@ def test_every_flow_has_a_name_and_the_policy_that_took_it(failopen):
     made = replay(PCAPS / "conserve.pcap", settings)
     for row in made.array("sessions"):
         sessions[key_text(row)] = int(row["policy"])
-    flows = [failopen.flow(at) for at in range(len(failopen.flows[0]))]
+    flows = failopen.named(np.arange(len(failopen.flows[0])))
     named = {row["flow"]: row["policy"] for row in flows}
     assert len(named) == len(flows) and sessions
     assert {key: named[key] for key in sessions} == sessions
@@ -313,7 +324,7 @@ def test_what_labels_have_in_common_is_left_out():
 def test_more_than_four_settings_stand_under_one_another():
     named = {f"max_connections={n}": load("plain", max_connections=n, when_full="bucket")
              for n in (600, 64, 32, 16, 8)}
-    made = compare.run([flood(200)], named, replay)
+    made = compare.run([flood(200)], named, replay_beside)
     written = compare_text.show(made.to_dict())
     assert max(map(len, written.splitlines())) <= 80
     table = written.split("unscanned\n")[1].splitlines()[:5]
@@ -327,7 +338,7 @@ def test_a_policy_of_a_zone_takes_flows_of_that_zone():
     frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(1, 2)), vlan) for vlan in (5, 6)]
     rows = [{"id": 7, "zone": 6}, {"id": 8}]
     named = {str(seed): load("plain", zone="vlan", seed=seed, policies=rows) for seed in (1, 2)}
-    made = compare.run([Chunk.from_frames(frames, [0, 1])], named, replay)
+    made = compare.run([Chunk.from_frames(frames, [0, 1])], named, replay_beside)
     assert made.policy_ids.tolist() == [[8], [8]]        # one flow of the frames: its first packet
 
 
@@ -339,7 +350,7 @@ def test_a_refused_flow_that_the_other_end_begins_anew_is_not_said_to_be_scanned
     chunk = Chunk.from_frames(frames, [at * 10**9 for at in range(len(frames))])
     settings = load("fortios-7", policies=policies, av_failopen="off", ram_bytes=64 << 20,
                     max_connections=1024, pressure=[{"at_s": 0, "add_bytes": 19 << 20}])
-    sums = compare.FlowLedger()
+    sums = FlowLedger()
     result = replay([chunk], settings, flows=sums.packets, ended=sums.take)
     joined = compare.Comparison(("a", "b"), (result, result), (sums.table(),) * 2,
                                 (policy.parse(policies),) * 2)
@@ -356,7 +367,7 @@ def test_an_address_is_shown_whole():
     ends = "fe80::c50d:519f:96a4:e108", "ff02::1:2"
     frames = [ethernet(ip(*ends, 17, udp(port, 547))) for port in range(1000, 1009)]
     named = {str(size): load("plain", max_connections=size, when_full="refuse") for size in (2, 64)}
-    made = compare.run([Chunk.from_frames(frames, range(9))], named, replay)
+    made = compare.run([Chunk.from_frames(frames, range(9))], named, replay_beside)
     lines = compare_text.show(made.to_dict()).splitlines()
     assert any(line.split()[:2] == ["hosts", "host"] for line in lines)
     assert any(line.split()[:1] == [ends[0]] for line in lines)
@@ -368,23 +379,25 @@ def test_an_address_is_shown_whole():
 def test_settings_that_cost_alike_are_told_once():
     frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 9)]
     named = {f"plain,seed={seed}": load("plain", seed=seed) for seed in range(5)}
-    made = compare.run([Chunk.from_frames(frames, range(8))], named, replay).to_dict()
+    made = compare.run([Chunk.from_frames(frames, range(8))], named, replay_beside).to_dict()
     told = compare_text.sentences(made, compare_text.short_names(made["settings"]))
     assert len(told) == len(set(told)) == 2
 
 
-def test_no_engine_stays_of_a_run_that_is_done():
+@pytest.mark.parametrize("many", [1, 2])
+def test_no_engine_stays_of_a_run_that_is_done(many):
     """Of ten settings ten tables would stand side by side."""
     engines, standing = [], []
 
     def watched(*given, **more):
         standing.append(sum(engine() is not None for engine in engines))
-        result = replay(*given, **more)
-        engines.append(weakref.ref(result._tables["sessions"].__self__.engine))
-        return result
+        results = replay_beside(*given, **more)
+        engines.extend(weakref.ref(result._tables["sessions"].__self__.engine)
+                       for result in results)
+        return results
 
     frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 9)]
     named = {str(seed): load("plain", seed=seed) for seed in range(3)}
-    made = compare.run([Chunk.from_frames(frames, range(8))], named, watched)
-    assert len(made.results) == 3
-    assert standing == [0, 0, 0]
+    made = compare.run([Chunk.from_frames(frames, range(8))], named, watched, many)
+    assert len(made.results) == len(engines) == 3
+    assert standing == [0] * (3 if many == 1 else 2)

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("bokeh", reason="the page needs bokeh: pip install 'fwcore[report]'")
 
 from fwcore.report import compare, compare_page, html
+from fwcore.report.flow_ledger import FlowLedger
 from fwcore.result import Result
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -207,8 +208,9 @@ def test_the_banner_in_a_browser(page_on, tmp_path):
 def test_the_comparison_opens_with_timelines_on_one_axis(tmp_path):
     import numpy as np
 
-    ledger = compare.FlowLedger()
-    ledger.add(np.array([1, 2], np.uint64), np.array([[0, 0], [3, 0]]), np.array([60, 60]))
+    ledger, two = FlowLedger(), np.array([1, 2])
+    place, _ = ledger.traffic.add(two, two, np.array([60, 60]))
+    ledger.add(place, np.array([[0, 0], [3, 0]]), np.array([60, 60]), two, np.zeros(2))
     table = ledger.table()
     results = tuple(Result(fake.make(victims=0, ends=mode)) for mode in ("off", "on"))
     for result in results:

@@ -23,7 +23,7 @@ from fwcore.reference.rows import (
     Session,
     ShapingRow,
 )
-from fwcore.replay import replay
+from fwcore.replay.beside import replay_beside
 from fwcore.replay.body import engine_result
 from fwcore.report import (
     charts,
@@ -244,7 +244,7 @@ def test_a_comparison_has_it_on_the_terminal_and_in_the_page(monkeypatch):
     made = compare.run([chunk], {
         "A": load("plain", meters=[meter], shapings=[{"id": 1, "meters": ["m"]}], **every),
         "B": load("plain", links=[{"name": "w", "rate": RATE}],
-                  shapings=[{"id": 1, "link": "w"}], **every)}, replay)
+                  shapings=[{"id": 1, "link": "w"}], **every)}, replay_beside)
     told = compare_text.show(made.to_dict())
     lines = {row.split()[0] + row.split()[1]: row for row in told.splitlines()
              if re.match(r" +(queue|delay|drops) [AB]\b", row)}

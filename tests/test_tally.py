@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fwcore._layout import SESSION_DTYPE, EndCause, Reason, TcpState, Verdict
-from fwcore._tally import FLOW_DTYPE, Flows, Tally, kinds, taken
+from fwcore._tally import FATE_DTYPE, FLOW_DTYPE, Fates, Flows, Tally, kinds, taken
 from fwcore.counters import host_words
 from fwcore.errors import DataError
 
@@ -113,12 +113,14 @@ def columns_of(part, first):
 
 
 @given(packets, st.integers(1, 70))
-def test_flows_are_those_of_a_dictionary(rows, size):
-    found, kept, named, first_named = Flows(), {}, {}, []
+def test_flows_and_their_fates_are_those_of_a_dictionary(rows, size):
+    flows, fates, kept, named, first_named = Flows(), Fates(), {}, {}, []
     for begin in range(0, len(rows), size):
         part = rows[begin:begin + size]
         known = len(kept)
-        new, names = found.add(*columns_of(part, begin + 1))
+        keys, own, number, outcome, length, from_b = columns_of(part, begin + 1)
+        place, new = flows.add(keys, number, length)
+        names = fates.add(place, own, outcome, length, from_b)
         for at, (flow, own, verdict, reason, length, from_b) in enumerate(part):
             if not flow:
                 continue
@@ -130,51 +132,76 @@ def test_flows_are_those_of_a_dictionary(rows, size):
                                 ("bypassed", verdict == Verdict.BYPASS)):
                 sums[name] += holds
                 sums["bytes" if name == "packets" else f"{name}_bytes"] += holds * length
-            sums["forwarded_b" if from_b else "forwarded_a"] += (
-                verdict == Verdict.FORWARD) * length
+            turned = verdict == Verdict.FORWARD and from_b != sums["from_b"]
+            sums["turned"] += turned * length
+            sums["fate"] += dropped or verdict == Verdict.BYPASS or turned
             if own:
                 named.setdefault(own, flow)
         assert [part[at][0] for at in new.tolist()] == list(kept)[known:]
+        order = {flow: at + 1 for at, flow in enumerate(kept)}
+        assert place.tolist() == [order.get(row[0], 0) for row in part]
         first_named += [part[at][:2] for at in names.tolist()]
-    table = found.table()
+    table, found = flows.table(), fates.table()
+    assert len(flows) == len(kept)
     for name in FLOW_DTYPE.names:
-        if name not in ("own", "key"):
-            assert table[name].tolist() == [sums[name] for sums in kept.values()], name
+        assert table[name].tolist() == [sums[name] for sums in kept.values()], name
+    assert fates.begun().tolist() == [sums["from_b"] == 1 for sums in kept.values()]
+    harmed = [(at, sums) for at, sums in enumerate(kept.values()) if sums["fate"]]
+    assert found["place"].tolist() == [at for at, _ in harmed]
+    for name in FATE_DTYPE.names[1:]:
+        assert found[name].tolist() == [sums[name] for _, sums in harmed], name
     assert {own: flow for flow, own in reversed(first_named)} == named
 
 
+def block(first, many, verdict=Verdict.FORWARD):
+    """Packets of flows of their own: what `Flows.add` and `Fates.add` take of them."""
+    number = np.arange(first, first + many, dtype=np.uint64)
+    zero = np.zeros(many, np.uint8)
+    length, outcome = np.full(many, 9, np.uint32), np.zeros((many, 2), np.uint8)
+    outcome[:, 0] = verdict
+    return (number * np.uint64(1 << 33), number, length), (number, outcome, length, zero)
+
+
 def test_a_table_of_flows_stays_as_it_was_given():
-    found, flow = Flows(), np.arange(1, 5001, dtype=np.uint64) * np.uint64(1 << 33)
-    zero = np.zeros(5000, np.uint64)
-    rest = (zero, zero, np.zeros((5000, 2), np.uint8), zero.astype(np.uint32),
-            zero.astype(np.uint8))
-    for begin in range(0, 5000, 500):
-        part = slice(begin, begin + 500)
-        found.add(flow[part], *(each[part] for each in rest))
-    found.set_keys(4998, np.arange(10, dtype=np.uint64).reshape(2, 5))
+    found = Flows()
+    for begin in range(1, 5001, 500):
+        found.add(*block(begin, 500)[0])
     table = found.table()
     before = table.copy()
-    found.add(flow, *rest)
-    found.take(flow[:2])
-    found.set_keys(0, np.ones((1, 5), np.uint64))
+    found.add(*block(1, 5000)[0])
     assert table.tobytes() == before.tobytes()
-    assert table["key"][-1].tolist() == [5, 6, 7, 8, 9]
     assert found.table()["packets"].tolist() == [2] * 5000
-    assert found.table()["taken"].tolist() == [1, 1] + [0] * 4998
+
+
+def test_fates_grow_and_sessions_taken_are_theirs():
+    flows, fates = Flows(), Fates()
+    for begin in range(1, 5001, 500):
+        seen, met = block(begin, 500, Verdict.DROP if begin > 2500 else Verdict.FORWARD)
+        fates.add(flows.add(*seen)[0], *met)
+    fates.take(np.array([4, 5000, 4], np.uint32))
+    table = fates.table()
+    assert table["place"].tolist() == [3, *range(2500, 5000)]
+    assert table["taken"].tolist() == [2, *[0] * 2499, 1]
+    assert table["dropped_bytes"].tolist() == [0, *[9] * 2500]
 
 
 def test_what_fits_no_flows_is_refused():
-    found, one = Flows(), np.ones(1, np.uint64)
-    row = one, one, one, np.zeros((1, 2), np.uint8), one.astype(np.uint32), one.astype(np.uint8)
-    for at in range(len(row)):
+    flows, fates = Flows(), Fates()
+    seen, met = block(1, 1)
+    for at in range(len(seen)):
         with pytest.raises(DataError, match="a row a packet"):
-            found.add(*row[:at], np.repeat(row[at], 2, axis=0), *row[at + 1:])
+            flows.add(*seen[:at], np.repeat(seen[at], 2, axis=0), *seen[at + 1:])
+    place, _ = flows.add(*seen)
+    given = (place, *met)
+    for at in range(len(given)):
+        with pytest.raises(DataError, match="a row a packet"):
+            fates.add(*given[:at], np.repeat(given[at], 2, axis=0), *given[at + 1:])
     with pytest.raises(DataError, match="two bytes"):
-        found.add(*row[:3], np.zeros((1, 3), np.uint8), *row[4:])
-    found.add(*row)
-    with pytest.raises(DataError, match="no packet"):
-        found.take(one + one)
-    for begin, key in ((1, np.zeros((1, 5), np.uint64)), (0, np.zeros((1, 4), np.uint64)),
-                       (2**64 - 1, np.zeros((1, 5), np.uint64))):
-        with pytest.raises(DataError, match="as many keys"):
-            found.set_keys(begin, key)
+        fates.add(place, met[0], np.zeros((1, 3), np.uint8), *met[2:])
+    with pytest.raises(DataError, match="in order"):
+        fates.add(place + np.uint32(1), *met)
+    fates.add(*given)
+    for wrong in (0, 2, 2**32 - 1):
+        with pytest.raises(DataError, match="no packet"):
+            fates.take(np.array([1, wrong], np.uint32))
+    assert len(fates.table()) == 0

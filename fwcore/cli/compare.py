@@ -36,6 +36,7 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
     fwcore compare web.pcap --with mine.toml --with fortios-7,seed=2
     """
     from fwcore import terminal
+    from fwcore.replay.beside import side_by_side
     from fwcore.report import compare as module, compare_text
 
     if len(variants) < 2:
@@ -50,13 +51,14 @@ def compare(captures: tuple[str, ...], variants: tuple[str, ...], **given: Any) 
         for variant, settings in named.items():
             settings_of.warn(settings, given["loop"], variant)
 
-    def run(paths: Sequence[str], settings: Any, **more: Any) -> Any:
-        result = running.replay(paths, settings, given, **more)
-        if result.data.get("interrupted"):     # runs of unequal length compare nothing
-            raise click.exceptions.Exit(exits.of_replay(result, 0, None))
-        return result
+    def run(paths: Sequence[str], settings: Sequence[Any], **more: Any) -> Any:
+        results = running.replay_beside(paths, settings, given, **more)
+        for result in results:
+            if result.data.get("interrupted"):     # a part of a capture compares nothing
+                raise click.exceptions.Exit(exits.of_replay(result, 0, None))
+        return results
 
-    comparison = module.run(list(captures), named, run)
+    comparison = module.run(list(captures), named, run, side_by_side(given["threads"]))
     codes = [exits.of_replay(result, 0, None) for result in _unlike(comparison.results)]
     if given["html_file"]:
         from fwcore.report import compare_page, page

@@ -66,8 +66,8 @@ CAPTURE = (
                  help="Replay N times, each time with other addresses."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N packets."),
     click.option("--threads", type=click.IntRange(1, THREADS_MAX), metavar="N",
-                 help="Threads: one judges, the others read ahead of it; no outcome depends on it."
-                      "  [default: 2 where there are two cores]"),
+                 help="Threads: one judges (of compare one for each setting), the others read ahead"
+                      " of it; no outcome depends on it.  [default: 2 where there are two cores]"),
     click.option("--chunk-size", type=click.IntRange(1), default=_chunk_size, hidden=True),
 )  # fmt: skip
 

@@ -16,26 +16,47 @@ if TYPE_CHECKING:
 SAVED = {"--expect": "expect_file", "--no-worse": "no_worse_file"}
 
 
-def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more: Any) -> Any:
+def replay(captures: Sequence[str], settings: Any, given: dict[str, Any], **more: Any) -> Result:
     """Calls the replay with the shared options."""
     from fwcore import replay as module
-    from fwcore.interruption import Interruption
-    from fwcore.terminal import Progress
 
     files = {
         name: given[f"{name}_file"]
         for name in ("write", "verdicts", "departures", "sessions", "state")
         if given.get(f"{name}_file")
     }
-    with Interruption() as interruption, Progress(given.get("quiet", False)) as progress:
+    with _asked(given) as asked:
         return module.replay(
-            list(captures), settings, timing=given["timing"], pace=given.get("pace", False),
-            loop=given["loop"], limit=given["limit"], reader=given["reader"],
-            filter=given["filter_"], focus=given.get("focus"),
-            addresses=given.get("addresses", False), chunk_size=given["chunk_size"],
-            threads=given["threads"], merge=given.get("merge", False), lru=given.get("lru", False),
-            progress=progress, interruption=interruption, **files, **more,
+            list(captures), settings, pace=given.get("pace", False), focus=given.get("focus"),
+            addresses=given.get("addresses", False), lru=given.get("lru", False),
+            **asked, **files, **more,
         )  # fmt: skip
+
+
+def replay_beside(
+    captures: Sequence[str], settings: Sequence[Any], given: dict[str, Any], **more: Any,
+) -> list[Result]:
+    """The same under several settings, side by side."""
+    from fwcore.replay.beside import replay_beside as beside
+
+    with _asked(given) as asked:
+        return beside(list(captures), settings, **asked, **more)
+
+
+@contextmanager
+def _asked(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The options of whoever replays, with a progress line, and signals that finish it."""
+    from fwcore.interruption import Interruption
+    from fwcore.terminal import Progress
+
+    with Interruption() as interruption, Progress(given.get("quiet", False)) as progress:
+        yield {
+            "timing": given["timing"], "loop": given["loop"], "limit": given["limit"],
+            "reader": given["reader"], "filter": given["filter_"],
+            "chunk_size": given["chunk_size"], "threads": given["threads"],
+            "merge": given.get("merge", False), "progress": progress,
+            "interruption": interruption,
+        }  # fmt: skip
 
 
 def write_files(result: Result, given: dict[str, Any]) -> int:

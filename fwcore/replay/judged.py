@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,20 +16,15 @@ from fwcore.capture import Chunk
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A chunk of n packets after it was judged.
+class Seen:
+    """A chunk of n packets, and where they stand.
 
-    ``outcome`` uint8[n, 2]: Verdict, Reason; ``flow`` uint64[n]: the run's own flow numbers, which
-    depend on its settings, 0 without a key; ``reply`` uint8[n]: 1 where the sender is the
-    session's responder, or would be; ``first``: the run's own number of the first packet, of which
-    ``numbers`` makes those in the capture, where they differ; ``shift``: of the addresses in a
-    looped replay.
+    ``first``: the run's own number of the first packet, of which ``numbers`` makes those in the
+    capture, where they differ; ``shift``: of the addresses in a looped replay.
     """
 
     chunk: Chunk
-    outcome: NDArray[np.uint8]
-    flow: NDArray[np.uint64]
-    reply: NDArray[np.uint8]
+    _: KW_ONLY
     first: int = 1
     numbers: Callable[[NDArray[np.uint64]], NDArray[np.uint64]] | None = None
     shift: int = 0
@@ -39,6 +34,20 @@ class Judged:
         """Of each packet in the capture, uint64[n]."""
         own = np.arange(self.first, self.first + len(self.chunk), dtype=np.uint64)
         return own if self.numbers is None else self.numbers(own)
+
+
+@dataclass(frozen=True)
+class Judged(Seen):
+    """The same after they were judged.
+
+    ``outcome`` uint8[n, 2]: Verdict, Reason; ``flow`` uint64[n]: the run's own flow numbers, which
+    depend on its settings, 0 without a key; ``reply`` uint8[n]: 1 where the sender is the
+    session's responder, or would be.
+    """
+
+    outcome: NDArray[np.uint8]
+    flow: NDArray[np.uint64]
+    reply: NDArray[np.uint8]
 
     @cached_property
     def kinds(self) -> frozenset[tuple[int, int]]:

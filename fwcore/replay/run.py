@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from fwcore.outfile import check_apart
 from fwcore.replay.aftermath import Aftermath
 from fwcore.replay.body import NS, renumbered, result_body
 from fwcore.replay.damage import Silence, short_frames
+from fwcore.replay.feed import Feed, Progress
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
 from fwcore.replay.selection import Selection
@@ -47,8 +48,6 @@ SHIFT_STEP = 0x9E3779          # spreads the turns of a looped replay over the l
 
 Flows = Callable[[Judged], None]
 Ended = Callable[[NDArray[Any]], None]
-Progress = Callable[[int, int, int], Any]
-Item = TypeVar("Item")
 
 
 def replay(
@@ -99,28 +98,28 @@ def replay(
     settings = _seeded(settings_of(settings, {}), seed)
     files = {"write": write, "verdicts": verdicts, "departures": departures, "sessions": sessions,
              "state": state}
-    _check_kinds(
+    check_kinds(
         {"timing": timing, "filter": filter, "focus": focus, "reader": reader}, files,
         {"pace": pace, "addresses": addresses, "merge": merge, "lru": lru},
         {"flows": flows, "ended": ended, "progress": progress}, interruption)
-    _check(source, loop, limit, chunk_size, threads, files)
+    check(source, loop, limit, chunk_size, threads, files)
     begin = time.perf_counter_ns()
-    timed, selection = Timing.parse(timing), Selection(filter)
+    selection = Selection(filter)
     opener = opener_of(source, reader, chunk_size, merge, threads, selection.filter)
-    settings, turns = _by_the_clock(settings, source, opener), Turns(opener, loop, limit)
-    with (interruption := interruption or Interruption()).waiting():
-        opened = turns.open()    # a capture that cannot be opened says so before files are made
-    with closing(opened):
+    feed = Feed(Turns(opener, loop, limit), Timing.parse(timing), selection,
+                interruption or Interruption(), Pace() if pace else None, progress)
+    settings = by_the_clock(settings, source, opener)
+    with closing(feed.open()):
         engine = Engine(settings, policies=policies, group=group, **_told(settings, files),
                         log=bool(sessions) or focus is not None or lru or "victims")
         with Sinks(write, verdicts, sessions, addresses, departures,
                    _releases(engine, files)) as sinks:
-            run = _Run(engine, turns, timed, selection, _about(focus, engine), sinks, interruption,
-                       Pace() if pace else None, flows, ended, progress,
-                       _recency(settings, engine) if lru else None)
+            run = Run(engine, feed, sinks, _about(focus, engine), flows, ended,
+                      recency=_recency(settings, engine) if lru else None)
+            feed.turns.begins = partial(begin_turn, [engine])
+            feed.through(run.judge)
             run.finish()
-            result = run.result(time.perf_counter_ns() - begin)
-    return _kept(result, state)
+            return _kept(run.result(time.perf_counter_ns() - begin), state)
 
 
 def _kept(result: Result, state: str | None) -> Result:
@@ -133,7 +132,7 @@ def _kept(result: Result, state: str | None) -> Result:
     return result
 
 
-def _check_kinds(
+def check_kinds(
     texts: Mapping[str, Any], files: Mapping[str, Any], flags: Mapping[str, Any],
     functions: Mapping[str, Any], interruption: Any,
 ) -> None:
@@ -147,7 +146,7 @@ def _check_kinds(
         raise SettingsError(f"interruption: {interruption!r:.80} is none")
 
 
-def _check(
+def check(
     source: Any, loop: int, limit: int | None, chunk_size: int, threads: int | None,
     files: Mapping[str, str | None],
 ) -> None:
@@ -170,7 +169,7 @@ def _seeded(settings: Settings, seed: int | None) -> Settings:
     return settings if seed is None else settings.replace(seed=seed)
 
 
-def _by_the_clock(settings: Settings, source: Any, readers: Callable[[], Any]) -> Settings:
+def by_the_clock(settings: Settings, source: Any, readers: Callable[[], Any]) -> Settings:
     """Settings whose pressure is in seconds: times of day count from the capture's first packet."""
     if not any("at" in row for row in settings.pressure):
         return settings
@@ -215,34 +214,30 @@ def _releases(engine: Engine, files: Mapping[str, str | None]) -> Releases | Non
     return Releases(engine, frames=bool(files["write"]), rows=bool(files["verdicts"]))
 
 
-def _begin_turn(engine: Engine, turn: int, reader: Any) -> None:
-    """Before anything is read: other addresses, which whoever reads ahead parses, too."""
-    engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
-    parse_ahead(reader, engine.fastpath.parsing())
+def begin_turn(engines: Sequence[Engine], turn: int, reader: Any) -> None:
+    """Before anything is read: other addresses, which whoever reads ahead parses, too, as the first
+    engine does."""
+    for engine in engines:
+        engine.fastpath.shift = turn * SHIFT_STEP & 0xFFFFFF
+    parse_ahead(reader, engines[0].fastpath.parsing())
 
 
 @dataclass
-class _Run:
-    """One replay under way."""
+class Run:
+    """What one engine makes of a feed."""
 
     engine: Engine
-    turns: Turns
-    timing: Timing
-    selection: Selection
-    focus: FocusLedger | None
+    feed: Feed
     sinks: Sinks
-    interruption: Interruption
-    pace: Pace | None
-    flows: Flows | None
-    ended: Ended | None
-    progress: Progress | None
+    focus: FocusLedger | None = None
+    flows: Flows | None = None
+    ended: Ended | None = None
     recency: Recency | None = None
     packets: int = 0
     first_ns: int | None = None
     last_ns: int = 0
     process_ns: int = 0
     longest_pause_ns: int = 0
-    interrupted_by: str = ""
     unjudged: int = 0                 # packets of the last chunk, which an interruption cut short
     short_frames: int = 0
 
@@ -253,61 +248,35 @@ class _Run:
         self.hits = Hits(self.engine.policies, vlan_zone=self.engine.settings.zone == "vlan")
 
     def finish(self) -> None:
-        """To the end, or to where somebody asked to stop; then all files are whole."""
-        try:
-            self._drive()
-        except KeyboardInterrupt as error:
-            number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-            self.interrupted_by = signal.Signals(number).name
+        """What comes behind the last packet; then all files are whole."""
         self._to_the_end()
         if self.first_ns is not None:
             self.engine.fastpath.sample()     # the timeline reaches to the last packet
         self.engine.drain()
-        self.sinks.drained(self.selection.numbers)
+        self.sinks.drained(self.feed.selection.numbers)
         self._take_ended()
         if "sessions" in self.sinks or self.focus is not None:
             live = self.engine.sessions()
             self._write_sessions(live if self.focus is None else self.focus.end(live))
         self.sinks.commit()
 
-    def _drive(self) -> None:
-        self.turns.begins = partial(_begin_turn, self.engine)
-        for _, chunk in self._awaited(iter(self.turns)):
-            timed = self._selected(self.timing.retime(chunk))
-            if self.pace is None:
-                self._judge(timed)
-            else:
-                for part in self._awaited(self.pace.parts(timed)):
-                    self._judge(part)
-            if self.progress is not None and self.progress(
-                    self.packets, self.turns.done, self.turns.total):
-                raise Interrupted(signal.SIGINT)
-
-    def _selected(self, frames: Chunk) -> Chunk:
-        """The packets among the frames; time counts from the first frame."""
-        packets = self.selection.take(frames)
-        if self.selection and self.first_ns is None and self.selection.first_ns is not None:
-            self.first_ns = self.last_ns = self.selection.first_ns
+    def _begin(self) -> None:
+        """Time counts from the first frame, be it a packet or not."""
+        selection = self.feed.selection
+        if selection and self.first_ns is None and selection.first_ns is not None:
+            self.first_ns = self.last_ns = selection.first_ns
             self.engine.begin(self.first_ns)
-        return packets
 
     def _to_the_end(self) -> None:
         """What is due between the last packet and the capture's last frame happens too."""
-        if self.selection and self.first_ns is not None and not self.interrupted_by:
-            self.engine.advance(self.selection.last_ns)
-            self.last_ns = max(self.last_ns, self.selection.last_ns)
+        selection = self.feed.selection
+        if selection and self.first_ns is not None and not self.feed.interrupted_by:
+            self.engine.advance(selection.last_ns)
+            self.last_ns = max(self.last_ns, selection.last_ns)
 
-    def _awaited(self, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-        """Each item as it comes; a signal ends the wait for one, but never the work on one."""
-        with closing(items):
-            while True:
-                with self.interruption.waiting():
-                    item = next(items, None)
-                if item is None:
-                    return
-                yield item
-
-    def _judge(self, chunk: Chunk) -> None:
+    def judge(self, chunk: Chunk) -> None:
+        """The next chunk of the feed."""
+        self._begin()
         if not len(chunk):
             return
         flow = np.zeros(len(chunk), dtype=np.uint64)
@@ -338,8 +307,8 @@ class _Run:
         before_ns, self.last_ns = self.last_ns, max(self.last_ns, self.engine.fastpath.now_ns)
         self.packets += len(chunk)
         first = self.packets - len(chunk) + 1
-        judged = Judged(chunk, outcome, flow, reply, first, self.selection.numbers,
-                        self.engine.fastpath.shift)
+        judged = Judged(chunk, outcome, flow, reply, first=first, shift=self.engine.fastpath.shift,
+                        numbers=self.feed.selection.numbers)
         self.silence.take(judged, before_ns, self.last_ns)
         if self.flows is not None:
             self.flows(judged)
@@ -349,7 +318,7 @@ class _Run:
         self.trail.add(outcome)
         self._take_ended(judged)
         self._take_hits(judged, shown)
-        self.sinks.take(judged, shown, self.selection.numbers)
+        self.sinks.take(judged, shown, self.feed.selection.numbers)
         if self.sinks.pipe_closed:       # whom packets were written for has gone
             raise Interrupted(signal.SIGPIPE)
 
@@ -390,10 +359,10 @@ class _Run:
 
     def _numbered(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Sessions with the capture's packet numbers."""
-        if self.selection:
+        if self.feed.selection:
             rows = rows.copy()
             for name in ("created_packet", "ended_packet"):
-                rows[name] = self.selection.numbers(rows[name])
+                rows[name] = self.feed.selection.numbers(rows[name])
         return rows
 
     def _pressure_late(self) -> int:
@@ -406,25 +375,25 @@ class _Run:
     def result(self, wall_ns: int) -> Result:
         """What was found; ``wall_ns`` is what it took in all."""
         body = result_body(self.engine, self.hits)
-        if self.selection:
-            renumbered(body, self.selection)
+        feed, selection = self.feed, self.feed.selection
+        if selection:
+            renumbered(body, selection)
         if self.focus is not None:
-            self.focus.apply(body, self.hits.rows(self.engine, live=False), self.selection)
+            self.focus.apply(body, self.hits.rows(self.engine, live=False), selection)
         seconds = max(1, self.process_ns) / NS
         after = self.aftermath.row(self.engine)
         if after is not None:
             body["exposure"]["after"] = after
         body |= {
-            "inputs": self.turns.judged_inputs(
-                self.selection.frames_of(self.packets)),
+            "inputs": feed.turns.judged_inputs(selection.frames_of(self.packets)),
             "duration_ns": self.last_ns - self.first_ns if self.first_ns is not None else 0,
-            "interrupted": bool(self.interrupted_by), "trail": self.trail.row(),
+            "interrupted": bool(feed.interrupted_by), "trail": self.trail.row(),
             "speed": {
                 "wall_s": wall_ns / NS, "packets_per_s": self.packets / seconds,
                 "ns_per_packet": self.process_ns / max(1, self.packets),
                 "longest_pause_ns": self.longest_pause_ns,
                 "load_s": (wall_ns - self.process_ns) / NS},
-            "pace": self.pace.figures() if self.pace else {"late_packets": 0, "max_late_ns": 0},
+            "pace": feed.pace.figures() if feed.pace else {"late_packets": 0, "max_late_ns": 0},
         }
         if self.recency is not None:
             body["lru"], body["laws"]["recency"] = self.recency.row(), self.recency.holds
@@ -432,8 +401,8 @@ class _Run:
             body["short_frames"] = self.short_frames
         if self.silence.packet:
             body["silence"] = {"ns": self.silence.ns, "packet": self.silence.packet}
-        if self.interrupted_by:
-            body["interrupted_by"] = self.interrupted_by
+        if feed.interrupted_by:
+            body["interrupted_by"] = feed.interrupted_by
             if self.unjudged:
                 body["unjudged"] = self.unjudged
         late = self._pressure_late()

@@ -41,7 +41,8 @@ class Sinks:
     """Opened before the first packet; what is not committed is discarded."""
 
     def __init__(
-        self, write: str | None, verdicts: str | None, sessions: str | None,
+        self, write: str | None = None, verdicts: str | None = None,
+        sessions: str | None = None,
         addresses: bool = False, departures: str | None = None,
         releases: Releases | None = None,
     ) -> None:

@@ -36,14 +36,12 @@ from typing import Any
 import numpy as np
 
 from fwcore import policy, policy_layout, policy_lookup
-from fwcore._columns import Fragment, flow_columns, parse_columns
-from fwcore._tally import Flows, Tally
-from fwcore.datagrams import Datagrams
+from fwcore._tally import Tally
 from fwcore.errors import FwcoreError, LawBroken
 from fwcore.flow import Endpoint, Flow
 from fwcore.hits import TAKEN
-from fwcore.replay import Judged
 from fwcore.report import shaping
+from fwcore.report.flow_ledger import FLOWS_MOST, FlowLedger, FlowTable, Traffic
 from fwcore.result import Result
 from fwcore.rows import RowFile
 from fwcore.words import protocol_text
@@ -56,110 +54,9 @@ TAKEN_CAUSES = tuple(cause.name.lower() for cause in TAKEN)
 EXAMPLES = 5  # of a group
 NAMED = 100  # hosts and policies in the JSON
 BLOCK = 1 << 16  # rows of a file written at a time
-FLOWS_MOST = 1 << 31  # entries that a tally has room for
 FLOW_COLUMNS = {"packets dropped": "dropped", "bytes dropped": "dropped_bytes",
                 "packets unscanned": "bypassed", "bytes unscanned": "bypassed_bytes",
                 "sessions taken": "taken"}  # fmt: skip
-NAMES_WAITING = 1 << 20  # of flows, before they are sorted out
-
-
-# -- sums per flow ------------------------------------------------------------------------------
-
-
-class FlowLedger:
-    """Sums per flow, from one run: its packets, and with `take` its sessions that ended.
-
-    A look-up a packet; memory follows the number of flows, not of packets. ``datagram_zone``:
-    whether fragments of two VLANs are of two datagrams; the same for all runs that are joined.
-    """
-
-    def __init__(self, *, vlan_zone: bool = False, datagram_zone: bool | None = None) -> None:
-        self._flows = Flows()
-        self._vlan_zone = vlan_zone
-        self._datagrams: Datagrams[tuple[int, int]] = Datagrams(
-            vlan_zone=vlan_zone if datagram_zone is None else datagram_zone)    # (flow, from_b)
-        self._names = Tally(1, 1, FLOWS_MOST)   # the run's own numbers ...
-        self._named: list[np.ndarray] = []      # ... and the flow that came first under each
-        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []     # (own, flow): not yet there
-        self._waits = 0
-        self.seen = 0
-
-    def packets(self, judged: Judged) -> None:
-        """The replay's `flows`: the chunk's frames say which flow each packet is of."""
-        chunk, shift = judged.chunk, judged.shift
-        flow, swapped, parts = flow_columns(chunk, shift=shift, cut=True)
-        from_b = swapped ^ judged.reply
-        if len(parts):
-            self._follow(parse_columns(chunk.select(parts), shift=shift, cut=True), parts,
-                         chunk.time_ns, flow, from_b)
-        new = self.add(flow, judged.outcome, chunk.length, judged.flow, judged.number, from_b)
-        if len(new):
-            rows = parse_columns(chunk.select(new), shift=shift, cut=True)
-            # for policies; what numbers the flow knows no zone
-            key = policy_lookup.zoned(rows["key"], rows["zone"]) if self._vlan_zone else rows["key"]
-            self._flows.set_keys(len(self._flows) - len(new), np.ascontiguousarray(key))
-
-    def _follow(
-        self, rows: np.ndarray, parts: np.ndarray, times_ns: np.ndarray, flow: np.ndarray,
-        from_b: np.ndarray,
-    ) -> None:
-        """Writes into flow and from_b: later fragments (`rows` of them, `parts` their places) have
-        those of their first. By frames and times alone, which are the same in every run."""
-        for row, at in zip(rows, parts.tolist(), strict=True):
-            if row["fragment"] == Fragment.FIRST:
-                self._datagrams.begin(row, times_ns[at], (int(flow[at]), int(from_b[at])))
-            elif first := self._datagrams.of(row, times_ns[at]):
-                flow[at], from_b[at] = first
-
-    def add(
-        self, flow: np.ndarray, outcome: np.ndarray, length: np.ndarray,
-        own: np.ndarray | None = None, number: np.ndarray | None = None,
-        from_b: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """One chunk: flow uint64[n] (0: none), outcome uint8[n, 2] (verdict, reason), length[n];
-        own uint64[n]: the run's numbers for them; number uint64[n]: the packets', in order;
-        from_b uint8[n]: 1 where endpoint b began the packet's session.
-
-        Which packets are the first of a flow, int64[m].
-        """
-        flow = np.ascontiguousarray(flow, np.uint64)
-        own = flow if own is None else np.ascontiguousarray(own, np.uint64)
-        number = np.arange(self.seen + 1, self.seen + len(flow) + 1) if number is None else number
-        from_b = np.zeros(len(flow), np.uint8) if from_b is None else from_b
-        self.seen += len(flow)
-        new, named = self._flows.add(
-            flow, own, np.ascontiguousarray(number, np.uint64),
-            np.ascontiguousarray(outcome, np.uint8), np.ascontiguousarray(length, np.uint32),
-            np.ascontiguousarray(from_b, np.uint8))
-        self._waiting.append((own[named], flow[named]))
-        self._waits += len(named)
-        if self._waits > NAMES_WAITING:
-            self._sort_out()
-        return new
-
-    def _sort_out(self) -> None:
-        """Numbers that wait get their flow: that of the first packet with it."""
-        own, flow = (np.concatenate(each) for each in zip(*self._waiting, strict=True))
-        self._waiting, self._waits = [], 0
-        self._named.append(flow[self._names.add((own,), (np.ones(len(own)),))])
-
-    def take(self, ended: np.ndarray) -> None:
-        """Sessions that ended (SESSION_DTYPE[n]); those taken count for their flow: that of the
-        first packet with the session's number."""
-        own = ended["flow"][np.isin(ended["cause"], TAKEN)]
-        if not len(own):
-            return
-        if self._waiting:
-            self._sort_out()
-        at = self._names.places((own,))
-        if at.min() < 0:
-            raise RuntimeError("a session was taken of a flow that has no packet")
-        self._named = [np.concatenate(self._named)]
-        self._flows.take(self._named[0][at])
-
-    def table(self) -> np.ndarray:
-        """FLOW_DTYPE[m], in the order of the flows' first packets."""
-        return self._flows.table()
 
 
 def harmful(found: np.ndarray) -> np.ndarray:
@@ -167,35 +64,41 @@ def harmful(found: np.ndarray) -> np.ndarray:
     return ~np.isin(found, [OUTCOMES.index(name) for name in HARMLESS])
 
 
-def _lost(flows: np.ndarray) -> np.ndarray:
-    """Which flows lost a packet otherwise than denied, bool[m]."""
-    return flows["dropped"] > flows["denied"]
+def _lost(fates: np.ndarray) -> np.ndarray:
+    """Which flows lost a packet otherwise than denied, bool[k]."""
+    return fates["dropped"] > fates["denied"]
 
 
-# What a setting cost, to be summed over flows.
+# What a setting cost, to be summed over flows; of one that has no fate, nothing.
 COST: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "lost": _lost,
     "sessions_taken": itemgetter("taken"),
-    "dropped_packets": lambda flows: flows["dropped"] - flows["denied"],
-    "dropped_bytes": lambda flows: flows["dropped_bytes"] - flows["denied_bytes"],
-    "uninspected": lambda flows: flows["bypassed"] > 0,
+    "dropped_packets": lambda fates: fates["dropped"] - fates["denied"],
+    "dropped_bytes": lambda fates: fates["dropped_bytes"] - fates["denied_bytes"],
+    "uninspected": lambda fates: fates["bypassed"] > 0,
     "uninspected_packets": itemgetter("bypassed"),
     "uninspected_bytes": itemgetter("bypassed_bytes"),
 }
 
 
-def outcomes(flows: np.ndarray) -> np.ndarray:
-    """Index into OUTCOMES for each row of a FLOW_DTYPE table, uint8[m]."""
-    found = np.zeros(len(flows), dtype=np.uint8)
+def _kinds(table: FlowTable) -> np.ndarray:
+    """Index into OUTCOMES for each of the fates, uint8[k]."""
+    fates = table.fates
+    found = np.zeros(len(fates), dtype=np.uint8)
     for name, holds in (
-        ("denied", flows["denied"] > 0),
-        ("uninspected", flows["bypassed"] > 0),
-        ("dropped", _lost(flows)),
-        ("taken", flows["taken"] > 0),
-        ("refused", _lost(flows) & (flows["dropped"] == flows["packets"])),
+        ("denied", fates["denied"] > 0),
+        ("uninspected", fates["bypassed"] > 0),
+        ("dropped", _lost(fates)),
+        ("taken", fates["taken"] > 0),
+        ("refused", _lost(fates) & (fates["dropped"] == table["packets"][fates["place"]])),
     ):
         found[holds] = OUTCOMES.index(name)
     return found
+
+
+def outcomes(table: FlowTable) -> np.ndarray:
+    """Index into OUTCOMES for each flow, uint8[m]."""
+    return table.spread(_kinds(table))
 
 
 # -- the join -----------------------------------------------------------------------------------
@@ -207,17 +110,18 @@ class Comparison:
 
     names: tuple[str, ...]
     results: tuple[Result, ...]
-    flows: tuple[np.ndarray, ...]  # FLOW_DTYPE[m] each, the same flows in the same order
+    flows: tuple[FlowTable, ...]  # of the same flows in the same order
     policies: tuple[tuple[policy.Policy, ...], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        first = self.flows[0]["flow"]
+        first = self.flows[0]
         for name, table in zip(self.names, self.flows, strict=True):
-            if not np.array_equal(table["flow"], first):
+            if table.flows is not first.flows and not np.array_equal(
+                    table["flow"], first["flow"]):
                 raise FwcoreError(f"{name} saw other flows than {self.names[0]}: not one capture")
         for name, table, result in zip(self.names, self.flows, self.results, strict=True):
             ended = result.data["sessions"]["ended"]
-            if table["taken"].sum() != sum(ended[cause] for cause in TAKEN_CAUSES):
+            if table.fates["taken"].sum() != sum(ended[cause] for cause in TAKEN_CAUSES):
                 raise LawBroken(f"{name}: sessions taken of flows are not those that were counted;"
                                 " a defect of fwcore, please report")
 
@@ -228,47 +132,55 @@ class Comparison:
 
     @cached_property
     def costs(self) -> list[dict[str, np.ndarray]]:
-        """What each setting cost each flow: COST, int64[m] each."""
-        return [{name: np.ascontiguousarray(column(table), np.int64)
+        """What each setting cost the flows that have a fate under it: COST, int64[k] each."""
+        return [{name: np.ascontiguousarray(column(table.fates), np.int64)
                  for name, column in COST.items()} for table in self.flows]
 
     @cached_property
     def ends(self) -> np.ndarray:
         """Who began each flow and whom to, ENDS_DTYPE[m]."""
-        return policy_lookup.ends_of(self.flows[0]["key"], self.flows[0]["from_b"])
+        return self.ends_at(slice(None))
+
+    def ends_at(self, places: Any, at: int = 0) -> np.ndarray:
+        """Who began flows and whom to, as a setting saw it: ENDS_DTYPE of those places."""
+        table = self.flows[at]
+        return policy_lookup.ends_of(table.key[places], table.from_b[places])
 
     @cached_property
     def policy_ids(self) -> np.ndarray:
         """Id of each flow's policy under each setting, int64[settings, m]; -1: none takes it."""
         rows: list[np.ndarray] = []
         for at, table in enumerate(self.flows):
-            known = self.policies[at] if self.policies else (policy.DEFAULT,)
-            alike = self._alike(at)
-            if at and alike and (not self.policies or known == self.policies[0]):
-                rows.append(rows[0])
-                continue
-            ids = np.array([*(each.id for each in known), -1], dtype=np.int64)
-            ends = self.ends if alike else policy_lookup.ends_of(table["key"], table["from_b"])
-            rows.append(ids[policy_lookup.find(policy_layout.compile_policies(known), ends)])
+            first = self.flows[0]
+            alike = at and (not self.policies or self.policies[at] == self.policies[0]) and all(
+                np.array_equal(getattr(table, name), getattr(first, name))
+                for name in ("from_b", "key"))
+            rows.append(rows[0] if alike else self.policies_at(slice(None), at))
         return np.stack(rows)
 
-    def _alike(self, at: int) -> bool:
-        """Whether a setting saw the flows begun by the same ends as the first did."""
-        first, table = self.flows[0], self.flows[at]
-        return table is first or all(
-            np.array_equal(table[name], first[name]) for name in ("from_b", "key"))
+    def policies_at(self, places: Any, at: int) -> np.ndarray:
+        """Id of the policy of flows under a setting, int64[those places]; -1: none takes it."""
+        table, ids = self._asked[at]
+        return ids[policy_lookup.find(table, self.ends_at(places, at))]
+
+    @cached_property
+    def _asked(self) -> list[tuple[policy_layout.PolicyTable, np.ndarray]]:
+        """The policies of each setting, and the id of each, -1 behind them."""
+        return [(policy_layout.compile_policies(known),
+                 np.array([*(each.id for each in known), -1], dtype=np.int64))
+                for known in self.policies or ((policy.DEFAULT,),) * len(self.flows)]
 
     def turned(self, at: int) -> np.ndarray:
-        """Bytes of each flow that a setting let pass without the inspection that the flow's policy
-        asks for, since its session was begun anew by the other end, int64[m].
+        """Bytes of flows that a setting let pass without the inspection that the flow's policy
+        asks for, since their session was begun anew by the other end, int64[some].
 
         So does what comes back midstream from a responder whose initiator was refused.
         """
         known = self.policies[at] if self.policies else (policy.DEFAULT,)
         asking = [each.id for each in known if each.inspection]
-        table = self.flows[at]
-        other = np.where(table["from_b"] != 0, table["forwarded_a"], table["forwarded_b"])
-        return np.where(np.isin(self.policy_ids[at], asking), other, 0)
+        fates = self.flows[at].fates
+        some = fates[fates["turned"] > 0] if asking else fates[:0]
+        return some["turned"][np.isin(self.policies_at(some["place"], at), asking)]
 
     def policy_text(self, number: int) -> str:
         """A policy by its name, or its number; `no policy` for -1."""
@@ -280,25 +192,30 @@ class Comparison:
         return {each.id: called[each.id] for rows in self.policies
                 for called in (policy.called(rows),) for each in rows if each.name}
 
-    def flow(self, at: int) -> dict[str, Any]:
-        """One flow by name: who, under which policy (of the first setting), how much."""
-        row, first = self.ends[at], self.flows[0][at]
-        return {
-            "flow": flow_text(row), "policy": int(self.policy_ids[0, at]),
-            "policy_name": self.policy_text(int(self.policy_ids[0, at])),
-            "first_packet": int(first["first_packet"]), "packets": int(first["packets"]),
-            "bytes": int(first["bytes"]),
-        }  # fmt: skip
+    def named(self, places: np.ndarray) -> list[dict[str, Any]]:
+        """Flows by name: who, under which policy (of the first setting), how much."""
+        first = self.flows[0]
+        columns = [first[name][places].tolist() for name in ("first_packet", "packets", "bytes")]
+        return [
+            {"flow": flow_text(ends), "policy": number, "policy_name": self.policy_text(number),
+             "first_packet": packet, "packets": packets, "bytes": size}
+            for ends, number, packet, packets, size in zip(
+                self.ends_at(places), self.policies_at(places, 0).tolist(), *columns, strict=True)
+        ]  # fmt: skip
 
     def groups(self) -> list[dict[str, Any]]:
         """Flows by what became of them under each setting, most bytes first (lived by all last)."""
-        slot, count = np.zeros(self.found.shape[1], np.int64), 1
+        whole, any_harmed = self.flows[0], self.found.any(axis=0)
+        harmed = np.flatnonzero(any_harmed)
+        slot, count = np.zeros(len(harmed), np.int64), 1
         for found in self.found:     # one number for what became of a flow under all so far
-            slot, count = _numbered(slot * len(OUTCOMES) + found, count * len(OUTCOMES))
-        whole = self.flows[0]
+            slot, count = _numbered(
+                slot * len(OUTCOMES) + found[harmed], count * len(OUTCOMES))
         rows = []
-        for at in range(count):
-            members = np.flatnonzero(slot == at) if count > 1 else np.arange(len(whole))
+        for members in (np.flatnonzero(~any_harmed),
+                        *(harmed[slot == each] for each in range(count))):
+            if not len(members):
+                continue
             kinds = self.found[:, members[0]]
             most = members[_largest(whole["bytes"][members], EXAMPLES)]
             rows.append({
@@ -307,7 +224,7 @@ class Comparison:
                 "packets": int(whole["packets"][members].sum()),
                 "bytes": int(whole["bytes"][members].sum()),
                 "first_packets": whole["first_packet"][members[:EXAMPLES]].tolist(),
-                "largest": [self.flow(each) for each in most.tolist()],
+                "largest": self.named(most),
             })  # fmt: skip
         return sorted(
             rows, key=lambda row: (set(row["outcomes"].values()) <= set(HARMLESS), -row["bytes"])
@@ -315,10 +232,12 @@ class Comparison:
 
     def hosts(self) -> list[dict[str, Any]]:
         """What each setting cost each host that began flows: harmed ones, worst first."""
-        high, low = self.ends["initiator"].T
-        keys = (self.ends["family"], high, low)
+        harmed = self._with_fates()
+        if not len(harmed):
+            return []
+        keys = (self.ends["family"], *self.ends["initiator"].T)
         tally = Tally(len(keys), 1, FLOWS_MOST)
-        tally.add(keys, (np.ones(len(high)),))
+        tally.add([key[harmed] for key in keys], (np.ones(len(harmed)),))
         hosts, place = tally.table()[0], tally.places(keys)
         rows = self._costs([place] * len(self.names), len(hosts))
         for row in rows:
@@ -328,6 +247,8 @@ class Comparison:
 
     def by_policy(self) -> list[dict[str, Any]]:
         """What each setting cost the flows of each of its policies: harmed ones, worst first."""
+        if not len(self._with_fates()):
+            return []
         ids = np.array(sorted({-1, *(each.id for known in self.policies or ((policy.DEFAULT,),)
                                      for each in known)}), np.int64)
         rows = self._costs([np.searchsorted(ids, each) for each in self.policy_ids], len(ids))
@@ -336,16 +257,25 @@ class Comparison:
             row["policy_name"] = self.policy_text(row["policy"])
         return _worst_first(rows, "policy")
 
+    def _with_fates(self) -> np.ndarray:
+        """Places of the flows that have a fate under some setting, int64[some]."""
+        found = np.zeros(len(self.flows[0]), dtype=bool)
+        for table in self.flows:
+            found[table.fates["place"]] = True
+        return np.flatnonzero(found)
+
     def _costs(self, places: Sequence[np.ndarray], count: int) -> list[dict[str, Any]]:
-        """Sums by place: {at, flows, bytes, cost: {setting: {COST}}}, for places with any harm."""
-        first = self.flows[0]
+        """Sums by place, -1 for none: {at, flows, bytes, cost: {setting: {COST}}}, for places with
+        any harm."""
+        counted = places[0] >= 0
         sums = {
-            "flows": np.bincount(places[0], minlength=count),
-            "bytes": _sums(places[0], first["bytes"], count),
+            "flows": np.bincount(places[0][counted], minlength=count),
+            "bytes": _sums(places[0][counted], self.flows[0]["bytes"][counted], count),
         }
         cost = []
-        for columns, place in zip(self.costs, places, strict=True):
-            cost.append({name: _sums(place, column, count) for name, column in columns.items()})
+        for columns, place, table in zip(self.costs, places, self.flows, strict=True):
+            here = place[table.fates["place"]]
+            cost.append({name: _sums(here, column, count) for name, column in columns.items()})
         harmed = np.zeros(count, dtype=bool)
         for each in cost:
             harmed |= np.any([column != 0 for column in each.values()], axis=0)
@@ -372,9 +302,9 @@ class Comparison:
                 "flows": {kind: int(number[which]) for which, kind in enumerate(OUTCOMES)},
                 "harmed": int(harmful(found).sum()),
                 **{each: int(column.sum()) for each, column in self.costs[at].items()},
-                "denied_packets": int(table["denied"].sum()),
-                "denied_bytes": int(table["denied_bytes"].sum()),
-                "turned": {"flows": int((turned > 0).sum()), "bytes": int(turned.sum())},
+                "denied_packets": int(table.fates["denied"].sum()),
+                "denied_bytes": int(table.fates["denied_bytes"].sum()),
+                "turned": {"flows": len(turned), "bytes": int(turned.sum())},
                 "transitions": len(result.data["conserve"]["transitions"]),
                 "conserve_seconds": dict(result.data["conserve"]["seconds"]),
                 "peak_used_pages": int(result.data["memory"]["peak"]["used"]),
@@ -423,7 +353,7 @@ class Comparison:
         file.close()
 
     def _columns(self, part: slice) -> dict[str, Any]:
-        ends, first, ids = self.ends[part], self.flows[0][part], self.policy_ids[0, part]
+        ends, ids = self.ends_at(part), self.policies_at(part, 0)
         made: dict[str, Any] = {
             "flow": [flow_text(row) for row in ends],
             **{side: [str(_address(int(row["family"]), *row[side].tolist())) for row in ends]
@@ -431,8 +361,7 @@ class Comparison:
             "port": ends["responder_port"],
             "protocol": [protocol_text(number) for number in ends["protocol"].tolist()],
             "policy": ids, "policy_name": [self.policy_text(number) for number in ids.tolist()],
-            "first_packet": first["first_packet"], "packets": first["packets"],
-            "bytes": first["bytes"],
+            **{name: self.flows[0][name][part] for name in ("first_packet", "packets", "bytes")},
         }  # fmt: skip
         for name, table, found in zip(self.names, self.flows, self.found, strict=True):
             made[f"{name}: outcome"] = [OUTCOMES[kind] for kind in found[part].tolist()]
@@ -513,16 +442,22 @@ def sentence(names: Sequence[str], kinds: Mapping[str, str]) -> str:
 # -- running it ---------------------------------------------------------------------------------
 
 
-def run(paths: Sequence[Any], named: Mapping[str, Any], replay: Any, **options: Any) -> Comparison:
-    """Replays the capture once for each setting; `replay` is `fwcore.replay.replay`."""
+def run(
+    paths: Sequence[Any], named: Mapping[str, Any], replay: Any, many: int = 1, **options: Any,
+) -> Comparison:
+    """Replays the capture under each setting, so many side by side, each of which holds a table of
+    its own meanwhile; `replay` is `fwcore.replay.replay_beside`."""
     results: list[Result] = []
-    flows: list[np.ndarray] = []
-    policies = []
+    flows: list[FlowTable] = []
     zones = [getattr(settings, "zone", "none") == "vlan" for settings in named.values()]
-    for settings, vlan_zone in zip(named.values(), zones, strict=True):
-        ledger = FlowLedger(vlan_zone=vlan_zone, datagram_zone=any(zones))
-        results.append(Result(replay(       # without the sessions, which hold the whole engine
-            paths, settings, flows=ledger.packets, ended=ledger.take, **options).data))
-        flows.append(ledger.table())
-        policies.append(policy.parse(getattr(settings, "policies", ())))
+    for begin in range(0, len(named), many):
+        part = slice(begin, begin + many)
+        traffic = Traffic(datagram_zone=any(zones))
+        ledgers = [FlowLedger(traffic, vlan_zone=zone) for zone in zones[part]]
+        made = replay(paths, list(named.values())[part], flows=[each.packets for each in ledgers],
+                      ended=[each.take for each in ledgers], seen=traffic.look, **options)
+        # without the sessions, which hold the whole engine
+        results += [Result(made.pop(0).data) for _ in ledgers]
+        flows += [ledger.table() for ledger in ledgers]
+    policies = [policy.parse(getattr(settings, "policies", ())) for settings in named.values()]
     return Comparison(tuple(named), tuple(results), tuple(flows), tuple(policies))

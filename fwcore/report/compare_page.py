@@ -163,10 +163,10 @@ def _flows(comparison: Comparison, names: Sequence[str]) -> searchable.Table | N
     alike = (comparison.found[:, harmed] == comparison.found[0, harmed]).all(axis=0)
     order = harmed[np.lexsort((first["first_packet"][harmed], -first["bytes"][harmed], alike))]
     chosen = order[:MAX_FLOWS]
-    ids = comparison.policy_ids[0, chosen].tolist()
+    ids = comparison.policies_at(chosen, 0).tolist()
     columns: list[searchable.Column] = [
         searchable.Column("first packet", "count", first["first_packet"][chosen].tolist()),
-        searchable.Column("flow", "code", [flow_text(row) for row in comparison.ends[chosen]]),
+        searchable.Column("flow", "code", [flow_text(row) for row in comparison.ends_at(chosen)]),
         searchable.words("policy", [comparison.policy_text(number) for number in ids]),
         searchable.Column("packets", "count", first["packets"][chosen].tolist()),
         searchable.Column("bytes", "bytes", first["bytes"][chosen].tolist()),

@@ -11,9 +11,13 @@ import numpy as np
 from fwcore import policy, units
 from fwcore.errors import FwcoreError
 from fwcore.report import text
-from fwcore.report.compare import HARMLESS, OUTCOMES, TONES, Comparison, FlowLedger
+from fwcore.report.compare import HARMLESS, OUTCOMES, TONES, Comparison
+from fwcore.report.flow_ledger import FlowLedger
 
 SHOWN = 40
+SUMS = {"sessions_taken": "taken",
+        "dropped_packets": "dropped", "dropped_bytes": "dropped_bytes",
+        "uninspected_packets": "bypassed", "uninspected_bytes": "bypassed_bytes"}
 
 
 def run(
@@ -35,14 +39,12 @@ def run(
     here &= joined.ends["family"] == address.version
     order = np.flatnonzero(here)
     order = order[np.argsort(joined.flows[0]["first_packet"][order], kind="stable")]
-    rows = []
-    for at in order.tolist():
-        sums = joined.flows[0][at]
-        rows.append(joined.flow(at) | {
-            "outcome": OUTCOMES[joined.found[0, at]], "sessions_taken": int(sums["taken"]),
-            **{name: int(sums[column]) for name, column in (
-                ("dropped_packets", "dropped"), ("dropped_bytes", "dropped_bytes"),
-                ("uninspected_packets", "bypassed"), ("uninspected_bytes", "bypassed_bytes"))}})
+    table = joined.flows[0]
+    sums = [table[column][order].tolist() for column in SUMS.values()]
+    rows = [named | {"outcome": OUTCOMES[found], **dict(zip(SUMS, values, strict=True))}
+            for named, found, values in zip(
+                joined.named(order), joined.found[0, order].tolist(), zip(*sums, strict=True),
+                strict=True)]
     return {"schema": 1, "kind": "host", "host": str(address), "packets": result["packets"],
             "inputs": result["inputs"], "flows": rows}
 
