@@ -26,6 +26,7 @@ class Interface:
 
 class Rings:
     names: tuple[str, ...]
+    bound: dict[str, tuple[int, str]]
     data: NDArray[np.uint8]
     offset: NDArray[np.uint64]
     captured: NDArray[np.uint32]

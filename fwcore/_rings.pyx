@@ -11,6 +11,7 @@ there. Nothing here runs per frame in Python; every call lets go of the GIL.
 
 import errno as _errno
 import os as _os
+import socket as _socket
 
 import numpy as np
 
@@ -174,12 +175,15 @@ cdef class Rings:
     ``at_once``: a frame is seen as soon as it is there; a ring then holds only as many frames, of
     any size, as 68 KiB go into ``ring_bytes``.
 
+    ``bound``: number and name of each of ``names`` when ``heal`` last saw it.
+
     Raises LiveError: no such interface, not permitted, no memory, a kernel that is too old.
     """
 
     cdef rings_t r
     cdef _Blocks blocks
     cdef readonly tuple names
+    cdef readonly dict bound
     cdef readonly object data, offset, captured, length, time_ns, link
     cdef uint64_t[::1] _offset
     cdef uint32_t[::1] _captured
@@ -206,6 +210,7 @@ cdef class Rings:
                 2 * block_bytes <= ring_bytes <= 1 << 32) or not 1 <= retire_ms <= 1000:
             raise DataError("Rings: ring_bytes, block_bytes or retire_ms is out of range")
         interfaces = [Interface(name) for name in self.names]
+        self.bound = {each.name: (each.index, each.name) for each in interfaces}
         for each in interfaces:
             if each.kind not in ETHERNET:
                 raise LiveError(f"{each.name}: its frames are not Ethernet (kind {each.kind})")
@@ -401,21 +406,22 @@ cdef class Rings:
     def heal(self):
         """Looks at the interfaces, and binds again to one that came back; state by name.
 
-        The states: "up", "down", "gone".
+        The states: "up", "down", "gone". One that was renamed is followed (``bound``), whoever has
+        its name now; one that went away is waited for under its name in ``names``.
         """
         found = {}
         for i, name in enumerate(self.names):
             if self.r.port[<int>i].fd < 0:
                 raise DataError("heal: these rings are closed")
             port_error(&self.r.port[<int>i])
-            try:
-                now = Interface(name)
-            except LiveError:
+            bound, code = port_bound(&self.r.port[<int>i]), 0
+            now = _interface(bound, name)
+            if now is None:
                 found[name] = "gone"
                 continue
-            code = 0
-            if now.index != port_bound(&self.r.port[<int>i]):
+            if now.index != bound:
                 code = port_bind(&self.r.port[<int>i], now.index)
+            self.bound[name] = (now.index, now.name)
             found[name] = "up" if now.up and not code else "down"
         return found
 
@@ -451,6 +457,23 @@ cdef class Rings:
             np.maximum(powers - 1, 0), 50))
         last = int(counts.nonzero()[0].max(initial=-1)) + 1
         return bounds[:last], counts[:last].astype(np.int64)
+
+
+def _interface(index, name):
+    """The interface of this number, whatever it is called; where there is none, of this name; or
+    None."""
+    for _ in range(3):      # it may be renamed between two questions
+        try:
+            called, known = _socket.if_indextoname(index), True
+        except (OSError, OverflowError):
+            called, known = name, False
+        try:
+            found = Interface(called)
+        except LiveError:
+            continue
+        if not known or found.index == index:
+            return found
+    return None
 
 
 cdef dict _counters(const port_t *port):

@@ -13,6 +13,10 @@ from fwcore.errors import LiveError
 from fwcore.live import Live, bypass
 from fwcore.units import PAGE_BYTES
 
+# An interface gets another name, and another one its own.
+RENAMED = ("link set out0 down", "link set out0 name wan", "link set wan up",
+           "link add out0 type veth peer name other", "link set out0 up")
+
 
 @pytest.fixture(scope="module")
 def wire():
@@ -89,6 +93,52 @@ def test_a_run_that_cannot_begin_gives_back_its_interfaces_at_once(wire, monkeyp
                 Live(["in0", "out0"], load(), ring_bytes=4 << 20)
         Live(["in0", "out0"], load(), ring_bytes=4 << 20).close()
     assert kept.tb is not None          # and with it whatever the frames hold
+
+
+@needs_net
+def test_a_renamed_interface_is_followed():
+    """It was told as gone, went on all the same, and one that came under its name took its place
+    when the two were up."""
+    said = []
+    with live_net.Wire() as own, running(own, say=said.append, quiet=True) as run:
+        assert passes(own, 5020) is True
+        own.ip("firewall", *RENAMED)
+        run.ask(run._look)
+        assert passes(own, 5021) is True
+        with own.inside("firewall"), pytest.raises(LiveError, match="wan: another fwcore"):
+            Live(["wan", "lo"], load())
+    checked(run)
+    assert "out0 was renamed wan, and is followed" in "; ".join(said)
+
+
+@needs_net
+def test_a_line_says_what_became_of_an_interface():
+    said = []
+    other = "link add out0 type veth peer name other"
+    with live_net.Wire() as own, own.inside("firewall"):
+        run = Live(["in0", "out0"], load(), ring_bytes=4 << 20, quiet=True, say=said.append)
+        for lines in (RENAMED, ("link del out0", "link set wan name out0"),
+                      ("link del out0", other, "link set out0 up"), ("link del out0",),
+                      (other, "link set out0 up")):
+            own.ip("firewall", *lines)
+            run._look()
+            run._look()
+        run.close()
+    assert said == [
+        "out0 was renamed wan, and is followed", "wan was renamed out0, and is followed",
+        "out0 went away, and another out0 is taken up", "out0 is gone; waiting for it",
+        "out0 is up"]
+
+
+@needs_net
+@pytest.mark.skipif(not shutil.which("tc"), reason="no tc")
+def test_a_renamed_interface_is_bypassed_and_not_who_has_its_name():
+    with live_net.Wire() as own, own.inside("firewall"):
+        guard = bypass.Bypass(["in0", "out0"])
+        own.ip("firewall", *RENAMED)
+        guard.close()
+        assert bypass.remove(["in0", "out0"]) == ["in0"]
+        assert bypass.remove(["wan"]) == ["wan"]
 
 
 @needs_net

@@ -27,8 +27,8 @@ class Bypass:
     def __init__(self, interfaces: Sequence[str]) -> None:
         for name in interfaces:
             Interface(name)             # says when there is none
-        if not shutil.which("tc") or not shutil.which("sh"):
-            raise LiveError("--bypass-on-exit needs tc (iproute2) and sh")
+        if not all(map(shutil.which, ("tc", "ip", "sh", "sed"))):
+            raise LiveError("--bypass-on-exit needs tc and ip (iproute2), sh and sed")
         remove(interfaces)
         tried = subprocess.run(["sh", "-c", script(interfaces)], capture_output=True, text=True,
                                timeout=PATIENCE_S, check=False)
@@ -49,10 +49,14 @@ class Bypass:
 
 
 def script(interfaces: Sequence[str]) -> str:
-    """What the shell does: each interface's frames go to the other."""
-    first, second = map(shlex.quote, interfaces)
+    """What the shell does: each interface's frames go to the other, also of one that was renamed
+    since this was asked for."""
     lines = []
-    for here, there in ((first, second), (second, first)):
+    for number, name in enumerate(interfaces):      # by what each is called then: see Rings.heal
+        lines.append(f"d{number}=$(ip -o link show | sed -n"
+                     f" 's/^{Interface(name).index}: \\([^:@]*\\)[:@].*/\\1/p')")
+        lines.append(f"d{number}=${{d{number}:-{shlex.quote(name)}}}")
+    for here, there in (('"$d0"', '"$d1"'), ('"$d1"', '"$d0"')):
         lines.append(f"tc qdisc add dev {here} clsact 2>/dev/null")
         lines.append(f"tc filter add dev {here} ingress pref {PREFERENCE} protocol all u32"
                      f" match u32 0 0 action mirred egress redirect dev {there} || exit 1")

@@ -89,6 +89,7 @@ class Queue:
             raise LiveError(f"{waiting} waiting packets: not in 1..2**32-1")
         self.number, self._waiting = number, waiting
         self.names = (f"queue {number}",)
+        self.bound: dict[str, tuple[int, str]] = {}     # to no interface
         self._memory = bytearray(buffer_bytes)
         self._view = memoryview(self._memory)
         self.data = np.frombuffer(self._memory, np.uint8)

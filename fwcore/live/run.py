@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any, Protocol
@@ -112,8 +112,8 @@ class Live:
         self._host_lost = False         # it was said that the machine cannot be read
         self.interruption = interruption or Interruption()
         self.rings: Rings | Queue
-        claims = _claimed(interfaces) if len(interfaces) == 2 else []
-        self._unclaim = weakref.finalize(self, _closed, claims)
+        self._claims = _claimed(interfaces) if len(interfaces) == 2 else {}
+        self._unclaim = weakref.finalize(self, _closed, self._claims)
         # What is only read goes nowhere: there links are reckoned, and nothing waits.
         self._passes_on = queue_number is not None or len(interfaces) == 2
         shapes = settings.shaping.changes_frames and self._passes_on
@@ -273,11 +273,30 @@ class Live:
     # --- interfaces ---
 
     def _look(self) -> None:
-        """What became of the interfaces; one that came back is taken up again."""
+        """What became of the interfaces; one that came back is taken up again, and one that was
+        renamed is followed."""
+        before = dict(self.rings.bound)
         for name, state in self.rings.heal().items():
+            (index, called), (number, now) = before[name], self.rings.bound[name]
+            what = []
+            if index != number and self.states[name] != "gone":
+                what.append(f"{called} went away, and another {now} is taken up")
+            elif index == number and called != now:
+                what.append(f"{called} was renamed {now}, and is followed")
+                self._claim_also(now)
             if state != self.states[name]:
                 self.states[name] = state
-                self.say(f"{name} is {state}" + ("" if state == "up" else "; waiting for it"))
+                what.append(f"{name} is {state}" + ("" if state == "up" else "; waiting for it"))
+            if what:
+                self.say("; ".join(what))
+
+    def _claim_also(self, name: str) -> None:
+        if not self._claims or name in self._claims:    # it is only read; it has its name again
+            return
+        try:
+            self._claims |= _claimed([name])
+        except LiveError as error:      # another run waits for an interface of this name
+            self.say(str(error))
 
     # --- those who watch, and those who ask ---
 
@@ -438,21 +457,20 @@ class Live:
         self._unclaim()
 
 
-def _closed(sockets: Sequence[socket.socket]) -> None:
-    for each in sockets:
+def _closed(sockets: Mapping[str, socket.socket]) -> None:
+    for each in sockets.values():
         each.close()
 
 
-def _claimed(names: Sequence[str]) -> list[socket.socket]:
+def _claimed(names: Sequence[str]) -> dict[str, socket.socket]:
     """Interfaces that are ours until these are closed: their names as abstract sockets, which stand
     in a network namespace, as interfaces do, and go with the process. Two runs on one pair would
     each forward each frame."""
-    claims = []
+    claims = {}
     for name in sorted(set(names)):
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        claims.append(claim)
+        claims[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            claim.bind(f"\0fwcore-live/{name}")
+            claims[name].bind(f"\0fwcore-live/{name}")
         except OSError:
             _closed(claims)
             raise LiveError(f"{name}: another fwcore live forwards its frames; a second one would"
