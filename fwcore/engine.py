@@ -620,7 +620,8 @@ class Engine(Shaped):
     def drain(self, until_ns: int | None = None) -> None:
         """Lets leave what waits at links.
 
-        None: all of it, each at its time; the clock, machines and script stand where they are.
+        None: all of it, each at its time; the clock, machines and script stand where they are, and
+        packets that come before the last has left arrive at links and meters when it has.
         Else what is due up to a time happens, as ``advance`` does.
         """
         if until_ns is not None:

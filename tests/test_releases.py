@@ -178,7 +178,9 @@ def test_a_drop_after_a_packet_was_let_in_is_told_apart():
     frames = Chunk.from_frames([frame(53)] * 5, [START] * 5)
     found = replay([frames], load(seed=1, max_connections=64, **lines)).data["shaping"]
     assert found["classes"][0]["dropped"]["codel"] == 1
-    assert "1 packet dropped by queues (1 of them while waiting)" in shaping.short(found)
+    assert "1 packet dropped by queues while waiting, delayed" in shaping.short(found)
+    found["classes"][0]["dropped"]["tail"] = 2
+    assert "3 packets dropped by queues, 1 of them while waiting, delayed" in shaping.short(found)
 
 
 def test_one_and_several_are_told_apart():

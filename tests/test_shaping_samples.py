@@ -198,7 +198,18 @@ def test_the_page_and_the_picture_draw_it(result, tmp_path):
     assert "<h3>wan &lt;1&gt;</h3>" in page
     assert "longest delay" in page
     plot.write(result, tmp_path / "picture.svg")
-    assert "longest delay" in (tmp_path / "picture.svg").read_text()
+    drawn = (tmp_path / "picture.svg").read_text()
+    assert all(words in drawn for words in ("longest delay", "% of the line", "Shaping dropped"))
+
+
+def test_a_link_without_a_line_has_no_share_of_it_in_the_picture(result, tmp_path):
+    found = result.data["shaping_timeline"]
+    lineless = [link | {"rate": 0} for link in found["links"]]
+    plot.write(Result(result.data | {"shaping_timeline": found | {"links": lineless}}),
+               tmp_path / "picture.svg")
+    drawn = (tmp_path / "picture.svg").read_text()
+    assert "longest delay" in drawn
+    assert "% of the line" not in drawn
 
 
 def test_two_settings_stand_side_by_side_to_one_scale(result):

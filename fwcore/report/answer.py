@@ -35,6 +35,11 @@ def sentences(result: Result) -> list[str]:
     return [each for each in found if each]
 
 
+def headline(result: Result) -> list[str]:
+    """Those that a picture has room for: the mode, what it cost, shaping."""
+    return [each for each in (_mode(result), _cost(result), _shaping(result)) if each]
+
+
 def inspects_nothing(found: Mapping[str, Any]) -> bool:
     """Whether a result had conserve mode, and no packet that an inspection was asked for."""
     return bool("focus" not in found and found["packets"] and found["conserve"]["transitions"]

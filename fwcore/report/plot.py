@@ -85,7 +85,7 @@ def _draw(axes: Any, result: Result, columns: dict[str, np.ndarray]) -> None:
     axes.set_ylim(0, result.data["memory"]["total_pages"] / MIB_PAGES * 1.02)
     axes.set(xlabel="seconds since the first packet", ylabel="MiB")
     told = "\n".join(
-        line for sentence in answer.sentences(result)[:2] for line in textwrap.wrap(sentence, 120))
+        line for sentence in answer.headline(result) for line in textwrap.wrap(sentence, 120))
     axes.set_title(f"{_title(result)}\n{shown(told)}", loc="left", fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=7, frameon=False)
     for side in ("top", "right"):
@@ -99,15 +99,19 @@ def _draw_link(axes: Any, shown: over_time.Shown, line: over_time.Line) -> None:
                       linewidth=0)
     axes.set_ylabel("KiB waiting", color=QUEUE_COLOUR)
     axes.set_ylim(0, max(1.0, float(line.queue.max()) / 1024) * 1.1)
-    beside = axes.twinx()
+    sides = [axes]
     if line.rate:
+        beside = axes.twinx()
         beside.plot(second, over_time.stepped(100 * line.taken), color=LINE_COLOUR, linewidth=1.1)
-    beside.set_ylabel("% of the line", color=LINE_COLOUR)
-    beside.set_ylim(0, 110)
+        beside.set_ylabel("% of the line", color=LINE_COLOUR)
+        beside.set_ylim(0, 110)
+        sides.append(beside)
     slowest = units.nanoseconds(int(line.slowest.max()))
     axes.set_title(f"{visible(line.name)}: longest delay {slowest}", loc="left", fontsize=10)
-    for each in (axes, beside):
+    for each in sides:
         each.spines["top"].set_visible(False)
+    if not line.rate:
+        axes.spines["right"].set_visible(False)
 
 
 def _title(result: Result) -> str:

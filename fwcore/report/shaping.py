@@ -112,7 +112,8 @@ def short(found: Section) -> str:
     queues = sum(map(dropped, found["classes"]))
     parts = [f"{units.plural(policed, 'packet')} policed"] if policed else []
     waited = sum(row["dropped"][how] for row in found["classes"] for how in LATER)
-    later = f" ({units.count(waited)} of them while waiting)" if waited else ""
+    later = "" if not waited else " while waiting" if waited == queues else (
+        f", {units.count(waited)} of them while waiting")
     parts += [f"{units.plural(queues, 'packet')} dropped by queues{later}"] if queues else []
     busy = [row["delay_ns"]["p99"] for row in found["classes"] if row["packets"]]
     parts += [f"delayed by {delay(max(busy))} at p99"] if busy and max(busy) else []
