@@ -16,7 +16,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from fwcore import _layout
-from fwcore._layout cimport config_read, gate_read
+from fwcore._layout cimport config_read, gate_read, timeouts_split
 from fwcore._memory cimport LOG_SLACK_ROWS, Arena, Table
 from fwcore._memory import graves_bytes as _graves_bytes
 from fwcore._policies cimport Policies
@@ -158,6 +158,7 @@ cdef class Control:
                 ips_drain(&self.fw.memory, &self.fw.control, self.fw.clock.now_ns)
             rearm = memcmp(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns)) != 0
             memcpy(old.timeout_ns, new.timeout_ns, sizeof(new.timeout_ns))
+            timeouts_split(&self.fw.control)
             old.midstream = new.midstream
             old.midstream_grace_ns = new.midstream_grace_ns
             old.ports_decide = new.ports_decide

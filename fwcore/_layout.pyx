@@ -14,7 +14,7 @@ from operator import index as _index
 
 import numpy as np
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.digest cimport digest_add, digest_begin, digest_end
@@ -220,6 +220,17 @@ cdef int config_read(values, config_t *config) except -1:
         if config.fail_every[i] == 0:
             raise DataError("config: fail_every: 0 is not in 1..2**64-1")
     return 0
+
+
+cdef void timeouts_split(control_t *control) noexcept:
+    """What follows from the timeouts of its config, see clock_tick_after."""
+    cdef uint64_t sweep_ns = <uint64_t>control.config.sweep_ns
+    cdef uint64_t timeout_ns
+    cdef int i
+    for i in range(TIMEOUT_COUNT):
+        timeout_ns = <uint64_t>control.config.timeout_ns[i]
+        control.timeouts[i].ticks = timeout_ns // sweep_ns
+        control.timeouts[i].rest_ns = timeout_ns % sweep_ns
 
 
 # --- single stages, for tests and for those who build on them ------------------------------------

@@ -10,7 +10,7 @@ the time that touching it takes.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fwcore._layout cimport config_read
+from fwcore._layout cimport config_read, timeouts_split
 from fwcore.dataplane.clear cimport table_lay_out
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
@@ -148,6 +148,7 @@ cdef class Table:
         plan, arena = self.plan, self.arena
         fw.control.config = self.config
         fw.control.config.steps, fw.control.config.leaks = steps, leaks
+        timeouts_split(&fw.control)
         fw.table.records = <record_t *>arena.take(plan["records"])
         fw.table.timers = <uint32_t *>arena.take(plan["timers"])
         fw.table.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])

@@ -71,6 +71,24 @@ def test_sessions_past_a_shorter_timeout_end_at_the_next_tick(at_ns):
     assert pair.engine.fastpath.live == 3
 
 
+@pytest.mark.parametrize("again_ns", [None, 0, S // 2, S, 3 * S - 1])
+@pytest.mark.parametrize("timeout_s", [3, 2.5])
+def test_a_session_ends_at_the_tick_that_its_timeout_ends_with(timeout_s, again_ns):
+    """However it was armed: as it began, when its slot came up, by other settings."""
+    for settings in ({"udp_s": timeout_s}, {"udp_s": 60}):
+        pair = Pair(load("plain", **settings))
+        pair.process(chunk_of((0, udp_from(1))))
+        if again_ns is not None:
+            pair.process(chunk_of((again_ns, udp_from(1))))
+        pair.configure(udp_s=timeout_s)
+        tick_ns = -(-int((again_ns or 0) + timeout_s * S) // S) * S
+        pair.advance(T0 + tick_ns - 1)
+        assert pair.engine.fastpath.live == 1
+        pair.advance(T0 + tick_ns)
+        assert pair.engine.fastpath.live == 0
+        pair.compare()
+
+
 # --- time without packets -----------------------------------------------------------------------
 
 

@@ -332,9 +332,9 @@ WRITTEN = set("""
     sample_step_ns counters packet_digest victim_digest shaper""".split())
 MADE_AGAIN = set("""
     config lines hosts fragment_heads fragment_mask reborn_mask graves_mask
-    policies steps log log_room samples_room live half_open proxy_sessions free_line free_record
-    free_host hosts_high records_high oldest newest fragment_oldest fragment_newest fragment_free
-    egress hooked""".split())
+    policies timeouts steps log log_room samples_room live half_open proxy_sessions free_line
+    free_record free_host hosts_high records_high oldest newest fragment_oldest fragment_newest
+    fragment_free egress hooked""".split())
 # between two calls; who is asked is not saved
 EMPTY = set("""
     breath round_due dirty log_fill newborn exposure ip_bytes traffic_class inspector

@@ -25,6 +25,7 @@ from fwcore.dataplane.layout cimport (
     fw_unlikely, packet_t, record_t,
 )
 from fwcore.dataplane.outcome cimport outcome_of, verdict_invalid
+from fwcore.dataplane.pages cimport pages_for_one_more
 from fwcore.dataplane.session cimport (
     grave_forgive, grave_free, request_pages, session_arm, session_awaited, session_begin,
     session_make_room,
@@ -202,6 +203,7 @@ cdef inline int admit_first(
 cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept nogil:
     """Everything a miss has to pass, in order; 0 or the reason of the first refusal."""
     cdef int reason = admit_first(fw, p, fw.clock.now_ns, a)
+    cdef uint64_t pages
     if reason == 0 and fw_unlikely(fw.decided != DECISION_ACCEPT):
         reason = admit_decided(fw, p, a)
     if reason == 0:
@@ -213,8 +215,9 @@ cdef inline int admit_flow(fw_t *fw, const packet_t *p, admission_t *a) noexcept
         return reason
     if not session_make_room(fw, p.bucket):
         return REASON_TABLE_FULL
-    if not request_pages(
-            fw, OWNER_SHM, fw.control.config.proxy_session_pages if a.proxied else 0, 1, NIL):
+    pages = fw.control.config.proxy_session_pages if a.proxied else 0
+    if pages | pages_for_one_more(&fw.memory, &fw.control) and not request_pages(
+            fw, OWNER_SHM, pages, 1, NIL):
         return REASON_NO_MEMORY
     return 0
 

@@ -15,12 +15,12 @@
 # session stands in one slot, later than `tick`, and no later than the tick that ends it, or the
 # next one where that has passed. Moments at which nothing is due cost nothing.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
     CLOCK_MEMORY_NS, DUE_COUNT, DUE_EXPIRY, NEVER, NIL, RECORD_MASK, SLOT_BIT,
     TIME_MAX_NS, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_clz64, fw_ctz64, fw_t,
-    table_t,
+    fw_unlikely, table_t,
 )
 
 
@@ -102,6 +102,19 @@ cdef inline uint64_t clock_tick_from(
             ) // <uint64_t>control.config.sweep_ns
 
 
+cdef inline uint64_t clock_tick_after(
+    const control_t *control, const fw_clock_t *clock, uint8_t timeout,
+) noexcept nogil:
+    """The first tick that begins a timeout from now, or later, without a division: most sessions
+    are armed by it. => `tick` is the present one, and its end a time (not NEVER)."""
+    cdef uint64_t sweep_ns = <uint64_t>control.config.sweep_ns
+    cdef uint64_t into_ns = (    # since `tick` began, and what the timeout has beyond whole ones
+        sweep_ns - <uint64_t>(clock.tick_end_ns - clock.now_ns)
+        + control.timeouts[timeout].rest_ns)
+    return (clock.tick + control.timeouts[timeout].ticks
+            + <uint64_t>(into_ns > 0) + <uint64_t>(into_ns > sweep_ns))
+
+
 cdef inline int64_t clock_next_tick_ns(
     const control_t *control, const fw_clock_t *clock,
 ) noexcept nogil:
@@ -112,7 +125,7 @@ cdef inline int64_t clock_next_tick_ns(
 cdef inline void clock_catch_up(const control_t *control, fw_clock_t *clock) noexcept nogil:
     """=> `tick` is the present one. For who arms: a slot reckoned from a tick long past could lie
     in the past itself. Nothing stands in the wheel that was due by then."""
-    if clock.now_ns >= clock.tick_end_ns:
+    if fw_unlikely(clock.now_ns >= clock.tick_end_ns):
         clock.tick = (<uint64_t>(clock.now_ns - clock.start_ns)
                       // <uint64_t>control.config.sweep_ns)
         clock.tick_end_ns = clock_tick_ns(control, clock, clock.tick + 1)
@@ -143,10 +156,11 @@ cdef inline uint64_t clock_slot_tick(const fw_clock_t *clock) noexcept nogil:
     return 0
 
 
-cdef inline void clock_arm(
+cdef inline int clock_arm(
     table_t *table, fw_clock_t *clock, uint32_t record, uint64_t tick,
 ) noexcept nogil:
-    """Puts the record into the slot of its tick, or of the next one where that has passed."""
+    """Puts the record into the slot of its tick, or of the next one where that has passed; whether
+    it is the first one there."""
     cdef uint32_t after
     cdef int level
     cdef uint32_t slot
@@ -162,6 +176,7 @@ cdef inline void clock_arm(
     else:
         clock.map[level] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
     clock.head[slot] = record
+    return after == NIL
 
 
 cdef inline void clock_disarm(table_t *table, fw_clock_t *clock, uint32_t record) noexcept nogil:

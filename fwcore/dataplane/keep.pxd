@@ -94,7 +94,7 @@ cdef inline int keep_link(
     if table_find(table, &key, hash_, bucket) != NIL:
         return 0
     r[0] = given[0]
-    session_enter(table, memory, control, number, bucket, hash_)
+    session_enter(table, memory, control, number, &key, bucket, hash_)
     memory.half_open += (r.flags & (SESSION_HALF_OPEN | SESSION_ONCE)) != 0
     memory.proxy_sessions += (r.flags & SESSION_PROXIED) != 0
     return 1

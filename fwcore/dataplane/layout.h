@@ -567,11 +567,15 @@ typedef struct {
     void (*end)(void *fw, uint32_t record);
 } egress_t;
 
+/* A timeout in whole ticks, and what is left of it: see clock_tick_after. */
+typedef struct { uint64_t ticks, rest_ns; } timeout_t;
+
 /* What was decided: settings, the gate row, policies. Written between two calls, read within. */
 typedef struct {
     config_t config;
     gate_t gate;
     policies_t policies;
+    timeout_t timeouts[TIMEOUT_COUNT];   /* of config.timeout_ns */
 } control_t;
 
 /* What an appliance has one of, however many tables: pages, the gauges, the pressure script, the

@@ -378,10 +378,14 @@ cdef extern from "dataplane/layout.h" nogil:
                       uint32_t row) noexcept nogil
         void (*end)(void *fw, uint32_t record) noexcept nogil
 
+    ctypedef struct timeout_t:
+        uint64_t ticks, rest_ns
+
     ctypedef struct control_t:
         config_t config
         gate_t gate
         policies_t policies
+        timeout_t timeouts[TIMEOUT_COUNT]
 
     ctypedef struct memory_t:
         pages_t pages
@@ -441,6 +445,7 @@ cdef extern from "dataplane/platform.h" nogil:
     int fw_likely(int x)
     int fw_unlikely(int x)
     int fw_exchange(int *state, int expected, int wanted)
+    void fw_clear_128(void *p)
     uint16_t fw_be16(const uint8_t *p)
     uint32_t fw_be32(const uint8_t *p)
     uint64_t fw_be64(const uint8_t *p)

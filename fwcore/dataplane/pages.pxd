@@ -27,6 +27,19 @@ cdef inline uint64_t pages_for_sessions(const control_t *control, uint64_t live)
     return live * control.config.pages_per_session
 
 
+cdef inline uint64_t pages_for_one_more(
+    const memory_t *memory, const control_t *control,
+) noexcept nogil:
+    """What another session needs: with slabs one where the last is full, which is known without a
+    division. => sessions own the pages that they need."""
+    cdef uint64_t slab = control.config.sessions_per_page
+    if control.config.preallocated:
+        return 0
+    if slab:
+        return memory.live >= memory.pages.owner[OWNER_SESSIONS] * slab
+    return control.config.pages_per_session
+
+
 cdef inline int pages_take(memory_t *memory, uint64_t need) noexcept nogil:
     """Takes `need` pages out of free, reclaiming cache when short; 0: not enough (cache went)."""
     cdef pages_t *pages = &memory.pages
@@ -67,7 +80,11 @@ cdef inline void pages_fit_sessions(
     memory_t *memory, const control_t *control, uint64_t live,
 ) noexcept nogil:
     """Slab pages that fewer sessions no longer need become free."""
-    cdef uint64_t need = pages_for_sessions(control, live)
+    cdef uint64_t slab = control.config.sessions_per_page
+    cdef uint64_t need
+    if slab and live + slab > memory.pages.owner[OWNER_SESSIONS] * slab:
+        return  # as nearly always: the last slab is not empty, which is known without a division
+    need = pages_for_sessions(control, live)
     if need < memory.pages.owner[OWNER_SESSIONS]:
         memory.pages.free += memory.pages.owner[OWNER_SESSIONS] - need
         memory.pages.owner[OWNER_SESSIONS] = need

@@ -11,7 +11,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore.dataplane.clock cimport (
-    clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_from)
+    clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_after,
+    clock_tick_from)
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.hosts cimport host_enter, host_head, host_leave
 from fwcore.dataplane.key cimport key_hash
@@ -23,12 +24,12 @@ from fwcore.dataplane.layout cimport (
     SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
     SESSION_PROXIED, SLOT_BIT, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
     STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
-    WHEN_FULL_REPLACE_OLDEST, control_t, counters_t, fw_bucket, fw_clock_t, fw_key_t, fw_prefetch,
-    fw_put32, fw_put64, fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t, session_row_t,
-    table_t,
+    WHEN_FULL_REPLACE_OLDEST, control_t, counters_t, fw_bucket, fw_clear_128, fw_clock_t, fw_key_t,
+    fw_prefetch, fw_put32, fw_put64, fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t,
+    session_row_t, table_t,
 )
 from fwcore.dataplane.pages cimport (
-    pages_fit_sessions, pages_for_sessions, pages_release_buffers, pages_take, pages_used)
+    pages_fit_sessions, pages_for_one_more, pages_release_buffers, pages_take, pages_used)
 from fwcore.dataplane.shaping cimport shaped_t, shaper_t
 from fwcore.dataplane.table cimport (
     table_free, table_link, table_oldest, table_oldest_free, table_unlink)
@@ -115,13 +116,27 @@ cdef inline uint64_t session_due_tick(
     return clock_tick_from(control, clock, r.last_seen_ns + control.config.timeout_ns[r.timeout])
 
 
+cdef inline uint64_t session_next_tick(
+    const control_t *control, const fw_clock_t *clock, const record_t *r,
+) noexcept nogil:
+    """The same, cheaper for one that was seen just now. => `tick` is the present one"""
+    cdef uint64_t tick
+    if fw_unlikely(r.last_seen_ns != clock.now_ns or clock.tick_end_ns == NEVER):
+        return session_due_tick(control, clock, r)
+    tick = clock_tick_after(control, clock, r.timeout)
+    FW_ASSERT(tick == session_due_tick(control, clock, r))
+    return tick
+
+
 cdef inline void session_arm(
     table_t *table, const control_t *control, fw_clock_t *clock, uint32_t record,
 ) noexcept nogil:
-    """Sets the session's timer; the deadline comes nearer when this is now the next thing due."""
+    """Sets the session's timer; the deadline comes nearer when this is now the next thing due. A
+    slot in which others stand is no news: expiry comes by then at the latest."""
     clock_catch_up(control, clock)
-    clock_arm(table, clock, record, session_due_tick(control, clock, &table.records[record]))
-    clock_expiry_set(control, clock)
+    if fw_unlikely(clock_arm(
+            table, clock, record, session_next_tick(control, clock, &table.records[record]))):
+        clock_expiry_set(control, clock)
 
 
 cdef inline void session_awaited(fw_t *fw, const record_t *r) noexcept nogil:
@@ -367,8 +382,7 @@ cdef inline uint64_t request_need(
 ) noexcept nogil:
     """Pages the request asks for as things stand: a slab may have a hole."""
     if session:
-        pages += (pages_for_sessions(control, memory.live + 1)
-                  - pages_for_sessions(control, memory.live))
+        pages += pages_for_one_more(memory, control)
     return pages
 
 
@@ -532,17 +546,17 @@ cdef inline int session_make_room(fw_t *fw, uint32_t bucket) noexcept nogil:
 # --- the beginning ------------------------------------------------------------------------------
 
 cdef inline void session_enter(
-    table_t *table, memory_t *memory, const control_t *control, uint32_t number, uint32_t bucket,
-    uint64_t hash_,
+    table_t *table, memory_t *memory, const control_t *control, uint32_t number,
+    const fw_key_t *key, uint32_t bucket, uint64_t hash_,
 ) noexcept nogil:
     """The first free record is in use: index, host and order of creation know it. => its key and
     flags stand, and its key is not in the table."""
     cdef record_t *r = &table.records[number]
     table.free_record = table.timers[number]
     if r.flags & SESSION_FROM_B:
-        r.host = host_enter(table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta))
+        r.host = host_enter(table, control, key.b_lo, key.b_hi, META_FAMILY(key.meta))
     else:
-        r.host = host_enter(table, control, r.a_lo, r.a_hi, META_FAMILY(r.meta))
+        r.host = host_enter(table, control, key.a_lo, key.a_hi, META_FAMILY(key.meta))
     table_link(table, bucket, hash_, number | (PROTECTED_BIT if r.flags & SESSION_LOCAL else 0))
     if control.config.when_full == WHEN_FULL_REPLACE_OLDEST:
         r.age_prev = table.newest
@@ -566,7 +580,7 @@ cdef inline uint32_t session_begin(
     cdef uint32_t record = fw.table.free_record
     cdef record_t *r = &fw.table.records[record]
     FW_ASSERT(record != NIL)
-    memset(r, 0, sizeof(record_t))
+    fw_clear_128(r)
     r.meta = p.key.meta
     r.a_lo = p.key.a_lo
     r.b_lo = p.key.b_lo
@@ -575,7 +589,7 @@ cdef inline uint32_t session_begin(
     r.flags = entry_flags
     r.created_ns = r.last_seen_ns = fw.clock.now_ns
     r.created_packet = fw.packet
-    session_enter(&fw.table, &fw.memory, &fw.control, record, p.bucket, p.hash)
+    session_enter(&fw.table, &fw.memory, &fw.control, record, &p.key, p.bucket, p.hash)
     if fw_unlikely(fw.table.newborn != NULL):
         fw.table.newborn[fw.counters.sessions_created % NEWBORN_MAX] = record
     fw.counters.sessions_created += 1
