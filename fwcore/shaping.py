@@ -32,6 +32,7 @@ from fwcore.shaping_values import (
     WHOLE_LINK,
     Place,
     Within,
+    is_whole,
     known_keys,
     read_depth,
     read_ids,
@@ -245,7 +246,7 @@ def _class(place: Place, links: Mapping[str, LinkRow], parents: set[tuple[Any, A
     whole = links[given["link"]].rate
     guarantee = read_rate(place, "guarantee", CLASS["guarantee"], row.get("guarantee", 0), whole)
     ceiling = 0
-    if row.get("ceiling", "100%") != "100%":
+    if not is_whole(row.get("ceiling", "100%")):
         ceiling = read_rate(place, "ceiling", CLASS["ceiling"], row["ceiling"], whole)
     if ceiling and guarantee > ceiling:
         raise place.error("ceiling", f"ceiling {ceiling} bit/s is below the guarantee {guarantee}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from fwcore._layout import LATEST_NS
 from fwcore.errors import SettingsError
-from fwcore.units import SECOND_NS
+from fwcore.units import SECOND_NS, nanoseconds
 from fwcore.words import nearest
 
 UNITS_MAX = 1 << 61   # of g nanobits, g = gcd(rate, 10^9): what a level of 64 bits can count
@@ -61,6 +61,20 @@ class Key(NamedTuple):
             "rungs": f"1 to {self.high} tables of rate, depth, dscp, class",
             "quantum": f'{self.low} to {self.high} bytes, or "auto"',
         }.get(self.kind, f"{self.low} to {self.high}")
+
+    def without(self) -> str:
+        """What it is where it is left out, in words; "" where nothing stands for it."""
+        if self.default is None:
+            return "needed" if self.kind == "name" else ""
+        if self.kind == "switch":
+            return "enable" if self.default else "disable"
+        if self.kind.startswith("tc-"):
+            return "" if not self.default else (
+                nanoseconds(self.default) if self.kind == "tc-time" else str(self.default))
+        if isinstance(self.default, tuple):
+            return ", ".join(map(str, self.default))
+        return str(self.default).lower() if self.kind == "bool" else str(self.default or (
+            "" if isinstance(self.default, (str, dict)) else 0))
 
 
 _DEPTH = ("depth", 1, 1 << 60)
@@ -112,7 +126,9 @@ CLASS: Mapping[str, Key] = {
     "guarantee_burst": Key("depth", "bucket of the guarantee", "10ms", 1, _DEPTH[2]),
     "ceiling_burst": Key("depth", "bucket of the ceiling", "10ms", 1, _DEPTH[2]),
     "priority": Key("count", "0 goes first", 0, 0, PRIORITIES - 1),
-    "quantum_bytes": Key("quantum", "what it sends in its turn", "auto", 256, 1 << 30),
+    "quantum_bytes": Key("quantum", "what it sends in its turn; auto: a tenth of what its guarantee"
+                         " brings in a second, 1000 to 200000, and 1514 without one", "auto", 256,
+                         1 << 30),
     "limit_packets": Key("count", "packets that may wait; 0: no queue, what cannot leave as it"
                          " comes is dropped", 1000, 0, 1 << 20),
     "limit_bytes": Key("count", "bytes that may wait; 0: no limit", 0, 0, BYTES_MAX),
@@ -214,6 +230,12 @@ def read_rate(place: Place, name: str, key: Key, value: Any, whole: int = 0) -> 
         else:
             raise place.refuse(name, key, value, "is no rate")
     return read_whole(place, name, key, value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is written as all of the link: then the line is there first."""
+    share = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    return share is not None and Fraction(share[1]) == 100
 
 
 def read_time(place: Place, name: str, key: Key, value: Any) -> int:

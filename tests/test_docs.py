@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from fwcore import shaping_values
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -195,6 +197,22 @@ def test_the_rules_have_the_tcp_table():
         if state in ("TIME_WAIT", "CLOSED"):
             shown[0] = "(clash)"
         assert read[SHOWN.get(state, state), direction] == shown
+
+
+def test_the_page_of_settings_has_every_key_of_a_row():
+    """With what stands where it is left out; in a vendor's spelling, where it is a vendor's."""
+    page = subprocess.run(
+        [sys.executable, "tools/docs_pages.py", "settings"], cwd=ROOT, text=True,
+        capture_output=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}).stdout
+    for kind, keys in shaping_values.KINDS.items():
+        rows = page.partition(f"`[[{kind}]]`\n\n")[2].partition("\n\n")[0]
+        assert rows.count("\n") == len(keys) + 1
+    assert "`[[fortios.traffic-shaper]]`" in page
+    for name, last in (("limit_packets", "1000"), ("maximum-bandwidth-percentage", "1"),
+                       ("id", ""), ("quantum_bytes", "auto"), ("class-id", "0"),
+                       ("Name", "needed")):
+        assert re.search(rf"^\| `{name}` \|.* \| {last} \|$", page, re.M), name
+    assert "`target` | codel | as tc writes a time: 5ms, 50 (us) | 5 ms |" in page
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Times of day in a pressure script, amounts as vendors write them, and what choices do."""
 
+import itertools
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -86,6 +88,20 @@ def test_look_ups_take_the_vendors_spelling_and_give_reasons(capfd):
     assert "default: availability before security" in shown
     assert all(f"{mark}  {meaning}" in shown for mark, meaning in MARKS.items())
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("key", "last"), [
+    ("class.limit_packets", "without it: 1000"), ("meter.name", "needed"),
+    ("class.ecn", "without it: false"), ("fortios.shaping-profile.type", "without it: policing"),
+    ("fortios.traffic-shaper.diffserv", "without it: disable"),
+    ("tc.class.burst", "as tc writes a size: 1600, 15k (a key of [[tc.class]])"),
+    ("tc.qdisc.interval", "without it: 100 ms"), ("tc.qdisc.quantum", "without it: 1514")])
+def test_a_key_of_a_row_says_what_stands_without_it(capfd, key, last):
+    assert cli.main(["settings", key]) == 0
+    told = capfd.readouterr().out.splitlines()
+    after = told[told.index(key) + 1:]
+    own = itertools.takewhile(lambda line: line.startswith(" "), after)
+    assert list(own)[-1].strip() == last
 
 
 def test_on_the_command_line(capfd, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from fwcore import _shaper, _shaper_plan, shaping
 from fwcore.errors import SettingsError
+from fwcore.reference import declared
 from fwcore.settings import load
 from fwcore.shaping import parse
 from fwcore.shaping_layout import lay_out
@@ -183,6 +184,25 @@ def test_what_is_probably_not_meant_is_said():
     assert any("bucket of rung 1 holds 1500 bytes" in text for text in loaded.warnings)
     assert any("shaping 3: the initiator's packets alone" in text for text in loaded.warnings)
     assert shaping.Declared().warnings == ()
+
+
+@pytest.mark.parametrize("rate", [0, 8000])
+@pytest.mark.parametrize("ceiling", ["100%", "100 %", "100.0%", " 100.00 % "])
+def test_all_of_the_link_is_no_bucket_however_it_is_written(ceiling, rate):
+    link, row = {"name": "w", "rate": rate}, {"link": "w", "id": 1, "ceiling": ceiling}
+    (made,) = parse(links=[link], classes=[row]).classes
+    twin = declared.class_row(row, {"w": declared.link_row(link)})
+    assert made.ceiling == made.ceiling_burst == twin.ceiling == 0
+
+
+def test_a_number_may_stand_apart_from_its_unit():
+    link = {"name": "w", "rate": " 8 kbit "}
+    row = {"link": "w", "id": 1, "guarantee": " 20 % ", "guarantee_burst": " 10 ms "}
+    made = parse(links=[link], classes=[row])
+    twin = declared.link_row(link)
+    assert made.links[0].rate == twin.rate == 8000
+    both = (made.classes[0], declared.class_row(row, {"w": twin}))
+    assert [(each.guarantee, each.guarantee_burst) for each in both] == [(1600, 2)] * 2
 
 
 def test_the_excess_burst_of_rfc_2697_may_say_that_it_has_no_rate():

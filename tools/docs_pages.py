@@ -7,11 +7,12 @@ program it prints one: ``python tools/docs_pages.py settings``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fwcore import glossary, settings
-from fwcore.settings import Declaration, Share
+from fwcore import glossary, settings, shaping_values
+from fwcore.settings import Declaration, Share, tables, wirings
+from fwcore.shaping_values import Key
 
 MARKS = (
     "Marks: C Clavister cOS Core article, K FortiGate KB 198580, H FortiOS 5 online help, T FortiOS"
@@ -85,7 +86,27 @@ vendor means by them. An amount that means pages is rounded up to pages of 4096 
 
 `[[pressure]]`: `at_s`, `owner` and `add_bytes`; or `at_s`, `owner` and `leak_bytes_per_s`; or
 `fail_nth`, or `fail_every`. See [pressure](rules.md#pressure).
-"""
+
+## Rows of shaping
+
+What they do is said in [the rules](rules.md#shaping). `[[shaping]]` takes the conditions of
+`[[policy]]`, too. [A vendor's tables](shaping.md) are spellings of these rows.
+
+{_tables(shaping_values.KINDS)}
+{"".join(_tables(vendor.kinds, f"{name}.") for name, vendor in wirings.UNDERSTOOD.items())}"""
+
+
+def _tables(kinds: Mapping[str, Mapping[str, Key]], vendor: str = "") -> str:
+    """A table for each kind of row: keys, meaning, what is allowed, what stands without."""
+    parts = []
+    for kind, keys in kinds.items():
+        names = [name.replace("_", "-") if vendor else name for name in keys]
+        rows = [[f"`{name}`", key.help, tables.allowed(key).replace("|", "\\|"), key.without()]
+                for name, key in zip(names, keys.values(), strict=True)]
+        title = f"{vendor}{kind.replace('_', '-')}"
+        head = ["key", "meaning", "allowed", "without it"]
+        parts.append(f"`[[{title}]]`\n\n{table(head, rows)}")
+    return "\n".join(parts) + "\n"
 
 
 def personalities_page() -> str:

@@ -88,12 +88,13 @@ def settings_list(word: str | None, json_file: str | None) -> int:
         for row in settings.DECLARATIONS
     ] + [
         {"name": f"{kind}.{name}", "help": key.help, "allowed": key.allowed(),
-         "reason": f"a key of [[{kind}]]", "choices": {}, "default": None}
+         "reason": f"a key of [[{kind}]]", "choices": {}, "default": key.default,
+         "without": key.without()}
         for kind, keys in shaping_values.KINDS.items() for name, key in keys.items()
     ] + [
         {"name": f"{vendor}.{kind}.{name}".replace("_", "-"), "help": key.help,
-         "allowed": tables.allowed(key), "choices": {}, "default": None,
-         "reason": f"a key of [[{vendor}.{kind.replace('_', '-')}]]"}
+         "allowed": tables.allowed(key), "choices": {}, "default": key.default,
+         "without": key.without(), "reason": f"a key of [[{vendor}.{kind.replace('_', '-')}]]"}
         for vendor, words in wirings.UNDERSTOOD.items()
         for kind, keys in words.kinds.items() for name, key in keys.items()
     ]
@@ -119,7 +120,10 @@ def _setting_text(row: dict[str, Any]) -> str:
     for choice, meaning in row["choices"].items():
         lines += [f"      {part}" for part in text.fold(f"{choice}: {meaning}", 72)]
     default = row["default"]
-    if default is None:     # a key of a row
+    if "without" in row:    # a key of a row
+        stands = row["without"]
+        words = stands if stands in ("", "needed") else f"without it: {stands}"
+        lines += [style.paint(f"    {part}", "dim") for part in text.fold(words, 74) if part]
         return "\n".join([*lines, ""])
     shown = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
     shown = shown.lower() if isinstance(default, bool) else shown

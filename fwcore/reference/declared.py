@@ -26,6 +26,7 @@ def rate_of(value: int | str, whole: int = 0) -> int:
     """Bit/s: a number, `10Mbit`, `125kB`, or a percentage of the link, floored."""
     if isinstance(value, int):
         return value
+    value = "".join(value.split())
     if value.endswith("%"):
         return int(whole * Fraction(value[:-1]) / 100)
     match = re.fullmatch(r"([\d.]+)([kMG]?)(bit|B)", value)
@@ -35,9 +36,14 @@ def rate_of(value: int | str, whole: int = 0) -> int:
     return int(bits)
 
 
+def all_of_it(value: int | str) -> bool:
+    """Whether it is written as 100 % of the link."""
+    return isinstance(value, str) and "%" in value and Fraction(value.partition("%")[0]) == 100
+
+
 def ns_of(value: str) -> int:
     """A time as text, in nanoseconds."""
-    match = re.fullmatch(r"([\d.]+)(s|ms|us|ns)", value)
+    match = re.fullmatch(r"([\d.]+)(s|ms|us|ns)", "".join(value.split()))
     if not match:
         raise ValueError(f"no time: {value}")
     return int(Fraction(match[1]) * TIMES[match[2]])
@@ -75,7 +81,7 @@ def class_row(row: Mapping[str, Any], links: dict[str, LinkRow]) -> ClassRow:
     whole = links[given["link"]].rate
     guarantee = rate_of(given.pop("guarantee", 0), whole)
     ceiling = given.pop("ceiling", "100%")
-    ceiling = 0 if ceiling == "100%" else rate_of(ceiling, whole)
+    ceiling = 0 if all_of_it(ceiling) else rate_of(ceiling, whole)
     auto = min(200_000, max(1000, guarantee // 80)) if guarantee else 1514
     quantum = given.pop("quantum_bytes", "auto")
     share = rate_of(given.pop("share_ceiling", 0))
