@@ -291,6 +291,7 @@ SHAPING: Final = _under(
     "shaping",
     Entry("unshaped", "packets, and their bytes, that met no meter and no link: they matched no"
           " row, or what it named went away while running"),
+    Entry("pages", "pages of the queued bytes of all links (queue_accounting)", NOW),
     Entry("drain_ns", "from the last packet until the last one had left its link"),
     *_under(
         "meters",
@@ -320,6 +321,7 @@ SHAPING: Final = _under(
         Entry("giants", "packets larger than what a bucket that they need ever holds: dropped",
               vendor="htb: giants"),
         Entry("waiting", "packets in its queue", NOW),
+        Entry("delay_max", "longest time from arrival to release", PEAK),
         Entry("delay_ns", "arrival to release at p50, p95, p99, and the longest"),
     ),
     *_under(

@@ -26,13 +26,13 @@ ADDED = [
     *(f"speed.{name}" for name in (
         "wall_s", "packets_per_s", "ns_per_packet", "longest_pause_ns", "load_s")),
     *(f"pace.{name}" for name in ("late_packets", "max_late_ns")),
-    *(f"shaping.{name}" for name in ("unshaped", "drain_ns")),
+    *(f"shaping.{name}" for name in ("unshaped", "pages", "drain_ns")),
     *(f"shaping.meters.{name}" for name in (
         "keys", "keys_forgotten", "keys_shared", "passed", "dropped", "by_colour")),
     *(f"shaping.links.{name}" for name in (
         "packets", "bytes", "busy_ns", "queue_peak", "pages", "priorities")),
     *(f"shaping.classes.{name}" for name in (
-        "packets", "bytes", "dropped", "borrowed", "giants", "waiting", "delay_ns")),
+        "packets", "bytes", "dropped", "borrowed", "giants", "waiting", "delay_max", "delay_ns")),
     *(f"shaping.open_loop.{name}" for name in ("tcp_share_of_bytes", "flows_hit")),
     *(f"live.interfaces.{name}" for name in PORT_COUNTERS),
     *(f"live.delay.{name}" for name in ("p50_ns", "p99_ns", "max_ns")),

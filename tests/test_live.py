@@ -23,7 +23,7 @@ from fwcore._rings import FRAMES, WOKEN
 from fwcore.cli import main
 from fwcore.cli.live import _untold
 from fwcore.errors import DataError, FwcoreError, LiveError
-from fwcore.live import Live, live, serve, text, view
+from fwcore.live import Live, live, metrics, serve, text, view
 from fwcore.live.nfqueue import Queue
 from fwcore.result import Result
 from fwcore.units import PAGE_BYTES
@@ -456,30 +456,6 @@ def fetch(port, path):
         return answer.headers, answer.read().decode()
 
 
-def test_metrics_are_what_prometheus_reads(told):
-    parser = pytest.importorskip("prometheus_client.parser")
-    metrics = serve.Metrics(":0")
-    try:
-        assert fetch(metrics.site.port, "/metrics")[1].strip() == ""
-        metrics.tick(*told)
-        families = {each.name: each for each in parser.text_string_to_metric_families(
-            fetch(metrics.site.port, "/metrics")[1])}
-    finally:
-        metrics.close()
-    assert families["fwcore_verdicts"].type == "counter"
-    assert families["fwcore_verdicts"].samples[0].name == "fwcore_verdicts_total"
-    assert families["fwcore_sessions_live"].type == "gauge"
-    assert families["fwcore_memory_bytes"].samples[0].labels == {"owner": "base"}
-    assert families["fwcore_interface_lost_frames"].samples[0].labels == {"interface": "lo"}
-    assert all(each.documentation for each in families.values())
-    assert all(re.fullmatch(r"fwcore_[a-z][a-z0-9_]*", name) for name in families)
-    panels = json.loads(Path("docs/grafana.json").read_text())["panels"]
-    asked = {name for panel in panels for target in panel.get("targets", ())
-             for name in re.findall(r"fwcore_\w+", target["expr"])}
-    there = {sample.name for each in families.values() for sample in each.samples}
-    assert asked <= there and len(asked) > 8
-
-
 def test_the_page_shows_figures_and_fetches_nothing_else(told):
     page = serve.Page(":0")
     try:
@@ -572,7 +548,7 @@ def test_a_trap_of_bypassed_av_comes_once_a_mode(told, monkeypatch):
 def test_what_is_missing_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(FwcoreError, match=re.escape("pip install 'fwcore[live]'")):
-        serve.Metrics(":0")
+        metrics.Metrics(":0")
     monkeypatch.setitem(sys.modules, "pysnmp.hlapi.v3arch.asyncio", None)
     from fwcore.live import traps
     with pytest.raises(FwcoreError, match=re.escape("pip install 'fwcore[live]'")):

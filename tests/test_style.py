@@ -111,7 +111,7 @@ OUTSIDE = {
     "pyarrow": {"rows", "tables"},
     "bokeh": {"report."},
     "matplotlib": {"report."},
-    "prometheus_client": {"live.serve"},
+    "prometheus_client": {"live.metrics"},
     "pysnmp": {"live.traps"},
     "click": {"cli", "cli."},
     "libc": {".pxd", ".pyx"},

@@ -160,14 +160,14 @@ def _watchers(run: Any, given: dict[str, Any]) -> Iterator[Any]:
     """Those who are told what happens, as the options ask for them."""
     import sys
 
-    from fwcore.live import control, serve, traps, view
+    from fwcore.live import control, metrics, serve, traps, view
 
     made: list[Any] = []
     kinds: tuple[tuple[str, Any], ...] = (
         ("events_to", view.EventLines), ("syslog_to", view.Syslog),
         ("traps_to", lambda where: traps.Traps(where, given["community"])),
         ("control_at", lambda path: control.ControlSocket(run, path)),
-        ("metrics_at", serve.Metrics), ("page_at", serve.Page))
+        ("metrics_at", metrics.Metrics), ("page_at", serve.Page))
     try:
         for name, kind in kinds:
             if given[name]:

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -55,6 +55,14 @@ class Watcher(Protocol):
 
     def close(self) -> None:
         """The run is over."""
+
+
+@runtime_checkable
+class Sender(Protocol):
+    """A watcher that tells others, who may not be there; ``option``: by which it was asked for."""
+
+    option: str
+    lost: int
 
 
 def live(
@@ -368,7 +376,9 @@ class Live:
     def figures(self) -> dict[str, Any]:
         """Every counter of the engine as now, the interfaces', rates and delays; plain values."""
         now = time.monotonic_ns()
-        body = counters(self.engine)
+        body, raw = counters(self.engine), self.engine.fastpath.counters()
+        body["sessions"]["half_open"] = raw["half_open"]
+        body["victims_forgotten"] = max(0, raw["victims"] - self.engine.settings.victims_max)
         then, packets, size, created = self._last
         past = max(1, now - then) / SECOND_NS
         self._last = (now, body["packets"], body["bytes"], body["sessions"]["created"])
@@ -384,6 +394,8 @@ class Live:
                       "bits": (body["bytes"] - size) * 8 / past,
                       "sessions": (body["sessions"]["created"] - created) / past},
             "host": self.host.figures if self.host is not None else {},
+            "messages_lost": {each.option.removeprefix("--"): each.lost
+                              for each in self.watchers if isinstance(each, Sender)},
         }
 
     def interfaces(self) -> dict[str, dict[str, Any]]:

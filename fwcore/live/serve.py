@@ -1,4 +1,4 @@
-"""Pages of a live run by HTTP: /metrics for Prometheus, / for people.
+"""Pages of a live run by HTTP: what any server of one needs, and the page for people.
 
 Each server is a thread that shows what the loop told last; nobody who asks makes the loop wait.
 """
@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any
 
-from fwcore._rings import COUNTERS
-from fwcore.errors import LiveError, MissingExtra
-from fwcore.glossary import BY_NAME, find
+from fwcore.errors import LiveError
 from fwcore.live.view import address
 from fwcore.result import plain
 from fwcore.units import PAGE_BYTES
-from fwcore.words import MODES
 
-METRICS_PORT, PAGE_PORT = 9108, 8080
+PAGE_PORT = 8080
 SAMPLES = 600                   # of the page's charts: ten minutes
 EVENTS = 200
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -83,94 +80,6 @@ class Site:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-# --- metrics --------------------------------------------------------------------------------------
-
-# Family of metrics: (path in the figures, label, whether it only grows). A path that ends in a
-# dictionary gives a sample a key; the label's name says what the key is.
-FAMILIES = (
-    ("packets", "", True), ("bytes", "", True), ("verdicts", "verdict", True),
-    ("reasons", "reason", True), ("decode", "kind", True),
-    ("sessions.created", "", True), ("sessions.live", "", False), ("sessions.peak", "", False),
-    ("sessions.reborn", "", True), ("sessions.ended", "cause", True), ("memory_tension", "", True),
-    ("stampede.passes", "", True), ("exposure.sessions", "", True), ("exposure.packets", "", True),
-    ("exposure.bytes", "", True), ("proxy.sessions", "", False), ("proxy.objects", "", True),
-    ("ips.full_count", "", True), ("time_reversed", "", True), ("flaps", "", True),
-)
-GAUGES = {
-    "mode": "conserve mode: 0 off, 1 on, 2 extreme",
-    "up_seconds": "seconds since the run began",
-    "delay_seconds": "how long frames were here from arrival to sent, by quantile",
-    "interface_up": "1 where the interface is up",
-    "waiting_frames": "frames that links hold back",
-}
-
-
-def samples(figures: Mapping[str, Any]) -> Iterable[tuple[str, str, bool, str, dict[str, float]]]:
-    """(name, help, whether it only grows, label's name, value by label) of every metric."""
-    for path, label, grows in FAMILIES:
-        value: Any = figures
-        for part in path.split("."):
-            value = value[part]
-        entry = find(path)
-        text = entry.meaning if entry is not None and entry.name == path else f"{path}, by {label}"
-        by = value if isinstance(value, Mapping) else {"": value}
-        yield path.replace(".", "_"), text, grows, label, dict(by)
-    memory = figures["memory"]
-    yield ("memory_bytes", "simulated memory by owner, free and used", False, "owner",
-           {name: pages * PAGE_BYTES for name, pages in memory["now"].items()})
-    yield ("memory_total_bytes", "simulated memory in all", False, "",
-           {"": memory["total_pages"] * PAGE_BYTES})
-    yield "conserve_seconds", "seconds spent in each mode", True, "mode", figures["mode_seconds"]
-    yield "mode", GAUGES["mode"], False, "", {"": MODES.index(figures["mode"])}
-    yield "up_seconds", GAUGES["up_seconds"], False, "", {"": figures["up_s"]}
-    yield ("delay_seconds", GAUGES["delay_seconds"], False, "quantile",
-           {"0.5": figures["delay"]["p50_ns"] / 1e9, "0.99": figures["delay"]["p99_ns"] / 1e9})
-    yield "waiting_frames", GAUGES["waiting_frames"], False, "", {"": figures["waiting"]}
-    ports = figures["interfaces"]
-    yield ("interface_up", GAUGES["interface_up"], False, "interface",
-           {name: float(row["state"] == "up") for name, row in ports.items()})
-    for counter in COUNTERS:
-        text = BY_NAME[f"live.interfaces.{counter}"].meaning
-        unit = "" if counter.endswith("bytes") else "_frames"
-        yield (f"interface_{counter}{unit}", text, True, "interface",
-               {name: row[counter] for name, row in ports.items()})
-
-
-class Metrics:
-    """/metrics in Prometheus' text format, by prometheus_client. Raises MissingExtra, LiveError."""
-
-    def __init__(self, where: str) -> None:
-        try:
-            import prometheus_client as prometheus
-            from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-        except ImportError:
-            raise MissingExtra(
-                "--metrics needs prometheus_client: pip install 'fwcore[live]'") from None
-        self._kinds = {True: CounterMetricFamily, False: GaugeMetricFamily}
-        self._figures: dict[str, Any] | None = None
-        self._registry = prometheus.CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-        self.site = Site(where, METRICS_PORT, "--metrics", {"/metrics": (
-            prometheus.CONTENT_TYPE_LATEST, lambda: prometheus.generate_latest(self._registry))})
-
-    def collect(self) -> Iterable[Any]:
-        """What prometheus_client asks for."""
-        figures = self._figures
-        if figures is None:
-            return
-        for name, text, grows, label, by in samples(figures):
-            family = self._kinds[grows](f"fwcore_{name}", text, labels=[label] if label else [])
-            for key, value in by.items():
-                family.add_metric([str(key)] if label else [], value)
-            yield family
-
-    def tick(self, figures: dict[str, Any], events: list[dict[str, Any]]) -> None:
-        self._figures = figures
-
-    def close(self) -> None:
-        self.site.close()
 
 
 # --- the page -------------------------------------------------------------------------------------
