@@ -66,6 +66,11 @@ class Output:
         self._part = part
         return os.fdopen(handle, "wb")
 
+    @property
+    def placed(self) -> bool:
+        """Whether it takes its place when it is whole; a pipe or a device has what is written."""
+        return bool(self._part)
+
     def streamed(self) -> Any:
         """``file`` for who writes archives: in a device or a pipe, positions mean nothing.
 

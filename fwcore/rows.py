@@ -6,6 +6,7 @@ The one writer of every table that leaves fwcore: verdicts, sessions, victims, t
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from fwcore.outfile import Output
 ENDINGS = (".csv", ".jsonl", ".parquet")
 Columns = Mapping[str, Any]          # name -> array (masked: empty cells), list, Words or Texts
 GROUP_ROWS = 1 << 17                 # rows of a Parquet file that are written at a time
+HASHES = ("flow",)                   # columns of numbers that neither rise nor repeat
 INT8_MOST = 128                      # words that a code of 8 bits with a sign can tell apart
 
 
@@ -128,13 +130,21 @@ class RowFile:
                               f" not {ending}")
         self._write_block = {".parquet": self._write_parquet, ".jsonl": self._write_jsonl}.get(
             ending, self._write_csv)
-        if ending == ".parquet":
-            try:
-                import pyarrow.parquet  # noqa: F401 - heavy, and an extra
-            except ImportError:
-                raise MissingExtra(f"{path}: Parquet needs pyarrow: pip install 'fwcore[parquet]',"
-                                   " or write .csv") from None
+        self._parquet_wanted = ending == ".parquet"
+        if self._parquet_wanted and importlib.util.find_spec("pyarrow") is None:
+            raise MissingExtra(f"{path}: Parquet needs pyarrow: pip install 'fwcore[parquet]',"
+                               " or write .csv")
         self._output = Output(self.path)
+
+    @property
+    def placed(self) -> bool:
+        """Whether nobody sees the table before it is whole."""
+        return self._output.placed
+
+    def prepare(self) -> None:
+        """Imports what it writes with, where that takes long, before there is anything to write."""
+        if self._parquet_wanted:
+            import pyarrow.parquet  # noqa: F401
 
     def write(self, columns: Columns) -> None:
         """One block."""
@@ -239,15 +249,18 @@ def _numbers(values: NDArray[Any], empty: NDArray[np.bool_] | None = None) -> An
 
 def _parquet_writer(file: Any, schema: Any) -> Any:
     """Integers as what they are more than the one before: most of ours rise, few come twice, so
-    that looking each up in a dictionary is four fifths of the time and gains nothing. Words have
-    theirs; they are strings to who reads them, whatever they were here."""
+    that looking each up in a dictionary is four fifths of the time and gains nothing; hashes as
+    they are. Words have theirs; they are strings to who reads them, whatever they were here, and
+    least and most of them are not looked for: they are few, and that takes longer than all else."""
     import pyarrow as pa
     from pyarrow import parquet
 
     words = [each.name for each in schema if pa.types.is_dictionary(each.type)]
-    steps = {each.name: "DELTA_BINARY_PACKED" for each in schema
-             if pa.types.is_integer(each.type)}
+    steps = {each.name: "PLAIN" if each.name in HASHES else "DELTA_BINARY_PACKED"
+             for each in schema if pa.types.is_integer(each.type)}
     return parquet.ParquetWriter(file, schema, use_dictionary=words, column_encoding=steps,
+                                 write_statistics=[
+                                     each.name for each in schema if each.name not in words],
                                  store_schema=False)
 
 

@@ -22,6 +22,8 @@ from fwcore.errors import FwcoreError, OutputError, PipeClosed
 from fwcore.outfile import Output, check_apart
 from fwcore.replay import Timing, replay
 from fwcore.replay.turns import later
+from fwcore.rows import RowFile
+from fwcore.settings import load
 
 PCAPS = Path(__file__).parent.parent / "pcaps"
 WEB = PCAPS / "web.pcap"
@@ -487,3 +489,29 @@ def test_every_flow_goes_to_a_file(tmp_path, monkeypatch):
     assert cli.main(["compare", str(WEB), "--with", "plain", "--with", "fortios-7",
                      "-q", "--flows", "flows.csv"]) == 0
     assert len((tmp_path / "flows.csv").read_text().splitlines()) > 10
+
+
+@pytest.mark.parametrize("filtered", [None, "tcp"])
+def test_files_are_the_same_whatever_the_threads(tmp_path, filtered):
+    made = {}
+    for threads in (1, 2):
+        files = {name: tmp_path / f"{name}-{threads}" for name in ("write", "verdicts", "sessions")}
+        result = replay(PCAPS / "conserve.pcap", load(file=PCAPS / "conserve.toml"),
+                        threads=threads, chunk_size=100, filter=filtered, addresses=True,
+                        **{name: str(path) for name, path in files.items()})
+        made[threads] = [path.read_bytes() for path in files.values()]
+        assert result["packets"] and not result.data.get("lost")
+    assert made[1] == made[2] and all(made[1])
+
+
+def test_a_file_that_is_given_up_behind_who_judges_is_named(tmp_path, monkeypatch):
+    def full(*_given):
+        raise OutputError("v.csv: writing failed (No space left on device)")
+
+    before = RowFile.write
+    monkeypatch.setattr(RowFile, "write", lambda self, columns: (
+        full() if "verdict" in columns and len(columns["packet"]) else before(self, columns)))
+    result = replay(PCAPS / "conserve.pcap", load(file=PCAPS / "conserve.toml"), threads=2,
+                    verdicts=str(tmp_path / "v.csv"), sessions=str(tmp_path / "s.csv"))
+    assert [row["path"] for row in result.data["lost"]] == [str(tmp_path / "v.csv")]
+    assert not (tmp_path / "v.csv").exists() and (tmp_path / "s.csv").read_text()

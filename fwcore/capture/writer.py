@@ -32,6 +32,11 @@ class PcapWriter:
         self._begun = False
         self._output = Output(path)
 
+    @property
+    def placed(self) -> bool:
+        """Whether nobody sees the file before it is whole."""
+        return self._output.placed
+
     def write(self, chunk: Chunk, mask: Array | None = None) -> int:
         """Write the frames of a chunk, those where ``mask`` (bool[n]) is true; returns how many."""
         if mask is None:

@@ -91,8 +91,7 @@ def replay_beside(
 
         feed.through(judge)
         hands.do([run.finish for run in runs])
-        spent = time.perf_counter_ns() - begin
-        return hands.do([partial(run.result, spent) for run in runs])
+        return hands.do([partial(run.result, begin) for run in runs])
 
 
 class _Job:

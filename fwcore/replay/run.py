@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fwcore import arguments
 from fwcore.capture import READ_SIZE, Chunk, parse_ahead
+from fwcore.capture.ahead import cores
 from fwcore.engine import Engine
 from fwcore.engine_setup import settings_of
 from fwcore.errors import FwcoreError, SettingsError
@@ -29,7 +30,7 @@ from fwcore.replay.feed import Feed, Progress
 from fwcore.replay.judged import Judged
 from fwcore.replay.pace import Pace
 from fwcore.replay.selection import Selection
-from fwcore.replay.sinks import Sinks
+from fwcore.replay.sinks import BLOCK_SESSIONS, Sinks
 from fwcore.replay.sources import check_loop, opener_of, paths_of
 from fwcore.replay.timing import Timing
 from fwcore.replay.trail import Trail
@@ -113,13 +114,13 @@ def replay(
         engine = Engine(settings, policies=policies, group=group, **_told(settings, files),
                         log=bool(sessions) or focus is not None or lru or "victims")
         with Sinks(write, verdicts, sessions, addresses, departures,
-                   _releases(engine, files)) as sinks:
+                   _releases(engine, files), _several(threads)) as sinks:
             run = Run(engine, feed, sinks, _about(focus, engine), flows, ended,
                       recency=_recency(settings, engine) if lru else None)
             feed.turns.begins = partial(begin_turn, [engine])
             feed.through(run.judge)
             run.finish()
-            return _kept(run.result(time.perf_counter_ns() - begin), state)
+            return _kept(run.result(begin), state)
 
 
 def _kept(result: Result, state: str | None) -> Result:
@@ -163,6 +164,11 @@ def check(
     check_loop(source, loop)
     check_apart([(name, path) for name, path in files.items() if path],
                 [("the capture", path) for path in paths_of(source)])
+
+
+def _several(threads: int | None) -> bool:
+    """Whether more than one thread may work; None: a core each."""
+    return (cores() if threads is None else threads) > 1
 
 
 def _seeded(settings: Settings, seed: int | None) -> Settings:
@@ -248,7 +254,7 @@ class Run:
         self.hits = Hits(self.engine.policies, vlan_zone=self.engine.settings.zone == "vlan")
 
     def finish(self) -> None:
-        """What comes behind the last packet; then all files are whole."""
+        """What comes behind the last packet."""
         self._to_the_end()
         if self.first_ns is not None:
             self.engine.fastpath.sample()     # the timeline reaches to the last packet
@@ -256,9 +262,15 @@ class Run:
         self.sinks.drained(self.feed.selection.numbers)
         self._take_ended()
         if "sessions" in self.sinks or self.focus is not None:
-            live = self.engine.sessions()
-            self._write_sessions(live if self.focus is None else self.focus.end(live))
-        self.sinks.commit()
+            for live in self._live():
+                self._write_sessions(live if self.focus is None else self.focus.end(live))
+
+    def _live(self) -> Iterator[NDArray[Any]]:
+        """The sessions that stand, block by block, at least one: all at once are much memory."""
+        fastpath = self.engine.fastpath
+        numbers = fastpath.live_records()
+        for begin in range(0, max(1, len(numbers)), BLOCK_SESSIONS):
+            yield fastpath.rows_of(numbers[begin:begin + BLOCK_SESSIONS])
 
     def _begin(self) -> None:
         """Time counts from the first frame, be it a packet or not."""
@@ -372,9 +384,11 @@ class Run:
         passed_ns = max(self.last_ns, self.engine.fastpath.now_ns) - self.first_ns
         return sum(row.get("at_ns", 0) > passed_ns for row in self.engine.settings.pressure)
 
-    def result(self, wall_ns: int) -> Result:
-        """What was found; ``wall_ns`` is what it took in all."""
+    def result(self, begin_ns: int) -> Result:
+        """What was found, when all files are whole; ``begin_ns``: when all began."""
         body = result_body(self.engine, self.hits)
+        self.sinks.commit()
+        wall_ns = time.perf_counter_ns() - begin_ns
         feed, selection = self.feed, self.feed.selection
         if selection:
             renumbered(body, selection)

@@ -12,6 +12,7 @@ named in ``lost``; the run and the other files go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from fwcore._shaper import DEPARTURE_DTYPE
 from fwcore.capture import Chunk, PcapWriter
 from fwcore.counters import state_name
 from fwcore.errors import FwcoreError, PipeClosed
+from fwcore.replay.behind import Behind
 from fwcore.replay.judged import Judged
 from fwcore.rows import RowFile, Texts, Words
 from fwcore.words import CLASSES
@@ -34,17 +36,18 @@ VERDICTS = tuple(member.name.lower() for member in Verdict)
 REASONS = tuple(member.name.lower() for member in Reason)
 STATES = tuple(state_name(state) for state in TcpState)
 CAUSES = (*(member.name.lower() for member in EndCause), "live")
-BLOCK_SESSIONS = 1 << 18       # sessions whose columns are made at a time
+BLOCK_SESSIONS = 1 << 16       # sessions whose columns are made at a time
 
 
 class Sinks:
-    """Opened before the first packet; what is not committed is discarded."""
+    """Opened before the first packet; what is not committed is discarded. ``behind``: files that
+    nobody sees before they are whole are written in a thread of their own."""
 
     def __init__(
         self, write: str | None = None, verdicts: str | None = None,
         sessions: str | None = None,
         addresses: bool = False, departures: str | None = None,
-        releases: Releases | None = None,
+        releases: Releases | None = None, behind: bool = False,
     ) -> None:
         self._addresses = addresses
         self._releases = releases
@@ -61,6 +64,12 @@ class Sinks:
         except BaseException:
             self._discard()
             raise
+        # A link's frames lie in room that is used again.
+        self._behind = Behind() if behind and releases is None and self._files and all(
+            file.placed for file in self._files.values()) else None
+        for file in self._files.values():
+            if self._behind is not None and isinstance(file, RowFile):
+                self._behind.do(file.prepare)
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
@@ -87,6 +96,16 @@ class Sinks:
         if self._releases is not None:
             self._take_shaped(self._releases, judged, shown, numbers)
             return
+        self._soon(partial(self._write_judged, judged, shown))
+
+    def _soon(self, write: Callable[[], None]) -> None:
+        """Writes behind who judges, where that may be."""
+        if self._behind is None:
+            write()
+        elif self._files:
+            self._behind.do(write)
+
+    def _write_judged(self, judged: Judged, shown: NDArray[np.bool_] | None) -> None:
         if "write" in self:
             self._each("write", PcapWriter.write, judged.chunk,
                        judged.outcome[:, 0] != Verdict.DROP)
@@ -122,11 +141,15 @@ class Sinks:
         """Sessions (``SESSION_DTYPE``) that ended, or still stand at the end."""
         for rows in blocks:
             for begin in range(0, max(1, len(rows)), BLOCK_SESSIONS):   # none: the columns
-                self._each("sessions", RowFile.write,
-                           session_columns(rows[begin:begin + BLOCK_SESSIONS]))
+                self._soon(partial(self._write_sessions, rows[begin:begin + BLOCK_SESSIONS]))
+
+    def _write_sessions(self, rows: NDArray[Any]) -> None:
+        self._each("sessions", RowFile.write, session_columns(rows))
 
     def commit(self) -> None:
         """All files are whole."""
+        if self._behind is not None:
+            self._behind.end()
         for name in list(self._files):
             self._each(name, type(self._files[name]).close)
         self._files.clear()
@@ -152,8 +175,14 @@ class Sinks:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._discard()
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        try:
+            if self._behind is not None:
+                if error is not None:
+                    self._behind.drop(error)
+                self._behind.stop()
+        finally:
+            self._discard()
 
 
 def _nothing() -> Judged:

@@ -1,0 +1,98 @@
+"""Work that follows who judges, in a thread: two cores for what is written of a capture.
+
+    caller   do(what), do(what), ...             BEHIND of them wait at most
+    thread   one after the other, in their order
+
+Laws: what is done, and in what order, is as without a thread. What one of them raises is raised
+where the next is given, or at the end, and none behind it is done. Where no thread can start, the
+caller does it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from fwcore.capture.ahead import WAIT_S
+from fwcore.interruption import SIGNALS
+
+BEHIND = 3
+"""Chunks whose rows wait at most."""
+
+
+class Behind:
+    """A thread that begins with the first thing to do, and ends with ``end``."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self._room = threading.Semaphore(BEHIND)
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def do(self, what: Callable[[], Any]) -> None:
+        """Soon. Raises what went wrong before."""
+        self._check()
+        if self._thread is None and not self._start():
+            what()
+            return
+        while not self._room.acquire(timeout=WAIT_S):
+            pass
+        self._jobs.put(what)
+
+    def end(self) -> None:
+        """When all is done. Raises what went wrong."""
+        self.stop()
+        self._check()
+
+    def stop(self) -> None:
+        """The same, whatever went wrong; what a signal raises comes behind it."""
+        if self._thread is None:
+            return
+        raised: BaseException | None = None
+        self._jobs.put(None)
+        while True:
+            try:
+                while not self._ended.wait(WAIT_S):
+                    pass
+                break
+            except BaseException as error:  # whatever it is, it is the caller's
+                raised = error
+        self._thread = None
+        if raised is not None:
+            raise raised
+
+    def drop(self, error: BaseException) -> None:
+        """Nothing that waits is done any more."""
+        self._error = self._error or error
+
+    def _check(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _start(self) -> bool:
+        self._thread = threading.Thread(target=self._work, name="replay-behind", daemon=True)
+        self._ended.clear()
+        try:
+            self._thread.start()
+        except RuntimeError:     # the limit of processes
+            self._thread = None
+        return self._thread is not None
+
+    def _work(self) -> None:
+        """The thread; signals are for who judges."""
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        while (what := self._jobs.get()) is not None:
+            try:
+                if self._error is None:
+                    what()
+            except BaseException as error:  # whatever it is, it is the caller's
+                self._error = error
+            del what     # and the chunk that it holds
+            self._room.release()
+        self._ended.set()
