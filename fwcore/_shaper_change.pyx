@@ -18,7 +18,9 @@ from fwcore.dataplane.link cimport (
     class_over, class_push_out, class_put, link_clear, link_cleared, link_depart, link_drop,
     link_serve, wait_give, wait_new,
 )
-from fwcore.dataplane.meter cimport account_settle, idle_append, key_t, meter_take
+from fwcore.dataplane.meter cimport (
+    account_settle, idle_append, key_t, meter_take, shaping_alone,
+)
 from fwcore.dataplane.queue cimport share_of
 from fwcore.dataplane.samples cimport samples_halve
 from fwcore.dataplane.shaping cimport (
@@ -238,6 +240,8 @@ cdef class Changed(Planned):
                     else:
                         h.account[direction][k] = o.accounts[h.account[direction][k]].copied_to
         s.rows, s.rows_count = rows, s.rows_count + len(used)
+        for i in range(old.sessions):
+            shaping_alone(s, &s.shaped[i])
         return 0
 
     cdef int _take_link(self, Planned old, uint32_t here, uint32_t there) except -1:

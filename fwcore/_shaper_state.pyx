@@ -15,7 +15,9 @@ from fwcore.dataplane.colour cimport class_colour, class_enter, class_head
 from fwcore.dataplane.heap cimport heap_first, heap_set
 from fwcore.dataplane.layout cimport DIGEST_BLOCK, TIME_MAX_NS
 from fwcore.dataplane.link cimport class_over, link_wait, map_set, queue_pages, wait_new
-from fwcore.dataplane.meter cimport held_before, idle_append, key_t, meter_find, meter_take
+from fwcore.dataplane.meter cimport (
+    held_before, idle_append, key_t, meter_find, meter_take, shaping_alone,
+)
 from fwcore.dataplane.queue cimport (
     fifo_put, share_append, share_emptied, share_filled, share_get, share_slot, share_wakes,
 )
@@ -225,7 +227,7 @@ cdef class Kept(Written):
             h = &s.shaped[i]
             h[0] = given[i]
             memset(h.account, 255, sizeof(h.account))
-            h.meters[0] = h.meters[1] = 0
+            h.meters[0] = h.meters[1] = h.alone = 0
             if h.row == 0:
                 continue
             r = &s.rows[h.row - 1]
@@ -238,6 +240,7 @@ cdef class Kept(Written):
                         raise _wrong("a session without its account")
                     self._hold(h, direction, k, place[at],
                                <int64_t>rows[at].meter - r.meters[direction][k])
+            shaping_alone(s, h)
         for i in range(<uint64_t>len(places)):
             if s.accounts[place[i]].state == ACCOUNT_HELD and s.accounts[place[i]].sessions == 0:
                 idle_append(s, &s.meters[rows[i].meter], place[i])

@@ -558,6 +558,8 @@ typedef struct {
     void (*fetch_accounts)(const void *fw, const packet_t *packets, uint32_t count);
     uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                        uint32_t outcome);
+    uint32_t (*meet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                     uint32_t outcome);   /* what packet needs only of others than most are */
     void (*moment)(void *fw, int64_t at_ns);
     void (*sample)(void *fw, int asked);
     int64_t (*next)(const void *fw);

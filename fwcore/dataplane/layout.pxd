@@ -370,6 +370,8 @@ cdef extern from "dataplane/layout.h" nogil:
                                uint32_t count) noexcept nogil
         uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                            uint32_t outcome) noexcept nogil
+        uint32_t (*meet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                         uint32_t outcome) noexcept nogil
         void (*moment)(void *fw, int64_t at_ns) noexcept nogil
         void (*sample)(void *fw, int asked) noexcept nogil
         int64_t (*next)(const void *fw) noexcept nogil

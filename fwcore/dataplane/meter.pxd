@@ -231,6 +231,23 @@ cdef inline int held_before(const shaped_t *h, uint32_t at, int direction, int i
     return 0
 
 
+cdef inline void shaping_alone(const shaper_t *s, shaped_t *h) noexcept nogil:
+    """=> h.alone says in which directions a session meets one bucket and nothing else."""
+    cdef const shaping_row_t *r
+    cdef const meter_t *m
+    cdef int direction
+    h.alone = 0
+    if h.row == 0:
+        return
+    r = &s.rows[h.row - 1]
+    for direction in range(2):
+        if (h.meters[direction] != 1 or r.link[direction] >= 0 or r.meters[direction][0] < 0
+                or h.account[direction][0] == SHAPE_NIL):
+            continue
+        m = &s.meters[r.meters[direction][0]]
+        h.alone |= (m.row.rungs == 1 and m.row.count != COUNT_PACKETS) << direction
+
+
 cdef inline void shaping_begin(
     shaper_t *s, uint32_t session, uint32_t row, const asker_t *a, int64_t now,
 ) noexcept nogil:
@@ -261,6 +278,7 @@ cdef inline void shaping_begin(
                 account.sessions += 1
                 account.tcp += a.protocol == 6
                 account.udp += a.protocol == 17
+    shaping_alone(s, h)
 
 
 cdef inline void shaping_end(shaper_t *s, uint32_t session) noexcept nogil:
@@ -376,23 +394,11 @@ cdef inline void meter_charge(
     account_debit(m, a, things, colour)
 
 
-cdef inline int meter_is_all(const shaper_t *s, const shaped_t *h, int direction) noexcept nogil:
-    """Whether a way of a session meets one bucket and nothing else, and nobody wants to be told."""
-    cdef const shaping_row_t *r
-    cdef const meter_t *m
-    if h.row == 0 or h.meters[direction] != 1 or s.met_room:
-        return 0
-    r = &s.rows[h.row - 1]
-    if r.link[direction] >= 0 or r.meters[direction][0] < 0 or h.account[direction][0] == SHAPE_NIL:
-        return 0
-    m = &s.meters[r.meters[direction][0]]
-    return m.row.rungs == 1 and m.row.count != COUNT_PACKETS
-
-
 cdef inline int meter_alone(
     shaper_t *s, const shaped_t *h, int direction, uint32_t frame, uint32_t ip,
 ) noexcept nogil:
-    """Judges a packet by its one bucket; 0: it is dropped. => meter_is_all"""
+    """Judges a packet by its one bucket; 0: it is dropped. => alone (shaping_alone), and nobody
+    wants to be told"""
     cdef meter_t *m = &s.meters[s.rows[h.row - 1].meters[direction][0]]
     cdef account_t *a = &s.accounts[h.account[direction][0]]
     cdef const bucket_t *b = &m.rung[0]

@@ -516,7 +516,8 @@ typedef struct {
 typedef struct {
     uint32_t row;                     /* number + 1; 0: no row */
     uint32_t account[DIRECTION_COUNT][METERS_MAX];  /* by way; NIL: none */
-    uint16_t protocol;                /* 6, 17 or another */
+    uint8_t protocol;                 /* 6, 17 or another */
+    uint8_t alone;                    /* bit a direction: one bucket is all that it meets */
     uint8_t meters[DIRECTION_COUNT];  /* by direction: accounts behind so many are NIL */
     uint32_t dropped[DIRECTION_COUNT];  /* by direction: packets that arrived, did not pass */
     uint64_t dropped_bytes[DIRECTION_COUNT];  /* ... and their bytes on the wire */

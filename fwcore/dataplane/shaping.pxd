@@ -225,7 +225,7 @@ cdef extern from "dataplane/shaping.h" nogil:
     ctypedef struct shaped_t:
         uint32_t row
         uint32_t account[DIRECTION_COUNT][METERS_MAX]
-        uint16_t protocol
+        uint8_t protocol, alone
         uint8_t meters[DIRECTION_COUNT]
         uint32_t dropped[DIRECTION_COUNT]
         uint64_t dropped_bytes[DIRECTION_COUNT]
