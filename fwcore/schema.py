@@ -218,7 +218,8 @@ HOST = {
     "flows": rows({"flow": TEXT, "policy_name": TEXT, "outcome": TEXT, **_counts(
         "first_packet packets bytes dropped_bytes uninspected_bytes")}),
 }
-MET = {"meters": rows({"name": TEXT, "colour": COUNT, "level": TIME}), "dscp": either(None, COUNT)}
+MET = {"meters": rows({"name": TEXT, "colour": COUNT, "level": TIME, "rungs": COUNT,
+                       "counts": TEXT}), "dscp": either(None, COUNT)}
 MET_LINK = {"link": TEXT, "fate": TEXT, "wait_ns": either(None, TIME), **_counts(
     "class waiting waiting_bytes")}
 EXPLAIN = {

@@ -199,14 +199,25 @@ def test_a_flows_life_has_its_meters_its_queue_and_its_wait():
                     arrivals=True)
     life = explain.run([chunk()], engine, flow_of("10.0.0.1:1000-10.0.0.2:53/udp"))
     first, second = (row["met"] for row in life["rows"])
-    assert first["meters"] == [{"name": "m", "colour": 0, "level": 5000}]
-    assert second["meters"] == [{"name": "m", "colour": 0, "level": 5000 - 986}]
+    met = {"name": "m", "colour": 0, "level": 5000, "rungs": 2, "counts": "byte"}
+    assert first["meters"] == [met]
+    assert second["meters"] == [{**met, "level": 5000 - 986}]
     assert (first["class"], first["waiting"], first["wait_ns"]) == (2, 0, 16 * MS)
     assert (second["waiting"], second["wait_ns"], second["fate"]) == (1, 24 * MS, "sent")
     told = " ".join(explain.show(life).split())
     left = units.count(5000 - 986).split()
-    assert f"m: colour 0, {' '.join(left)} left; marked DSCP 46; class w:2 behind 1 packet" in told
+    assert (f"m: rung 1 of 2, {' '.join(left)} bytes in the bucket; marked DSCP 46; class w:2"
+            " behind 1 packet") in told
     assert json.dumps(life)
+
+
+@pytest.mark.parametrize(("colour", "rungs", "said"), [
+    (0, 1, "meter m: 1 byte in the bucket;"), (1, 1, "meter m: too much, 1 byte in the bucket;"),
+    (2, 2, "meter m: beyond its 2 rungs, 1 byte in the bucket;"),
+    (1, 2, "meter m: rung 2 of 2, 1 byte in the bucket;")])
+def test_a_flows_life_says_which_rung_a_packet_is_of(colour, rungs, said):
+    met = {"name": "m", "colour": colour, "level": 1, "rungs": rungs, "counts": "byte"}
+    assert explain.shaped_text({"meters": [met], "dscp": 3}).startswith(said)
 
 
 # --- parts ----------------------------------------------------------------------------------------

@@ -354,10 +354,13 @@ class EngineWatch:
     def _met(self, packet: int) -> dict[str, Any] | None:
         if not len(self._last) or self._last["packet"][0] != packet:
             return None
-        (row,), (meters, links) = self._last, self._engine.shaping_names()
+        (row,), (_, links) = self._last, self._engine.shaping_names()
+        meters = self._engine.settings.shaping.meters
         found: dict[str, Any] = {
             "meters": [
-                {"name": meters[number], "colour": int(colour), "level": int(level)}
+                {"name": meters[number].name, "colour": int(colour), "level": int(level),
+                 "rungs": len(meters[number].rungs),
+                 "counts": "packet" if meters[number].count == "packets" else "byte"}
                 for number, colour, level in zip(row["meter"], row["colour"], row["level"],
                                                  strict=True)
                 if number != _shaper.NO_METER],
@@ -507,8 +510,8 @@ def _line(row: Mapping[str, Any], start_ns: int, style: text.Style) -> str:
 
 def shaped_text(met: Mapping[str, Any]) -> str:
     """A packet's meters with their levels, its queue, its wait."""
-    parts = [f"meter {each['name']}: colour {each['colour']}, {units.count(each['level'])} left"
-             for each in met["meters"]]
+    parts = [f"meter {each['name']}: {_colour(each)}{units.plural(each['level'], each['counts'])}"
+             " in the bucket" for each in met["meters"]]
     if met.get("dscp") is not None:
         parts.append(f"marked DSCP {met['dscp']}")
     if "link" in met:
@@ -520,6 +523,14 @@ def shaped_text(met: Mapping[str, Any]) -> str:
             queue += f", {met['fate'].replace('_', ' ')} after {units.nanoseconds(met['wait_ns'])}"
         parts.append(queue)
     return "; ".join(parts) or "no row of shaping matched"
+
+
+def _colour(met: Mapping[str, Any]) -> str:
+    """Which of a meter's rungs a packet is of; nothing where it has one, and it conforms."""
+    rungs = met["rungs"]
+    if met["colour"] >= rungs:
+        return f"beyond its {units.plural(rungs, 'rung')}, " if rungs > 1 else "too much, "
+    return f"rung {met['colour'] + 1} of {rungs}, " if rungs > 1 else ""
 
 
 def _over_time(life: Mapping[str, Any], style: text.Style) -> list[str]:
