@@ -197,3 +197,12 @@ def test_an_id_comes_before_a_name_and_a_name_that_is_two_policies_is_refused():
     rules[0]["id"] = 7
     with pytest.raises(SettingsError, match="policies 2, 3 are all named '1'; give the id"):
         replay(chunk, load("plain", policies=rules), focus="policy 1")
+
+
+def test_shaping_is_that_of_all():
+    """Queues and meters are shared: they have no part that is one host's."""
+    shaped = load("plain", links=[{"name": "w", "rate": 10**9}], shapings=[{"link": "w"}])
+    found = [replay(CONSERVE, given, focus="host 10.1.1.18") for given in (load("plain"), shaped)]
+    plain, with_link = (" ".join(text.summary(result).split()) for result in found)
+    assert "flows; memory and modes are those of all" in plain
+    assert "flows; memory, modes and shaping are those of all" in with_link

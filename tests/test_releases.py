@@ -183,6 +183,14 @@ def test_a_drop_after_a_packet_was_let_in_is_told_apart():
     assert "3 packets dropped by queues, 1 of them while waiting, delayed" in shaping.short(found)
 
 
+def test_delays_of_nothing_are_not_told():
+    """Without a line, and within its buckets, a packet leaves as it comes."""
+    lines = {"links": [{"name": "w"}], "shapings": [{"id": 1, "link": "w"}]}
+    made = replay([Chunk.from_frames([frame(53)] * 2, [START, START + 1])],
+                  load(seed=1, max_connections=64, **lines))
+    assert shaping.sentence(made.data["shaping"]) == "Shaping dropped 0 packets."
+
+
 def test_one_and_several_are_told_apart():
     links = [{"name": name, "rate": 1_000_000} for name in ("w", "x")]
     classes = [{"link": name, "id": at, "priority": at} for name in ("w", "x") for at in (1, 2)]

@@ -212,6 +212,18 @@ def test_a_link_without_a_line_has_no_share_of_it_in_the_picture(result, tmp_pat
     assert "% of the line" not in drawn
 
 
+@pytest.mark.parametrize(("times", "ends"), [
+    ([0, 10, 20, 30, 40, 100, 200], [1, 2, 3, 4, 5, 6]),     # steps of 10
+    ([0, 10, 13, 100, 200], [1, 2, 3, 4]),                   # a stretch of 3 before a silence
+    ([0, 10, 11, 100, 200], [2, 3, 4]),     # one of 1 is no stretch: the one before ends with it
+    ([0, 1, 100, 200], [2, 3]),             # nor is the first
+    ([0, 10, 20, 195, 200], [1, 2, 4])])    # what is left at the end is the last one's
+def test_a_stretch_ends_before_a_silence(times, ends):
+    """What was most before would be drawn all through it."""
+    found = over_time._ends(np.array(times, np.int64), 0, 20)
+    assert found.tolist() == ends
+
+
 def test_two_settings_stand_side_by_side_to_one_scale(result):
     """The second has half as much of everything: its bars reach half as high."""
     found = result.data["shaping_timeline"]

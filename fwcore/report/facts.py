@@ -323,7 +323,8 @@ def about(result: Result) -> str:
         whole = result.data["whole"]
         parts.append(f"about {result.data['focus']['text']}: {units.count(result.data['packets'])}"
                      f" of {units.plural(whole['packets'], 'packet')},"
-                     f" {units.plural(result.data['focus']['flows'], 'flow')}; memory and modes are"
+                     f" {units.plural(result.data['focus']['flows'], 'flow')}; memory"
+                     f"{', modes and shaping' if result.data.get('shaping') else ' and modes'} are"
                      " those of all")
     if "filter" in result.data:
         given = result.data["filter"]

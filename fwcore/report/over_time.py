@@ -102,13 +102,20 @@ def stepped(figures: Figures) -> Figures:
 
 
 def _ends(times: NDArray[np.int64], start: int, stretches: int) -> NDArray[np.int64]:
-    """Samples at which stretches end: none is much shorter than the others."""
+    """Samples at which stretches end: none is much shorter than the others. One ends before a
+    silence, too: what was most before it did not last through it."""
     step = max(1, (int(times[-1]) - start) // stretches)
     kept, last = [], start
-    for at, time in enumerate(times.tolist()):
-        if time - last >= step:
+    after = [*times[1:].tolist(), int(times[-1])]
+    for at, (time, following) in enumerate(zip(times.tolist(), after, strict=True)):
+        silence = following - time >= step
+        if time - last >= (step / 4 if silence else step):
             kept.append(at)
-            last = time
+        elif silence and kept:
+            kept[-1] = at
+        else:
+            continue
+        last = time
     if kept and kept[-1] != len(times) - 1:
         kept[-1] = len(times) - 1
     return np.array(kept, np.int64)

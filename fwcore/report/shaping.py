@@ -96,7 +96,7 @@ def lost(found: Section) -> int:
 
 def sentence(found: Section) -> str:
     """What shaping did, in one sentence."""
-    busy = [row for row in found["classes"] if row["packets"]]
+    busy = [row for row in found["classes"] if row["delay_ns"]["p99"]]
     text = f"Shaping dropped {units.plural(lost(found), 'packet')}"
     if busy:
         slow = max(busy, key=lambda row: row["delay_ns"]["p99"])
