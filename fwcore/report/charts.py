@@ -159,8 +159,10 @@ def _figure(name: str, x_range: Any, height: int, unit: str, **options: Any) -> 
 
 
 def _counted(chart: Any, most: float) -> None:
-    """How the axis writes its numbers: from a million on in full, for 'm' is no million."""
-    chart.yaxis.formatter = NumeralTickFormatter(format="0,0" if most >= 1e6 else "0.[00]a")
+    """How the axis writes its numbers: from a million on in full, for 'm' is no million; with more
+    digits where two would make all of them 0."""
+    form = "0,0" if most >= 1e6 else "0.[000000]" if 0 < most < 0.1 else "0.[00]a"
+    chart.yaxis.formatter = NumeralTickFormatter(format=form)
 
 
 def _legend(chart: Any, items: Sequence[tuple[str, list[Any]]]) -> None:
@@ -244,6 +246,7 @@ def _beside_base(
                                   fill_color=COLOURS[owner])]) for owner in owners]
     edge = chart.line("second", "top", source=source, line_alpha=0.0)
     _legend(chart, areas)
+    _counted(chart, float(top.max()))
     _hover(chart, edge, [("time", "@second{0.000} s"),
                          *((owner, f"@{owner}{{0,0.00}} MiB") for owner in owners)])
     return {"others": chart}
