@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.colour cimport class_colour, class_enter, class_head
 from fwcore.dataplane.heap cimport heap_first, heap_set
-from fwcore.dataplane.layout cimport DIGEST_BLOCK, TIME_MAX_NS
+from fwcore.dataplane.layout cimport DIGEST_STRIPE, TIME_MAX_NS
 from fwcore.dataplane.link cimport class_over, link_wait, map_set, queue_pages, wait_new
 from fwcore.dataplane.meter cimport (
     held_before, idle_append, key_t, meter_find, meter_take, shaping_alone,
@@ -89,8 +89,8 @@ cdef class Kept(Written):
         _bounds("whole", tables["shaper"], {
             "now_ns": (0, TIME_MAX_NS), "order": (0, COUNT_MAX), "departed": (0, COUNT_MAX),
             "samples_every": (1, COUNT_MAX), "samples_passed": (0, COUNT_MAX)})
-        if one[0].digest.fill > DIGEST_BLOCK:
-            raise _wrong("a digest of more bytes than its block has")
+        if one[0].digest.fill > 2 * DIGEST_STRIPE:
+            raise _wrong("a digest of more bytes than its stripes have")
         s.now_ns, s.order, s.departed = one[0].now_ns, one[0].order, one[0].departed
         s.came_bytes, s.tcp_bytes = one[0].came_bytes, one[0].tcp_bytes
         s.sessions_hit = one[0].sessions_hit

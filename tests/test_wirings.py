@@ -40,22 +40,22 @@ CAPTURE = ROOT / "pcaps" / "web.pcap"
 
 # file: (outcome as engine and twin gave it, packets dropped by meters, at a queue, longest wait ms)
 FILES = {
-    "cos-balancing": ("1:951a41253f03de0bd8ffbeffb2627bca", 0, 0, 167.5),
-    "cos-chain": ("1:7d5315fe0eec5f92a122e657958b06ae", 0, 0, 7040),
-    "cos-groups": ("1:7814a07328213b7bdac10c8015f78169", 0, 0, 142.5),
-    "cos-pipes": ("1:24e594caf6d4a76bef7ac776852d269a", 0, 0, 167.5),
-    "fortios-multi-stage": ("1:08d506412dac584fa0f63976677b181e", 10, 0, 11.0625),
-    "fortios-per-ip": ("1:6a296852069b1fb7076849c12c94df45", 0, 0, 0),
-    "fortios-per-policy": ("1:ada83720029f09f32bcca895ab200df8", 58, 0, 0),
-    "fortios-profile-policing": ("1:a5fc14e1ff6301e729f94401767de6a7", 0, 90, 0),
-    "fortios-profile-queuing": ("1:9af952002ff198a0800f65371bb3b2b4", 0, 0, 370.25),
-    "fortios-shared": ("1:d3aa256c173ba576674fa0dbd6753538", 58, 0, 11.0625),
-    "rows": ("1:c9ef9900e34675e9509fa683d6ee351a", 60, 0, 394.5),
-    "tc-fq-codel": ("1:025dd90be16cdab453140f20d7ab92f3", 0, 0, 370.25),
-    "tc-htb": ("1:1c2ea06c612572906c07c394e218ec30", 0, 0, 31110),
-    "tc-police": ("1:04487087f22cbed961a6d7f19dd7df3b", 39, 0, 0),
-    "tc-prio": ("1:8e6da40a90f42baf17a7e5fb423ade73", 0, 0, 370.25),
-    "tc-tbf": ("1:75b313062446e89fd21cff62ff90e915", 0, 0, 74.625),
+    "cos-balancing": ("1:efffe1a4ff673aca29c8778d36b5379c", 0, 0, 167.5),
+    "cos-chain": ("1:6ef9bcaaa5c60ecc428ff909166b4e72", 0, 0, 7040),
+    "cos-groups": ("1:ea23bb304e9a630530ae3eb53d93cfc9", 0, 0, 142.5),
+    "cos-pipes": ("1:4b24d457b0c9653ad08a684ebac7409e", 0, 0, 167.5),
+    "fortios-multi-stage": ("1:15901dfb452b895a111267dd10c0a142", 10, 0, 11.0625),
+    "fortios-per-ip": ("1:2a5fb0b171da378fcd9171d43c7939b9", 0, 0, 0),
+    "fortios-per-policy": ("1:eb079dbd3c558a97db09cc8350a673fe", 58, 0, 0),
+    "fortios-profile-policing": ("1:f5442e20fcd647a797bf565025e37fb8", 0, 90, 0),
+    "fortios-profile-queuing": ("1:0569f95abbfc8037fbd6921592bc6f8e", 0, 0, 370.25),
+    "fortios-shared": ("1:ffdb5ac6c3484a53004ae251579828ff", 58, 0, 11.0625),
+    "rows": ("1:2c6c419c275259f543d1ba65e852dda5", 60, 0, 394.5),
+    "tc-fq-codel": ("1:90f908429434e52edfb91366fe076dfd", 0, 0, 370.25),
+    "tc-htb": ("1:a036102c5f7491c1e880a59fbff36d5f", 0, 0, 31110),
+    "tc-police": ("1:3c2b1db8a9661289c4f33e1a0b111a8e", 39, 0, 0),
+    "tc-prio": ("1:16c71b27cf4cfb574e5a4b1f287d0217", 0, 0, 370.25),
+    "tc-tbf": ("1:e82f5533f66c6e6c6261aaf29cbabac4", 0, 0, 74.625),
 }
 
 

@@ -65,6 +65,7 @@ cdef extern from "dataplane/layout.h" nogil:
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES, OWNER_COUNT
         PEAK_FREE, PEAK_USED, PEAK_QUEUES, PEAK_COUNT
         DIGEST_WORDS, DIGEST_BLOCK, DIGEST_BYTES
+        DIGEST_LANES, DIGEST_STRIPE
         DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
         DUE_SAMPLE, DUE_COUNT
         POLICY_TABLES
@@ -207,6 +208,12 @@ cdef extern from "dataplane/layout.h" nogil:
         uint64_t bytes
         uint32_t fill, pad
         uint8_t block[DIGEST_BLOCK]
+
+    ctypedef struct digest4_t:
+        uint64_t h[DIGEST_WORDS][DIGEST_LANES]
+        uint64_t bytes
+        uint32_t fill, pad
+        uint8_t stripes[2 * DIGEST_STRIPE]
 
     ctypedef struct step_t:
         int64_t time_ns, pages

@@ -17,7 +17,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.colour cimport leaf_order, leaf_turn
-from fwcore.dataplane.digest cimport digest_add, digest_room
+from fwcore.dataplane.digest cimport digest4_add, digest4_room
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_second, heap_set
 from fwcore.dataplane.layout cimport PAGE_BYTES, TIME_MAX_NS
 from fwcore.dataplane.meter cimport bytes_of
@@ -160,7 +160,7 @@ cdef inline void departure_row(
 ) noexcept nogil:
     """A packet ends at a link."""
     cdef departure_t row
-    cdef departure_t *to = <departure_t *>digest_room(&s.digest, sizeof(departure_t))
+    cdef departure_t *to = <departure_t *>digest4_room(&s.digest, sizeof(departure_t))
     if to == NULL:
         to = &row
     to.packet = packet
@@ -170,7 +170,7 @@ cdef inline void departure_row(
     to.fate = <uint8_t>fate
     to.dscp = mark
     if to == &row:
-        digest_add(&s.digest, <const uint8_t *>&row, sizeof(departure_t))
+        digest4_add(&s.digest, <const uint8_t *>&row, sizeof(departure_t))
     s.departed += 1
     if s.departures_fill < s.departures_room:
         s.departures[s.departures_fill] = to[0]

@@ -587,7 +587,7 @@ typedef struct shaper {
     uint64_t departed;
     met_t *met;
     uint64_t met_fill, met_room;      /* room 0: not kept */
-    digest_t digest;
+    digest4_t digest;            /* of departures */
     samples_t samples;
     uint64_t unshaped[COUNTED];             /* packets, bytes */
     uint64_t came_bytes, tcp_bytes;   /* on the wire, of sessions under a row; those of TCP */

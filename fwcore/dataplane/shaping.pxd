@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport DIRECTION_COUNT, HALVES, digest_t
+from fwcore.dataplane.layout cimport DIRECTION_COUNT, HALVES, digest4_t
 
 cdef extern from "dataplane/shaping.h" nogil:
     enum:
@@ -281,7 +281,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint64_t departures_fill, departures_room, departed
         met_t *met
         uint64_t met_fill, met_room
-        digest_t digest
+        digest4_t digest
         samples_t samples
         uint64_t unshaped[COUNTED]
         uint64_t came_bytes, tcp_bytes, sessions_hit

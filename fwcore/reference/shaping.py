@@ -22,6 +22,7 @@ import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from fwcore.reference.discard import Waiting
@@ -33,6 +34,7 @@ from fwcore.reference.tree import Class
 from fwcore.reference.words import SECOND
 
 NO_MARK = 255
+BLOCK_BYTES = 128
 
 
 @dataclass
@@ -285,13 +287,11 @@ class Shaper(Queues):
     # -- Counters --
 
     def digest(self) -> bytes:
-        """BLAKE2b-128 over all departures: 22 bytes each, little endian."""
-        digest = hashlib.blake2b(digest_size=16)
-        for row in self.departures:
-            mark = NO_MARK if row.dscp is None else row.dscp
-            digest.update(struct.pack("<QqHHBB", row.packet, row.time_ns, row.link, row.cls,
-                                      FATES.index(row.fate), mark))
-        return digest.digest()
+        """BLAKE2bp over all departures, 22 bytes each, little endian: its first 16 bytes."""
+        rows = b"".join(struct.pack(
+            "<QqHHBB", row.packet, row.time_ns, row.link, row.cls, FATES.index(row.fate),
+            NO_MARK if row.dscp is None else row.dscp) for row in self.departures)
+        return blake2bp(rows)[:16]
 
     def counters(self) -> dict[str, Any]:
         """What comes out, by meter, link and class."""
@@ -364,3 +364,15 @@ def adopt(old: Class, new: Class, now: int) -> None:
 def first(values: list[int | None]) -> int | None:
     """The first that says something."""
     return next((value for value in values if value is not None), None)
+
+
+def blake2bp(data: bytes) -> bytes:
+    """BLAKE2b as a tree of four: block by block in turn, then their results (blake2.net, 2.10)."""
+    node = partial(hashlib.blake2b, fanout=4, depth=2, inner_size=64)
+    lanes = [node(node_offset=lane, last_node=lane == 3) for lane in range(4)]
+    for at in range(0, len(data), BLOCK_BYTES):
+        lanes[at // BLOCK_BYTES % 4].update(data[at:at + BLOCK_BYTES])
+    root = node(node_depth=1, last_node=True)
+    for lane in lanes:
+        root.update(lane.digest())
+    return root.digest()
