@@ -20,9 +20,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +33,18 @@ from fwcore.errors import FwcoreError, MissingName
 from fwcore.outfile import Output
 from fwcore.tables import as_table, readable, to_arrow, to_pandas
 
-Table = np.ndarray | Callable[[], np.ndarray]
+
+class Blocked(NamedTuple):
+    """A table of ``rows`` rows that is made whole, or for a file block by block: memory that was
+    never touched costs more than what is copied there."""
+
+    rows: int
+    dtype: np.dtype[Any]
+    whole: Callable[[], np.ndarray]
+    blocks: Callable[[], Iterable[np.ndarray]]
+
+
+Table = np.ndarray | Callable[[], np.ndarray] | Blocked
 """A table of a result, or what makes it: millions of sessions are copied when somebody asks."""
 
 SCHEMA = 1
@@ -53,6 +65,21 @@ RESULT_MOST = 1 << 32     # bytes of a file: more than thirty million sessions m
 JSON_MOST = 1 << 28       # ... and of the JSON within a state file
 CAPTURES = tuple(map(bytes.fromhex, (  # first bytes of pcap (us, ns; both orders) and pcapng
     "d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")))  # fmt: skip
+
+
+def _store(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], rows: int,
+           blocks: Iterable[np.ndarray]) -> None:
+    """A table as a member of an ``.npz``, as ``numpy.savez`` has it; FwcoreError where it was not
+    of so many rows."""
+    shape = np.lib.format.header_data_from_array_1_0(np.empty(0, dtype)) | {"shape": (rows,)}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, shape)
+        for block in blocks:
+            if len(block):
+                member.write(np.ascontiguousarray(block).view(np.uint8).data)
+                rows -= len(block)
+    if rows:
+        raise FwcoreError(f"{name}: a table of the result was changed while it was written")
 
 
 class Section(Mapping):
@@ -112,7 +139,8 @@ class Result(Section):
         """A table beside the JSON; one that is made when it is asked for is kept then."""
         table = self._tables[name]
         if not isinstance(table, np.ndarray):
-            table = self._tables[name] = table()
+            make = table.whole if isinstance(table, Blocked) else table
+            table = self._tables[name] = make()
         return table
 
     @property
@@ -244,10 +272,14 @@ class Result(Section):
         """Writes the state file: this result and its tables, not compressed: zlib would take
         longer for a million sessions than judging their packets did."""
         text = np.frombuffer(self.to_json().encode(), dtype=np.uint8)
-        tables: dict[str, Any] = {JSON_MEMBER: text}
-        tables |= {name: self._table(name) for name in self._tables}
-        with Output(path) as output:
-            np.savez(output.streamed(), **tables)
+        with Output(path) as output, zipfile.ZipFile(output.streamed(), "w") as archive:
+            _store(archive, JSON_MEMBER, text.dtype, len(text), [text])
+            for name, table in [*self._tables.items()]:
+                if isinstance(table, Blocked):
+                    _store(archive, name, table.dtype, table.rows, table.blocks())
+                else:
+                    made = self._table(name)
+                    _store(archive, name, made.dtype, len(made), [made])
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:

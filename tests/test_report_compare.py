@@ -392,7 +392,7 @@ def test_no_engine_stays_of_a_run_that_is_done(many):
     def watched(*given, **more):
         standing.append(sum(engine() is not None for engine in engines))
         results = replay_beside(*given, **more)
-        engines.extend(weakref.ref(result._tables["sessions"].__self__.engine)
+        engines.extend(weakref.ref(result._tables["sessions"].whole.__self__.engine)
                        for result in results)
         return results
 

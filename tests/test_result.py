@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 
 import fake
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fwcore._layout import SESSION_DTYPE
 from fwcore.errors import FwcoreError, MissingExtra
-from fwcore.result import Result, plain, rows_to_array
+from fwcore.result import Blocked, Result, plain, rows_to_array
 
 SESSIONS = np.zeros(3, SESSION_DTYPE)
 SESSIONS["created_packet"] = 1, 5, 9
@@ -97,6 +98,27 @@ def test_a_table_is_made_when_it_is_asked_for_and_once(tmp_path):
     again = Result.load(tmp_path / "state.npz").array("sessions")
     assert again["created_packet"].tolist() == [0, 1, 2]
     assert made == [1]
+
+
+def test_a_table_in_blocks_is_written_as_the_whole_one(tmp_path):
+    rows = np.zeros(70, SESSION_DTYPE)
+    rows["created_packet"] = range(70)
+    parts = [rows[:30], rows[30:30], rows[30:]]
+    one = Result(fake.make(), {"sessions": rows})
+    other = Result(fake.make(), {"sessions": Blocked(70, SESSION_DTYPE, rows.copy, parts.copy)})
+    for name, result in (("one", one), ("other", other)):
+        result.save_state(tmp_path / name)
+    np.savez(tmp_path / "numpy", sessions=rows)
+    with zipfile.ZipFile(tmp_path / "numpy.npz") as archive:
+        expected = archive.read("sessions.npy")
+    for name in ("one", "other"):
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            assert archive.read("sessions.npy") == expected
+    assert (other.array("sessions") == rows).all()
+    short = Result(fake.make(), {"sessions": Blocked(71, SESSION_DTYPE, rows.copy, parts.copy)})
+    with pytest.raises(FwcoreError, match="changed while"):
+        short.save_state(tmp_path / "short")
+    assert not (tmp_path / "short").exists()
 
 
 def test_rows_of_uneven_keys_and_none():

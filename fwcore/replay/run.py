@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fwcore import arguments
+from fwcore._layout import SESSION_DTYPE
 from fwcore.capture import READ_SIZE, Chunk, parse_ahead
 from fwcore.capture.ahead import cores
 from fwcore.engine import Engine
@@ -35,7 +36,7 @@ from fwcore.replay.sources import check_loop, opener_of, paths_of
 from fwcore.replay.timing import Timing
 from fwcore.replay.trail import Trail
 from fwcore.replay.turns import Turns
-from fwcore.result import Result
+from fwcore.result import Blocked, Result
 from fwcore.settings import Settings
 from fwcore.settings.rows import at_clock
 from fwcore.units import THREADS_MAX, TURNS_MAX
@@ -424,4 +425,6 @@ class Run:
             body["pressure_late"] = late
         if self.sinks.lost:
             body["lost"] = self.sinks.lost
-        return Result(body, {"sessions": self._standing})
+        return Result(body, {"sessions": self._standing if self.focus is not None else Blocked(
+            len(self.engine), SESSION_DTYPE, self._standing,
+            lambda: map(self._numbered, self._live()))})

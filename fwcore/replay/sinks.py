@@ -36,7 +36,7 @@ VERDICTS = tuple(member.name.lower() for member in Verdict)
 REASONS = tuple(member.name.lower() for member in Reason)
 STATES = tuple(state_name(state) for state in TcpState)
 CAUSES = (*(member.name.lower() for member in EndCause), "live")
-BLOCK_SESSIONS = 1 << 16       # sessions whose columns are made at a time
+BLOCK_SESSIONS = 1 << 14       # sessions whose columns are made at a time
 
 
 class Sinks:
