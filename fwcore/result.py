@@ -20,10 +20,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +31,9 @@ from fwcore._layout import SESSION_DTYPE
 from fwcore.errors import FwcoreError, MissingName
 from fwcore.outfile import Output
 from fwcore.tables import as_table, readable, to_arrow, to_pandas
+
+if TYPE_CHECKING:
+    import zipfile
 
 
 class Blocked(NamedTuple):
@@ -271,6 +273,8 @@ class Result(Section):
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes the state file: this result and its tables, not compressed: zlib would take
         longer for a million sessions than judging their packets did."""
+        import zipfile  # which most runs need not wait for
+
         text = np.frombuffer(self.to_json().encode(), dtype=np.uint8)
         with Output(path) as output, zipfile.ZipFile(output.streamed(), "w") as archive:
             _store(archive, JSON_MEMBER, text.dtype, len(text), [text])
