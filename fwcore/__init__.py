@@ -121,7 +121,7 @@ EXTENSIONS = (
     "fwcore._columns", "fwcore._demand", "fwcore._bare", "fwcore._rings", "fwcore._capi",
     "fwcore._tally", "fwcore._use", "fwcore._inspector",
     "fwcore._decider")
-sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type]
+sys.meta_path.append(_Unbuilt)  # type: ignore[arg-type, unused-ignore]
 
 if not TYPE_CHECKING:  # or a name that is not there would be Any
 

@@ -59,4 +59,5 @@ def function(what: str, value: Any, error: Kind = DataError) -> Callable[..., An
     """What can be called."""
     if not callable(value):
         raise error(f"{what}: {value!r:.80} is no function")
-    return value
+    found: Callable[..., Any] = value
+    return found

@@ -195,8 +195,8 @@ class Lever(_Result):
 def _connections_bytes(settings: Settings) -> int:
     """The table: exact bytes when preallocated, whole pages of a full table with slab."""
     if settings.accounting == "preallocated":
-        return settings.max_connections * settings.session_bytes
-    return settings.session_pages(settings.max_connections) * PAGE_BYTES
+        return int(settings.max_connections * settings.session_bytes)
+    return int(settings.session_pages(settings.max_connections) * PAGE_BYTES)
 
 
 def _lever_connections(settings: Settings, connections: int) -> Lever:
@@ -288,7 +288,7 @@ class Headroom(_Result):
 
 def used_pages(settings: Settings, live: int = 0, shm_pages: int = 0) -> int:
     """Used pages with so many sessions and so much shared memory."""
-    return settings.base_pages + settings.session_pages(live) + shm_pages
+    return int(settings.base_pages + settings.session_pages(live) + shm_pages)
 
 
 def levels(settings: Settings) -> dict[str, int]:
@@ -303,7 +303,7 @@ def _sessions_until(settings: Settings, pages: int) -> int | None:
     if settings.accounting == "preallocated":
         return None
     if settings.sessions_per_page:
-        return (pages - 1) * settings.sessions_per_page + 1
+        return int((pages - 1) * settings.sessions_per_page + 1)
     return ceil_div(pages, settings.pages_per_session)
 
 

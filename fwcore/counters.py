@@ -135,7 +135,7 @@ def _shaping_laws(engine: Any, queues: int) -> dict[str, bool]:
     shaper = engine.fastpath.shaper
     if shaper is None:
         return {}
-    found = shaper.laws()
+    found: dict[str, bool] = shaper.laws()
     return found | {"queue_pages": found["queue_pages"] and queues == shaper.pages}
 
 

@@ -212,7 +212,8 @@ class Packets:
                 name = "icmp_error" if kind in (Kind.QUOTE, Kind.NO_QUOTE) else \
                     Kind(kind).name.lower()
                 self.left_out[name] = self.left_out.get(name, 0) + number
-        return (rows["kind"] == Kind.KEYED) | (rows["kind"] == Kind.LATER)
+        met: NDArray[np.bool_] = (rows["kind"] == Kind.KEYED) | (rows["kind"] == Kind.LATER)
+        return met
 
     def flows(
         self, rows: NDArray[Any], now_ns: NDArray[np.int64],

@@ -306,7 +306,8 @@ class Hooks(Memory):
         if kind == "ended":
             self._collect()
             return self._ended_before + sum(map(len, self._ended))
-        return self.fastpath.counters()["sessions_created" if kind == "new_session" else "victims"]
+        return int(
+            self.fastpath.counters()["sessions_created" if kind == "new_session" else "victims"])
 
     def _tell(self) -> None:
         """Asks who is asked, and tells everybody what has happened since."""

@@ -193,7 +193,7 @@ def idledrop_active(modes: Mapping[str, str], settings: Any, *, proxy_policies: 
     if settings.av_failopen != IDLEDROP:
         return False
     if modes.get("kernel", "off") != "off":
-        return settings.kernel_mode == "av-failopen"
+        return bool(settings.kernel_mode == "av-failopen")
     return _governed(modes, settings, proxy_policies)
 
 

@@ -16,7 +16,7 @@ the order in which hosts were first hit, so that chunks do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -252,15 +252,17 @@ def _most(keys: NDArray[np.uint64], amount: NDArray[np.uint64], count: int) -> l
         least = np.partition(amount[some], len(some) - count)[len(some) - count]
         some = some[amount[some] >= least]
     order = np.lexsort((*keys[some].T[::-1], -amount[some].astype(np.int64)))
-    return some[order[:count]].tolist()
+    places: list[int] = some[order[:count]].tolist()
+    return places
 
 
 def _worst(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Most hit first: who lost most sessions, and who lost most packets or had them unscanned, take
     turns, so that neither hides the other."""
     place: dict[str, tuple[int, int]] = {}
-    for turn, harm in enumerate((lambda row: row["taken"],
-                                 lambda row: row["dropped"] + row["bypassed"])):
+    harms: tuple[Callable[[dict[str, Any]], int], ...] = (
+        lambda row: row["taken"], lambda row: row["dropped"] + row["bypassed"])
+    for turn, harm in enumerate(harms):
         harmed = sorted((row for row in rows if harm(row)), key=lambda row: (
             -harm(row), -row["taken"] - row["dropped"] - row["bypassed"], row["host"]))
         for at, row in enumerate(harmed):

@@ -64,7 +64,7 @@ def find(table: PolicyTable, ends: NDArray[Any]) -> NDArray[np.int64]:
 
 def _matches(table: PolicyTable, row: int, ends: NDArray[Any]) -> NDArray[np.bool_]:
     """Which sessions one row takes, bool[n]."""
-    hit = ends["family"] == table.row_family[row]
+    hit: NDArray[np.bool_] = ends["family"] == table.row_family[row]
     for side, network in (("initiator", "source"), ("responder", "destination")):
         wanted = getattr(table, f"row_{network}")[row]
         mask = getattr(table, f"row_{network}_mask")[row]

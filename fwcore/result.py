@@ -84,7 +84,7 @@ def _store(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], rows: int,
         raise FwcoreError(f"{name}: a table of the result was changed while it was written")
 
 
-class Section(Mapping):
+class Section(Mapping[str, Any]):
     """A dictionary of the result, read by attribute, by item, or by a dotted path."""
 
     def __init__(self, data: Mapping[str, Any], name: str = "result") -> None:
@@ -208,11 +208,10 @@ class Result(Section):
         return rows_to_array(self._rows(name), ROW_TABLES[name].split())
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
-        if name == "transitions":
-            return self._data.get("conserve", {}).get("transitions", [])
-        if name in ("hosts", "policies"):
-            return self._data.get("top", {}).get(name, [])
-        return self._data.get(name, [])
+        section = {"transitions": "conserve", "hosts": "top", "policies": "top"}.get(name)
+        of = self._data if section is None else self._data.get(section, {})
+        found: list[dict[str, Any]] = of.get(name, [])
+        return found
 
     def columns(self, name: str) -> dict[str, np.ndarray]:
         """One table as columns (n,) for people: addresses and enums as text, a column a direction.

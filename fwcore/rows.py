@@ -50,7 +50,7 @@ class Words:
 
     def arrow(self) -> Any:
         """As strings of Arrow, each of which is there once."""
-        import pyarrow as pa
+        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
         few = np.int8 if len(self.names) <= INT8_MOST else np.int32
         return pa.DictionaryArray.from_arrays(
@@ -95,7 +95,7 @@ class Texts:
 
     def arrow(self) -> Any:
         """As strings of Arrow."""
-        import pyarrow as pa
+        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
         return pa.LargeStringArray.from_buffers(
             len(self), pa.py_buffer(self.offset), pa.py_buffer(self.data))
@@ -144,7 +144,7 @@ class RowFile:
     def prepare(self) -> None:
         """Imports what it writes with, where that takes long, before there is anything to write."""
         if self._parquet_wanted:
-            import pyarrow.parquet  # noqa: F401
+            import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore] # noqa: F401
 
     def write(self, columns: Columns) -> None:
         """One block."""
@@ -179,7 +179,7 @@ class RowFile:
 
     def _write_group(self) -> None:
         """What waits, as one group of rows: thousands of small ones cost more than their rows."""
-        import pyarrow as pa
+        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
         blocks, self._waiting, self._rows = self._waiting, [], 0
         table = pa.Table.from_arrays(
@@ -224,7 +224,7 @@ def _arrow(blocks: Sequence[Any]) -> Any:
     if isinstance(first, Words | Texts):
         return (first.joined(others) if others else first).arrow()
     if any(isinstance(each, np.ma.MaskedArray) for each in blocks):
-        whole = np.ma.concatenate(blocks)
+        whole = np.ma.concatenate(blocks)  # type: ignore[no-untyped-call, unused-ignore]
         return _numbers(whole.data, np.ma.getmaskarray(whole))
     if all(isinstance(each, np.ndarray) and each.dtype.kind in "iufb" for each in blocks):
         return _numbers(np.concatenate(blocks) if others else first)

@@ -134,7 +134,7 @@ def as_table(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any
 def to_pandas(columns: Columns) -> Any:
     """Columns as a pandas DataFrame, by time where they have one. Raises MissingExtra."""
     try:
-        import pandas
+        import pandas  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise MissingExtra(
             "a table as a DataFrame needs pandas: pip install 'fwcore[pandas]'"
@@ -150,7 +150,7 @@ def to_pandas(columns: Columns) -> Any:
 def to_arrow(columns: Columns) -> Any:
     """Columns as a pyarrow Table. Raises MissingExtra."""
     try:
-        import pyarrow
+        import pyarrow  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise MissingExtra(
             "a table of Arrow needs pyarrow: pip install 'fwcore[parquet]'") from None

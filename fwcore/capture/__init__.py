@@ -8,6 +8,9 @@ gzip, zstd, standard input. Through Scapy: its readers and any iterable of packe
 parses a frame, but for ``filter``.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from fwcore.capture.chain import ChainReader
 from fwcore.capture.chunk import CHUNK_SIZE, READ_SIZE, Chunk, Fault, Reader
 from fwcore.capture.detect import open_native
@@ -42,7 +45,10 @@ __all__ = [
 ]
 
 
-def from_packets(packets, times_ns=None, *, link=None, chunk_size=CHUNK_SIZE):
+def from_packets(
+    packets: Iterable[Any], times_ns: Iterable[int] | None = None, *, link: int | None = None,
+    chunk_size: int = CHUNK_SIZE,
+) -> Reader:
     """Scapy packets or ``bytes`` as a reader; see ``fwcore.capture.scapy.from_packets``."""
     from fwcore.capture.scapy import from_packets as build
 

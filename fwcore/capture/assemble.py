@@ -15,9 +15,12 @@ a packet adds its columns and folds. Both directions have the same sum, for addi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+
+Column = Callable[[int, str], np.ndarray]      # (where, dtype): a field of all frames
 
 ETHERNET_BYTES = 14
 MIN_FRAME_BYTES = 60  # IEEE 802.3: 64 with the FCS, which captures do not hold
@@ -233,7 +236,7 @@ def _write_heads(layout: Layout, matrix: np.ndarray, columns: Columns, time_ns: 
     column(l4_at + 6, ">u2")[:] = checksum
 
 
-def _write_record(layout: Layout, column, time_ns: np.ndarray) -> None:
+def _write_record(layout: Layout, column: Column, time_ns: np.ndarray) -> None:
     """The pcap record header in the 16 bytes before the frame, little-endian, nanoseconds."""
     seconds = time_ns // 1_000_000_000
     column(-16, "<u4")[:] = seconds
@@ -242,7 +245,7 @@ def _write_record(layout: Layout, column, time_ns: np.ndarray) -> None:
     column(-4, "<u4")[:] = layout.wire_bytes
 
 
-def _write_addresses(layout: Layout, column, c: Columns) -> None:
+def _write_addresses(layout: Layout, column: Column, c: Columns) -> None:
     """MAC and IP addresses and ports, exchanged in replies."""
     source, destination = (26, 30) if layout.family == 4 else (34, 50)
     ports = layout.l4_at, layout.l4_at + 2

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,8 @@ def splitmix64(value: np.ndarray) -> np.ndarray:
     value = value + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    mixed: np.ndarray = value ^ (value >> np.uint64(31))
+    return mixed
 
 
 def scrambled(number: np.ndarray, seed: int, stream: int) -> np.ndarray:
@@ -99,8 +100,8 @@ class Course:
     def __init__(self, *scripts: Script, snap_bytes: int = 0) -> None:
         self.steps = len(scripts[0].rows)
         self.layouts: list[Layout] = []
-        tables: dict[str, list] = {k: [] for k in ("layout", "reply", "flags", "seq", "ack")}
-        numbers: dict[tuple, int] = {}
+        tables: dict[str, list[Any]] = {k: [] for k in ("layout", "reply", "flags", "seq", "ack")}
+        numbers: dict[tuple[Any, ...], int] = {}
         for script in scripts:
             assert len(script.rows) == self.steps
             sent = {">": 0, "<": 0}  # sequence space used so far, relative to the ISN
@@ -124,7 +125,7 @@ class Course:
         self.ack = np.array(tables["ack"], np.uint64)
 
     def columns(self, script: np.ndarray | int, step: np.ndarray, random: np.ndarray,
-                ipv6: np.ndarray | None = None, **addresses) -> Columns:
+                ipv6: np.ndarray | None = None, **addresses: Any) -> Columns:
         """Columns of packets at ``step`` of a session; ``random`` (per session) makes its ISNs.
 
         ``addresses``: client, server, client_port, server_port. The stamp is the low 16 bits of

@@ -68,7 +68,8 @@ def _ports(number: int, ends: tuple[str, ...], protocols: tuple[int, ...]) -> Te
     """Frames with a port at one of the ends."""
     def test(rows: Array) -> Array:
         known: Array = (rows["has"] & PORTS != 0) & np.isin(rows["protocol"], protocols)
-        return known & np.any([rows[f"{end}_port"] == number for end in ends], axis=0)
+        known &= np.any([rows[f"{end}_port"] == number for end in ends], axis=0)
+        return known
     return test
 
 
@@ -88,8 +89,9 @@ def _addresses(network: ipaddress.IPv4Network | ipaddress.IPv6Network,
 
     def test(rows: Array) -> Array:
         known: Array = np.isin(rows["ethertype"], kinds)
-        return known & np.any(
+        known &= np.any(
             [(rows["has"] & KNOWN[end] != 0) & within(rows[end]) for end in ends], axis=0)
+        return known
     return test
 
 

@@ -93,7 +93,7 @@ class Imix(Scripted):
                      "< 548", "< 548", "> 18", "< 18", "> 18")),
     )
 
-    def choose(self, session: np.ndarray, random: np.ndarray) -> dict:
+    def choose(self, session: np.ndarray, random: np.ndarray) -> dict[str, Any]:
         udp = ((session & np.uint64(3)) == 3).astype(np.uint64)
         return {"script": udp, "server": SERVER_NET + 1 + below(random, 64),
                 "server_port": 443 + udp * np.uint64(4500 - 443)}
@@ -113,7 +113,7 @@ class Web(Scripted):
     scripts: ClassVar[tuple[Script, ...]] = (
         Script(TCP, ("> S", "< SA", "> A", *page, *page, "> FA", "< FA", "> A")),)
 
-    def choose(self, session: np.ndarray, random: np.ndarray) -> dict:
+    def choose(self, session: np.ndarray, random: np.ndarray) -> dict[str, Any]:
         tls = (random >> np.uint64(20) & np.uint64(3)) == 0
         return {"script": 0, "server": SERVER_NET + 1 + below(random, 16),
                 "server_port": np.where(tls, np.uint64(443), np.uint64(80))}
@@ -130,7 +130,7 @@ class DnsStorm(Scripted):
     name: ClassVar[str] = "dns-storm"
     scripts: ClassVar[tuple[Script, ...]] = (Script(UDP, ("> 33 query", "< 49 answer")),)
 
-    def choose(self, session: np.ndarray, random: np.ndarray) -> dict:
+    def choose(self, session: np.ndarray, random: np.ndarray) -> dict[str, Any]:
         return {"script": 0, "server": SERVER_NET + 53 + below(random, 2), "server_port": 53}
 
 
@@ -204,7 +204,7 @@ class Churn(Scripted):
     scripts: ClassVar[tuple[Script, ...]] = (
         Script(TCP, ("> S", "< SA", "> A", "> PA 100", "< PA 260", "> FA", "< FA", "> A")),)
 
-    def choose(self, session: np.ndarray, random: np.ndarray) -> dict:
+    def choose(self, session: np.ndarray, random: np.ndarray) -> dict[str, Any]:
         return {"script": 0, "server": SERVER_NET + 1 + below(random, 64), "server_port": 8080}
 
 
@@ -258,7 +258,7 @@ class Service(NamedTuple):
     protocol: str
     script: int
     port: int
-    ports: list
+    ports: list[Any]
     inspection: object
 
 
@@ -273,7 +273,7 @@ SERVICES = (
     Service(1, "tcp", 0, 25, [25], "proxy"),
 )
 
-MIX_POLICIES: tuple[dict, ...] = tuple(
+MIX_POLICIES: tuple[dict[str, Any], ...] = tuple(
     {"id": number, "source": ["10.0.0.0/8", "fd00::/8"],
      "destination": ["198.18.0.0/15", "2001:2::/48"], "protocol": service.protocol,
      "ports": service.ports, "action": "accept", "inspection": service.inspection}
@@ -291,7 +291,7 @@ class Mix(Scripted):
     """
 
     name: ClassVar[str] = "mix"
-    policies: ClassVar[tuple[dict, ...]] = MIX_POLICIES
+    policies: ClassVar[tuple[dict[str, Any], ...]] = MIX_POLICIES
     get: ClassVar[tuple[str, ...]] = ("> PA 400 get", "< A 1460 ok", "< A 1460", "< PA 1176")
     scripts: ClassVar[tuple[Script, ...]] = (
         Script(TCP, ("> S", "< SA", "> A", *get, *get, *get, "> FA", "< FA", "> A")),
@@ -299,7 +299,7 @@ class Mix(Scripted):
         Script(UDP, ("> 172", "< 172") * 9),
     )
 
-    def choose(self, session: np.ndarray, random: np.ndarray) -> dict:
+    def choose(self, session: np.ndarray, random: np.ndarray) -> dict[str, Any]:
         place = divided(session * np.uint64(7), 80)[1]  # 7 and 80 are coprime: neighbours differ
         service = _SERVICE_OF[(place & np.uint64(15)).astype(np.intp)]
         return {"script": _SERVICE_SCRIPT[service], "server_port": _SERVICE_PORT[service],
@@ -341,7 +341,7 @@ def make(name: str, **given: object) -> Workload:
     return workload
 
 
-def _check_type(name: str, known: dict, key: str, value: object) -> None:
+def _check_type(name: str, known: dict[str, Any], key: str, value: object) -> None:
     """Raises SettingsError for a key nobody knows or a value that is not of its type."""
     if key == "duration_s" and isinstance(value, float):
         return
@@ -355,7 +355,9 @@ def _check_type(name: str, known: dict, key: str, value: object) -> None:
         raise SettingsError(f"synth {name}: {key} must be an integer, not {value!r}")
 
 
-def _with_duration(name: str, known: dict, given: dict) -> dict:
+def _with_duration(
+    name: str, known: dict[str, Any], given: dict[str, Any],
+) -> dict[str, Any]:
     """Replaces ``duration_s`` by what it says about packets or rate_pps."""
     given = dict(given)
     duration_s = given.pop("duration_s", None)
@@ -391,13 +393,15 @@ def to_pcap(path: str | Path, workload: Workload,
         return _write(output, workload, progress)
 
 
-def _write(file, workload: Workload, progress: Callable[[int, int], None] | None):
+def _write(
+    file: Output, workload: Workload, progress: Callable[[int, int], None] | None,
+) -> tuple[int, int]:
     file.write(PCAP_HEADER)
     done, written = 0, len(PCAP_HEADER)
     while done < workload.packets:
         last = min(done + BLOCK, workload.packets)
         frames, _ = workload.frames(done, last, RECORD_BYTES)
-        file.write(frames.data)
+        file.write(frames.data.data)
         done, written = last, written + frames.data.nbytes
         if progress is not None:
             progress(done, written)

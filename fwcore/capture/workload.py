@@ -15,7 +15,7 @@ import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Workload:
     """
 
     name: ClassVar[str] = ""
-    policies: ClassVar[tuple[dict, ...]] = ()
+    policies: ClassVar[tuple[dict[str, Any], ...]] = ()
     defaults: ClassVar[dict[str, int]] = {}
     hosts_limit: ClassVar[int] = 2**24 - 2
 
@@ -176,7 +176,7 @@ class Scripted(Workload):
         return self.course.columns(step=step, random=random, client=client,
                                    client_port=client_port, **self.choose(session, random))
 
-    def choose(self, session: np.ndarray, random: np.ndarray) -> dict:
+    def choose(self, session: np.ndarray, random: np.ndarray) -> dict[str, Any]:
         """script, server, server_port (and ipv6) of each session; arrays or ints."""
         raise NotImplementedError
 

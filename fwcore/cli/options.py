@@ -11,6 +11,8 @@ import click
 
 from fwcore.units import THREADS_MAX, TURNS_MAX
 
+Decorator = Callable[[Any], Any]
+
 
 class Number(click.FloatRange):
     """A number, which NaN is not."""
@@ -85,10 +87,10 @@ TIMELINE = click.option("--timeline", "timeline_file", type=click.Path(), metava
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No summary, no progress.")
 
 
-def several(options: Sequence[Callable]) -> Callable:
+def several(options: Sequence[Decorator]) -> Decorator:
     """One decorator from several options, in their order."""
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Any) -> Any:
         for option in reversed(options):
             command = option(command)
         return command

@@ -14,6 +14,7 @@ import queue
 import socket
 import threading
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from fwcore.errors import LiveError, MissingExtra
@@ -38,7 +39,7 @@ class Traps:
 
     def __init__(self, where: str, community: str) -> None:
         try:
-            import pysnmp.hlapi.v3arch.asyncio as snmp
+            snmp = import_module("pysnmp.hlapi.v3arch.asyncio")     # which has no types
         except ImportError:
             raise MissingExtra("--traps needs pysnmp: pip install 'fwcore[live]'") from None
         host, port = address(where, TRAP_PORT, "--traps")

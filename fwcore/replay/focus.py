@@ -73,7 +73,7 @@ class Focus:
             key = policy_lookup.zoned(key, rows["zone"])
         keyed = rows["flow"] != 0
         if self._flow is not None:
-            found = keyed & (key == _words(self._flow)).all(axis=1)
+            found: NDArray[np.bool_] = keyed & (key == _words(self._flow)).all(axis=1)
         else:
             found = np.zeros(len(rows), dtype=bool)
             from_b = rows["swapped"] ^ judged.reply
@@ -82,7 +82,8 @@ class Focus:
             ends = policy_lookup.ends_of(key[keyed], from_b[keyed])
             at = policy_lookup.find(self._table, ends)
             found[keyed] = at == self._table.policies.index(self._policy)
-        return found | self._later(rows, judged.chunk.time_ns, found)
+        found |= self._later(rows, judged.chunk.time_ns, found)
+        return found
 
     def _later(
         self, rows: NDArray[Any], times_ns: NDArray[np.int64], found: NDArray[np.bool_],
@@ -102,7 +103,8 @@ class Focus:
         for address in (rows["source"], rows["destination"], rows["key"][:, [3, 1]],
                         rows["key"][:, [4, 2]]):
             found |= self._within(address)
-        return found & (rows["family"] == self._network.version)
+        found &= rows["family"] == self._network.version
+        return found
 
     def _within(self, address: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which addresses (high and low half) lie in the network, bool[n]."""
@@ -121,7 +123,8 @@ class Focus:
         if self._network is not None:
             for side in ("initiator", "responder"):
                 found |= self._within(_halves(rows, side))
-            return found & (rows["family"] == self._network.version)
+            found &= rows["family"] == self._network.version
+            return found
         assert self._flow is not None
         ends = [(end.address.packed.ljust(16, b"\0"), end.port)
                 for end in (self._flow.initiator, self._flow.responder)]

@@ -57,10 +57,10 @@ class Selection:
 
     def numbers(self, own: Any) -> NDArray[np.uint64]:
         """Numbers in the capture, uint64[n], of the run's own packet numbers; 0 stays 0."""
-        own = np.asarray(own, dtype=np.uint64)
-        if self.filter is None or not len(own):
-            return own
-        found = np.zeros(len(own), dtype=np.uint64)
+        found: NDArray[np.uint64] = np.asarray(own, dtype=np.uint64)
+        if self.filter is None or not len(found):
+            return found
+        own, found = found, np.zeros(len(found), dtype=np.uint64)
         part = np.searchsorted(np.array(self._packets, dtype=np.uint64), own, side="left") - 1
         for at in np.unique(part[own > 0]).tolist():
             places = np.flatnonzero(np.unpackbits(self._masks[at]))

@@ -82,7 +82,8 @@ class Timing:
         frame = np.maximum(length.astype(np.int64), SMALLEST_FRAME_BYTES) + WIRE_OVERHEAD_BYTES
         ends = np.cumsum(frame) * 8
         self.bits += int(ends[-1])
-        return ends - frame * 8
+        begins: NDArray[np.int64] = ends - frame * 8
+        return begins
 
     def _after(self, first_ns: int, before: int, counted: NDArray[np.int64]) -> NDArray[np.int64]:
         """first_ns + (before + counted) x each_ns, rounded down.

@@ -15,6 +15,7 @@ from fwcore.demand import rate_text
 from fwcore.errors import MissingExtra
 from fwcore.report import facts, over_time
 from fwcore.result import Result
+from fwcore.words import MODES
 
 try:
     from bokeh.core.validation import silence
@@ -200,7 +201,7 @@ def memory(result: Result, columns: Mapping[str, np.ndarray], x_range: Any) -> A
         stack[f"{owner}_top"] = top.astype(np.float32)
         stack[owner] = (columns[owner] / MIB_PAGES).astype(np.float32)
     used = (columns["used"] / MIB_PAGES).astype(np.float32)
-    mode = [facts.MODES[at] for at in columns["mode"]]
+    mode = [MODES[at] for at in columns["mode"]]
     source = ColumnDataSource(
         {
             **stack,

@@ -400,7 +400,7 @@ def _worst_first(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """Where the settings differ most first: by flows lost, bytes dropped, sessions taken, bytes
     unscanned."""
     def spread(row: dict[str, Any], key: str) -> int:
-        values = [cost[key] for cost in row["cost"].values()]
+        values: list[int] = [cost[key] for cost in row["cost"].values()]
         return max(values) - min(values)
     keys = ("lost", "dropped_bytes", "sessions_taken", "uninspected_bytes")
     return sorted(rows, key=lambda row: (*(-spread(row, key) for key in keys), str(row[name])))

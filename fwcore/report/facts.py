@@ -345,7 +345,7 @@ def unnamed(result: Result) -> str:
 
 def policy_text(result: Result, number: int) -> str:
     """A policy by its name, or its number."""
-    return result.data.get("policy_names", {}).get(str(number), str(number))
+    return str(result.data.get("policy_names", {}).get(str(number), number))
 
 
 def short_frames(result: Result) -> str:

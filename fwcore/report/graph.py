@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def _legend(result: Result, unicode: bool) -> str:
                       *([f"mode {' '.join(met)}"] if met else [])])
 
 
-def _columns_of_time(columns: dict, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _columns_of_time(columns: dict[str, Any], width: int) -> tuple[np.ndarray, np.ndarray]:
     """Highest used and used + cache in each of `width` equal stretches of time."""
     second, used = columns["second"], columns["used"]
     top = used + columns["cache"]
@@ -91,7 +92,7 @@ def _columns_of_time(columns: dict, width: int) -> tuple[np.ndarray, np.ndarray]
     return found[0], found[1]
 
 
-def _scale(used: np.ndarray, top: np.ndarray, lines: list, total: int) -> tuple[float, float]:
+def _scale(used: np.ndarray, top: np.ndarray, lines: list[Any], total: int) -> tuple[float, float]:
     """Lowest and highest page count shown: everything that happened and every threshold."""
     low = min([int(used.min()), *(line.pages for line in lines)])
     high = max([int(top.max()), *(line.pages for line in lines)])

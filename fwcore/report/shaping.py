@@ -90,8 +90,8 @@ def delay(ns: int) -> str:
 
 def lost(found: Section) -> int:
     """Packets that meters and classes dropped."""
-    return sum(row["dropped"]["packets"] for row in found["meters"]) + sum(
-        map(dropped, found["classes"]))
+    of_meters: int = sum(row["dropped"]["packets"] for row in found["meters"])
+    return of_meters + sum(map(dropped, found["classes"]))
 
 
 def sentence(found: Section) -> str:

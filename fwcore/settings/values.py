@@ -102,7 +102,7 @@ def _choice(value: Any, choices: Iterable[str]) -> str | None:
     return {spelled(each): each for each in choices}.get(spelled(value))
 
 
-def _coerce_seconds(declaration: Declaration, value: Any) -> float:
+def _coerce_seconds(declaration: Declaration, value: Any) -> Any:
     if isinstance(value, float):
         if 0 < value < 1e-9:
             raise Bad("is shorter than a nanosecond, the unit of time here")
