@@ -11,6 +11,7 @@ COUNTERS: Final[tuple[str, ...]]
 FRAMES: Final[int]
 ERROR: Final[int]
 WOKEN: Final[int]
+LOOPBACK: Final[int]
 ETHERNET: Final[tuple[int, ...]]
 OFFLOADS: Final[tuple[tuple[str, int], ...]]
 

@@ -85,7 +85,7 @@ cdef extern from "dataplane/rings.h" nogil:
         waits_t waits
     int64_t clock_ns(int which)
     int port_open(port_t *p, uint32_t block_bytes, uint32_t blocks, uint32_t retire_ms,
-                  const char **what)
+                  int both_ways, const char **what)
     int port_bind(port_t *p, int ifindex)
     int port_bound(const port_t *p)
     int port_deafen(port_t *p)
@@ -110,7 +110,8 @@ cdef extern from "<sys/mman.h>" nogil:
 BATCH = BATCH_MAX               # frames that one take gives at most
 COUNTERS = tuple((<bytes>PORT_COUNTERS[i]).decode() for i in range(PORT_COUNTER_COUNT))
 FRAMES, ERROR, WOKEN = 3, 3 << 8, 1 << 16     # bits of wait
-ETHERNET = (1, 772)     # kinds of interface with an Ethernet header: ARPHRD_ETHER, ARPHRD_LOOPBACK
+LOOPBACK = 772          # ARPHRD_LOOPBACK
+ETHERNET = (1, LOOPBACK)        # kinds of interface with an Ethernet header; 1: ARPHRD_ETHER
 # What a card or the kernel does to frames on their way in, by the names of ethtool -k.
 OFFLOADS = (("generic-receive-offload", ETHTOOL_GGRO), ("large-receive-offload", ETHTOOL_GFLAGS),
             ("tcp-segmentation-offload", ETHTOOL_GTSO),
@@ -165,7 +166,8 @@ cdef class _Blocks:
 
 
 cdef class Rings:
-    """Rings of the interfaces ``names``: two, between which frames pass, or one that is read.
+    """Rings of the interfaces ``names``: two, between which frames pass, or one that is read: what
+    comes in there, and what leaves.
 
     ``data`` uint8[bytes], read-only: the blocks of all rings. ``offset`` uint64[BATCH],
     ``captured`` and ``length`` uint32[BATCH], ``time_ns`` int64[BATCH], ``link`` uint16[BATCH]:
@@ -221,7 +223,9 @@ cdef class Rings:
         for i, each in enumerate(interfaces):
             port = &self.r.port[<int>i]
             port.slots = bool(at_once)
-            code = port_open(port, block_bytes, blocks, retire_ms, &what)
+            # What is only read is seen as by tcpdump; what leaves by loopback comes back anyway.
+            code = port_open(port, block_bytes, blocks, retire_ms,
+                             len(interfaces) == 1 and each.kind != LOOPBACK, &what)
             if code in (_errno.EPERM, _errno.EACCES):
                 raise LiveError(
                     f"{each.name}: not permitted: frames of an interface need root or CAP_NET_RAW")

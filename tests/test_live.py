@@ -314,6 +314,27 @@ def test_one_interface_is_looked_at_and_nothing_is_sent(wire):
 
 
 @needs_net
+@pytest.mark.parametrize("at_once", [False, True])
+def test_both_ways_of_one_interface_are_looked_at(at_once):
+    """What left it was not seen: every answer of a host's own wire, or of a port of a bridge."""
+    with live_net.Wire() as own:
+        own.ip("firewall", "link add br0 type bridge", "link set in0 master br0",
+               "link set out0 master br0", "link set br0 up")
+        data = os.urandom(1 << 16)
+        with running(own, interfaces=("in0",), at_once=at_once) as run:
+            end = time.monotonic() + live_net.PATIENCE_S
+            while (seen := passes(own, 5012, data)) is not True and time.monotonic() < end:
+                time.sleep(0.01)        # the ports of a bridge are not forwarding at once
+            assert seen is True
+            run.ask(lambda: None)
+        result = checked(run)
+    row = result.data["live"]["interfaces"]["in0"]
+    assert row["arrived"] == row["taken"] == row["withheld"]
+    assert result["reasons.tcp_invalid"] == 0 < result["reasons.hit"]
+    assert result["bytes"] > 2 * len(data)
+
+
+@needs_net
 def test_term_ends_it_with_a_report(wire, tmp_path):
     out = tmp_path / "r.json"
     process = wire.spawn("firewall", [

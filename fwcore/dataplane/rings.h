@@ -164,12 +164,12 @@ static inline int port_set(port_t *p, int level, int name, const void *value, so
     return setsockopt(p->fd, level, name, value, bytes) ? errno : 0;
 }
 
-/* A socket with its ring, not yet bound. => the caller maps the ring, and closes fd also when this
- * fails. 0 or an errno; *what says what was tried. */
+/* A socket with its ring, not yet bound; `both_ways`: sees what leaves, too. 0 or an errno; *what
+ * says what was tried. => the caller maps the ring, and closes fd also when this fails. */
 static inline int port_open(port_t *p, uint32_t block_bytes, uint32_t blocks, uint32_t retire_ms,
-                            const char **what) {
+                            int both_ways, const char **what) {
     int version = p->slots ? TPACKET_V2 : TPACKET_V3;
-    int one = 1, room = 16 << 20, reserve = RESERVE_BYTES, code;
+    int one = 1, incoming = !both_ways, room = 16 << 20, reserve = RESERVE_BYTES, code;
     struct tpacket_req3 ring = {
         .tp_block_size = block_bytes, .tp_block_nr = blocks, .tp_frame_size = 2048,
         .tp_frame_nr = block_bytes / 2048 * blocks, .tp_retire_blk_tov = retire_ms,
@@ -188,7 +188,8 @@ static inline int port_open(port_t *p, uint32_t block_bytes, uint32_t blocks, ui
     *what = "PACKET_VNET_HDR";
     if ((code = port_set(p, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))) return code;
     *what = "PACKET_IGNORE_OUTGOING (Linux 4.20)";
-    if ((code = port_set(p, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)))) return code;
+    if ((code = port_set(p, SOL_PACKET, PACKET_IGNORE_OUTGOING, &incoming, sizeof(incoming))))
+        return code;
     *what = "PACKET_RESERVE";
     if ((code = port_set(p, SOL_PACKET, PACKET_RESERVE, &reserve, sizeof(reserve)))) return code;
     *what = "a ring of this size";
