@@ -19,6 +19,7 @@ STOPPED_AT_TICK: Final[int]
 
 class FastPath(State):
     breath: int
+    loads: int
     position: int
     rows: NDArray[np.uint8]
     watched: bool

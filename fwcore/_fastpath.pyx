@@ -258,6 +258,7 @@ cdef class FastPath(State):
     cdef Use outer              # whose fast path it is: taken by `judge`
     cdef public bint watched    # every frame of `judge` goes through its keeper
     cdef readonly uint64_t position
+    cdef readonly uint64_t loads    # times that something was loaded, or let go of
     cdef public int64_t breath  # work between two looks at Python's signals, see BREATH
     cdef uint32_t group
 
@@ -369,6 +370,7 @@ cdef class FastPath(State):
             self._unload()
 
     cdef void _unload(self) noexcept:
+        self.loads += 1
         self.loaded.let_go()
         self.position = 0
 

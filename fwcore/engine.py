@@ -39,7 +39,14 @@ from fwcore.engine_setup import (
     settings_of,
 )
 from fwcore.engine_shaping import Shaped
-from fwcore.errors import ConfigFrozen, FwcoreError, LawBroken, SettingsError, StateError
+from fwcore.errors import (
+    ConfigFrozen,
+    DataError,
+    FwcoreError,
+    LawBroken,
+    SettingsError,
+    StateError,
+)
 from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
@@ -201,18 +208,28 @@ class Engine(Shaped):
 
     def _go_on(self) -> None:
         """Runs what is loaded to its end."""
+        loads = self.fastpath.loads
         try:
             while self.fastpath.run() or self._gathers():
                 end = self._answer()
                 self._tell()
+                self._still_loaded(loads)
                 if end:
                     break
             self._tell()
+            self._still_loaded(loads)
         except BaseException as error:
             self._cut_short(error)
             raise
         finally:
             self._forget()
+
+    def _still_loaded(self, loads: int) -> None:
+        """DataError where who was asked or told let go of what is judged."""
+        if self.fastpath.loads != loads:
+            raise DataError(
+                "engine.fastpath: load and unload are the engine's while it judges; one whom it"
+                " asked or told has called them, and packets of this chunk were not judged")
 
     def _cut_short(self, error: BaseException) -> None:
         """What an exception says of the chunk that it came through."""

@@ -118,6 +118,21 @@ def test_a_packet_alone_passes_and_the_next_does_not():
         == [BLOCKED, BLOCKED]
 
 
+def test_one_who_is_asked_cannot_take_the_packets_away():
+    """The rest of them stayed unjudged, as outcomes of 0: forwarded."""
+    engine = Engine(policies=[POLICY], max_connections=64)
+
+    def unload(rows):
+        engine.fastpath.unload()
+        return [Answer.ACCEPT for _ in rows]
+
+    engine.inspect(unload, first_bytes=4)
+    frames = chunk([*opened(), said(b"evil"), said(b"more")], START)
+    with pytest.raises(DataError, match="load and unload are the engine's"):
+        engine.process(frames)
+    assert engine.process(frames).shape == (5, 2)     # it goes on with what it is given next
+
+
 def test_sessions_without_proxy_inspection_are_nobodys_business():
     listener = Listener()
     engine = engine_with(listener, policies=[{"id": 1, "inspection": "flow", "ports": [80]},
