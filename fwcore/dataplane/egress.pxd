@@ -33,6 +33,7 @@ from fwcore.dataplane.shaping cimport (
 
 cdef enum:
     BURST_ROWS = 4096      # rows of packets after which they want to be collected
+    FETCHED_FROM = 4096    # live sessions; what fewer keep is near enough
 
 
 # --- what the frame says --------------------------------------------------------------------------
@@ -79,6 +80,8 @@ cdef inline void egress_fetch(
     cdef const fw_t *fw = <const fw_t *>of
     cdef const shaper_t *s = <const shaper_t *>fw.shaper
     cdef uint32_t i
+    if fw.memory.live < FETCHED_FROM:
+        return
     for i in range(count):
         if packets[i].guess:
             fw_prefetch(&s.shaped[packets[i].guess])
@@ -90,10 +93,13 @@ cdef inline void egress_fetch_accounts(
     const void *of, const packet_t *packets, uint32_t count,
 ) noexcept nogil:
     """The first account of each way of these sessions, which egress_fetch has asked for."""
-    cdef const shaper_t *s = <const shaper_t *>(<const fw_t *>of).shaper
+    cdef const fw_t *fw = <const fw_t *>of
+    cdef const shaper_t *s = <const shaper_t *>fw.shaper
     cdef const shaped_t *h
     cdef uint32_t i
     cdef int direction
+    if fw.memory.live < FETCHED_FROM:
+        return
     for i in range(count):
         h = &s.shaped[packets[i].guess]
         for direction in range(DIRECTION_COUNT):
