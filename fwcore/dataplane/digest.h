@@ -62,10 +62,12 @@ static void blake2b_block(uint64_t *h, const uint8_t *block, uint64_t bytes, int
 
 /* The same of four at a time, none of which is a last one: the words of a lane side by side. One
  * binary has a form for each kind of processor, and takes the best when it is loaded. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
-#define FW_EACH_KIND __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
+#if !defined(__x86_64__) || !defined(__GLIBC__) || defined(__clang__)
 #define FW_EACH_KIND
+#elif __GNUC__ < 12   /* knows no levels there */
+#define FW_EACH_KIND __attribute__((target_clones("avx2", "default")))
+#else
+#define FW_EACH_KIND __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 typedef uint64_t lanes_t __attribute__((vector_size(8 * DIGEST_LANES), aligned(8), may_alias));
 
