@@ -19,12 +19,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 IMPORTING = "<frozen importlib._bootstrap>"
+half_written: set[str] = set()
+"""Files beside the place of an output, which go where a process ends at once."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -36,7 +38,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 def end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
-    """One line and the documented exit code, whatever is going on; nothing is tidied up."""
+    """One line and the documented exit code, whatever is going on; of what is tidied up no more
+    than files that are half written."""
+    for path in tuple(half_written):
+        with suppress(OSError):
+            os.unlink(path)
     try:
         os.write(2, f"fwcore: interrupted by {signal.Signals(number).name}\n".encode())
     finally:

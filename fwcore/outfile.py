@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Self
 
 from fwcore import arguments
 from fwcore.errors import FwcoreError, OutputError, PipeClosed
+from fwcore.interruption import half_written
 
 STREAMS = ("/dev/", "/proc/")     # what stands there may be a file that is open already
 Named = tuple[str, str]          # what it is to the user ("--json", "the capture"), its path
@@ -62,9 +63,19 @@ class Output:
     def _beside(self) -> BinaryIO:
         folder = os.path.dirname(self._target)
         part = os.path.join(folder, f".fwcore-{os.urandom(4).hex()}.part")
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        half_written.add(part)
+        try:
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError:
+            half_written.discard(part)
+            raise
         self._part = part
         return os.fdopen(handle, "wb")
+
+    def _forget(self) -> None:
+        """What was written is in its place, or gone."""
+        half_written.discard(self._part)
+        self._part = ""
 
     @property
     def placed(self) -> bool:
@@ -104,7 +115,7 @@ class Output:
                 self.file.close()
             if self._part:
                 os.replace(self._part, self._target)
-                self._part = ""
+                self._forget()
         except OSError as error:
             failure = self.failure(error)
             self.discard()
@@ -117,8 +128,9 @@ class Output:
         with suppress(OSError):          # what is left in the buffer has no place either
             self.file.close()
         if self._part:
-            os.unlink(self._part)
-            self._part = ""
+            with suppress(OSError):      # or its folder went away
+                os.unlink(self._part)
+            self._forget()
 
     def __enter__(self) -> Self:
         return self

@@ -147,6 +147,17 @@ def test_a_full_disk_is_named_and_the_rest_is_written(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["t.csv", "v.csv"]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_folder_that_goes_away_costs_its_file_only(tmp_path, threads):
+    """It cost the run its result and the other files, and left one half written."""
+    gone, stays = tmp_path / "gone", tmp_path / "s.csv"
+    gone.mkdir()
+    result = replay(WEB, load(), threads=threads, verdicts=str(gone / "v.csv"),
+                    sessions=str(stays), progress=lambda *_: shutil.rmtree(gone, True))
+    assert [row["path"] for row in result["lost"]] == [str(gone / "v.csv")]
+    assert [each.name for each in tmp_path.iterdir()] == ["s.csv"]
+
+
 def test_a_device_that_is_full(tmp_path):
     done = fwcore("replay", *CONSERVE, "--json", "/dev/full", "--victims", tmp_path / "v.csv")
     assert done.returncode == 2 and "/dev/full: writing failed" in done.stderr

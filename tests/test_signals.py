@@ -3,12 +3,14 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from fwcore import terminal
 from fwcore.cli import main
 
+PCAPS = Path(__file__).parent.parent / "pcaps"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A command in a process of its own, which sends itself a signal when a module begins to be
 # imported, or when its process ends.
@@ -49,6 +51,15 @@ def test_a_signal_within_an_import_is_one_line(number, at, words):
     """INT was a traceback, TERM and HUP ended it without a word."""
     name = signal.Signals(number).name
     assert ended(name, at, *words) == (128 + number, f"fwcore: interrupted by {name}\n")
+
+
+def test_a_signal_within_an_import_leaves_nothing_half_written(tmp_path):
+    """Tables are begun before pyarrow is there."""
+    pytest.importorskip("pyarrow")
+    assert ended("SIGTERM", "pyarrow.lib", "compare", str(PCAPS / "web.pcap"), "--with", "plain",
+                 "--with", "fortios-5", "-q", "--flows", str(tmp_path / "f.parquet")) == (
+                     143, "fwcore: interrupted by SIGTERM\n")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", SIGNALS)
