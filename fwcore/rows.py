@@ -52,9 +52,12 @@ class Words:
         """As strings of Arrow, each of which is there once."""
         import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
-        few = np.int8 if len(self.names) <= INT8_MOST else np.int32
+        codes, names = self.codes, [*dict.fromkeys(self.names)]
+        if len(names) < len(self.names):     # Arrow writes no dictionary that has a word twice
+            codes = np.array([names.index(name) for name in self.names])[codes]
+        few = np.int8 if len(names) <= INT8_MOST else np.int32
         return pa.DictionaryArray.from_arrays(
-            _numbers(self.codes.astype(few, copy=False)), Texts.of(self.names).arrow())
+            _numbers(codes.astype(few, copy=False)), Texts.of(names).arrow())
 
     def joined(self, others: Sequence[Words]) -> Words:
         """With other columns of the same names behind it."""

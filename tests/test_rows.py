@@ -127,6 +127,16 @@ def test_numbers_of_every_kind_come_back_from_parquet(tmp_path):
     assert table["code"].to_pylist() == ["5", "4", "3", "2", "1", "0"]
 
 
+def test_a_word_that_has_two_codes_is_once_in_the_dictionary(tmp_path):
+    """FIN_WAIT has: the column was plain, behind a page with whatever lay in memory."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    with RowFile(tmp_path / "a.parquet") as file:
+        file.write({"word": Words(np.array([0, 1, 2, 3, 2, 0]), ["a", "b", "a", "c"])})
+    assert parquet.read_table(tmp_path / "a.parquet")["word"].to_pylist() == [*"abacaa"]
+    column = parquet.read_metadata(tmp_path / "a.parquet").row_group(0).column(0)
+    assert "RLE_DICTIONARY" in column.encodings
+
+
 def test_parquet_is_written_without_pandas(tmp_path):
     """Importing it takes as long as writing millions of rows."""
     pytest.importorskip("pandas")
