@@ -8,7 +8,7 @@ import pytest
 
 from fwcore.errors import CaptureError
 from fwcore.interruption import Interrupted
-from fwcore.replay import replay
+from fwcore.replay import beside, replay
 from fwcore.replay.beside import Hands, replay_beside, side_by_side
 from fwcore.report import compare
 from fwcore.settings import load
@@ -117,6 +117,21 @@ def test_what_a_signal_raises_comes_when_all_are_through():
     with Hands(2) as hands, pytest.raises(Interrupted):
         hands.do([slow, slow], signalled)
     assert done == [1, 1]
+
+
+def test_a_signal_before_a_thing_is_begun_leaves_it_not_undone(monkeypatch):
+    """It had been taken from the list, was never done, and was waited for without end."""
+    done, do, signals = [], beside._Job.do, [Interrupted(2)]
+
+    def signalled(job):
+        if signals:
+            raise signals.pop()
+        do(job)
+
+    monkeypatch.setattr(beside._Job, "do", signalled)
+    with Hands(1) as hands, pytest.raises(Interrupted):
+        hands.do([lambda: done.append(0), lambda: done.append(1)])
+    assert done == [0, 1]
 
 
 def test_a_core_each_unless_said():

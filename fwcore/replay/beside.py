@@ -111,7 +111,8 @@ class _Job:
             self.made = self._what()
         except BaseException as error:  # whatever it is, it is the caller's
             self.error = error
-        self.ended = True
+        finally:                         # also where a second signal comes between
+            self.ended = True
 
 
 class Hands:
@@ -156,8 +157,8 @@ class Hands:
                     given += 1
                 while meant:
                     meant.pop()()
-                while alone:
-                    alone.pop(0).do()
+                for job in alone:
+                    job.do()
                 while not all(job.ended for job in jobs):
                     with suppress(Empty):
                         self._woken.get(timeout=WAIT_S)
