@@ -1,6 +1,6 @@
 """A saved engine: everything that later packets depend on, in a format of its own.
 
-    "FWCORE" 0 2 | length of the header | header, JSON | tables, one after the other | BLAKE2b-128
+    "FWCORE" 0 3 | length of the header | header, JSON | tables, one after the other | BLAKE2b-128
 
 The header has settings, policies, what the control plane knows, figures, and for each table its
 name, fields and rows. Nothing in it is run, and nothing is believed: the checksum is looked at
@@ -26,9 +26,23 @@ from fwcore._shaper import ARRIVAL_DTYPE, DEPARTURE_DTYPE, FATES, WHYS
 from fwcore.engine_control import Control
 from fwcore.errors import FwcoreError, StateError
 from fwcore.events import KIND_OF_STEP, KINDS, Event, EventLog, Transition
+from fwcore.schema import (
+    COUNT,
+    FLAG,
+    MODE,
+    TEXT,
+    anything,
+    check,
+    either,
+    integer,
+    listed,
+    named,
+    one_of,
+    rows,
+)
 from fwcore.words import MODES
 
-MAGIC = b"FWCORE\0\2"
+MAGIC = b"FWCORE\0\3"
 DIGEST_BYTES = 16
 HEADER_MAX = 1 << 30
 FILE_MOST = 1 << 36         # bytes: beyond any table that can be had
@@ -44,8 +58,8 @@ PLAIN = ("_begun_ns", "latch", "ips_fail", "low_memory", "flaps", "forced", "_be
 
 def to_bytes(header: Mapping[str, Any], tables: Tables) -> bytes:
     """Header and tables as one piece, with its checksum."""
-    listed = [[name, _fields(table.dtype), len(table)] for name, table in tables.items()]
-    text = json.dumps({**header, "tables": listed}, separators=(",", ":"), default=_number).encode()
+    known = [[name, _fields(table.dtype), len(table)] for name, table in tables.items()]
+    text = json.dumps({**header, "tables": known}, separators=(",", ":"), default=_number).encode()
     parts = [MAGIC, len(text).to_bytes(8, "little"), text]
     for table in tables.values():
         clean = np.zeros(len(table), table.dtype)   # what lies between fields is nobody's business
@@ -71,20 +85,24 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Tables]:
         raise StateError("damaged: its checksum is wrong")
     try:
         header = json.loads(data[16:16 + length])
-        listed = {name: (fields, rows) for name, fields, rows in header["tables"]}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        check(header, HEADER, "header")
+        check(header, {"tables": rows(listed(TEXT, anything, COUNT))}, "header")
+    except (ValueError, RecursionError) as error:
         raise StateError(f"damaged: its header cannot be read ({error})") from None
+    except FwcoreError as error:
+        raise StateError(f"not what an engine saves: {error}") from None
     tables, at = {}, 16 + length
-    if listed.keys() != DTYPES.keys():
-        raise StateError(f"its tables are {', '.join(listed)}: another version's")
-    for name, (fields, rows) in listed.items():
+    names = [name for name, _, _ in header["tables"]]
+    if sorted(names) != sorted(DTYPES):
+        raise StateError(f"its tables are {', '.join(names)}: another version's")
+    for name, fields, count in header["tables"]:
         dtype = DTYPES[name]
         if fields != _fields(dtype):
             raise StateError(f"table {name} has other fields: it was saved by another version")
-        if not isinstance(rows, int) or not 0 <= rows <= (body - at) // dtype.itemsize:
-            raise StateError(f"table {name}: {rows} rows are more than there are")
-        tables[name] = np.frombuffer(data, dtype, rows, at).copy()
-        at += rows * dtype.itemsize
+        if count > (body - at) // dtype.itemsize:
+            raise StateError(f"table {name}: {count} rows are more than there are")
+        tables[name] = np.frombuffer(data, dtype, count, at).copy()
+        at += count * dtype.itemsize
     if at != body:
         raise StateError(f"{body - at} bytes more than its tables have")
     return header, tables
@@ -100,6 +118,43 @@ def _number(value: Any) -> Any:
         return value.item()
     raise StateError(
         f"{type(value).__name__} cannot be saved; give policies as rows of plain values")
+
+
+# --- what stands in a header ----------------------------------------------------------------------
+
+FIGURES = named(COUNT)
+NOW = integer(0, "a time of the clock, nanoseconds", LATEST_NS)
+ROWS = rows(named(anything))        # held to the rules of settings and policies as any others are
+PAGES = dict.fromkeys(("used_pages", "freeable_pages", "free_pages"), COUNT)
+CONTROL = {
+    "_begun_ns": NOW,
+    **dict.fromkeys(("_mode_since", "_full_since", "_left_extreme_ns"), either(None, NOW)),
+    **dict.fromkeys(("latch", "ips_fail", "low_memory", "_begun"), FLAG),
+    **dict.fromkeys(("flaps", "_ended_before", "_left_before", "transitions_forgotten",
+                     "events_forgotten"), COUNT),
+    "_mode": MODE, "forced": either(None, MODE), "modes": named(MODE),
+    "mode_ns": dict.fromkeys(MODES, COUNT),
+    "full_before": listed(COUNT, COUNT), "full_followed": FIGURES,
+    "idledrop_hosts": rows(listed(
+        integer(0, "an address", (1 << 128) - 1), integer(4, "family 4 or 6", 6), COUNT)),
+    "transitions": rows(listed(
+        {"packet": COUNT, "time_ns": NOW, "cause": one_of("packet", "time", "start"),
+         "machine": TEXT, "from": MODE, "to": MODE, **PAGES},
+        either(None, {"sessions": COUNT, "memory": FIGURES,
+                      "hosts": rows({"host": TEXT, "sessions": COUNT})}))),
+    "events": rows(listed(
+        one_of(*KINDS), COUNT, NOW, TEXT, FIGURES,
+        either(None, listed(*[COUNT] * len(conserve.Snapshot._fields))), FIGURES)),
+}
+HEADER = {
+    "fwcore": TEXT, "seed": integer(0, "a seed of 64 bits", (1 << 64) - 1), "group": COUNT,
+    "log": either(FLAG, TEXT), "departures": FLAG, "arrivals": FLAG,
+    "policies": ROWS, "policies_gone": rows(integer(0, "a policy's id", (1 << 32) - 1)),
+    "settings": {
+        "personality": TEXT, "origin": TEXT, "given": named(listed(anything, TEXT)),
+        "rows": named(ROWS), "values": named(anything)},
+    "control": CONTROL, "figures": named(integer(0, "a figure", (1 << 64) - 1)),
+}
 
 
 # --- the control plane --------------------------------------------------------------------------
@@ -121,26 +176,20 @@ def control_state(engine: Control) -> dict[str, Any]:
 
 
 def set_control(engine: Control, state: Mapping[str, Any]) -> None:
-    """Takes up ``control_state``. Raises StateError, or what reading wrong types raises."""
+    """Takes up ``control_state``, which is of the schema. Raises StateError."""
     for name in PLAIN:
-        value = state[name]
-        if type(value) not in (bool, int, str, type(None)):
-            raise StateError(f"{name}: {value!r}")
-        setattr(engine, name, value)
-    times = (engine._begun_ns, engine._full_since, engine._left_extreme_ns, engine._mode_since)
-    if (engine._mode not in MODES or engine.forced not in (None, *MODES)
-            or any(at is not None and not 0 <= at <= LATEST_NS for at in times)
-            or min(engine.flaps, engine._ended_before, engine._left_before) < 0):
-        raise StateError("modes and times that cannot be")
+        setattr(engine, name, state[name])
+    if engine._begun and engine._mode_since is None:
+        raise StateError("a mode since no time, of a clock that has begun")
     modes = dict(state["modes"])
-    if modes.keys() != engine.modes.keys() or not set(modes.values()) <= set(MODES):
+    if modes.keys() != engine.modes.keys():
         raise StateError(f"modes {modes} of other machines")
     engine.modes = modes
-    engine.mode_ns = {name: _count(state["mode_ns"][name]) for name in MODES}
+    engine.mode_ns = {name: state["mode_ns"][name] for name in MODES}
     refused, evicted = state["full_before"]
-    engine._full_before = _count(refused), _count(evicted)
-    engine._full_followed = _figures(state["full_followed"])
-    engine.idledrop_hosts = {(_count(address), _count(family)): _count(count)
+    engine._full_before = refused, evicted
+    engine._full_followed = dict(state["full_followed"])
+    engine.idledrop_hosts = {(address, family): count
                              for address, family, count in state["idledrop_hosts"]}
     _set_log(engine.transitions, map(_transition, state["transitions"]),
              state["transitions_forgotten"])
@@ -151,43 +200,29 @@ def set_control(engine: Control, state: Mapping[str, Any]) -> None:
                 object.__setattr__(event, "followed", engine._full_followed)
 
 
-def _set_log(log: EventLog[Any], records: Any, forgotten: Any) -> None:
+def _set_log(log: EventLog[Any], records: Any, forgotten: int) -> None:
     for record in records:
         log.append(record)
     if log.forgotten:
         raise StateError("more transitions or events than the settings keep")
-    log.forgotten = _count(forgotten)
+    log.forgotten = forgotten
 
 
 def _transition(row: Any) -> Transition:
     fields, snapshot = row
     made = Transition(
-        _count(fields["packet"]), _count(fields["time_ns"]), str(fields["cause"]),
-        str(fields["machine"]), fields["from"], fields["to"], _count(fields["used_pages"]),
-        _count(fields["freeable_pages"]), _count(fields["free_pages"]), snapshot)
-    if (made.from_mode, made.to_mode) not in KIND_OF_STEP or made.cause not in (
-            "packet", "time", "start"):
-        raise StateError(f"transition {fields}")
+        fields["packet"], fields["time_ns"], fields["cause"], fields["machine"], fields["from"],
+        fields["to"], fields["used_pages"], fields["freeable_pages"], fields["free_pages"],
+        snapshot)
+    if (made.from_mode, made.to_mode) not in KIND_OF_STEP:
+        raise StateError(f"a transition from {made.from_mode} to {made.to_mode}")
     return made
 
 
 def _event(row: Any) -> Event:
     kind, packet, time_ns, machine, figures, snapshot, followed = row
-    if kind not in KINDS or type(machine) is not str:
-        raise StateError(f"event {kind!r} of {machine!r}")
-    kept = None if snapshot is None else conserve.Snapshot(*map(_count, snapshot))
-    return Event(kind, _count(packet), _count(time_ns), machine, _figures(figures), kept,
-                 _figures(followed))
-
-
-def _figures(given: Any) -> dict[str, int]:
-    return {str(name): _count(value) for name, value in given.items()}
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 128:
-        raise StateError(f"{value!r} is no count")
-    return value
+    kept = None if snapshot is None else conserve.Snapshot(*snapshot)
+    return Event(kind, packet, time_ns, machine, figures, kept, followed)
 
 
 def check_rows(rows: Any) -> Any:

@@ -28,10 +28,19 @@ def _wrong(where: str, wanted: str, value: Any) -> FwcoreError:
 # --- single values --------------------------------------------------------------------------------
 
 
-def _integer(low: int, wanted: str) -> Check:
+def integer(low: int, wanted: str, high: int = (1 << 63) - 1) -> Check:
+    """A whole number from ``low`` to ``high``; ``wanted`` says so in words."""
     def check(value: Any, where: str) -> None:
-        if type(value) is not int or not low <= value < 1 << 63:
+        if type(value) is not int or not low <= value <= high:
             raise _wrong(where, wanted, value)
+    return check
+
+
+def one_of(*words: str) -> Check:
+    """One of these words."""
+    def check(value: Any, where: str) -> None:
+        if type(value) is not str or value not in words:
+            raise _wrong(where, " or ".join(words), value)
     return check
 
 
@@ -46,12 +55,6 @@ def _kind(kind: type, wanted: str) -> Check:
         if type(value) is not kind:
             raise _wrong(where, wanted, value)
     return check
-
-
-def mode(value: Any, where: str) -> None:
-    """The mode of a machine."""
-    if value not in MODES:
-        raise _wrong(where, " or ".join(MODES), value)
 
 
 def anything(value: Any, where: str, depth: int = DEPTH) -> None:
@@ -71,10 +74,11 @@ def anything(value: Any, where: str, depth: int = DEPTH) -> None:
 UNIFIED_LEVELS = ("green", "red", "extreme")
 MACHINE_LEVELS = ("enter", "leave", "shm_enter", "shm_leave", "proxy_sessions_enter",
                   "proxy_sessions_leave")
-COUNT = _integer(0, "a count")
-TIME = _integer(-(1 << 63), "a number of nanoseconds")
+COUNT = integer(0, "a count")
+TIME = integer(-(1 << 63), "a number of nanoseconds")
 TEXT = _kind(str, "text")
 FLAG = _kind(bool, "true or false")
+MODE = one_of(*MODES)
 
 
 # --- what is made of them -------------------------------------------------------------------------
@@ -98,6 +102,16 @@ def named(shape: Any) -> Check:
         for key, each in value.items():
             check(each, shape, f"{where}.{key}")
     return check_named
+
+
+def listed(*shapes: Any) -> Check:
+    """A list of as many things, each of its own shape."""
+    def check_listed(value: Any, where: str) -> None:
+        if not isinstance(value, list) or len(value) != len(shapes):
+            raise _wrong(where, f"a list of {len(shapes)}", value)
+        for at, (each, shape) in enumerate(zip(value, shapes, strict=True)):
+            check(each, shape, f"{where}[{at}]")
+    return check_listed
 
 
 def either(*shapes: Any) -> Check:
@@ -227,7 +241,7 @@ EXPLAIN = {
     "inputs": INPUTS,
     "rows": rows({
         **_counts("packet length used_pages freeable_pages"), "time_ns": TIME,
-        "total_pages": _integer(1, "a number of pages above 0"),
+        "total_pages": integer(1, "a number of pages above 0"),
         **dict.fromkeys("direction flags mode gate verdict reason".split(), TEXT),
         **dict.fromkeys(("before", "state"), either(None, TEXT)),
         **dict.fromkeys(("session", "was"), either(None, COUNT)), "met?": shaped}),
@@ -255,11 +269,11 @@ RESULT = {
         "peak": _counts("used base? sessions? shm? cache? free?"),
         "thresholds?": thresholds},
     "conserve": {
-        "mode": either(mode, named(mode)), "label?": TEXT, "flaps?": COUNT,
+        "mode": either(MODE, named(MODE)), "label?": TEXT, "flaps?": COUNT,
         "seconds": named(number),
         "transitions": rows({
             **_counts("packet used_pages freeable_pages free_pages"),
-            "time_ns": TIME, "cause": TEXT, "machine": TEXT, "from": mode, "to": mode})},
+            "time_ns": TIME, "cause": TEXT, "machine": TEXT, "from": MODE, "to": MODE})},
     "exposure": {**EXPOSED, "by_cause": named(EXPOSED), "after?": EXPOSED},
     "taken?": _counts("sessions established active bytes", idle=named(COUNT)),
     "lru?": _counts("sessions same established active", idle=named(COUNT)),

@@ -224,8 +224,8 @@ def test_a_byte_that_changed_or_is_missing():
             Engine._from_bytes(bytes(other))
         with pytest.raises(StateError):
             Engine._from_bytes(data[:at])
-    newer = b"FWCORE\0\3" + data[8:]
-    with pytest.raises(StateError, match="another version: format 03"):
+    newer = b"FWCORE\0\377" + data[8:]
+    with pytest.raises(StateError, match="another version: format ff"):
         Engine._from_bytes(newer)
 
 
@@ -304,6 +304,32 @@ def test_a_header_that_was_forged(path, value):
     taken = judged(sealed(header, tables))
     if path[:2] in (("settings", "given"), ("settings", "values")) and path[-1] != 1:
         assert same or not taken   # the settings no longer come out the same
+
+
+@pytest.mark.parametrize("value", [None, 1, "on", [1], {"a": 1}], ids=str)
+def test_a_header_of_other_types(value):
+    """At every place: refused in words of ours, or an engine that is one."""
+    for path in PLACES:
+        header, tables = engine_state.from_bytes(DATA)
+        place = header
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        judged(sealed(header, tables))
+
+
+@pytest.mark.parametrize("share", [[1, 0], [-1, 1], ["1e99999999", 1], "1/0", [1], None])
+def test_a_share_that_was_forged(share):
+    header, tables = engine_state.from_bytes(DATA)
+    header["settings"]["given"]["base_bytes"] = [{"share": share}, "argument"]
+    assert not judged(sealed(header, tables))
+
+
+def test_a_share_of_ram_is_saved():
+    engine = Engine(load("fortios-7", ram_bytes="1GiB", base_bytes="12.5%"))
+    again = Engine._from_bytes(engine._bytes())
+    assert again.settings == engine.settings
+    assert again.settings.base_bytes == (1 << 30) // 8
 
 
 def test_the_checksum_is_of_everything():

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fwcore.errors import SettingsError
+from fwcore.schema import COUNT, check, integer, listed
 from fwcore.settings.declared import BY_NAME, DECLARATIONS, ROW_KINDS
 from fwcore.settings.document import Row
 from fwcore.settings.layers import Settings, built
 from fwcore.settings.personality import read_personality
 from fwcore.settings.values import Given, Share
+
+SHARE = {"share": listed(COUNT, integer(1, "a number above 0"))}
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Share):
-        return {"share": str(value.percent)}
+        return {"share": list(value.percent.as_integer_ratio())}
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -57,5 +60,6 @@ def _read(value: Any) -> Any:
     if isinstance(value, dict):
         from fractions import Fraction
 
-        return Share(Fraction(value["share"]))
+        check(value, SHARE, "saved settings")
+        return Share(Fraction(*value["share"]))
     return tuple(value) if isinstance(value, list) else value
