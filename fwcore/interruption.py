@@ -59,6 +59,26 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted(number)
 
 
+def block_signals() -> None:
+    """In a thread beside the main one: signals are for that."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def wait_through(wait: Callable[[], Any]) -> None:
+    """Waits, again if need be, until that came to its end; what signals raised meanwhile is raised
+    behind it. For waits that raise nothing of their own."""
+    raised: BaseException | None = None
+    while True:
+        try:
+            wait()
+            break
+        except BaseException as error:  # whatever it is, it is the caller's
+            raised = error
+    if raised is not None:
+        raise raised
+
+
 class Taken:
     """Within ``with``, the signals are a function's (number, frame). Only the main thread can take
     them."""

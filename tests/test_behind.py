@@ -38,6 +38,28 @@ def test_what_goes_wrong_is_raised_once_and_nothing_is_done_behind_it():
     behind.end()
 
 
+def test_what_waited_behind_it_is_not_done_either_when_it_was_raised():
+    done, behind, gate = [], Behind(), threading.Event()
+
+    def wrong():
+        raise MemoryError("no room")
+
+    def on():
+        while True:
+            behind.do(lambda: (gate.wait(), done.append(1)))
+
+    behind.do(wrong)
+    with pytest.raises(MemoryError, match="no room"):
+        on()
+    behind.do(lambda: done.append(2))
+    gate.set()
+    behind.end()
+    assert done == []
+    behind.do(lambda: done.append(3))
+    behind.end()
+    assert done == [3]
+
+
 def test_what_waits_when_a_run_fails_is_dropped():
     done, behind, gate = [], Behind(), threading.Event()
     behind.do(gate.wait)

@@ -17,7 +17,6 @@ tell.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import weakref
 from collections.abc import Generator, Iterator
@@ -30,7 +29,7 @@ from fwcore._parsed import Parsing
 from fwcore.capture.chunk import Chunk, Fault, Reader
 from fwcore.capture.filter import Filter
 from fwcore.capture.native import NativeReader, closed_meanwhile
-from fwcore.interruption import SIGNALS
+from fwcore.interruption import block_signals, wait_through
 
 AHEAD = 3
 """Chunks that wait at most: their arrays, and small frames, stay in the cache that cores share."""
@@ -117,19 +116,15 @@ class _Run:
         """
         self.stopped = True
         self.turns.put(False)
-        raised: BaseException | None = None
-        while True:
-            try:
-                if self.thread is not None:
-                    while self.thread.is_alive() and not self.ended.wait(WAIT_S):
-                        pass
-                    if self.thread.is_alive():
-                        self.thread.join()
-                break
-            except BaseException as error:  # whatever it is, it is the caller's
-                raised = error
-        if raised is not None:
-            raise raised
+        if self.thread is not None:
+            wait_through(self._wait)
+
+    def _wait(self) -> None:
+        assert self.thread is not None
+        while self.thread.is_alive() and not self.ended.wait(WAIT_S):
+            pass
+        if self.thread.is_alive():
+            self.thread.join()
 
 
 class AheadReader:
@@ -214,8 +209,7 @@ class AheadReader:
 
     def _ahead(self, run: _Run) -> None:
         """The thread: as many chunks as there are turns; signals are for who judges."""
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        block_signals()
         try:
             chunks = iter(self.inner)
             while run.turns.get() is True and not run.stopped:

@@ -10,14 +10,13 @@ caller does it.
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
 from fwcore.capture.ahead import WAIT_S
-from fwcore.interruption import SIGNALS
+from fwcore.interruption import block_signals, wait_through
 
 BEHIND = 3
 """Chunks whose rows wait at most."""
@@ -31,7 +30,8 @@ class Behind:
         self._room = threading.Semaphore(BEHIND)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._error: BaseException | None = None    # not raised yet
+        self._failed = False                        # what waits is not done, until the end
 
     def do(self, what: Callable[[], Any]) -> None:
         """Soon. Raises what went wrong before."""
@@ -50,24 +50,18 @@ class Behind:
 
     def stop(self) -> None:
         """The same, whatever went wrong; what a signal raises comes behind it."""
-        if self._thread is None:
-            return
-        raised: BaseException | None = None
-        self._jobs.put(None)
-        while True:
-            try:
-                while not self._ended.wait(WAIT_S):
-                    pass
-                break
-            except BaseException as error:  # whatever it is, it is the caller's
-                raised = error
-        self._thread = None
-        if raised is not None:
-            raise raised
+        if self._thread is not None:
+            self._jobs.put(None)
+            wait_through(self._wait)
+        self._thread, self._failed = None, False
+
+    def _wait(self) -> None:
+        while not self._ended.wait(WAIT_S):
+            pass
 
     def drop(self, error: BaseException) -> None:
         """Nothing that waits is done any more."""
-        self._error = self._error or error
+        self._error, self._failed = self._error or error, True
 
     def _check(self) -> None:
         if self._error is not None:
@@ -85,14 +79,13 @@ class Behind:
 
     def _work(self) -> None:
         """The thread; signals are for who judges."""
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        block_signals()
         while (what := self._jobs.get()) is not None:
             try:
-                if self._error is None:
+                if not self._failed:
                     what()
             except BaseException as error:  # whatever it is, it is the caller's
-                self._error = error
+                self.drop(error)
             del what     # and the chunk that it holds
             self._room.release()
         self._ended.set()

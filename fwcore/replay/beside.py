@@ -10,7 +10,6 @@ what it finds is what it would find alone. Signals are for the main thread, and 
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from fwcore.capture import READ_SIZE, Chunk
 from fwcore.capture.ahead import WAIT_S, cores
 from fwcore.engine import Engine
 from fwcore.engine_setup import settings_of
-from fwcore.interruption import SIGNALS, Interruption
+from fwcore.interruption import Interruption, block_signals
 from fwcore.replay.feed import Feed, Progress
 from fwcore.replay.judged import Seen
 from fwcore.replay.run import Ended, Flows, Run, begin_turn, by_the_clock, check, check_kinds
@@ -172,8 +171,7 @@ class Hands:
 
     def _work(self, asked: SimpleQueue[_Job | None]) -> None:
         """A thread, until there is no more to do; signals are for the main one."""
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        block_signals()
         while (job := asked.get()) is not None:
             job.do()
             self._woken.put(None)
