@@ -51,7 +51,7 @@ from fwcore.events import Event
 from fwcore.outfile import Output
 from fwcore.policy_layout import compile_policies, lay_out
 from fwcore.result import Result, as_html
-from fwcore.settings import Settings, named, saved
+from fwcore.settings import Settings, named
 
 if TYPE_CHECKING:  # only who brings frames needs them
     from typing_extensions import Buffer
@@ -381,6 +381,7 @@ class Engine(Shaped):
 
     def _to_bytes(self) -> bytes:
         from fwcore import engine_state as state
+        from fwcore.settings import saved
 
         self._finish()
         self.fastpath.let_leave()
@@ -403,6 +404,7 @@ class Engine(Shaped):
     @classmethod
     def _from_bytes(cls, data: bytes) -> Engine:
         from fwcore import engine_state as state
+        from fwcore.settings import saved
 
         header, tables = state.from_bytes(data)
         try:
