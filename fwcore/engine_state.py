@@ -153,7 +153,7 @@ HEADER = {
     "settings": {
         "personality": TEXT, "origin": TEXT, "given": named(listed(anything, TEXT)),
         "rows": named(ROWS), "values": named(anything)},
-    "control": CONTROL, "figures": named(integer(0, "a figure", (1 << 64) - 1)),
+    "control": CONTROL, "figures": named(integer(-(1 << 63), "a figure", (1 << 64) - 1)),
 }
 
 

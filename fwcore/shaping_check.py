@@ -263,8 +263,12 @@ class Check:
         share, deep = row.share_ceiling, row.share_burst >= row.ceiling_burst
         if share and row.need == "level" and (
                 0 < line <= share or (0 < row.ceiling <= share and deep)):
-            yield Finding(NEVER, where, f"{named}: share_ceiling is not below what the class may"
-                          " have")
+            told = f"{named}: share_ceiling is not below what the class may have"
+            if row.share == "flow":
+                yield Finding(NEVER, where, told)
+            else:
+                yield Finding(PERHAPS, where, f"{told}; it does no more than keep the sub-queue for"
+                              " its address until its bucket is full again")
 
     def askers(self, row: ClassRow) -> Iterator[ClassRow]:
         """Classes above that are asked whenever a class wants to send: up to the first that may

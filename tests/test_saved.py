@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 import pytest
 from frames import START, chunk, dns, ethernet, ip, tcp, udp, web
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from simulation import draw
 from simulation.case import Case, run
 from twin import Pair
@@ -130,6 +130,7 @@ def test_before_the_first_packet_too():
     assert later(other) == later(engine)
 
 
+@example(1598)      # a clock set back to before its first packet: figures below 0
 @given(st.integers(0, 2**32))
 def test_whatever_was_done_before(seed):
     """A drawn life with the twin beside it, saved and restored after each deed."""

@@ -127,6 +127,24 @@ def test_trees_are_served_as_the_twin_serves_them(drawn, deeds, every):
     both.compare()
 
 
+def test_a_debt_is_no_longer_than_a_minute_when_the_rate_changes():
+    """Found at random: the twin kept 192 s of a debt that was made at a higher rate."""
+    def tree(ceiling):
+        return Declared(
+            links=(LinkRow("b", 0),), classes=(ClassRow("b", 10, ceiling=ceiling, need="level"),),
+            rows=(ShapingRow(0, link="b", cls=10),))
+
+    both = Both(tree(50_000))
+    both.begin("a", Session())
+    both.packet(0, 25, "a")
+    both.both("configure", tree(1))
+    both.compare()
+    both.packet(0, 25, "a")
+    both.both("drain")
+    both.compare()
+    assert [each.time_ns for each in both.twin.departures] == [0, 60 * 10**9]
+
+
 @settings(max_examples=SHARE)
 @given(metered(), metered())
 def test_colours_are_the_twins(drawn, other):

@@ -338,6 +338,8 @@ FOUND = [
      4, "one sub-queue"),
     (LINK + '[[class]]\nlink = "w"\nid = 1\nshare = "flow"\nshare_ceiling = "2Mbit"\n' + ALL,
      "never", 4, "share_ceiling is not below"),
+    (LINK + '[[class]]\nlink = "w"\nid = 1\nshare = "source"\nshare_ceiling = "2Mbit"\n' + ALL,
+     "perhaps", 4, "keep the sub-queue for its address"),
     (LINK + ALL + "ports = [80]\n", "perhaps", 4, "put a last rule without conditions"),
     (LINK + "[[shaping]]\nlink = \"w\"\n", "perhaps", 4, "rule 1: the initiator's packets alone"),
 ]

@@ -20,10 +20,15 @@ UNITS_MAX = 2**61
 
 
 class Bucket:
-    """A level that fills at a rate up to its depth; full when new."""
+    """A level that fills at a rate up to its depth, and never stands below a debt; full when new.
+    """
 
-    def __init__(self, rate: int, depth: int, bits: int = 8, unit_rate: int = 0) -> None:
-        """`depth` in things of `bits` bits; `unit_rate` gives the unit to a bucket of rate 0."""
+    def __init__(
+        self, rate: int, depth: int, bits: int = 8, unit_rate: int = 0,
+        debt_ns: int | None = None,
+    ) -> None:
+        """`depth` in things of `bits` bits; `unit_rate` gives the unit to a bucket of rate 0;
+        `debt_ns` of its rate is the deepest debt."""
         g = gcd(rate or unit_rate, SECOND)
         self.g = g
         self.rate = rate
@@ -32,6 +37,7 @@ class Bucket:
         self.depth = depth * self.price
         if self.depth > UNITS_MAX:
             raise ValueError(f"depth {depth} at rate {rate} is above 2^61 units of {g} nanobits")
+        self.debt = UNITS_MAX if debt_ns is None else min(debt_ns * self.fill, UNITS_MAX)
         self.level = self.depth
         self.time = 0
 
@@ -43,10 +49,10 @@ class Bucket:
         """Fill up to now."""
         self.level, self.time = self.at(now), now
 
-    def charge(self, now: int, things: int, debt: int = UNITS_MAX) -> None:
-        """Fill, then debit; a level never stands below -debt."""
+    def charge(self, now: int, things: int) -> None:
+        """Fill, then debit."""
         self.settle(now)
-        self.level = max(self.level - things * self.price, -debt)
+        self.level = max(self.level - things * self.price, -self.debt)
 
     def allows(self, now: int, need: str, things: int) -> bool:
         """Whether a packet conforms: equality does."""
@@ -72,7 +78,7 @@ class Bucket:
 
     def take_over(self, old: Bucket, now: int) -> None:
         """Go on with an older bucket's level, at most full; a changed unit rounds down."""
-        self.level = max(-UNITS_MAX, min(self.depth, old.at(now) * old.g // self.g))
+        self.level = max(-self.debt, min(self.depth, old.at(now) * old.g // self.g))
         self.time = now
 
 

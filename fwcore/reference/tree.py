@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fwcore.reference.discard import Codel, Fifo, Waiting
-from fwcore.reference.meter import UNITS_MAX, Bucket
+from fwcore.reference.meter import Bucket
 from fwcore.reference.rows import ClassRow
 from fwcore.reference.shares import Shares
 from fwcore.reference.words import SECOND
@@ -29,8 +29,8 @@ class Class:
         self.row = row
         self.parent: Class | None = None
         self.children: list[Class] = []
-        self.guarantee = Bucket(row.guarantee, row.guarantee_burst) if row.guarantee else None
-        self.ceiling = Bucket(row.ceiling, row.ceiling_burst) if row.ceiling else None
+        self.guarantee = bucket_of(row.guarantee, row.guarantee_burst)
+        self.ceiling = bucket_of(row.ceiling, row.ceiling_burst)
         self.deficit: dict[int, int] = {}
         self.queue = Fifo()
         self.shares = Shares(row, seed) if row.share != "none" else None
@@ -111,10 +111,10 @@ class Class:
         """Pay for a packet that left: ceilings all the way up, guarantees from the lender on."""
         for node in self.lineage():
             if node.ceiling:
-                node.ceiling.charge(now, size, debt_of(node.ceiling))
+                node.ceiling.charge(now, size)
             if lender == OWN or node.depth <= lender:
                 if node.guarantee:
-                    node.guarantee.charge(now, size, debt_of(node.guarantee))
+                    node.guarantee.charge(now, size)
             else:
                 node.borrowed += 1
 
@@ -203,9 +203,9 @@ class Class:
         return packets
 
 
-def debt_of(bucket: Bucket) -> int:
-    """The deepest debt of a class, in units."""
-    return min(DEBT_NS * bucket.fill, UNITS_MAX)
+def bucket_of(rate: int, burst: int) -> Bucket | None:
+    """The bucket of a class, where it has that rate."""
+    return Bucket(rate, burst, debt_ns=DEBT_NS) if rate else None
 
 
 def lender_of(leaf: Class, now: int, size: int | None = None) -> int | None:
