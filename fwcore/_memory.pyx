@@ -135,7 +135,8 @@ cdef class Table:
             "log": self.config.log, "midstream": self.config.midstream})
         size = sum((size + 63) & ~63 for size in self.plan.values()) + 64 * 16
         try:
-            self.arena = Arena(size, self.plan["log"])
+            # What is written from its beginning, a row at a time, is touched by who writes it.
+            self.arena = Arena(size, sum(self.plan[part] for part in ("victims", "samples", "log")))
         except MemoryError:
             why = _largest(self.plan, self.config)
             raise MemoryError(f"{size} bytes cannot be had: {why}") from None
