@@ -50,6 +50,12 @@ def number(value: Any, where: str) -> None:
         raise _wrong(where, "a number", value)
 
 
+def above_zero(value: Any, where: str) -> None:
+    """A number above 0, so far from both ends that a ratio of two is a number, too."""
+    if type(value) not in (int, float) or not 1e-30 < value < 1e30:
+        raise _wrong(where, "a number above 0", value)
+
+
 def _kind(kind: type, wanted: str) -> Check:
     def check(value: Any, where: str) -> None:
         if type(value) is not kind:
@@ -92,6 +98,15 @@ def rows(shape: Any) -> Check:
         for at, each in enumerate(value):
             check(each, shape, f"{where}[{at}]")
     return check_rows
+
+
+def some(shape: Any) -> Check:
+    """A list of this shape, and not an empty one."""
+    def check_some(value: Any, where: str) -> None:
+        if value == []:
+            raise FwcoreError(f"{where} is empty")
+        check(value, rows(shape), where)
+    return check_some
 
 
 def named(shape: Any) -> Check:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
-from test_bench import Processes
+from test_bench import Processes, made
 
 from fwcore import bench
-from fwcore.bench import history
+from fwcore.bench import guard, history
+from fwcore.bench.cases import CASES
 from fwcore.errors import FwcoreError
 
 
@@ -107,6 +111,89 @@ def test_a_damaged_history_is_named_before_anything_runs(tmp_path, text):
     (tmp_path / history.FILE).write_text(text + "\n")
     with pytest.raises(FwcoreError, match="line 1 is no run"):
         bench.run(["read"], repeat=3, history=str(tmp_path))
+
+
+def forged(value):
+    """Every tree that is one with another value at one place, and those that lack one."""
+    yield from ODD
+    for key in value if isinstance(value, dict) else range(len(value)):
+        rest = {name: value[name] for name in value if name != key} if isinstance(value, dict) \
+            else value[:key] + value[key + 1:]
+        yield rest
+        inner = forged(value[key]) if isinstance(value[key], dict | list) else ODD
+        for each in inner:
+            yield {**value, key: each} if isinstance(value, dict) \
+                else [*value[:key], each, *value[key + 1:]]
+
+
+ODD = (None, True, -1, 0, 10**400, 1e308, 5e-324, float("nan"), "", "1e5", "\x1b[2J", "<b>",
+       "\ud800", [], [1, "x"], {}, {"a": {"b": []}})
+
+
+def refusal(do, path):
+    """What a FwcoreError says; nothing, where all is well."""
+    try:
+        do(path)
+    except FwcoreError as error:
+        return str(error)
+    return ""
+
+
+def fit(path):
+    """A baseline for one case."""
+    before = guard.read_baseline(path)
+    guard.check_fit(before, [CASES["read"]], 3, False, "baseline")
+    return before
+
+
+def test_a_forged_line_is_refused_or_shown(tmp_path, monkeypatch):
+    """Whatever stands in a history or a baseline: a FwcoreError, or lines and a page of text."""
+    monkeypatch.setattr(history, "SHUFFLES", 1)
+    record = made("read")
+    run, taken = history.line_of([record | {"commit": "c"}], False), 0
+    for each in forged(run):
+        whole = json.dumps(run) + "\n"
+        (tmp_path / history.FILE).write_text(whole * 3 + json.dumps(each) + "\n" + whole * 3)
+        said = refusal(history.read, str(tmp_path))
+        if said:
+            assert "line 4 is no run" in said
+            continue
+        past = [past for past in history.read(str(tmp_path))
+                if history.kind_of(past) == history.kind_of(run)]
+        lines, page = history.report([*past, run], ["read"])[0], history.page(past, ["read"])
+        assert "\x1b" not in "".join(lines)
+        assert "<b>" not in page
+        assert not {"nan", "inf"} & set(re.findall("[a-z]+", page))
+        (page + "".join(lines)).encode()
+        taken += 1
+    assert taken > 20
+    for each in forged(record):
+        (tmp_path / "baseline").write_text(json.dumps(each))
+        said = refusal(fit, str(tmp_path / "baseline"))
+        if said:
+            assert "baseline" in said
+            assert "\x1b" not in said
+            continue
+        before = fit(str(tmp_path / "baseline"))
+        [found] = guard.findings([record], before, CASES, 0.2, builds=False)
+        lines = [found.text(), *guard.strangeness(run, before)]
+        assert "\x1b" not in "".join(lines)
+        bench.runs.as_markdown([found], lines, "").encode()
+        taken += 1
+    assert taken > 80
+
+
+def test_of_a_run_that_finds_no_room_there_is_no_half(tmp_path):
+    """A line cut by a full disk made the whole history unreadable."""
+    Path(tmp_path, history.FILE).write_text("{}\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(FwcoreError, match="cannot be written"):
+            history.append(str(tmp_path), {"a": "long line"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Path(tmp_path, history.FILE).read_text() == "{}\n"
 
 
 @pytest.mark.parametrize("given", [{"repeat": 2}, {"repeat": 3, "against": "python3"}])

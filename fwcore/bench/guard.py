@@ -16,17 +16,24 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from fwcore import infile
 from fwcore.bench.cases import Case
 from fwcore.errors import FwcoreError
+from fwcore.escape import visible_tree
+from fwcore.schema import FLAG, TEXT, above_zero, check, number, rows
 
 RUNS_MIN = 3      # fewer processes have no spread to speak of [D]
 GUARD_RUNS = 2    # of --guard: each has a spread of its own, of its slices
 GUARD_SHARE = 0.075     # half of the 15 % that it has to find: as far from either mistake [D]
+LINES_MOST = 1 << 26    # bytes of a file of records: a hundred thousand
 Record = dict[str, Any]
+SURROUNDINGS = {"machine?": {"cpu?": TEXT, "architecture?": TEXT},
+                "python?": TEXT, "numpy?": TEXT, "fwcore?": TEXT}
+RECORD = {"bench": TEXT, "values": rows(number), "ratios": rows(above_zero), "median": number,
+          "quick?": FLAG, **SURROUNDINGS}
 
 
 class Finding(NamedTuple):
@@ -157,26 +164,36 @@ def parse_share(text: str | float) -> float:
     return share
 
 
-def read_baseline(path: str) -> dict[str, Record]:
-    """Records of an earlier run, by name. Raises FwcoreError with the line at fault."""
+def read_lines(path: str, what: str, shape: Any, whose: str) -> Iterator[tuple[int, Record]]:
+    """(line, record) of JSON lines, each of a shape, and harmless where it is shown.
+
+    Raises FwcoreError: the file (``what`` it is) cannot be read, or a line is none of ``whose``.
+    """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = infile.read(path, LINES_MOST).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
-        raise FwcoreError(f"{path}: the baseline cannot be read ({why})") from None
-    found: dict[str, Record] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+        raise FwcoreError(f"{path}: the {what} cannot be read ({why})") from None
+    for line, text in enumerate(lines, 1):
+        if not text.strip():
             continue
         try:
-            record = json.loads(line)
-            found[record["bench"]] = record
-            if not all(0 < speed < float("inf") for speed in speeds(record)):
-                raise ValueError
-            float(record["median"])
-        except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError):
-            raise FwcoreError(f"{path}: line {number} is no result of fwcore bench --json; "
-                              "write a baseline with: fwcore bench --json FILE") from None
+            record = visible_tree(json.loads(text))
+            check(record, shape, "it")
+        except (ValueError, FwcoreError, RecursionError) as error:
+            why = f" ({error})" if isinstance(error, FwcoreError) else ""
+            raise FwcoreError(f"{path}: line {line} is no {whose}{why}") from None
+        yield line, record
+
+
+def read_baseline(path: str) -> dict[str, Record]:
+    """Records of an earlier run, by name. Raises FwcoreError with the line at fault."""
+    how = "result of fwcore bench --json; write a baseline with: fwcore bench --json FILE"
+    found: dict[str, Record] = {}
+    for line, record in read_lines(path, "baseline", RECORD, how):
+        found[record["bench"]] = record
+        if not record["ratios"] and not all(value > 1e-30 for value in record["values"]):
+            raise FwcoreError(f"{path}: line {line} is no {how}")
     if not found:
         raise FwcoreError(f"{path}: the baseline is empty; write one with: "
                           "fwcore bench --json FILE")

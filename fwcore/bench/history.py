@@ -14,7 +14,9 @@ statistics tell noise from change, and not whether a change matters.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -26,8 +28,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore.bench.guard import Record, speeds
+from fwcore.bench.guard import Record, read_lines, speeds
 from fwcore.errors import FwcoreError
+from fwcore.schema import FLAG, TEXT, above_zero, either, named, some
 
 FILE, PAGE = "history.jsonl", "history.html"
 RUNS_MOST = 100          # the latest, of which changes are looked for
@@ -36,6 +39,9 @@ SIGNIFICANT = 0.01
 SHIFT_LEAST = 0.075      # of the medians: half of the 15 % that has to be found [D]
 POINTS_LEAST = 3         # of a part: fewer processes have no spread to speak of
 BARS = "▁▂▃▄▅▆▇█"
+RUN = {"machine": {"cpu": TEXT}, "quick": FLAG, "python": TEXT, "commit": either(None, TEXT),
+       "figures": named({"ratios": some(above_zero)})}
+WHOSE = "run of fwcore bench --history; delete it, or name another directory"
 
 
 class Change(NamedTuple):
@@ -62,33 +68,21 @@ def read(folder: str) -> list[Record]:
     path = Path(folder, FILE)
     if not path.exists():
         return []
-    runs = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FwcoreError(f"{path}: the history cannot be read "
-                          f"({getattr(error, 'strerror', None) or 'it is no text'})") from None
-    for number, text in enumerate(lines, 1):
-        try:
-            run = json.loads(text)
-            points = [float(each) for figure in run["figures"].values()
-                      for each in figure["ratios"]]
-            if not all(0 < each < float("inf") for each in points):
-                raise ValueError
-            kind_of(run)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise FwcoreError(f"{path}: line {number} is no run of fwcore bench --history; "
-                              "delete it, or name another directory") from None
-        runs.append(run)
-    return runs
+    return [run for _, run in read_lines(str(path), "history", RUN, WHOSE)]
 
 
 def append(folder: str, run: Record) -> None:
-    """Adds a run. Raises FwcoreError."""
+    """Adds a run, whole or not at all. Raises FwcoreError."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with open(Path(folder, FILE), "a", encoding="utf-8") as file:
-            file.write(json.dumps(run) + "\n")
+        with open(Path(folder, FILE), "ab", buffering=0) as file:
+            before, line = file.tell(), json.dumps(run).encode() + b"\n"
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(before)   # half a line would be no run when it is read
+                raise
     except OSError as error:
         raise FwcoreError(f"{folder}: the history cannot be written ({error.strerror})") from None
 
