@@ -18,7 +18,7 @@ from fwcore.dataplane.layout cimport (
     REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, SESSION_FROM_B,
     VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_prefetch, fw_t, fw_unlikely, packet_t, record_t,
 )
-from fwcore.dataplane.link cimport shaper_advance
+from fwcore.dataplane.link cimport link_enqueue, shaper_advance
 from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport (
     meter_alone, shaping_admits, shaping_begin, shaping_end,
@@ -27,8 +27,10 @@ from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
-    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED, arrival_t, shaped_t, shaper_t,
+    ALONE_BUCKET, ALONE_LINK, NO_MARK, SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED,
+    arrival_t, link_t, shaped_t, shaper_t, shaping_row_t,
 )
+from fwcore.dataplane.tree cimport leaf_of
 
 
 cdef enum:
@@ -219,15 +221,31 @@ cdef inline void egress_ends(
     a.ends.destination[1] = r.a_lo if from_b else r.b_lo
 
 
+cdef inline void arrival_set(
+    const fw_t *fw, const packet_t *p, uint32_t wire, arrival_t *a,
+) noexcept nogil:
+    """What the packet itself says. => egress_look has looked at its frame"""
+    a.packet, a.frame, a.ip = fw.packet, wire, fw.ip_bytes
+    a.dscp, a.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
+    a.direction, a.flow, a.family = p.direction, p.hash, 0
+
+
+cdef inline uint32_t egress_drop(int why) noexcept nogil:
+    """The outcome of a packet that does not pass."""
+    if why == SHAPE_OVER_LIMIT:
+        return VERDICT_DROP | REASON_OVER_LIMIT << 8
+    if why == SHAPE_NO_MEMORY:
+        return VERDICT_DROP | REASON_NO_MEMORY << 8
+    return VERDICT_DROP | REASON_QUEUE_FULL << 8
+
+
 cdef inline judged_t egress_arrive(
     fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, int related, shaped_t **held,
 ) noexcept nogil:
     """Meters and a link. => what is due has happened"""
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef arrival_t a
-    a.packet, a.frame, a.ip = fw.packet, wire, fw.ip_bytes
-    a.dscp, a.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
-    a.direction, a.flow, a.family = p.direction, p.hash, 0
+    arrival_set(fw, p, wire, &a)
     if related:  # an error goes back to whom it is about
         a.direction ^= 1
     if record != NIL:
@@ -270,11 +288,43 @@ cdef inline uint32_t egress_meet(
         return outcome
     if outcome >> 8 != REASON_RELATED:
         egress_refused(s, held, p.direction, wire)
-    if judged.why == SHAPE_OVER_LIMIT:
-        return VERDICT_DROP | REASON_OVER_LIMIT << 8
-    if judged.why == SHAPE_NO_MEMORY:
-        return VERDICT_DROP | REASON_NO_MEMORY << 8
-    return VERDICT_DROP | REASON_QUEUE_FULL << 8
+    return egress_drop(judged.why)
+
+
+cdef inline uint32_t egress_bucket(
+    fw_t *fw, shaped_t *held, int direction, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """The same of a packet that meets a bucket and nothing else."""
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    if meter_alone(s, held, direction, wire, fw.ip_bytes):
+        return outcome
+    egress_refused(s, held, direction, wire)
+    return egress_drop(SHAPE_OVER_LIMIT)
+
+
+cdef inline uint32_t egress_link(
+    fw_t *fw, const packet_t *p, uint32_t record, shaped_t *held, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """The same of one that meets a link and no meter."""
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef const shaping_row_t *r = &s.rows[held.row - 1]
+    cdef link_t *link = &s.links[r.link[p.direction]]
+    cdef arrival_t a
+    cdef int cls, why
+    arrival_set(fw, p, wire, &a)
+    a.mark = NO_MARK
+    a.family = META_FAMILY(p.key.meta)
+    egress_ends(&fw.table.records[record], p.direction, &a)
+    cls = r.by_dscp[p.direction][a.dscp]
+    why = link_enqueue(
+        s, link, &s.classes[leaf_of(link, r.cls[p.direction] if cls < 0 else cls)], &a, record)
+    egress_due(fw)
+    if fw_unlikely(egress_brims(fw)):
+        fw.memory.dirty = 1  # so that it is seen
+    if why == SHAPE_PASSED:
+        return outcome
+    egress_refused(s, held, p.direction, wire)
+    return egress_drop(why)
 
 
 cdef inline uint32_t egress_packet(
@@ -282,12 +332,14 @@ cdef inline uint32_t egress_packet(
 ) noexcept nogil:
     """The outcome of a packet that was judged, after meters and queues; exposure is entered.
 
-    One that meets a bucket and nothing else goes a way of its own: half the instructions.
+    One that meets a bucket and nothing else, or a link, goes a way of its own: half the
+    instructions.
     => egress_look has looked at its frame.
     """
     cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef shaped_t *held
+    cdef int alone
     if outcome & 255 == VERDICT_DROP:
         fw.exposure = 0
         return outcome
@@ -298,14 +350,14 @@ cdef inline uint32_t egress_packet(
     if record == NIL or outcome >> 8 == REASON_RELATED or s.met_room or fw.exposure:
         return fw.egress.meet(fw, p, record, wire, outcome)
     held = &s.shaped[record]
-    if not (held.alone >> p.direction) & 1:
+    alone = held.alone >> p.direction
+    if not alone & (ALONE_BUCKET | ALONE_LINK):
         return fw.egress.meet(fw, p, record, wire, outcome)
     s.came_bytes += wire
     s.tcp_bytes += wire if p.protocol == 6 else 0
-    if meter_alone(s, held, p.direction, wire, fw.ip_bytes):
-        return outcome
-    egress_refused(s, held, p.direction, wire)
-    return VERDICT_DROP | REASON_OVER_LIMIT << 8
+    if alone & ALONE_BUCKET:
+        return egress_bucket(fw, held, p.direction, wire, outcome)
+    return egress_link(fw, p, record, held, wire, outcome)
 
 
 cdef inline egress_t egress_calls() noexcept nogil:

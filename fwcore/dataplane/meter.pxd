@@ -13,11 +13,11 @@ from libc.string cimport memset
 
 from fwcore.dataplane.match cimport asker_t
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, COUNT_IP, COUNT_PACKETS,
-    COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE, METERS_MAX,
-    NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD, account_t,
-    arrival_t, bucket_t, cost_of, level_after, level_spilled, meter_t,
-    shape_splitmix, shaped_t, shaper_t, shaping_row_t,
+    ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, ALONE_BUCKET, ALONE_LINK, COUNT_IP,
+    COUNT_PACKETS, COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE,
+    METERS_MAX, NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD,
+    account_t, arrival_t, bucket_t, cost_of, level_after, level_spilled, meter_t, shape_splitmix,
+    shaped_t, shaper_t, shaping_row_t,
 )
 
 
@@ -232,7 +232,8 @@ cdef inline int held_before(const shaped_t *h, uint32_t at, int direction, int i
 
 
 cdef inline void shaping_alone(const shaper_t *s, shaped_t *h) noexcept nogil:
-    """=> h.alone says in which directions a session meets one bucket and nothing else."""
+    """=> h.alone says in which directions a session meets one bucket and nothing else, and in which
+    a link and no meter."""
     cdef const shaping_row_t *r
     cdef const meter_t *m
     cdef int direction
@@ -241,11 +242,14 @@ cdef inline void shaping_alone(const shaper_t *s, shaped_t *h) noexcept nogil:
         return
     r = &s.rows[h.row - 1]
     for direction in range(2):
+        if r.link[direction] >= 0 and h.meters[direction] == 0:
+            h.alone |= ALONE_LINK << direction
         if (h.meters[direction] != 1 or r.link[direction] >= 0 or r.meters[direction][0] < 0
                 or h.account[direction][0] == SHAPE_NIL):
             continue
         m = &s.meters[r.meters[direction][0]]
-        h.alone |= (m.row.rungs == 1 and m.row.count != COUNT_PACKETS) << direction
+        if m.row.rungs == 1 and m.row.count != COUNT_PACKETS:
+            h.alone |= ALONE_BUCKET << direction
 
 
 cdef inline void shaping_begin(

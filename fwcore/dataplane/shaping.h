@@ -428,30 +428,36 @@ typedef struct {
 
 typedef struct { uint32_t head, tail; } list_t;
 
-/* A node of a link's tree; a leaf has a queue. */
+/* A node of a link's tree; a leaf has a queue. What a packet touches stands together: of
+ * many classes each line is far away. */
 typedef struct {
     bucket_t guarantee, ceiling; /* price 0: none */
     int32_t parent;              /* number; -1: the link */
     uint32_t link;
     uint32_t leaf_bit;           /* among the link's leaves, by ascending id */
+    uint32_t child;              /* place among its parent's children */
     uint16_t id;
     uint8_t depth;               /* steps below the link */
     uint8_t leaf, need, priority;
     uint8_t lineage_asks;        /* 1: it or a class above needs the whole packet */
-    uint8_t pad;
-    fifo_t fifo;
-    uint64_t waiting, waiting_bytes, largest, most;  /* most: larger packets are giants */
-    codel_t codel;
-    int64_t deficit[ORDERS];
-    turn_t turn[PRIORITIES];     /* below this class */
-    uint32_t children, children_count;  /* into shaper_t.children */
-    uint32_t child;              /* place among its parent's children */
     uint8_t colour;              /* COLOUR_*, where something is asked of it */
     uint8_t asked;               /* bit a priority: something below it, or in it, would go */
     uint8_t shuts;               /* 1: it has a bucket, so that its colour changes */
-    uint8_t pad2;
+    uint8_t pad[2];
+    uint32_t share_mask;         /* slots - 1, see share_heads */
+    fifo_t fifo;
+    uint64_t waiting;
+    uint64_t waiting_bytes, largest, most;  /* most: larger packets are giants */
+    uint64_t crest, slowest;     /* since the last sample: most waiting bytes, longest delay */
+    uint64_t arrived[COUNTED], sent[COUNTED];  /* packets, bytes */
+    class_row_t row;
+    int64_t deficit[ORDERS];
+    uint64_t borrowed, giants, delay_max, dropped_bytes, dropped[DROP_COUNT], cleared[COUNTED];
+    turn_t turn[PRIORITIES];     /* below this class */
+    uint32_t children, children_count;  /* into shaper_t.children */
     span_t span;                 /* of the sets of its children */
     uint64_t *feed;              /* by priority: children that would borrow from it */
+    codel_t codel;
     bucket_t share_bucket;       /* what the buckets of shares are made of */
     list_t fresh, old;           /* shares in turn */
     uint32_t shares_first, shares_high, parked, listed; /* listed: non-empty ones in the lists */
@@ -461,12 +467,9 @@ typedef struct {
     span_t spare_span;
     uint64_t *spare;             /* set of those that are free for an address */
     uint32_t *share_heads;       /* slots of addresses; NULL: shares are not by address */
-    uint32_t share_mask, pad3;
-    class_row_t row;
-    uint64_t arrived[COUNTED], sent[COUNTED], cleared[COUNTED];        /* packets, bytes */
-    uint64_t dropped[DROP_COUNT], dropped_bytes, giants, borrowed, delay_max;
-    uint64_t crest, slowest;     /* since the last sample: most waiting bytes, longest delay */
 } class_t;
+_Static_assert(sizeof(class_t) % 128 == 64, "an odd number of lines: each is in other sets of a "
+               "cache than that of the class before");
 
 typedef struct {
     link_row_t row;
@@ -512,12 +515,15 @@ typedef struct {
     uint64_t last_rest, overlaps;     /* ... and how many began before the one before had ended */
 } link_t;
 
+/* What may be all that a way of a session meets; shifted by the direction. */
+enum { ALONE_BUCKET = 1, ALONE_LINK = 1 << DIRECTION_COUNT };
+
 /* What a session met at its set-up. */
 typedef struct {
     uint32_t row;                     /* number + 1; 0: no row */
     uint32_t account[DIRECTION_COUNT][METERS_MAX];  /* by way; NIL: none */
     uint8_t protocol;                 /* 6, 17 or another */
-    uint8_t alone;                    /* bit a direction: one bucket is all that it meets */
+    uint8_t alone;                    /* ALONE_* of both directions */
     uint8_t meters[DIRECTION_COUNT];  /* by direction: accounts behind so many are NIL */
     uint32_t dropped[DIRECTION_COUNT];  /* by direction: packets that arrived, did not pass */
     uint64_t dropped_bytes[DIRECTION_COUNT];  /* ... and their bytes on the wire */

@@ -24,6 +24,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         SHAPE_PASSED, SHAPE_OVER_LIMIT, SHAPE_QUEUE_FULL, SHAPE_NO_MEMORY
         SPAN_LEVELS
         ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED
+        ALONE_BUCKET, ALONE_LINK
 
     const int64_t UNITS_MAX
     const int64_t COST_MAX
@@ -167,18 +168,24 @@ cdef extern from "dataplane/shaping.h" nogil:
     ctypedef struct class_t:
         bucket_t guarantee, ceiling
         int32_t parent
-        uint32_t link, leaf_bit
+        uint32_t link, leaf_bit, child
         uint16_t id
-        uint8_t depth, leaf, need, priority, lineage_asks
+        uint8_t depth, leaf, need, priority, lineage_asks, colour, asked, shuts
+        uint32_t share_mask
         fifo_t fifo
-        uint64_t waiting, waiting_bytes, largest, most
-        codel_t codel
+        uint64_t waiting, waiting_bytes, largest, most, crest, slowest
+        uint64_t arrived[COUNTED]
+        uint64_t sent[COUNTED]
+        class_row_t row
         int64_t deficit[ORDERS]
+        uint64_t borrowed, giants, delay_max, dropped_bytes
+        uint64_t dropped[DROP_COUNT]
+        uint64_t cleared[COUNTED]
         turn_t turn[PRIORITIES]
-        uint32_t children, children_count, child
-        uint8_t colour, asked, shuts
+        uint32_t children, children_count
         span_t span
         uint64_t *feed
+        codel_t codel
         bucket_t share_bucket
         list_t fresh, old
         uint32_t shares_first, shares_high, parked, listed
@@ -186,13 +193,6 @@ cdef extern from "dataplane/shaping.h" nogil:
         span_t spare_span
         uint64_t *spare
         uint32_t *share_heads
-        uint32_t share_mask
-        class_row_t row
-        uint64_t arrived[COUNTED]
-        uint64_t sent[COUNTED]
-        uint64_t cleared[COUNTED]
-        uint64_t dropped[DROP_COUNT]
-        uint64_t dropped_bytes, giants, borrowed, delay_max, crest, slowest
 
     ctypedef struct link_t:
         link_row_t row
