@@ -60,7 +60,7 @@ STATE_DTYPES = _state_dtypes()
 
 # Figure of a saved FastPath -> lowest and highest number.
 cdef dict FIGURES = {
-    "begun": (0, 1), "resuming": (0, 1), "packet": (0, (1 << 64) - 1), "now_ns": (0, TIME_MAX_NS),
+    "begun": (0, 1), "resuming": (0, 1), "packet": (0, 1 << 60), "now_ns": (0, TIME_MAX_NS),
     "start_ns": (-CLOCK_MEMORY_NS, TIME_MAX_NS), "tick": (0, TIME_MAX_NS),
     "due_collect_ns": (0, NEVER), "due_ips_ns": (0, NEVER), "due_sample_ns": (0, NEVER),
     "round_ns": (0, NEVER),

@@ -49,6 +49,12 @@ FILE_MOST = 1 << 36         # bytes: beyond any table that can be had
 Tables = dict[str, np.ndarray[Any, np.dtype[Any]]]
 DTYPES = {**STATE_DTYPES, "ended": SESSION_DTYPE, "departures": DEPARTURE_DTYPE,
           "arrivals": ARRIVAL_DTYPE}
+COUNTED_MOST = 1 << 60      # years of bytes at 100 Gbit/s; what is told has 63 bits, sums too
+SHAPED_MOST = 1 << 62       # ... and times without a sign are among what a shaper counts
+TOLD = dict.fromkeys(("counters", "samples", "victims", "ended"), COUNTED_MOST) | dict.fromkeys(
+    ("shaper", "shaper_meters", "shaper_links", "shaper_classes", "shaper_delays",
+     "shaper_sessions", "shaper_samples"), SHAPED_MOST)
+NO_COUNT = ("flow", "busy", "busy_before")      # a digest, and numbers of 128 bits
 PLAIN = ("_begun_ns", "latch", "ips_fail", "low_memory", "flaps", "forced", "_begun", "_full_since",
          "_left_extreme_ns", "_mode", "_mode_since", "_ended_before", "_left_before")
 
@@ -105,6 +111,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Tables]:
         at += count * dtype.itemsize
     if at != body:
         raise StateError(f"{body - at} bytes more than its tables have")
+    check_told(tables, header["figures"].get("now_ns", 0))
     return header, tables
 
 
@@ -223,6 +230,26 @@ def _event(row: Any) -> Event:
     kind, packet, time_ns, machine, figures, snapshot, followed = row
     kept = None if snapshot is None else conserve.Snapshot(*snapshot)
     return Event(kind, packet, time_ns, machine, figures, kept, followed)
+
+
+def check_told(tables: Tables, now_ns: int) -> None:
+    """Counts that a result can hold, and samples in order until now; StateError for others."""
+    for name, most in TOLD.items():
+        table = tables[name]
+        for field in table.dtype.names or ("",):
+            column = table[field] if field else table
+            if column.dtype == np.uint64 and field not in NO_COUNT and len(column) \
+                    and column.max() > most:
+                raise StateError(f"table {name}: {field or 'a figure'} counts more than there"
+                                 " ever were")
+    for field in ("time_ns", "packet"):
+        column = tables["samples"][field]
+        if (column[1:] < column[:-1]).any():
+            raise StateError(f"table samples: {field} runs backwards")
+    if (tables["samples"]["time_ns"] > now_ns).any():
+        raise StateError("table samples: a time that has not come")
+    if (tables["gate"]["mode"] >= len(MODES)).any():
+        raise StateError("table gate: a mode that there is not")
 
 
 def check_rows(rows: Any) -> Any:

@@ -29,6 +29,7 @@ import numpy as np
 from fwcore import infile
 from fwcore._layout import SESSION_DTYPE
 from fwcore.errors import FwcoreError, MissingName
+from fwcore.escape import visible
 from fwcore.outfile import Output
 from fwcore.tables import as_table, readable, to_arrow, to_pandas
 
@@ -122,7 +123,7 @@ class Section(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         inner = ", ".join(f"{key}={_short(value)}" for key, value in self._data.items())
-        return f"<{self._name}: {inner}>"
+        return visible(f"<{self._name}: {inner}>")
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._data]
@@ -173,7 +174,7 @@ class Result(Section):
         parts = [f"{name} {verdicts[name]:,}" for name in verdicts if verdicts[name]]
         mode = data.get("conserve", {}).get("label", "off")
         transitions = len(data.get("conserve", {}).get("transitions", ()))
-        return (
+        return visible(
             f"<Result {data.get('personality')}: {data.get('packets', 0):,} packets"
             f" ({', '.join(parts)}); {data.get('sessions', {}).get('created', 0):,} sessions,"
             f" peak {data.get('sessions', {}).get('peak', 0):,}; conserve {mode},"

@@ -2,11 +2,12 @@
 
 import json
 import os
+import resource
 import socket
 import stat
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import live_net
 import pytest
@@ -221,3 +222,44 @@ def test_no_name_of_a_setting_is_taken_for_an_argument():
         for change in (engine.configure, engine.settings.replace):
             with pytest.raises(SettingsError, match='unknown setting "self"'):
                 change(self=1)
+
+
+@needs_root
+def test_a_moment_without_files_leaves_the_socket_heard(tmp_path):
+    """Who could not be accepted ended the thread that accepts: nobody was heard again."""
+    with heard(tmp_path) as path, ExitStack() as held:
+        early = [held.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        taken = []
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+            for each in early:      # the first has the place that was kept for it
+                each.connect(path)
+                each.sendall(b'{"do": "figures"}\n')
+            time.sleep(0.3)
+        finally:
+            for each in taken:
+                os.close(each)
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for each in early:
+            each.settimeout(live_net.PATIENCE_S)
+            assert each.recv(1) == b"{"
+        assert said_to(path, b'{"do": "figures"}\n')["ok"]["packets"] >= 0
+
+
+@needs_root
+def test_without_a_thread_who_asks_is_heard_one_after_the_other(tmp_path, monkeypatch):
+    start = threading.Thread.start
+
+    def refused(thread):
+        if thread.name == "asked":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with heard(tmp_path) as path:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        for _ in range(control.CLIENTS + 1):
+            assert "ok" in said_to(path, b'{"do": "figures"}\n')

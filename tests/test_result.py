@@ -10,7 +10,7 @@ import pytest
 
 from fwcore._layout import SESSION_DTYPE
 from fwcore.errors import FwcoreError, MissingExtra
-from fwcore.result import Blocked, Result, plain, rows_to_array
+from fwcore.result import Blocked, Result, Section, plain, rows_to_array
 
 SESSIONS = np.zeros(3, SESSION_DTYPE)
 SESSIONS["created_packet"] = 1, 5, 9
@@ -188,3 +188,11 @@ def test_without_pandas_the_error_names_the_extra(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtra, match=r"fwcore\[pandas\]"):
         result.to_pandas("victims")
+
+
+def test_a_forged_name_says_nothing_to_a_terminal_or_a_page():
+    """In a session of Python or a notebook; a result may be somebody else's."""
+    forged = Result({**fake.make(), "personality": "\x1b[2J<script>", "outcome": "\x9b"})
+    assert repr(forged).isprintable()
+    assert repr(Section({"\x1b]0;": 1})).isprintable()
+    assert "<script>" not in forged._repr_html_()

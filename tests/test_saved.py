@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import pickle
 import re
 from pathlib import Path
@@ -25,6 +26,8 @@ from fwcore import (
     engine_state,
     load,
 )
+from fwcore.report import text
+from fwcore.result import Result
 
 S = 10**9
 PAGE = 4096
@@ -242,7 +245,7 @@ def judged(data):
         engine = Engine._from_bytes(data)
     except StateError:
         return False
-    engine.result()
+    text.summary(Result.from_json(engine.result().to_json()))
     engine.process(chunk([web(1, "A"), dns(2), dns(50)], engine.fastpath.now_ns + S))
     engine.clear()
     return True
@@ -275,11 +278,38 @@ def test_a_table_with_other_rows(data):
 
 @pytest.mark.parametrize(("name", "field", "place", "value"), [
     ("victims", "cause", 0, 255), ("ended", "cause", 0, 255),
-    ("counters", "decode", (0, 103), (1 << 63) - 1), ("samples", "mode", 0, 3)])
+    ("counters", "decode", (0, 103), (1 << 63) - 1), ("samples", "mode", 0, 3),
+    ("gate", "mode", 0, 3), ("samples", "time_ns", 4, 0), ("samples", "time_ns", -1, 1 << 62),
+    ("samples", "packet", -1, 0)])
 def test_what_has_no_name_is_refused(name, field, place, value):
     header, tables = engine_state.from_bytes(DATA)
     tables[name][field][place] = value
     assert not judged(sealed(header, tables))
+
+
+def test_what_more_counts_than_there_were_is_refused():
+    """Each count that is told: a result of it could not be read again."""
+    for name in engine_state.TOLD:
+        whole = engine_state.from_bytes(DATA)[1][name]
+        for field in whole.dtype.names or (...,):
+            if whole[field].dtype != np.uint64 or field in engine_state.NO_COUNT:
+                continue
+            header, tables = engine_state.from_bytes(DATA)
+            tables[name][field][-1] = 1 << 63
+            with pytest.raises(StateError):
+                Engine._from_bytes(sealed(header, tables))
+    header, tables = engine_state.from_bytes(DATA)
+    header["figures"]["packet"] = 1 << 63
+    assert not judged(sealed(header, tables))
+
+
+def test_a_personality_that_is_a_pipe_is_not_waited_for(tmp_path):
+    """``restore`` opened whatever path stands in a file."""
+    os.mkfifo(tmp_path / "p.toml")
+    header, tables = engine_state.from_bytes(DATA)
+    header["settings"]["personality"] = str(tmp_path / "p.toml")
+    with pytest.raises(StateError, match="is no file here"):
+        Engine._from_bytes(sealed(header, tables))
 
 
 def places(tree, path=()):

@@ -34,6 +34,7 @@ from fwcore.words import CLASSES
 REQUEST_MAX = 1 << 16           # bytes of a request: the wire waits while it is carried out
 SESSIONS_MAX = 10_000           # of an answer
 PATIENCE_S = 10
+RETRY_S = 0.1                   # where nobody can be accepted
 LINE_S = 2                      # until a request is here
 CLIENTS = 32                    # asked at once
 PART_BYTES = 1 << 16
@@ -49,6 +50,7 @@ class ControlSocket:
         self._places = threading.Semaphore(CLIENTS)
         self._unsaid: dict[socket.socket, None] = {}    # whose request is not whole, oldest first
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()
 
@@ -56,6 +58,7 @@ class ControlSocket:
         """Nothing: who asks is answered at once."""
 
     def close(self) -> None:
+        self._closed.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -66,15 +69,20 @@ class ControlSocket:
         while True:
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
-                return
+            except OSError:         # closed; or no file is to be had now, and later there may be
+                if self._closed.wait(RETRY_S):
+                    return
+                continue
             if not self._places.acquire(blocking=False):
                 self._make_room()
                 self._places.acquire()
             with self._lock:
                 self._unsaid[connection] = None
-            threading.Thread(
-                target=self._hear, args=(connection,), name="asked", daemon=True).start()
+            try:
+                threading.Thread(
+                    target=self._hear, args=(connection,), name="asked", daemon=True).start()
+            except RuntimeError:    # no thread is to be had: one after the other, then
+                self._hear(connection)
 
     def _make_room(self) -> None:
         """Who has been longest about a request goes, so that the next one is heard at once."""

@@ -5,6 +5,7 @@ What was given is written, not what follows; that it leads to the same figures a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from fwcore.settings.declared import BY_NAME, DECLARATIONS, ROW_KINDS
 from fwcore.settings.document import Row
 from fwcore.settings.layers import Settings, built
 from fwcore.settings.personality import read_personality
-from fwcore.settings.values import Given, Share
+from fwcore.settings.values import Given, Share, show
 
 SHARE = {"share": listed(COUNT, integer(1, "a number above 0"))}
 
@@ -41,7 +42,10 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
     rows = {kind: tuple(Row(row, f"saved {kind} {number}")
                         for number, row in enumerate(plain["rows"][kind], 1))
             for kind in ROW_KINDS}
-    settings = built(read_personality(str(plain["personality"])), str(plain["origin"]), given, rows)
+    name = str(plain["personality"])
+    if name.endswith(".toml") and not os.path.isfile(name):     # a pipe would be waited for
+        raise SettingsError(f"saved settings: its personality {show(name)} is no file here")
+    settings = built(read_personality(name), str(plain["origin"]), given, rows)
     for each in DECLARATIONS:
         if _plain(settings.value(each.name)) != plain["values"].get(each.name):
             raise SettingsError(
