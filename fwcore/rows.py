@@ -146,8 +146,14 @@ class RowFile:
 
     def prepare(self) -> None:
         """Imports what it writes with, where that takes long, before there is anything to write."""
-        if self._parquet_wanted:
+        if not self._parquet_wanted:
+            return
+        try:
             import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore] # noqa: F401
+        except ImportError as error:        # it is there, and made for another NumPy, say
+            raise MissingExtra(f"{self.path}: Parquet needs pyarrow, which cannot be imported"
+                               f" ({' '.join(str(error).split())[:200]}): install it anew, or write"
+                               " .csv") from None
 
     def write(self, columns: Columns) -> None:
         """One block."""
@@ -182,6 +188,7 @@ class RowFile:
 
     def _write_group(self) -> None:
         """What waits, as one group of rows: thousands of small ones cost more than their rows."""
+        self.prepare()
         import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
         blocks, self._waiting, self._rows = self._waiting, [], 0
@@ -202,6 +209,9 @@ class RowFile:
             failure = self._output.failure(error)
             self._output.discard()
             raise failure from None
+        except BaseException:
+            self._output.discard()
+            raise
         self._output.commit()
 
     def discard(self) -> None:

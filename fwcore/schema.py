@@ -193,6 +193,13 @@ def shaped(value: Any, where: str) -> None:
             TIME(value["wait_ns"], f"{where}.wait_ns")
 
 
+def ended(value: Any, where: str) -> None:
+    """A session of an explanation; what ended with a packet did so at a time."""
+    check(value, ENDED, where)
+    if value["packet"] is not None:
+        TIME(value["time_ns"], f"{where}.time_ns")
+
+
 def check(value: Any, shape: Any, where: str = "result") -> None:
     """Raises FwcoreError, with the place, when a value is not of a shape."""
     if shape is None:
@@ -251,6 +258,8 @@ MET = {"meters": rows({"name": TEXT, "colour": COUNT, "level": TIME, "rungs": CO
                        "counts": TEXT}), "dscp": either(None, COUNT)}
 MET_LINK = {"link": TEXT, "fate": TEXT, "wait_ns": either(None, TIME), **_counts(
     "class waiting waiting_bytes")}
+ENDED = {"created_packet": COUNT, "packet": either(None, COUNT), "time_ns": either(None, TIME),
+         "cause": TEXT}
 EXPLAIN = {
     "flow": TEXT, "start_ns": TIME, "capture_packets": COUNT, "kept": COUNT, "nearest?": rows(TEXT),
     "inputs": INPUTS,
@@ -260,8 +269,7 @@ EXPLAIN = {
         **dict.fromkeys("direction flags mode gate verdict reason".split(), TEXT),
         **dict.fromkeys(("before", "state"), either(None, TEXT)),
         **dict.fromkeys(("session", "was"), either(None, COUNT)), "met?": shaped}),
-    "sessions": rows({"created_packet": COUNT, "packet": either(None, COUNT),
-                      "time_ns": either(None, TIME), "cause": TEXT}),
+    "sessions": rows(ended),
     "shaping_timeline?": shaping_timeline,
 }
 RESULT = {

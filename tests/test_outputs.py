@@ -526,3 +526,15 @@ def test_a_file_that_is_given_up_behind_who_judges_is_named(tmp_path, monkeypatc
                     verdicts=str(tmp_path / "v.csv"), sessions=str(tmp_path / "s.csv"))
     assert [row["path"] for row in result.data["lost"]] == [str(tmp_path / "v.csv")]
     assert not (tmp_path / "v.csv").exists() and (tmp_path / "s.csv").read_text()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_package_that_cannot_be_imported_costs_its_file_only(tmp_path, monkeypatch, threads):
+    """pyarrow is there, and made for another NumPy: the run lost its result to a traceback."""
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    result = replay(PCAPS / "conserve.pcap", write=tmp_path / "w.pcap", threads=threads,
+                    verdicts=tmp_path / "v.parquet", sessions=tmp_path / "s.parquet")
+    assert sorted(Path(row["path"]).name for row in result["lost"]) == ["s.parquet", "v.parquet"]
+    assert all("pyarrow, which cannot be imported" in row["message"] for row in result["lost"])
+    assert result.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pcap"]

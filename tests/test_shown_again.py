@@ -11,6 +11,7 @@ from fwcore.errors import FwcoreError
 from fwcore.flow import parse
 from fwcore.replay import replay
 from fwcore.report import saved
+from fwcore.report.text import Style
 from fwcore.settings import load
 
 PCAPS = Path(__file__).parent.parent / "pcaps"
@@ -62,6 +63,45 @@ def test_every_part_that_is_missing_is_named(folder, tmp_path, kind):
         path.write_text(json.dumps(data | {"settings": ["a", "b"]}))
         with pytest.raises(FwcoreError, match="not of the settings named"):
             saved.read(str(path))
+
+
+ODD = (None, True, -1, 0, 2**63 - 1, 10**400, -1e29, float("nan"), "", "\x1b[2J", "\ud800", [],
+       [1, "x"], {}, {"a": {"b": []}})
+
+
+@pytest.mark.parametrize("kind", ["explain", "host"])
+def test_another_value_at_any_place_is_shown_or_refused(folder, tmp_path, kind):
+    data, path = json.loads((folder / f"{kind}.json").read_text()), tmp_path / "forged.json"
+    for place in places(data):
+        *way, last = place
+        at = data
+        for key in way:
+            at = at[key]
+        before = at[last]
+        for at[last] in ODD:
+            path.write_text(json.dumps(data))
+            said = told(path)
+            assert "\x1b" not in said
+            said.encode()
+        at[last] = before
+
+
+def places(value, path=()):
+    """Every place in a tree but its root; of lists the first."""
+    if path:
+        yield path
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value[:1])):
+            yield from places(value[key], (*path, key))
+
+
+def told(path):
+    """What a saved file shows; nothing, where it is refused, or is none of these."""
+    try:
+        made = saved.read(str(path))
+        return "" if made is None else saved.render(made, Style(colour=False, unicode=True))
+    except FwcoreError:
+        return ""
 
 
 def test_a_flow_by_a_packet_of_it(folder, capfd):

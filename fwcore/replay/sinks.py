@@ -67,9 +67,9 @@ class Sinks:
         # A link's frames lie in room that is used again.
         self._behind = Behind() if behind and releases is None and self._files and all(
             file.placed for file in self._files.values()) else None
-        for file in self._files.values():
+        for name, file in self._files.items():
             if self._behind is not None and isinstance(file, RowFile):
-                self._behind.do(file.prepare)
+                self._behind.do(partial(self._each, name, RowFile.prepare))
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
