@@ -161,7 +161,8 @@ def timeline(value: Any, where: str) -> None:
     if value == {}:
         return
     check(value, TIMELINE, where)
-    columns = {name: each for name, each in value.items() if isinstance(each, list)}
+    columns = {name: each for name, each in value.items() if name not in ("verdicts", "reasons")}
+    check(columns, named(_kind(list, "a list")), where)
     for group in ("verdicts", "reasons"):
         columns |= {f"{group}.{name}": each for name, each in value[group].items()}
     times = value["time_ns"]

@@ -20,6 +20,7 @@ import numpy as np
 
 from fwcore._layout import EndCause, TcpState
 from fwcore.errors import MissingExtra
+from fwcore.escape import encodable
 from fwcore.words import CLASSES, MODES, protocol_text
 
 Columns = dict[str, np.ndarray[Any, Any]]
@@ -117,6 +118,8 @@ def _addresses(packed: np.ndarray[Any, Any], table: np.ndarray[Any, Any]) -> np.
 def _named(
     numbers: np.ndarray[Any, Any], names: Mapping[int, str] | None,
 ) -> np.ndarray[Any, Any]:
+    if numbers.dtype.kind == "U":       # a name of a file that is no UTF-8
+        return np.array([*map(encodable, numbers.tolist())], dtype=numbers.dtype.kind)
     if names is None or numbers.dtype.kind not in "iu":
         return numbers
     return np.array([names.get(number, str(number)) for number in numbers.tolist()], dtype=object)

@@ -196,3 +196,20 @@ def test_a_forged_name_says_nothing_to_a_terminal_or_a_page():
     assert repr(forged).isprintable()
     assert repr(Section({"\x1b]0;": 1})).isprintable()
     assert "<script>" not in forged._repr_html_()
+
+
+def test_a_path_that_is_no_text_is_in_tables_as_it_is_in_files():
+    """Arrow and pandas have no lone surrogates: the table of inputs was a traceback."""
+    data = fake.make()
+    data["inputs"][0]["path"] = "\udcff.pcap"
+    result = Result(data)
+    assert result.columns("inputs")["path"][0] == "\\udcff.pcap"
+    pytest.importorskip("pyarrow")
+    assert result.to_arrow("inputs")["path"][0].as_py() == "\\udcff.pcap"
+
+
+def test_a_timeline_has_nothing_but_columns():
+    data = fake.make()
+    data["timeline"]["more"] = 1
+    with pytest.raises(FwcoreError, match=r"timeline.more is int, where a list"):
+        Result.from_json(json.dumps(data))
