@@ -49,7 +49,7 @@ from fwcore.dataplane.layout cimport (
     fw_t, fw_unlikely, packet_t,
 )
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
-from fwcore.dataplane.pages cimport pages_note_peaks, pages_past_watermark
+from fwcore.dataplane.pages cimport pages_look, pages_note_peaks
 from fwcore.dataplane.parse cimport parse_placed
 from fwcore.dataplane.script cimport script_begin
 from fwcore.dataplane.shaping cimport shaper_t
@@ -127,8 +127,7 @@ cdef inline int packet_finish(
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
     if fw_unlikely(fw.memory.dirty):
-        fw.memory.dirty = 0
-        if pages_past_watermark(fw):
+        if pages_look(fw):
             return STOP_PACKET
         # Whoever makes a session comes here: since the last look at most the sessions that lived
         # then, and one more, have ended, and for so many there is room behind log_room.

@@ -320,7 +320,7 @@ cdef class Control:
             fw.control.gate = given
             self._watch()
             self.stopped = 0
-            fw.memory.dirty = 0
+            fw.memory.dirty = fw.memory.quiet = 0
             pages_note_peaks(fw)
             due_update(fw)
 

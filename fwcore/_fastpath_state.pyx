@@ -24,10 +24,10 @@ from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
-    CLOCK_MEMORY_NS, DECODE_COUNT, DIGEST_BLOCK, DUE_COLLECT, DUE_IPS, DUE_SAMPLE, NEVER, NIL,
-    OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX, REASON_COUNT,
-    TIME_MAX_NS, VERDICT_COUNT, config_t, counters_t, digest_t, fragment_t, fw_t, gate_t, leak_t,
-    pages_t, record_t, sample_t, session_row_t,
+    CLOCK_MEMORY_NS, DECODE_COUNT, DIGEST_BLOCK, DIRTY_GAUGES, DUE_COLLECT, DUE_IPS, DUE_SAMPLE,
+    NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX,
+    REASON_COUNT, TIME_MAX_NS, VERDICT_COUNT, config_t, counters_t, digest_t, fragment_t, fw_t,
+    gate_t, leak_t, pages_t, record_t, sample_t, session_row_t,
 )
 from fwcore.dataplane.pages cimport pages_for_sessions, pages_note_peaks
 from fwcore.dataplane.script cimport leak_arm, leaks_set, steps_set
@@ -132,7 +132,7 @@ cdef class State(Questions):
                 fw.control.config.total_pages - sessions - base - buffers - queues)
             fw.memory.pages.owner[OWNER_BASE] = base
             pages_note_peaks(fw)
-            fw.memory.dirty = 1
+            fw.memory.dirty = DIRTY_GAUGES
             self.resuming = self.begun and not keep
             due_update(fw)
 
@@ -326,6 +326,7 @@ cdef class State(Questions):
             raise DataError("state: a digest of more bytes than its block has")
         fw.counters, fw.memory.pages, fw.control.gate = counters[0], pages[0], gate
         fw.packet_digest, fw.victim_digest = digests[0], digests[1]
+        fw.memory.quiet = 0
         self._watch()
         kept = len(tables["victims"])
         if kept != min(counters[0].victims, fw.control.config.victims_max) \

@@ -139,4 +139,4 @@ cdef inline void group_fetch_victims(
             continue
         line = &table.lines[packets[i].bucket]
         if line.count and not table_tagged(line, packets[i].hash):
-            session_prefetch_end(table, control, line.record[0] & RECORD_MASK)
+            session_prefetch_end(table, control, line.record[0] & RECORD_MASK, 1)

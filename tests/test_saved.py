@@ -394,7 +394,7 @@ MADE_AGAIN = set("""
     fragment_free egress hooked""".split())
 # between two calls; who is asked is not saved
 EMPTY = set("""
-    breath round_due dirty log_fill newborn exposure ip_bytes traffic_class inspector
+    breath round_due dirty quiet log_fill newborn exposure ip_bytes traffic_class inspector
     decider decided of_session""".split())
 
 

@@ -13,16 +13,16 @@ from fwcore.dataplane.hosts cimport host_find, host_live
 from fwcore.dataplane.inspect cimport verdict_inspected
 from fwcore.dataplane.layout cimport (
     ASKED_GATHERS, CLASS_SYN, CLASS_SYNACK, DECISION_ACCEPT, DECISION_COUNT, DECISION_DROP,
-    FORWARD_DIRECTION, GATE_BYPASS, GATE_DROP, META_FAMILY, META_ZONE, MIDSTREAM_ALLOW,
-    MIDSTREAM_GRACE, NIL, OWNER_BASE, OWNER_SHM, PLACE_NONE, PLACE_STATE, PLACE_TIMEOUT,
-    POLICY_DENY, POLICY_LOCAL, REASON_DENIED, REASON_HALF_OPEN_LIMIT, REASON_HOST_LIMIT,
-    REASON_ICMP_ORPHAN, REASON_NEW, REASON_NO_MEMORY, REASON_NO_SESSION, REASON_TABLE_FULL,
-    REASON_TCP_INVALID, REPLY_DIRECTION, SESSION_ANSWERED, SESSION_ASSURED, SESSION_FROM_B,
-    SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
+    DIRTY_GAUGES, FORWARD_DIRECTION, GATE_BYPASS, GATE_DROP, META_FAMILY, META_ZONE,
+    MIDSTREAM_ALLOW, MIDSTREAM_GRACE, NIL, OWNER_BASE, OWNER_SHM, PLACE_NONE, PLACE_STATE,
+    PLACE_TIMEOUT, POLICY_DENY, POLICY_LOCAL, REASON_DENIED, REASON_HALF_OPEN_LIMIT,
+    REASON_HOST_LIMIT, REASON_ICMP_ORPHAN, REASON_NEW, REASON_NO_MEMORY, REASON_NO_SESSION,
+    REASON_TABLE_FULL, REASON_TCP_INVALID, REPLY_DIRECTION, SESSION_ANSWERED, SESSION_ASSURED,
+    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LEARNS, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED,
     STATE_ESTABLISHED, STATE_SYN_RECV, STATE_SYN_SENT, STATE_SYN_SENT2, TCP_FIRST, TCP_ILLEGAL,
-    TIMEOUT_GRE, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP,
-    TRACKER_LINUX, TRACKER_PLAIN, VERDICT_DROP, VERDICT_FORWARD, config_t, control_t, fw_t,
-    fw_unlikely, packet_t, record_t,
+    TIMEOUT_GRE, TIMEOUT_ICMP, TIMEOUT_OTHER, TIMEOUT_TCP_UNANSWERED, TIMEOUT_UDP, TRACKER_LINUX,
+    TRACKER_PLAIN, VERDICT_DROP, VERDICT_FORWARD, config_t, control_t, fw_t, fw_unlikely, packet_t,
+    record_t,
 )
 from fwcore.dataplane.outcome cimport outcome_of, verdict_invalid
 from fwcore.dataplane.pages cimport pages_for_one_more
@@ -34,7 +34,7 @@ from fwcore.dataplane.session cimport (
 
 cdef inline int place_half_open(uint8_t place) noexcept nogil:
     cdef uint8_t state = PLACE_STATE[place]
-    return state == STATE_SYN_SENT or state == STATE_SYN_RECV or state == STATE_SYN_SENT2
+    return ((1 << STATE_SYN_SENT | 1 << STATE_SYN_RECV | 1 << STATE_SYN_SENT2) >> state) & 1
 
 
 cdef struct admission_t:
@@ -257,6 +257,7 @@ cdef inline uint32_t admit_begin(fw_t *fw, const packet_t *p, const admission_t 
     if a.proxied:
         flags |= SESSION_PROXIED
         fw.memory.proxy_sessions += 1
+        fw.memory.dirty |= DIRTY_GAUGES
     record = session_begin(fw, p, flags)
     r = &fw.table.records[record]
     r.place = a.place

@@ -11,8 +11,8 @@ from libc.string cimport memset
 
 from fwcore.dataplane.clock cimport clock_expiry_set
 from fwcore.dataplane.layout cimport (
-    END_CLEARED, NIL, OWNER_SHM, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t, fw_t, host_t,
-    line_t, table_t,
+    DIRTY_GAUGES, END_CLEARED, NIL, OWNER_SHM, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t,
+    fw_t, host_t, line_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_fit_sessions, pages_release_buffers
 
@@ -57,4 +57,4 @@ cdef inline void table_clear(fw_t *fw) noexcept nogil:
     fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = 0
     pages_fit_sessions(&fw.memory, &fw.control, 0)
     clock_expiry_set(&fw.control, &fw.clock)
-    fw.memory.dirty = 1
+    fw.memory.dirty = DIRTY_GAUGES

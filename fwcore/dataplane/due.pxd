@@ -16,11 +16,11 @@ from fwcore.dataplane.clock cimport (
 )
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
-    DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LEAK, DUE_LINK, DUE_OWED, DUE_ROUND, DUE_SAMPLE,
-    EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, SLOT_BIT, STOP_BREATH, STOP_NONE, STOP_TICK,
+    DIRTY_GAUGES, DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LEAK, DUE_LINK, DUE_OWED, DUE_ROUND,
+    DUE_SAMPLE, EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, SLOT_BIT, STOP_BREATH, STOP_NONE, STOP_TICK,
     STOP_TIME, WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t, table_t,
 )
-from fwcore.dataplane.pages cimport pages_past_watermark
+from fwcore.dataplane.pages cimport pages_look
 from fwcore.dataplane.script cimport (
     leaks_run, script_leaks, script_move, script_retry, script_steps, script_tick_due)
 from fwcore.dataplane.session cimport (
@@ -138,7 +138,7 @@ cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
     while count:  # bounded by the sessions of the slot
         for i in range(count):
             if session_past(&fw.control, fw.clock.now_ns, &fw.table.records[batch[i]]):
-                session_prefetch_end(&fw.table, &fw.control, batch[i])
+                session_prefetch_end(&fw.table, &fw.control, batch[i], 0)
         more = 0
         for i in range(count):
             if record != NIL:
@@ -216,7 +216,7 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t until_ns) noexcept n
         ips_drain(&fw.memory, &fw.control, at_ns)
         fw.memory.ips_full = 0
         clock_set(&fw.clock, DUE_IPS, NEVER)
-        fw.memory.dirty = 1
+        fw.memory.dirty = DIRTY_GAUGES
     if fw.round_due and fw.memory.live:
         stop = STOP_TIME | STOP_TICK
     if fw.clock.due_ns[DUE_SAMPLE] <= at_ns:
@@ -227,8 +227,7 @@ cdef inline int due_moment(fw_t *fw, int64_t at_ns, int64_t until_ns) noexcept n
             quiet_until = fw.egress.next(fw)
         timeline_plan(fw, quiet_until if quiet_until < until_ns else until_ns)
     if fw.memory.dirty and stop == STOP_NONE:  # a round of idledrop is still part of the moment
-        fw.memory.dirty = 0
-        if pages_past_watermark(fw):
+        if pages_look(fw):
             stop = STOP_TIME
     return stop
 

@@ -14,9 +14,10 @@ from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport (
-    DECODE_IPV4, DECODE_IPV6, DIRECTION_COUNT, DUE_LINK, META_FAMILY, META_ZONE, NIL, OWNER_QUEUES,
-    REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED, SESSION_FROM_B,
-    VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_prefetch, fw_t, fw_unlikely, packet_t, record_t,
+    DECODE_IPV4, DECODE_IPV6, DIRECTION_COUNT, DIRTY_GAUGES, DUE_LINK, META_FAMILY, META_ZONE, NIL,
+    OWNER_QUEUES, REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED,
+    SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_prefetch, fw_t, fw_unlikely,
+    packet_t, record_t,
 )
 from fwcore.dataplane.link cimport link_enqueue, shaper_advance
 from fwcore.dataplane.match cimport asker_t, shaping_match
@@ -121,7 +122,7 @@ cdef inline void egress_give(void *owner, uint64_t pages) noexcept nogil:
     cdef fw_t *fw = <fw_t *>owner
     fw.memory.pages.owner[OWNER_QUEUES] -= pages
     fw.memory.pages.free += pages
-    fw.memory.dirty = 1
+    fw.memory.dirty = DIRTY_GAUGES
 
 
 cdef inline void egress_due(fw_t *fw) noexcept nogil:
@@ -193,7 +194,7 @@ cdef inline void egress_moment(void *of, int64_t at_ns) noexcept nogil:
     shaper_advance(<shaper_t *>fw.shaper, at_ns)
     egress_due(fw)
     if fw_unlikely(egress_brims(fw)):
-        fw.memory.dirty = 1  # so that it is seen
+        fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
 
 
 cdef inline void egress_sample(void *of, int asked) noexcept nogil:
@@ -278,7 +279,7 @@ cdef inline uint32_t egress_meet(
     fw.exposure = 0
     egress_due(fw)
     if fw_unlikely(egress_brims(fw)):
-        fw.memory.dirty = 1  # so that it is seen
+        fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
     if held != NULL and held.row:
         s.came_bytes += wire
         s.tcp_bytes += wire if p.protocol == 6 else 0

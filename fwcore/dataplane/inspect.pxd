@@ -9,9 +9,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
-    BLOCKED, CLASS_FIN, CLASS_RST, DUE_IPS, END_KILLED, EXPOSURE_INSPECTOR, EXPOSURE_IPS,
-    EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, NEVER, OBJECT_BYPASS, OBJECT_KILL, OBJECT_NONE,
-    OBJECT_PASSED, OBJECT_SCANNING, OWNER_SHM, PAGE_BYTES, REASON_BYPASS_CONSERVE,
+    BLOCKED, CLASS_FIN, CLASS_RST, DIRTY_GAUGES, DUE_IPS, END_KILLED, EXPOSURE_INSPECTOR,
+    EXPOSURE_IPS, EXPOSURE_NO_MEMORY, EXPOSURE_OVERSIZE, NEVER, OBJECT_BYPASS, OBJECT_KILL,
+    OBJECT_NONE, OBJECT_PASSED, OBJECT_SCANNING, OWNER_SHM, PAGE_BYTES, REASON_BYPASS_CONSERVE,
     REASON_BYPASS_INSPECTOR, REASON_HIT, REASON_INSPECTOR_BLOCK, REASON_KILLED, REASON_NEW,
     SESSION_PROXIED, VERDICT_BYPASS, VERDICT_DROP, VERDICT_FORWARD, VERDICT_INSPECT, control_t,
     fw_clock_t, fw_drain, fw_drained_ns, fw_t, fw_unlikely, memory_t, packet_t, record_t,
@@ -180,7 +180,7 @@ cdef inline void ips_fill(fw_t *fw, uint32_t payload) noexcept nogil:
     if fw.memory.ips_level == fw.control.config.ips_socket_bytes and not fw.memory.ips_full:
         fw.memory.ips_full = 1
         fw.counters.ips_full_count += 1
-        fw.memory.dirty = 1
+        fw.memory.dirty = DIRTY_GAUGES
     if fw.memory.ips_full:
         ips_arm(&fw.memory, &fw.control, &fw.clock)
 

@@ -14,8 +14,8 @@ from libc.string cimport memcpy
 
 from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport (
-    ASKED_NOT, ASKED_WAITS, BLOCKED, EXPOSURE_INSPECTOR, NIL, QUESTIONS_MAX, SESSION_PROXIED,
-    ANSWER_BLOCK, ANSWER_BYPASS, fw_t, inspector_t, packet_t, question_t, record_t,
+    ASKED_NOT, ASKED_WAITS, BLOCKED, DIRTY_GAUGES, EXPOSURE_INSPECTOR, NIL, QUESTIONS_MAX,
+    SESSION_PROXIED, ANSWER_BLOCK, ANSWER_BYPASS, fw_t, inspector_t, packet_t, question_t, record_t,
 )
 from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.pages cimport pages_release_buffers
@@ -79,7 +79,7 @@ cdef inline void inspector_ask(void *of, uint32_t record) noexcept nogil:
     pages_release_buffers(&fw.memory, &fw.control, fw.control.config.proxy_session_pages)
     r.flags &= ~SESSION_PROXIED
     fw.memory.proxy_sessions -= 1
-    fw.memory.dirty = 1
+    fw.memory.dirty = DIRTY_GAUGES
 
 
 cdef inline void question_join(

@@ -125,6 +125,7 @@ enum {
     QUESTIONS_MAX = 256,         /* sessions of which an inspector is asked at once */
     OPENINGS_MAX = 1024,         /* sessions of which a decider is asked at once */
     OPENINGS_AHEAD = 4096,       /* ... frames that are looked through for them */
+    DIRTY_GAUGES = 1, DIRTY_LIVE = 2, /* a gauge moved; the number of sessions did */
     BLOCKED = 255,               /* record_t.bypass: the inspector said so */
 };
 /* Why the loop came back before the end of the chunk. */
@@ -596,7 +597,7 @@ typedef struct {
 typedef struct {
     pages_t pages;
     uint64_t live, half_open, proxy_sessions;
-    uint32_t dirty;                  /* 1: a gauge moved since it was last looked at */
+    uint16_t dirty, quiet;           /* DIRTY_* since a look; 1: one at all found none outside */
     uint32_t next_step;              /* of the script */
     uint64_t ips_level;              /* bytes in the buffer, as of ips_ns */
     uint64_t ips_carry;              /* bit-nanoseconds not yet a byte */
@@ -624,8 +625,7 @@ typedef struct {
     uint32_t oldest, newest;         /* order of creation */
     uint32_t reborn_mask, graves_mask;
     uint32_t graves_blind;           /* 1: victims went by while nobody wrote them down */
-    uint32_t records_high;           /* none from here on was given back: those of them that are
-                                        free come last, in their order */
+    uint32_t records_high;           /* none from here on was given back: the free ones are last */
 } table_t;
 
 /* Everything. One of these to a FastPath; nothing is shared between two. A stage that needs one of

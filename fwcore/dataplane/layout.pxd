@@ -53,7 +53,7 @@ cdef extern from "dataplane/layout.h" nogil:
         SHIMS_MAX, EXTENSIONS_MAX, GROUP_MAX, EXPIRE_BATCH, COMING, WAYS, WHEEL_LEVELS, WHEEL_SLOTS
         NEWBORN_MAX, FORCED_MAX, POLICIES_MAX, PAGE_BYTES, SEED_WORDS, ADDRESS_BYTES, HALVES
         KEY_WORDS, HOST_CHAINS, WANTS, INSPECTIONS, REASON_ROOM, BLOCK_ROWS, EARLY_DROP_BUCKETS
-        QUESTIONS_MAX, OPENINGS_MAX, OPENINGS_AHEAD, BLOCKED
+        QUESTIONS_MAX, OPENINGS_MAX, OPENINGS_AHEAD, DIRTY_GAUGES, DIRTY_LIVE, BLOCKED
         STOP_NONE, STOP_PACKET, STOP_TIME, STOP_TICK, STOP_LOG, STOP_BREATH, STOP_ASK
         PARSED_BYTES
         SESSION_FROM_B, SESSION_LOCAL, SESSION_ASSURED, SESSION_HALF_OPEN, SESSION_PROXIED
@@ -399,7 +399,8 @@ cdef extern from "dataplane/layout.h" nogil:
     ctypedef struct memory_t:
         pages_t pages
         uint64_t live, half_open, proxy_sessions
-        uint32_t dirty, next_step
+        uint16_t dirty, quiet
+        uint32_t next_step
         uint64_t ips_level, ips_carry
         int64_t ips_ns
         uint64_t ips_full

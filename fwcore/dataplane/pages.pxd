@@ -7,7 +7,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fwcore.dataplane.layout cimport (
-    GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
+    DIRTY_GAUGES, GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
     GAUGE_SHM_PAGES, GAUGE_USED_PAGES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS,
     OWNER_SHM, PEAK_FREE, PEAK_QUEUES, PEAK_USED, control_t, fw_t, memory_t, pages_t,
 )
@@ -50,11 +50,11 @@ cdef inline int pages_take(memory_t *memory, uint64_t need) noexcept nogil:
             missing = pages.owner[OWNER_CACHE]
         pages.owner[OWNER_CACHE] -= missing
         pages.free += missing
-        memory.dirty = 1
+        memory.dirty = DIRTY_GAUGES
     if pages.free < need:
         return 0
     pages.free -= need
-    memory.dirty = 1
+    memory.dirty = DIRTY_GAUGES
     return 1
 
 
@@ -73,7 +73,7 @@ cdef inline void pages_release_buffers(
             kept = count
     pages.owner[OWNER_CACHE] += kept
     pages.free += count - kept
-    memory.dirty = 1
+    memory.dirty = DIRTY_GAUGES
 
 
 cdef inline void pages_fit_sessions(
@@ -88,7 +88,7 @@ cdef inline void pages_fit_sessions(
     if need < memory.pages.owner[OWNER_SESSIONS]:
         memory.pages.free += memory.pages.owner[OWNER_SESSIONS] - need
         memory.pages.owner[OWNER_SESSIONS] = need
-        memory.dirty = 1
+        memory.dirty = DIRTY_GAUGES
 
 
 cdef inline int64_t pages_gauge(const memory_t *memory, int gauge) noexcept nogil:
@@ -134,3 +134,16 @@ cdef inline int pages_past_watermark(fw_t *fw) noexcept nogil:
         value = pages_gauge(&fw.memory, gauge)
         past |= (value <= fw.control.gate.low[gauge]) | (value >= fw.control.gate.high[gauge])
     return past
+
+
+cdef inline int pages_look(fw_t *fw) noexcept nogil:
+    """Whether a gauge that moved left its quiet interval. => one did (memory.dirty). Most who come
+    here have made or ended a session whose page was there: then one gauge is compared."""
+    cdef int64_t live = <int64_t>fw.memory.live
+    cdef int alone = not fw.memory.dirty & DIRTY_GAUGES and fw.memory.quiet
+    fw.memory.dirty = 0
+    if alone:
+        return (live <= fw.control.gate.low[GAUGE_LIVE_SESSIONS]
+                or live >= fw.control.gate.high[GAUGE_LIVE_SESSIONS])
+    fw.memory.quiet = not pages_past_watermark(fw)
+    return not fw.memory.quiet

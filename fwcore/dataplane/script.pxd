@@ -13,9 +13,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport clock_moved, clock_set
 from fwcore.dataplane.layout cimport (
-    DUE_COUNT, DUE_LEAK, DUE_STEP, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES, GAUGE_USED_PAGES, NEVER, NIL,
-    OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, control_t, fw_clock_t, fw_muldiv, fw_t, gate_t,
-    leak_t, memory_t, pages_t, step_t,
+    DIRTY_GAUGES, DUE_COUNT, DUE_LEAK, DUE_STEP, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES,
+    GAUGE_USED_PAGES, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, control_t,
+    fw_clock_t, fw_muldiv, fw_t, gate_t, leak_t, memory_t, pages_t, step_t,
 )
 from fwcore.dataplane.pages cimport (
     pages_gauge, pages_note_peaks, pages_release_buffers, pages_take)
@@ -40,7 +40,7 @@ cdef inline void script_take(fw_t *fw, int owner, uint64_t pages) noexcept nogil
     if owner == OWNER_SHM:
         fw.memory.pages.script_shm += there
     fw.memory.pages.short_[owner] += pages - there
-    fw.memory.dirty = 1
+    fw.memory.dirty = DIRTY_GAUGES
 
 
 cdef inline void script_give(
@@ -62,7 +62,7 @@ cdef inline void script_give(
     else:
         memory.pages.owner[owner] -= pages
         memory.pages.free += pages
-        memory.dirty = 1
+        memory.dirty = DIRTY_GAUGES
 
 
 cdef inline int script_may_retry(const memory_t *memory) noexcept nogil:
@@ -308,5 +308,5 @@ cdef inline void leaks_run(fw_t *fw, int64_t until_ns) noexcept nogil:
             fw.clock.now_ns = leak_due_ns(leak, leak.taken)
         leak_arm(leak)
     pages_note_peaks(fw)
-    fw.memory.dirty = 0
+    fw.memory.dirty = fw.memory.quiet = 0
     leaks_set(&fw.memory, &fw.control, &fw.clock)

@@ -17,16 +17,15 @@ from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.hosts cimport host_enter, host_head, host_leave
 from fwcore.dataplane.key cimport key_hash
 from fwcore.dataplane.layout cimport (
-    COLLECTOR_NS, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED, END_EVICTED,
-    END_EXPIRED, END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL, META_ZONE,
-    MIDSTREAM_GRACE, NEVER, NEWBORN_MAX, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_CACHE,
-    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_STATE, PROTECTED_BIT, RECORD_MASK,
-    SESSION_ASSURED, SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
-    SESSION_PROXIED, SLOT_BIT, STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK,
-    STATE_TIME_WAIT, TRACKER_LINUX, WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE,
-    WHEN_FULL_REPLACE_OLDEST, control_t, counters_t, fw_bucket, fw_clear_128, fw_clock_t, fw_key_t,
-    fw_prefetch, fw_put32, fw_put64, fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t,
-    session_row_t, table_t,
+    COLLECTOR_NS, DIRTY_GAUGES, DIRTY_LIVE, DUE_COLLECT, DUE_OWED, EARLY_DROP_BUCKETS, END_CLOSED,
+    END_EVICTED, END_EXPIRED, END_KILLED, END_TENSION, FW_ASSERT, META_FAMILY, META_PROTOCOL,
+    META_ZONE, MIDSTREAM_GRACE, NEVER, NEWBORN_MAX, NIL, OBJECT_NONE, OBJECT_SCANNING, OWNER_CACHE,
+    OWNER_SESSIONS, OWNER_SHM, PAGE_BYTES, PLACE_STATE, PROTECTED_BIT, RECORD_MASK, SESSION_ASSURED,
+    SESSION_FROM_B, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE, SESSION_PROXIED, SLOT_BIT,
+    STATE_CLOSED, STATE_CLOSE_WAIT, STATE_FIN_WAIT, STATE_LAST_ACK, STATE_TIME_WAIT, TRACKER_LINUX,
+    WHEN_FULL_BUCKET, WHEN_FULL_EARLY_DROP, WHEN_FULL_REFUSE, WHEN_FULL_REPLACE_OLDEST, control_t,
+    counters_t, fw_bucket, fw_clear_128, fw_clock_t, fw_key_t, fw_prefetch, fw_put32, fw_put64,
+    fw_t, fw_unlikely, line_t, memory_t, packet_t, record_t, session_row_t, table_t,
 )
 from fwcore.dataplane.pages cimport (
     pages_fit_sessions, pages_for_one_more, pages_release_buffers, pages_take, pages_used)
@@ -301,6 +300,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
         object_end(&fw.memory, &fw.control, r)
         pages_release_buffers(&fw.memory, &fw.control, fw.control.config.proxy_session_pages)
         fw.memory.proxy_sessions -= 1
+        fw.memory.dirty |= DIRTY_GAUGES
     if r.flags & (SESSION_HALF_OPEN | SESSION_ONCE):
         fw.memory.half_open -= 1
     if fw_unlikely(fw.shaper != NULL):
@@ -312,7 +312,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
         age_unlink(&fw.table, r)
     fw.memory.live -= 1
     fw.counters.ended[cause] += 1
-    fw.memory.dirty = 1
+    fw.memory.dirty |= DIRTY_LIVE
     pages_fit_sessions(&fw.memory, &fw.control, fw.memory.live)
     table_free(&fw.table, record)
 
@@ -320,15 +320,19 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
 # --- tension and eviction -----------------------------------------------------------------------
 
 cdef inline void session_prefetch_end(
-    const table_t *table, const control_t *control, uint32_t record,
+    const table_t *table, const control_t *control, uint32_t record, int taken,
 ) noexcept nogil:
-    """Sets on their way what session_end will touch beside the record, which is there already."""
+    """Sets on their way what session_end will touch beside the record, which is there already.
+
+    `taken`: it is to be a victim, which leaves a trace.
+    """
     cdef const record_t *r = &table.records[record]
     cdef uint64_t hash_ = session_hash(control, r)
     cdef uint32_t after = table.timers[record]
     fw_prefetch(&table.lines[fw_bucket(hash_, control.config.buckets)])
     fw_prefetch(&table.hosts[r.host])
-    fw_prefetch(&table.reborn[hash_ & table.reborn_mask])
+    if taken:
+        fw_prefetch(&table.reborn[hash_ & table.reborn_mask])
     if r.flags & SESSION_FROM_B:
         fw_prefetch(host_head(table, control, r.b_lo, r.b_hi, META_FAMILY(r.meta)))
     else:
@@ -357,7 +361,7 @@ cdef inline void tension_prefetch(
     if bucket + 12 < control.config.buckets:
         line = &table.lines[bucket + 12]
         if line.count:
-            session_prefetch_end(table, control, line.record[0] & RECORD_MASK)
+            session_prefetch_end(table, control, line.record[0] & RECORD_MASK, 1)
 
 
 cdef inline uint64_t tension_pass(fw_t *fw, uint32_t pinned, int full_table) noexcept nogil:
@@ -599,5 +603,5 @@ cdef inline uint32_t session_begin(
             fw.table.reborn[p.hash & fw.table.reborn_mask] == reborn_tag(p.hash)):
         fw.counters.sessions_reborn += 1
         fw.table.reborn[p.hash & fw.table.reborn_mask] = 0
-    fw.memory.dirty = 1
+    fw.memory.dirty |= DIRTY_LIVE
     return record
