@@ -475,7 +475,7 @@ cdef class FastPath(State):
         self.shaper = shaper
         fw.shaper = &shaper.core
         fw.egress = egress_calls()
-        fw.hooked = 1
+        self._hook()
         shaper.serve()
         egress_due(fw)
         if self.begun:

@@ -19,7 +19,7 @@ from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
 from fwcore.dataplane.samples cimport samples_width
 from fwcore.dataplane.shaping cimport (
-    ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BUCKETS, DISCARD_CODEL, DISCARDS, KEY_KINDS,
+    ALGORITHMS, CHAIN_MAX, COUNT_IP, COUNT_KINDS, DELAY_BUCKETS, DISCARD_CODEL, DISCARDS, KEY_KINDS,
     KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PRIORITIES, RFC2698,
     RUNGS_MAX, SAMPLES_LEAST, SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS,
     SHARE_NONE, TREE_DEPTH_MAX, account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t,
@@ -158,6 +158,7 @@ cdef class Planned:
         self._links(plan, distances_of(plan.links))
         self._classes(plan)
         self._maps()
+        self._looks()
         self._waits(packets_max, keep)
         self._samples()
         if watch:
@@ -531,6 +532,17 @@ cdef class Planned:
             link.words = (link.leaves_count + 63) // 64
             words += link.words
         return 0
+
+    cdef void _looks(self) noexcept:
+        """Whether anything asks what a frame's IP header says: what waits keeps it, a meter may
+        count by it, a row may ask for its mark."""
+        cdef shaper_t *s = &self.core
+        cdef uint32_t i
+        s.looks = s.links_count != 0
+        for i in range(s.meters_count):
+            s.looks |= s.meters[i].row.count == COUNT_IP
+        for i in range(s.matches_count):
+            s.looks |= s.matches[i].dscp != 0
 
     cdef int _ids(self, link_t *link) except -1:
         """Leaves by id. => they are known; ids ascend, so that the last class has the highest"""

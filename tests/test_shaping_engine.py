@@ -393,6 +393,50 @@ def test_a_bucket_that_stands_alone_is_asked_as_any_other(
     assert found[0] == found[1]
 
 
+def marked(mark, number, size):
+    """A datagram of a host with this DSCP."""
+    packet = bytearray(ip(f"10.0.0.{number}", HOSTS[3], 17, udp(9, 9, size - 42)))
+    packet[1] = mark << 2
+    return ethernet(bytes(packet))
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_packet_goes_to_the_class_of_its_mark(told):
+    """Its own, whatever that of its session's first one was."""
+    classes = [{"link": "wan", "id": number} for number in (1, 2, 3)]
+    pair = Pair(load("plain", max_connections=64, links=[{"name": "wan", "rate": 8_000_000}],
+                     classes=classes, shapings=[{"link": "wan", "class": 2, "class_by_dscp": {
+                         "46": 3, "0": 1}}]), departures=True, arrivals=told)
+    marks = (46, 0, 8, 46)
+    pair.process(Chunk.from_frames([marked(mark, 1, 60) for mark in marks], [START] * 4))
+    pair.drain()
+    pair.compare()
+    rows = pair.engine.departures()
+    assert dict(zip(rows["packet"].tolist(), rows["class"].tolist(), strict=True)) == {
+        1: 3, 2: 1, 3: 2, 4: 3}
+
+
+def test_what_a_header_says_is_known_wherever_something_asks():
+    """A meter's count, a row's mark; by settings that changed, too. Else it is not looked at."""
+    meter = {"name": "m", "rungs": [{"rate": 8, "depth": 100}], "count": "frame"}
+    row = {"meters": ["m"]}
+    pair = Pair(load("plain", max_connections=64, meters=[meter], shapings=[row]))
+    times = iter(range(START, START + 10**14, 10**12))      # each finds the bucket full
+
+    def passed(mark, number, size):
+        frame = marked(mark, number, size) + bytes(20)      # padded
+        counted = pair.engine.shaping()["meters"]["m"]["passed"]["bytes"]
+        pair.process(Chunk.from_frames([frame], [next(times)]))
+        pair.compare()
+        return pair.engine.shaping()["meters"]["m"]["passed"]["bytes"] - counted
+
+    assert passed(0, 1, 60) == 80
+    pair.configure(meters=[{**meter, "count": "ip"}])
+    assert passed(0, 1, 60) == 46
+    pair.configure(meters=[meter], shapings=[{**row, "dscp": [46]}])
+    assert (passed(46, 2, 60), passed(0, 3, 60)) == (80, 0)
+
+
 @pytest.mark.parametrize("metered", [False, True])
 def test_a_link_that_comes_back_has_none_of_its_old_sessions(metered):
     """A name that went away is gone for them, whoever bears it later; new sessions have it."""

@@ -265,6 +265,34 @@ cdef inline void egress_refused(
     held.dropped_bytes[direction] += wire
 
 
+cdef inline uint32_t egress_line(
+    fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """The outcome of a packet that meets a link and no meter, and that nobody is told of."""
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef shaped_t *held = &s.shaped[record]
+    cdef const shaping_row_t *r = &s.rows[held.row - 1]
+    cdef link_t *link = &s.links[r.link[p.direction]]
+    cdef arrival_t a
+    cdef int cls, why
+    s.came_bytes += wire
+    s.tcp_bytes += wire if p.protocol == 6 else 0
+    arrival_set(fw, p, wire, &a)
+    a.mark = NO_MARK
+    a.family = META_FAMILY(p.key.meta)
+    egress_ends(&fw.table.records[record], p.direction, &a)
+    cls = r.by_dscp[p.direction][a.dscp]
+    why = link_enqueue(
+        s, link, &s.classes[leaf_of(link, r.cls[p.direction] if cls < 0 else cls)], &a, record)
+    egress_due(fw)
+    if fw_unlikely(egress_brims(fw)):
+        fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
+    if why == SHAPE_PASSED:
+        return outcome
+    egress_refused(s, held, p.direction, wire)
+    return egress_drop(why)
+
+
 cdef inline uint32_t egress_meet(
     void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
 ) noexcept nogil:
@@ -274,8 +302,12 @@ cdef inline uint32_t egress_meet(
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef uint32_t cause = fw.exposure
     cdef shaped_t *held = NULL
-    cdef judged_t judged = egress_arrive(
-        fw, p, record, wire, outcome >> 8 == REASON_RELATED, &held)
+    cdef int related = outcome >> 8 == REASON_RELATED
+    cdef judged_t judged
+    if record != NIL and not (related or s.met_room or cause) and (
+            s.shaped[record].alone >> p.direction) & ALONE_LINK:
+        return egress_line(fw, p, record, wire, outcome)
+    judged = egress_arrive(fw, p, record, wire, related, &held)
     fw.exposure = 0
     egress_due(fw)
     if fw_unlikely(egress_brims(fw)):
@@ -287,45 +319,9 @@ cdef inline uint32_t egress_meet(
         if cause:
             exposure_enter(&fw.counters, &fw.table.records[record], cause - 1, wire)
         return outcome
-    if outcome >> 8 != REASON_RELATED:
+    if not related:
         egress_refused(s, held, p.direction, wire)
     return egress_drop(judged.why)
-
-
-cdef inline uint32_t egress_bucket(
-    fw_t *fw, shaped_t *held, int direction, uint32_t wire, uint32_t outcome,
-) noexcept nogil:
-    """The same of a packet that meets a bucket and nothing else."""
-    cdef shaper_t *s = <shaper_t *>fw.shaper
-    if meter_alone(s, held, direction, wire, fw.ip_bytes):
-        return outcome
-    egress_refused(s, held, direction, wire)
-    return egress_drop(SHAPE_OVER_LIMIT)
-
-
-cdef inline uint32_t egress_link(
-    fw_t *fw, const packet_t *p, uint32_t record, shaped_t *held, uint32_t wire, uint32_t outcome,
-) noexcept nogil:
-    """The same of one that meets a link and no meter."""
-    cdef shaper_t *s = <shaper_t *>fw.shaper
-    cdef const shaping_row_t *r = &s.rows[held.row - 1]
-    cdef link_t *link = &s.links[r.link[p.direction]]
-    cdef arrival_t a
-    cdef int cls, why
-    arrival_set(fw, p, wire, &a)
-    a.mark = NO_MARK
-    a.family = META_FAMILY(p.key.meta)
-    egress_ends(&fw.table.records[record], p.direction, &a)
-    cls = r.by_dscp[p.direction][a.dscp]
-    why = link_enqueue(
-        s, link, &s.classes[leaf_of(link, r.cls[p.direction] if cls < 0 else cls)], &a, record)
-    egress_due(fw)
-    if fw_unlikely(egress_brims(fw)):
-        fw.memory.dirty = 1  # so that it is seen
-    if why == SHAPE_PASSED:
-        return outcome
-    egress_refused(s, held, p.direction, wire)
-    return egress_drop(why)
 
 
 cdef inline uint32_t egress_packet(
@@ -333,14 +329,12 @@ cdef inline uint32_t egress_packet(
 ) noexcept nogil:
     """The outcome of a packet that was judged, after meters and queues; exposure is entered.
 
-    One that meets a bucket and nothing else, or a link, goes a way of its own: half the
-    instructions.
-    => egress_look has looked at its frame.
+    One that meets a bucket and nothing else goes a way of its own: half the instructions.
+    => egress_look has looked at its frame, where something asks for that (shaper_t.looks).
     """
     cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef shaped_t *held
-    cdef int alone
     if outcome & 255 == VERDICT_DROP:
         fw.exposure = 0
         return outcome
@@ -351,14 +345,14 @@ cdef inline uint32_t egress_packet(
     if record == NIL or outcome >> 8 == REASON_RELATED or s.met_room or fw.exposure:
         return fw.egress.meet(fw, p, record, wire, outcome)
     held = &s.shaped[record]
-    alone = held.alone >> p.direction
-    if not alone & (ALONE_BUCKET | ALONE_LINK):
+    if not (held.alone >> p.direction) & ALONE_BUCKET:
         return fw.egress.meet(fw, p, record, wire, outcome)
     s.came_bytes += wire
     s.tcp_bytes += wire if p.protocol == 6 else 0
-    if alone & ALONE_BUCKET:
-        return egress_bucket(fw, held, p.direction, wire, outcome)
-    return egress_link(fw, p, record, held, wire, outcome)
+    if meter_alone(s, held, p.direction, wire, fw.ip_bytes):
+        return outcome
+    egress_refused(s, held, p.direction, wire)
+    return VERDICT_DROP | REASON_OVER_LIMIT << 8
 
 
 cdef inline egress_t egress_calls() noexcept nogil:

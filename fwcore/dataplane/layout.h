@@ -643,7 +643,7 @@ typedef struct {
     uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
     uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
     uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
-    uint32_t hooked;                 /* 1: there is a shaper, an inspector or a decider */
+    uint32_t hooked;                 /* 1: a shaper, an inspector or a decider looks at frames */
     struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
     egress_t egress;                 /* ... how they come to it */
     inspector_t *inspector;          /* who is asked about first bytes; NULL: nobody */

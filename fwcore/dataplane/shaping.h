@@ -565,6 +565,7 @@ typedef struct shaper {
     uint32_t meters_count, links_count, classes_count, rows_count, matches_count;
     uint32_t kinds_count;
     uint32_t wait_free;               /* the first place of waits that is free */
+    uint32_t looks;                   /* 1: something asks what a frame's IP header says */
     meter_t *meters;
     account_t *accounts;
     uint32_t *account_heads;

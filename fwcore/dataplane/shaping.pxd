@@ -253,7 +253,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t now_ns, due_ns
         uint64_t seed, order, waiting, waiting_max, pages
         uint32_t accounted, meters_count, links_count, classes_count, rows_count, matches_count
-        uint32_t kinds_count, wait_free
+        uint32_t kinds_count, wait_free, looks
         meter_t *meters
         account_t *accounts
         uint32_t *account_heads
