@@ -34,6 +34,15 @@ def test_summary_fits_80_columns_and_has_every_section(unicode, ends):
     assert written.isascii() != unicode
 
 
+def test_a_host_that_was_hit_is_named_whole():
+    data = fake.make()
+    address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+    data["top"]["hosts"][0]["host"] = address
+    lines = text.summary(Result(data)).splitlines()
+    at = lines.index(f"{'':12}{address}")
+    assert lines[at + 1].split()[0].isdigit() and max(map(len, lines)) <= 80
+
+
 def test_colours_change_nothing_but_colours(result):
     plain, coloured = (text.summary(result, text.Style(colour=colour)) for colour in (False, True))
     stripped = [line.rstrip() for line in ANSI.sub("", coloured).splitlines()]

@@ -376,6 +376,17 @@ def test_an_address_is_shown_whole():
     assert "conserve" not in "\n".join(lines) and "policy 0 (" not in "\n".join(lines)
 
 
+def test_a_long_name_leaves_its_figures_their_room(failopen):
+    made = failopen.to_dict()
+    name = "Headquarters LAN to Internet with full inspection of what it is"
+    for row in made["policies"]:
+        row["policy_name"] = name if row["policy_name"] == "web out" else row["policy_name"]
+    lines = compare_text.show(made).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.strip() == name)
+    assert "lost pass" in "\n".join(lines[:at]).rsplit("policies", 1)[1]
+    assert len(lines[at + 1].split()) >= 4 and max(map(len, lines)) <= 80
+
+
 def test_settings_that_cost_alike_are_told_once():
     frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 9)]
     named = {f"plain,seed={seed}": load("plain", seed=seed) for seed in range(5)}

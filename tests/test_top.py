@@ -86,3 +86,20 @@ def test_on_a_terminal(capfd, tmp_path):
     for colour in (False, True):
         shown = top.show(found, text.Style(colour=colour, unicode=False))
         assert all(ord(each) < 128 for each in shown)
+
+
+def test_hosts_that_end_differently_are_told_apart():
+    """Of a long address each digit is shown, and the table keeps to 80 columns."""
+    hosts = [f"2001:db8:1234:5678:9abc:def0:1234:567{last}" for last in range(3)]
+    frames = [ethernet(ip(host, "2001:db8::9", 6, tcp(4000, 80, "S"))) for host in hosts]
+    lines = top.show(made([Chunk.from_frames(frames, range(3))]), text.Style()).splitlines()
+    assert sorted(line.strip() for line in lines if "2001" in line) == hosts
+    assert max(map(len, lines)) <= 80
+
+
+def test_less_than_one_packet_a_second_is_not_none():
+    frames = [ethernet(ip("10.0.0.1", "10.0.0.2", 17, udp(port, 53))) for port in range(1, 8)]
+    times = [number * 10**10 // 6 for number in range(7)]       # 0.7 a second
+    lines = top.show(made([Chunk.from_frames(frames, times)]), text.Style()).splitlines()
+    (row,) = (line for line in lines if line.split()[:1] == ["10.0.0.1"])
+    assert "<1" in row.split()

@@ -17,7 +17,6 @@ from fwcore.result import Result
 SHOWN = 8  # groups
 HARMED = 6  # hosts and policies
 SIDE_BY_SIDE = 4  # settings
-ADDRESS_WIDTH = 39  # of IPv6 at its longest
 SHORT = {"denied": "deny", "uninspected": "unseen", "dropped": "drop", "refused": "refuse"}
 ROOM = text.WIDTH - text.INDENT
 
@@ -225,12 +224,6 @@ def _over_time(made: Made, names: Sequence[str], style: text.Style) -> list[str]
                        *text.picture(picture, longest, style)])]
 
 
-def _whole(name: str) -> str:
-    """An address as it is, since a part of one reads like another; a longer name with its end cut
-    off, and marked so."""
-    return name if len(name) <= ADDRESS_WIDTH else f"{name[:ADDRESS_WIDTH - 3]}..."
-
-
 def _harmed(
     made: Made, title: str, name: str, names: Sequence[str], style: text.Style
 ) -> list[str]:
@@ -239,7 +232,8 @@ def _harmed(
              ("sessions_taken", "taken", units.short, "bad"),
              ("uninspected_bytes", "unscanned", units.size, "warn"))  # fmt: skip
     rows, whole, shown = made[title], made["settings"], made[title][:HARMED]
-    table = [[name.removesuffix("_name"), *(_whole(str(row[name])) for row in shown)]]
+    called = [str(row[name]) for row in shown]
+    table = [[name.removesuffix("_name"), *map(text.beside, called)]]
     tones = [""]
     for key, word, form, tone in kinds:
         if not any(row["cost"][setting][key] for row in rows for setting in whole):
@@ -249,7 +243,7 @@ def _harmed(
         if sum(2 + max(map(len, column)) for column in [*table, *wide]) > ROOM + 2:
             continue
         table, tones = [*table, *wide], [*tones, *[tone] * len(wide)]
-    lines = text.columns(list(zip(*table, strict=True)), tones, style)
+    lines = text.below_names(text.columns(list(zip(*table, strict=True)), tones, style), called)
     if made[f"{title}_harmed"] > HARMED:
         rest = units.count(made[f"{title}_harmed"] - HARMED)
         lines += text.fold(f"{rest} more: --html, or --flows", ROOM)

@@ -20,6 +20,7 @@ WIDTH = 80
 INDENT = 12  # where a section's lines begin; its title stands before
 BAR = 24
 LEAST_BAR = 6
+NAME_WIDTH = 24  # of a host or policy in a table's column
 GRAPH = WIDTH - INDENT - 6  # characters of a picture's axis of time
 SHOWN_TRANSITIONS = 8
 SHOWN_CLASSES = 8
@@ -111,6 +112,20 @@ def columns(
             cells.append(style.paint(padded, "dim" if nothing else tones[at]))
         written.append("  ".join(cells).rstrip())
     return written
+
+
+def beside(name: str) -> str:
+    """A name in its column; nothing, where it is so long that it stands above (`below_names`)."""
+    return name if len(name) <= NAME_WIDTH else ""
+
+
+def below_names(lines: Sequence[str], names: Sequence[str]) -> list[str]:
+    """A table's rows, the head first. A long name has a line above its figures: cut off, one
+    address reads like another; in its column, figures have no room."""
+    rows = [lines[0]]
+    for line, name in zip(lines[1:], names, strict=True):
+        rows += [line] if beside(name) else [name, line]
+    return rows
 
 
 # -- sections -----------------------------------------------------------------------------------
@@ -311,13 +326,14 @@ def _victims(result: Result, style: Style) -> Iterator[str]:
         if not found:
             continue
         rows = [["host" if kind == "hosts" else "policy", *names],
-                *([name[:24], *cells] for name, *cells in found[:5])]
+                *([beside(name), *cells] for name, *cells in found[:5])]
         if gap:
             yield ""
         gap = True
         tones = ["", *(facts.HARMS.get(column, "") for column in names)]
         lines = _barred(columns(rows, tones, style), columns(rows, tones, Style()),
                         facts.hit_parts(result, kind), style)
+        lines = below_names(lines, [name for name, *_ in found[:5]])
         if kind == "hosts" and facts.unnamed(result):
             lines = [*lines, *fold(facts.unnamed(result))]
         yield from section(title, lines, style)

@@ -159,17 +159,19 @@ def show(made: Mapping[str, Any], style: text.Style, kinds: Sequence[str] = KIND
         table = [[kind, "bytes", "share", "bit/s", "peak", "packets/s"]]
         for row in rows[:SHOWN]:
             table.append([
-                row["name"][:23], units.size(row["bytes"]),
+                text.beside(row["name"]), units.size(row["bytes"]),
                 units.share(row["bytes"], made["bytes"]), units.short(row["bits_per_s"]),
                 units.short(row["peak_bits_per_s"]),
-                units.short(row["packets_per_s"]) if row["packets_per_s"] >= 0.5 else "<1"])
+                units.short(row["packets_per_s"]) if row["packets_per_s"] >= 1 else "<1"])
         written = text.columns(table, ["", "", "dim", "", "", ""], style)
         width = max(8, text.WIDTH - max(len(line) for line in text.columns(
             table, [""] * 6, text.Style())) - 4)
         bars = ["", *(_bars(row["series_bytes"], width, style) for row in rows[:SHOWN])]
         lines.append("")
-        lines += [f"  {line:<{text.WIDTH - width - 4 + len(line) - _seen(line)}}  {bar}".rstrip()
-                  for line, bar in zip(written, bars, strict=True)]
+        drawn = [f"{line:<{text.WIDTH - width - 4 + len(line) - _seen(line)}}  {bar}".rstrip()
+                 for line, bar in zip(written, bars, strict=True)]
+        names = [row["name"] for row in rows[:SHOWN]]
+        lines += [f"  {line}" for line in text.below_names(drawn, names)]
         if len(rows) > SHOWN:
             lines.append(f"  {units.count(len(rows) - SHOWN)} more: --json")
     if made["without_flow"]["packets"]:
