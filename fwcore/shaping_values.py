@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fwcore._layout import LATEST_NS
 from fwcore.errors import SettingsError
 from fwcore.units import SECOND_NS, nanoseconds
-from fwcore.words import nearest
+from fwcore.words import cut, nearest
 
 UNITS_MAX = 1 << 61   # of g nanobits, g = gcd(rate, 10^9): what a level of 64 bits can count
 RATE_MAX = 10**12     # bit/s: a line of 1 Tbit/s
@@ -187,8 +187,8 @@ class Place:
         return SettingsError(f"{self.where(key)}: {text}")
 
     def refuse(self, name: str, key: Key, value: Any, problem: str) -> SettingsError:
-        shown = repr(value)[:60]
-        return self.error(name, f"{name} = {shown} {problem}; allowed: {key.allowed()}")
+        return self.error(
+            name, f"{name} = {cut(repr(value))} {problem}; allowed: {key.allowed()}")
 
 
 class Within(Place):

@@ -83,6 +83,11 @@ def near(name: object, names: Iterable[str]) -> str | None:
     return by_spelling[found[0]] if found else None
 
 
+def cut(text: str, most: int = 80) -> str:
+    """A text in a message: whole, or so much of its beginning and ``...``."""
+    return text if len(text) <= most else text[:most] + "..."
+
+
 def nearest(name: object, names: Iterable[str]) -> str:
     """``; did you mean "x"?`` or nothing: the end of a refusal."""
     found = near(name, names)

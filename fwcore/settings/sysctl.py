@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fwcore.errors import SettingsError
+from fwcore.words import cut
 
 PREFIXES = ("net.netfilter.", "net.")
 NAMES = {
@@ -48,6 +49,6 @@ def translated(name: str, value: Any, where: str) -> tuple[str, Any]:
     if name == "nf_conntrack_tcp_loose":
         text = str(value).strip()
         if text not in LOOSE:
-            raise SettingsError(f"{where}: {name} = {text[:60]} is neither 0 nor 1")
+            raise SettingsError(f"{where}: {name} = {cut(text)} is neither 0 nor 1")
         value = LOOSE[text]
     return NAMES[name], value

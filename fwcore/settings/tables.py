@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from fwcore.errors import SettingsError
 from fwcore.settings.document import Row
 from fwcore.shaping_values import Key, Place, read_value
-from fwcore.words import nearest
+from fwcore.words import cut, nearest
 
 MATCH: Mapping[str, str] = {  # conditions of a session, as in [[policy]] and [[shaping]]
     "zone": "VLAN id", "source": "networks", "destination": "networks",
@@ -66,7 +66,7 @@ class Table(Place):
 
     def refuse(self, name: str, key: Key, value: Any, problem: str) -> SettingsError:
         """In the vendor's spelling."""
-        return self.error(name, f"{hyphened(name)} = {repr(value)[:60]} {problem}; allowed:"
+        return self.error(name, f"{hyphened(name)} = {cut(repr(value))} {problem}; allowed:"
                           f" {key.allowed()}")
 
     def switch(self, name: str, given: Any) -> bool:
@@ -75,7 +75,7 @@ class Table(Place):
         if isinstance(given, bool):
             return given
         if not isinstance(given, str) or given not in words:
-            raise self.error(name, f"{hyphened(name)} = {repr(given)[:60]} is unknown;"
+            raise self.error(name, f"{hyphened(name)} = {cut(repr(given))} is unknown;"
                              " allowed: enable, disable")
         return words[given]
 

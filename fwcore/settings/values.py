@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fwcore.errors import SettingsError
 from fwcore.settings import sysctl
 from fwcore.settings.declared import BY_NAME, HUGE, Declaration
-from fwcore.words import nearest, spelled
+from fwcore.words import cut, nearest, spelled
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -170,11 +170,10 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        shown = value if len(value) <= 60 else value[:60] + "..."
-        return json.dumps(shown, ensure_ascii=False)
+        return json.dumps(cut(value), ensure_ascii=False)
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(show(each) for each in value) + "]"
-    return str(value)[:60]
+    return cut(str(value))
 
 
 def refuse(where: str, declaration: Declaration, value: Any, problem: str) -> SettingsError:
