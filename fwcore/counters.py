@@ -260,8 +260,14 @@ def victim_rows(rows: NDArray[Any]) -> list[dict[str, Any]]:
 
 
 def timeline(engine: Any) -> dict[str, Any]:
-    """The samples as columns: name -> list of int (verdicts and reasons: name -> name -> list)."""
+    """The samples as columns: name -> list of int (verdicts and reasons: name -> name -> list).
+
+    Of an engine that was restarted on an earlier clock, those since then.
+    """
     rows = engine.fastpath.samples()
+    rows = rows[rows["time_ns"] <= engine.fastpath.now_ns]
+    back = np.flatnonzero(rows["time_ns"][1:] < rows["time_ns"][:-1])
+    rows = rows[back[-1] + 1:] if len(back) else rows
     plain = ("time_ns", "packet", "mode", "live", "created", "ended", "tension", "evicted",
              "free", "exposed_packets")
     columns: dict[str, Any] = {name: rows[name].tolist() for name in plain}

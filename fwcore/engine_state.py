@@ -111,7 +111,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Tables]:
         at += count * dtype.itemsize
     if at != body:
         raise StateError(f"{body - at} bytes more than its tables have")
-    check_told(tables, header["figures"].get("now_ns", 0))
+    check_told(tables)
     return header, tables
 
 
@@ -232,8 +232,9 @@ def _event(row: Any) -> Event:
     return Event(kind, packet, time_ns, machine, figures, kept, followed)
 
 
-def check_told(tables: Tables, now_ns: int) -> None:
-    """Counts that a result can hold, and samples in order until now; StateError for others."""
+def check_told(tables: Tables) -> None:
+    """Counts that a result can hold, and samples in order of their packets; StateError for others.
+    Their times may run backwards: a restart takes the next packet's."""
     for name, most in TOLD.items():
         table = tables[name]
         for field in table.dtype.names or ("",):
@@ -242,12 +243,9 @@ def check_told(tables: Tables, now_ns: int) -> None:
                     and column.max() > most:
                 raise StateError(f"table {name}: {field or 'a figure'} counts more than there"
                                  " ever were")
-    for field in ("time_ns", "packet"):
-        column = tables["samples"][field]
-        if (column[1:] < column[:-1]).any():
-            raise StateError(f"table samples: {field} runs backwards")
-    if (tables["samples"]["time_ns"] > now_ns).any():
-        raise StateError("table samples: a time that has not come")
+    packets = tables["samples"]["packet"]
+    if (packets[1:] < packets[:-1]).any():
+        raise StateError("table samples: packet runs backwards")
     if (tables["gate"]["mode"] >= len(MODES)).any():
         raise StateError("table gate: a mode that there is not")
 
