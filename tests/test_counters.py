@@ -233,7 +233,8 @@ def test_the_timeline_has_each_owner_in_its_column():
     samples["pages"] = [[1, 2, 3, 4], [5, 6, 7, 8]]
     samples["free"], samples["mode"] = [9, 10], [0, 2]
     samples["reasons"][:, Reason.DENIED] = [0, 11]
-    found = counters.timeline(SimpleNamespace(fastpath=SimpleNamespace(samples=lambda: samples)))
+    fastpath = SimpleNamespace(samples=lambda: samples, now_ns=0)
+    found = counters.timeline(SimpleNamespace(fastpath=fastpath))
     assert [found[name] for name in ("base", "sessions", "shm", "cache", "free", "mode")] == [
         [1, 5], [2, 6], [3, 7], [4, 8], [9, 10], [0, 2]]
     assert found["reasons"] == {"denied": [0, 11]} and found["verdicts"] == {}
