@@ -337,9 +337,9 @@ cdef class FastPath(State):
             if not self.begun:
                 raise DataError("resume: call begin first")
             back = time_ns < fw.clock.now_ns and fw.memory.live == 0 and fw.shaper == NULL
+            clock_trust(fw, time_ns)    # first: a step of before would stand as a deadline
             if back:
                 due_set_back(fw, time_ns)
-            clock_trust(fw, time_ns)
             self.resuming = False
         return back
 

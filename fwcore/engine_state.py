@@ -131,11 +131,12 @@ def _number(value: Any) -> Any:
 
 FIGURES = named(COUNT)
 NOW = integer(0, "a time of the clock, nanoseconds", LATEST_NS)
+AGO = integer(-(1 << 63), "a time until now, nanoseconds", LATEST_NS)   # the clock was set back
 ROWS = rows(named(anything))        # held to the rules of settings and policies as any others are
 PAGES = dict.fromkeys(("used_pages", "freeable_pages", "free_pages"), COUNT)
 CONTROL = {
-    "_begun_ns": NOW,
-    **dict.fromkeys(("_mode_since", "_full_since", "_left_extreme_ns"), either(None, NOW)),
+    "_begun_ns": NOW, "_mode_since": either(None, NOW),
+    **dict.fromkeys(("_full_since", "_left_extreme_ns"), either(None, AGO)),
     **dict.fromkeys(("latch", "ips_fail", "low_memory", "_begun"), FLAG),
     **dict.fromkeys(("flaps", "_ended_before", "_left_before", "transitions_forgotten",
                      "events_forgotten"), COUNT),

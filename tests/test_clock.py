@@ -173,6 +173,19 @@ def test_a_step_as_long_as_allowed_holds_nobody():
     assert pair.engine.counters()["time_jumped"] == 1
 
 
+def test_a_step_is_held_after_a_restart_on_an_earlier_clock():
+    """Found at random: the step allowed before the restart stood as the deadline after it."""
+    pair = Pair(load("plain", max_step_s=0.35, timeline_interval_s=7))
+    for time_ns in (1_797_843_912_986, None, 0, 1_000_001_000):
+        if time_ns is None:
+            pair.restart()
+        else:
+            pair.process(Chunk.from_frames([b""], [time_ns]))
+        pair.compare()
+    assert pair.engine.fastpath.now_ns == 350_000_000
+    assert pair.engine.counters()["time_jumped"] == 1
+
+
 @pytest.mark.parametrize("before_s", [0, 4835, 1])
 def test_a_step_made_shorter_holds_the_very_next_packet(before_s):
     """Nothing else is due that would have the clock looked at."""

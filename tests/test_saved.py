@@ -307,6 +307,14 @@ def test_restarted_on_an_earlier_clock():
     assert engine.fastpath.samples()["time_ns"][0] == START
 
 
+def test_what_was_left_before_the_clock_began():
+    """Found at random: set back, what was noted is as long ago as before, below 0 too."""
+    header, tables = engine_state.from_bytes(DATA)
+    for name in ("_left_extreme_ns", "_full_since"):
+        header["control"][name] = -5 * S
+    assert judged(sealed(header, tables))
+
+
 def test_what_more_counts_than_there_were_is_refused():
     """Each count that is told: a result of it could not be read again."""
     for name in engine_state.TOLD:
