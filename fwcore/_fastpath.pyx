@@ -295,6 +295,11 @@ cdef class FastPath(State):
         return self.position == self.loaded.c.count
 
     @property
+    def unfinished(self):
+        """Whether the moment of ``now_ns`` was cut short within what expires in it."""
+        return bool(self.fw.clock.unfinished)
+
+    @property
     def first_ns(self):
         """Time of the first frame that is loaded; 0 where there is none."""
         return self.loaded.c.time_ns[0] if self.loaded.c.count else 0

@@ -333,7 +333,7 @@ cdef class Questions(Control):
         with self.use:
             return figures | {
                 "sessions_live": self.fw.memory.live, "half_open": self.fw.memory.half_open,
-                "proxy_sessions": self.fw.memory.proxy_sessions,
+                "proxy_sessions": self.fw.memory.proxy_sessions, "spared": self.fw.memory.spared,
                 "memory_script_short_pages": self.fw.memory.pages.short_[OWNER_BASE]
                 + self.fw.memory.pages.short_[OWNER_SHM],
                 "script_shm": self.fw.memory.pages.script_shm,

@@ -24,10 +24,10 @@ from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
 from fwcore.dataplane.layout cimport (
-    CLOCK_MEMORY_NS, DECODE_COUNT, DIGEST_BLOCK, DIRTY_GAUGES, DUE_COLLECT, DUE_IPS, DUE_SAMPLE,
-    NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM, PAGES_MAX,
-    REASON_COUNT, TIME_MAX_NS, VERDICT_COUNT, config_t, counters_t, digest_t, fragment_t, fw_t,
-    gate_t, leak_t, pages_t, record_t, sample_t, session_row_t,
+    CLOCK_MEMORY_NS, DECODE_COUNT, DIGEST_BLOCK, DIRTY_GAUGES, DIRTY_LIVE, DUE_COLLECT, DUE_IPS,
+    DUE_SAMPLE, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS, OWNER_SHM,
+    PAGES_MAX, REASON_COUNT, TIME_MAX_NS, VERDICT_COUNT, config_t, counters_t, digest_t, fragment_t,
+    fw_t, gate_t, leak_t, pages_t, record_t, sample_t, session_row_t,
 )
 from fwcore.dataplane.pages cimport pages_for_sessions, pages_note_peaks
 from fwcore.dataplane.script cimport leak_arm, leaks_set, steps_set
@@ -66,7 +66,7 @@ cdef dict FIGURES = {
     "round_ns": (0, NEVER),
     "graves_blind": (0, 1), "next_step": (0, (1 << 32) - 1), "ips_level": (0, 1 << 40),
     "ips_carry": (0, 8_000_000_000 - 1), "ips_ns": (-CLOCK_MEMORY_NS, TIME_MAX_NS),
-    "ips_full": (0, 1),
+    "ips_full": (0, 1), "dirty": (0, DIRTY_GAUGES | DIRTY_LIVE),
     "sample_step_ns": (0, TIME_MAX_NS), "shift": (0, (1 << 32) - 1),
 }
 
@@ -118,6 +118,7 @@ cdef class State(Questions):
             if fw.memory.ips_full:
                 ips_arm(&fw.memory, &fw.control, &fw.clock)
             fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = 0
+            fw.memory.spared = 0
             if self.fw.table.newborn != NULL:     # other records have other numbers now
                 self.newborn[:] = NIL
             self._link(standing)
@@ -177,6 +178,7 @@ cdef class State(Questions):
                 "graves_blind": fw.table.graves_blind, "next_step": fw.memory.next_step,
                 "ips_level": fw.memory.ips_level, "ips_carry": fw.memory.ips_carry,
                 "ips_ns": fw.memory.ips_ns, "ips_full": fw.memory.ips_full,
+                "dirty": fw.memory.dirty,   # what a drain gave back is looked at yet
                 "sample_step_ns": fw.sample_step_ns, "shift": fw.shift}
             tables = self._state_sessions() | self._state_ledgers() | self._state_shaper()
         return figures, tables
@@ -272,6 +274,7 @@ cdef class State(Questions):
             fw.packet, fw.shift = given["packet"], given["shift"]
             self.parser.shift = fw.shift
             self.begun, self.resuming = given["begun"], given["resuming"]
+            fw.memory.dirty = given["dirty"]    # last: what was done here moved nothing
             due_update(fw)
 
     cdef int _set_clock(self, dict given) except -1:

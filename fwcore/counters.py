@@ -158,7 +158,8 @@ def laws(engine: Any, scan: dict[str, int] | None = None) -> dict[str, bool]:
         "verdicts_recounted": bool((recount == counts).all()
                                    and recount.sum() == raw["packets"]),
         "live_by_scan": scan["live"] == raw["sessions_live"] == scan["hosts_live"]
-        and scan["host_entries_wrong"] == 0 and scan["half_open"] == raw["half_open"],
+        and scan["host_entries_wrong"] == 0 and scan["half_open"] == raw["half_open"]
+        and scan["spared"] == raw["spared"],
         "index_entries": scan["index_entries"] == scan["live"] and scan["misplaced"] == 0,
         "timers": scan["timers"] == scan["live"]
         and scan["timers_wrong"] == scan["overdue"] == 0,

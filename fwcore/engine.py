@@ -373,11 +373,14 @@ class Engine(Shaped):
             raise StateError(f"{os.fspath(path)}: {error}") from None
 
     def _finish(self) -> None:
-        """Answers what waits, and ends a moment that an exception cut short."""
+        """Answers what waits, and ends a moment that an exception cut short.
+
+        What an operator made due at this nanosecond still waits for the next packet.
+        """
         self._answer()
-        while self._begun and self.fastpath.advance(self.fastpath.now_ns):
+        while self.fastpath.unfinished:
+            self.fastpath.advance(self.fastpath.now_ns)
             self._answer()
-        self._answer()
 
     def _to_bytes(self) -> bytes:
         from fwcore import engine_state as state

@@ -42,7 +42,7 @@ from fwcore.schema import (
 )
 from fwcore.words import MODES
 
-MAGIC = b"FWCORE\0\3"
+MAGIC = b"FWCORE\0\4"
 DIGEST_BYTES = 16
 HEADER_MAX = 1 << 30
 FILE_MOST = 1 << 36         # bytes: beyond any table that can be had

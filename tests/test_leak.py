@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from frames import ethernet, ip, udp
+from frames import ethernet, ip, tcp, udp
 from hypothesis import example, given, strategies as st
 from twin import Pair
 
@@ -85,6 +85,27 @@ others = st.lists(st.one_of(
         "at_s": st.sampled_from([0.2, 1, 2.5]), "owner": st.sampled_from(["base", "shm"]),
         "add_bytes": st.integers(-300, 300).filter(bool).map(lambda count: count * PAGE)}),
 ), max_size=3)
+
+
+@pytest.mark.parametrize("owner", ["base", "shm"])
+def test_what_nobody_could_give_is_not_asked_for_at_each_tick(in_time, owner):
+    """All RAM is taken, and who lives is spared by the pass: that is so for years of ticks."""
+    syn = ethernet(ip("10.0.0.1", "10.0.0.254", 6, tcp(4000, 22, "S")))
+    pair = Pair(load(
+        "plain", ram_bytes=100 * PAGE, base_bytes=0, session_bytes=PAGE, max_connections=9,
+        buckets=1 << 16, accounting="slab", cache_limit_bytes=0, tcp_halfopen_s=2**31,
+        policies=[{"id": 1, "action": "local"}],
+        pressure=[{"owner": owner, "leak_bytes_per_s": PAGE}]))
+    pair.process(Chunk.from_frames([syn], [T0]))
+    for at_s in (60, 10**9):
+        pair.advance(T0 + at_s * S)
+        pair.compare()
+    memory = pair.engine.counters()["memory"]
+    assert (len(pair.engine), pair.engine.owners()["free"]) == (1, 0)
+    assert memory["page_requests"] < 200 and memory["page_failures"] == 1
+    pair.advance(T0 + (2**31 + 1) * S)      # it ended, and its page is what was asked for
+    pair.compare()
+    assert (len(pair.engine), pair.engine.owners()[owner]) == (0, 100)
 
 
 @given(

@@ -18,6 +18,7 @@ from simulation.case import Case, run
 from twin import Pair
 
 from fwcore import (
+    Chunk,
     Engine,
     EngineBusy,
     OutputError,
@@ -165,6 +166,39 @@ def test_an_ips_buffer_larger_than_it_may_be_by_now():
     for after in (S // 2, 2 * S):
         pair.process(chunk([frame], START + after))
         pair.compare()
+
+
+def test_what_a_drain_gave_back_is_looked_at_after_a_restore():
+    """The machine decides with the next packet. It did not where the engine was saved between."""
+    pair = Pair(load("fortios-7", ram_bytes=100 * PAGE, base_bytes=75 * PAGE, max_connections=16,
+                     accounting="slab", cache_limit_bytes=0, queue_accounting="bytes", seed=1,
+                     links=[{"name": "wan", "rate": 8000}],
+                     shapings=[{"link": "wan", "protocol": "udp"}]))
+    pair.process(chunk([web(1)]))
+    pair.process(Chunk.from_frames([dns(1)] * 9, [START] * 9, [2 * PAGE] * 9))
+    assert pair.engine.mode != "off"
+    pair.drain()
+    pair.save()
+    assert pair.engine.owners()["queues"] == 0
+    pair.process(chunk([web(1, "A")]))      # moves nothing itself
+    assert pair.engine.mode == "off"
+    pair.compare()
+
+
+@pytest.mark.parametrize("deed", ["save", "restart"])
+def test_what_is_due_at_this_nanosecond_waits_for_the_next_packet(deed):
+    """Saved or not: an emptied buffer was told of before what followed it by hand."""
+    pair = Pair(load("fortios-7", config_freeze=False, ips_throughput_bps=8, ips_socket_bytes=60,
+                     policies=[{"id": 1, "inspection": "flow"}]))
+    pair.process(chunk([ethernet(ip("10.0.0.1", "192.0.2.9", 17, udp(1, 2, 1400)))]))
+    pair.configure(ips_throughput_bps=0)
+    getattr(pair, deed)()
+    pair.compare()
+    pair.process(chunk([dns(1)], START + 1))
+    pair.compare()
+    assert [event.kind for event in pair.engine.events] == [
+        "ips_fail_open_entered", "configured", *["restarted"][:deed == "restart"],
+        "ips_fail_open_left"]
 
 
 def test_a_held_mode_and_a_moment_cut_short_are_saved():
@@ -414,15 +448,15 @@ def test_from_within_it_is_refused():
 WRITTEN = set("""
     gate pages clock round_ns packet shift records timers fragments reborn graves victims
     graves_blind leaks next_step ips_level ips_carry ips_ns ips_full samples samples_fill
-    sample_step_ns counters packet_digest victim_digest shaper""".split())
+    sample_step_ns counters packet_digest victim_digest shaper dirty""".split())
 MADE_AGAIN = set("""
     config lines hosts fragment_heads fragment_mask reborn_mask graves_mask
-    policies timeouts steps log log_room samples_room live half_open proxy_sessions free_line
+    policies timeouts steps log log_room samples_room live half_open proxy_sessions spared free_line
     free_record free_host hosts_high records_high oldest newest fragment_oldest fragment_newest
     fragment_free egress hooked""".split())
 # between two calls; who is asked is not saved
 EMPTY = set("""
-    breath round_due dirty quiet log_fill newborn exposure ip_bytes traffic_class inspector
+    breath round_due quiet log_fill newborn exposure ip_bytes traffic_class inspector
     decider decided of_session""".split())
 
 

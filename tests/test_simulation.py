@@ -18,7 +18,7 @@ import pytest
 import twin
 from frames import ethernet, ip, udp
 from simulation import bulk, draw, shrink, story
-from simulation.case import Case, chunk_of, run
+from simulation.case import Alone, Case, chunk_of, run
 from simulation.corpus import corpus
 from simulation.elsewhere import Elsewhere
 from simulation.targets import CASES, TARGETS, Choices
@@ -174,6 +174,13 @@ def never_ends():
 def test_what_becomes_of_a_deed(deed, told):
     found = shrink.failure_of(deed, 1 if deed is never_ends else 20)
     assert found.startswith(told) and bool(found) == bool(told)
+
+
+def test_the_engine_alone_goes_through_a_case_as_beside_its_twin():
+    """Which says, of a case that does not end, which of the two it is."""
+    for seed in range(40):
+        made = draw.case(Random(seed))
+        assert run(made, Alone) == run(made)
 
 
 def test_what_only_waits_hangs_too():

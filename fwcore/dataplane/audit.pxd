@@ -46,6 +46,7 @@ cdef inline uint64_t audit_entry(
     a.tags_wrong += ((line.record[way] & PROTECTED_BIT) != 0) != local
     hosts[r.host] += 1
     a.half_open += (r.flags & (SESSION_HALF_OPEN | SESSION_ONCE)) != 0
+    a.spared += local
     if r.flags & SESSION_PROXIED:
         a.proxied += 1
         a.shm_pages += object_pages(r) + control.config.proxy_session_pages

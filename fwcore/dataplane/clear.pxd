@@ -54,7 +54,7 @@ cdef inline void table_clear(fw_t *fw) noexcept nogil:
     fw.counters.ended[END_CLEARED] += fw.memory.live
     pages_release_buffers(&fw.memory, &fw.control,
                           fw.memory.pages.owner[OWNER_SHM] - fw.memory.pages.script_shm)
-    fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = 0
+    fw.memory.live = fw.memory.half_open = fw.memory.proxy_sessions = fw.memory.spared = 0
     pages_fit_sessions(&fw.memory, &fw.control, 0)
     clock_expiry_set(&fw.control, &fw.clock)
     fw.memory.dirty = DIRTY_GAUGES

@@ -378,7 +378,7 @@ typedef struct {
 typedef struct {
     uint64_t live;               /* records that are not free */
     uint64_t index_entries, hosts_live, timers;  /* sessions by index, by hosts, by the wheel */
-    uint64_t half_open, proxied, shm_pages;      /* as the records have it */
+    uint64_t half_open, proxied, spared, shm_pages;  /* as the records have it */
     uint64_t depth;              /* of the fullest bucket */
     uint64_t misplaced;          /* entries of no record, in another's bucket, or out of order */
     uint64_t tags_wrong, lines_wrong, host_entries_wrong;
@@ -596,7 +596,7 @@ typedef struct {
  * IPS buffer, fragments. */
 typedef struct {
     pages_t pages;
-    uint64_t live, half_open, proxy_sessions;
+    uint64_t live, half_open, proxy_sessions, spared;  /* spared: tension never takes them */
     uint16_t dirty, quiet;           /* DIRTY_* since a look; 1: one at all found none outside */
     uint32_t next_step;              /* of the script */
     uint64_t ips_level;              /* bytes in the buffer, as of ips_ns */

@@ -199,9 +199,9 @@ cdef extern from "dataplane/layout.h" nogil:
         uint8_t mode, asked
 
     ctypedef struct audit_t:
-        uint64_t live, index_entries, hosts_live, timers, half_open, proxied, shm_pages, depth
-        uint64_t misplaced, tags_wrong, lines_wrong, host_entries_wrong, timers_wrong, overdue
-        uint64_t ages_wrong, fragments_wrong
+        uint64_t live, index_entries, hosts_live, timers, half_open, proxied, spared, shm_pages
+        uint64_t depth, misplaced, tags_wrong, lines_wrong, host_entries_wrong, timers_wrong
+        uint64_t overdue, ages_wrong, fragments_wrong
 
     ctypedef struct digest_t:
         uint64_t h[DIGEST_WORDS]
@@ -398,7 +398,7 @@ cdef extern from "dataplane/layout.h" nogil:
 
     ctypedef struct memory_t:
         pages_t pages
-        uint64_t live, half_open, proxy_sessions
+        uint64_t live, half_open, proxy_sessions, spared
         uint16_t dirty, quiet
         uint32_t next_step
         uint64_t ips_level, ips_carry

@@ -66,10 +66,10 @@ cdef inline void script_give(
 
 
 cdef inline int script_may_retry(const memory_t *memory) noexcept nogil:
-    """Whether a tick can change anything for an owner that is short."""
+    """Whether a tick can change anything for an owner that is short: pages, or whom to take."""
     if memory.pages.short_[OWNER_BASE] == 0 and memory.pages.short_[OWNER_SHM] == 0:
         return 0
-    return memory.pages.free + memory.pages.owner[OWNER_CACHE] > 0 or memory.live > 0
+    return memory.pages.free + memory.pages.owner[OWNER_CACHE] > 0 or memory.live > memory.spared
 
 
 cdef inline int script_tick_due(const memory_t *memory, const control_t *control) noexcept nogil:

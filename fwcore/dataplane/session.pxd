@@ -303,6 +303,7 @@ cdef inline void session_end(fw_t *fw, uint32_t record, int cause) noexcept nogi
         fw.memory.dirty |= DIRTY_GAUGES
     if r.flags & (SESSION_HALF_OPEN | SESSION_ONCE):
         fw.memory.half_open -= 1
+    fw.memory.spared -= (r.flags & SESSION_LOCAL) != 0
     if fw_unlikely(fw.shaper != NULL):
         fw.egress.end(fw, record)
     table_unlink(&fw.table, fw_bucket(hash_, fw.control.config.buckets), record)
@@ -571,6 +572,7 @@ cdef inline void session_enter(
             table.oldest = number
         table.newest = number
     memory.live += 1
+    memory.spared += (r.flags & SESSION_LOCAL) != 0
 
 
 cdef inline uint32_t session_begin(

@@ -39,9 +39,10 @@ class Script(Control):
             self.memory.release_shm(pages)
 
     def retry_worthwhile(self, owner: str) -> bool:
-        """Short of pages, and there may be some."""
+        """Short of pages, and there are some, or sessions that the pass would take."""
         there = self.memory.free + self.memory.pages["cache"]
-        return self.short[owner] > 0 and (there > 0 or self.live > 0)
+        return self.short[owner] > 0 and (there > 0 or not all(
+            session.local for session in self.sessions.values()))
 
     def retry(self) -> None:
         """At a tick: ask again for what is short; then stalled leaks may go on from here."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pprint
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
-from twin import Pair
+from twin import Pair, assert_laws
 
 from fwcore.capture import Chunk
 from fwcore.errors import ConfigFrozen, DataError, FwcoreError, SettingsError
@@ -63,7 +64,29 @@ def pieces(chunk: Chunk, size: int) -> list[Chunk]:
     return [chunk.slice(at, min(at + size, len(chunk))) for at in range(0, len(chunk), size)]
 
 
-def run(case: Case) -> int:
+class Alone(Pair):
+    """The engine, and a twin that does nothing: to tell which of the two does not end."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.twin = MagicMock()
+
+    def process(self, chunk: Chunk) -> None:
+        self.engine.process(chunk)
+        self.packets += len(chunk)
+
+    def restart(self, *, keep: bool = False, **changes: Any) -> None:
+        self.engine.restart(keep=keep, **changes)
+
+    def end(self, *places: int) -> None:
+        rows = self.engine.sessions()
+        self.engine.end(*(rows[place % len(rows)] for place in places if len(rows)))
+
+    def compare(self, *, whole: bool = True) -> None:
+        assert_laws(self.engine)
+
+
+def run(case: Case, beside: type[Pair] = Pair) -> int:
     """Engine and twin through the whole case, compared after each step; packets judged.
 
     Raises AssertionError that names the first difference or the broken law. A case whose settings
@@ -73,7 +96,7 @@ def run(case: Case) -> int:
         settings = load(**case.settings)
     except FwcoreError:
         return 0
-    pair = Pair(settings, **case.options)
+    pair = beside(settings, **case.options)
     for number, step in enumerate(case.steps, 1):
         do(pair, *step)
         pair.compare(whole=number == len(case.steps))
