@@ -387,6 +387,37 @@ def test_a_long_name_leaves_its_figures_their_room(failopen):
     assert len(lines[at + 1].split()) >= 4 and max(map(len, lines)) <= 80
 
 
+def widened(made, settings):
+    """A comparison under so many settings: each costs what the first did, of every kind."""
+    made = dict(made)
+    first = made["settings"][0]
+    made["settings"] = [f"seed={n}" for n in range(settings)]
+    made["results"] = [made["results"][0]] * settings
+    made["harm"] = [dict(made["harm"][0], name=name) for name in made["settings"]]
+    made["groups"] = []
+    for title in ("hosts", "policies"):
+        made[title] = [dict(row, cost={name: dict(row["cost"][first], lost=1_000,
+                                                  dropped_bytes=123 << 30, sessions_taken=4_000,
+                                                  uninspected_bytes=456 << 30)
+                                       for name in made["settings"]}) for row in made[title]]
+    return made
+
+
+@pytest.mark.parametrize("settings", [2, 4, 6, 12])
+def test_no_figure_is_left_out_in_silence(failopen, settings):
+    """Of four figures under four settings 80 columns have room for some: the others stand below."""
+    lines = compare_text.show(widened(failopen.to_dict(), settings)).splitlines()
+    assert max(map(len, lines)) <= 80
+    told = "\n".join(lines)
+    for title in ("\n  hosts ", "\n  policies "):
+        part = told.partition(title)[2].partition("\n\n")[0]
+        for word in ("lost", "dropped", "taken", "unscanned"):
+            heads = [f"{word} {short}" in part
+                     for short in compare_text.short_names([f"seed={n}" for n in range(settings)])]
+            missing = word in part.partition("no room for ")[2]
+            assert all(heads) != missing and any(heads) != missing
+
+
 def test_settings_that_cost_alike_are_told_once():
     frames = [ethernet(ip("10.0.0.1", "192.0.2.1", 17, udp(port, 53))) for port in range(1, 9)]
     named = {f"plain,seed={seed}": load("plain", seed=seed) for seed in range(5)}

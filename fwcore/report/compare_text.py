@@ -165,23 +165,23 @@ def signed_size(number: int) -> str:
 def _table(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
     """Figures of each setting: side by side, or a line a setting when there are many."""
     harm = made["harm"]
-    kinds = [kind for kind in OUTCOMES if kind != "denied" or any(row["flows"][kind]
-                                                                   for row in harm)]
-    rows = []
-    for name, row in zip(names, harm, strict=True):
-        rows.append([
-            name, *(units.short(row["flows"][kind]) for kind in kinds),
-            units.short(row["sessions_taken"]), units.size(row["dropped_bytes"]),
-            units.size(row["uninspected_bytes"]),
-        ])  # fmt: skip
-    if len(names) > SIDE_BY_SIDE:
-        head = ["", *(SHORT.get(kind, kind) for kind in kinds), "sess", "dropped", "unscanned"]
-        return text.columns([head, *rows], ["", *(TONES[kind] for kind in kinds), "bad", "bad",
-                                            "warn"], style)
-    labels = ["", *kinds, "sessions taken", "bytes dropped", "bytes unscanned"]
-    turned = [[label, *(row[at] for row in rows)] for at, label in enumerate(labels)]
-    turned.append(["mode changes", *(units.count(row["transitions"]) for row in harm)])
-    turned[0] = ["", *names]
+    many = len(names) > SIDE_BY_SIDE
+    kinds = [kind for kind in OUTCOMES if any(row["flows"][kind] for row in harm)
+             or not many and kind != "denied"]
+    rows = [
+        [*(units.short(row["flows"][kind]) for kind in kinds), units.short(row["sessions_taken"]),
+         units.size(row["dropped_bytes"]), units.size(row["uninspected_bytes"])]
+        for row in harm
+    ]  # fmt: skip
+    if many:
+        head = [*(SHORT.get(kind, kind) for kind in kinds), "sess", "dropped", "unscanned"]
+        tones = [*(TONES[kind] for kind in kinds), "bad", "bad", "warn"]
+        groups = [(tone, [column])
+                  for tone, column in zip(tones, zip(head, *rows, strict=True), strict=True)]
+        return _stacked(["", *names], groups, names, style)
+    labels = [*kinds, "sessions taken", "bytes dropped", "bytes unscanned"]
+    turned = [["", *names], *([label, *column] for label, *column in zip(labels, *rows, strict=True)),
+              ["mode changes", *(units.count(row["transitions"]) for row in harm)]]
     return text.columns(turned, [""] * (len(names) + 1), style)
 
 
@@ -227,24 +227,54 @@ def _over_time(made: Made, names: Sequence[str], style: text.Style) -> list[str]
 def _harmed(
     made: Made, title: str, name: str, names: Sequence[str], style: text.Style
 ) -> list[str]:
-    """Hosts or policies with what each setting cost them; columns that fit, most telling first."""
+    """Hosts or policies with what each setting cost them, most telling first; figures for which
+    80 columns have no room are named."""
     kinds = (("lost", "lost", units.short, "bad"), ("dropped_bytes", "dropped", units.size, "bad"),
              ("sessions_taken", "taken", units.short, "bad"),
              ("uninspected_bytes", "unscanned", units.size, "warn"))  # fmt: skip
     rows, whole, shown = made[title], made["settings"], made[title][:HARMED]
     called = [str(row[name]) for row in shown]
-    table = [[name.removesuffix("_name"), *map(text.beside, called)]]
-    tones = [""]
+    first = [name.removesuffix("_name"), *map(text.beside, called)]
+    groups, left_out = [], []
     for key, word, form, tone in kinds:
         if not any(row["cost"][setting][key] for row in rows for setting in whole):
             continue
-        wide = [[f"{word} {short}", *(form(row["cost"][setting][key]) for row in shown)]
-                for setting, short in zip(whole, names, strict=True)]
-        if sum(2 + max(map(len, column)) for column in [*table, *wide]) > ROOM + 2:
-            continue
-        table, tones = [*table, *wide], [*tones, *[tone] * len(wide)]
-    lines = text.below_names(text.columns(list(zip(*table, strict=True)), tones, style), called)
+        columns = [[f"{word} {short}", *(form(row["cost"][setting][key]) for row in shown)]
+                   for setting, short in zip(whole, names, strict=True)]
+        if _wide([first, *columns]) <= ROOM:
+            groups.append((tone, columns))
+        else:
+            left_out.append(word)
+    lines = _stacked(first, groups, called, style)
+    if left_out:
+        lines += text.fold(f"no room for {', '.join(left_out)} under each of {len(whole)} settings:"
+                           " --html, or --json", ROOM)
     if made[f"{title}_harmed"] > HARMED:
         rest = units.count(made[f"{title}_harmed"] - HARMED)
         lines += text.fold(f"{rest} more: --html, or --flows", ROOM)
     return lines
+
+
+Columns = Sequence[Sequence[str]]
+"""Of a table, each with its head."""
+
+
+def _stacked(
+    first: Sequence[str], groups: Sequence[tuple[str, Columns]], names: Sequence[str],
+    style: text.Style,
+) -> list[str]:
+    """A table of `first` and of groups of columns, each in a tone. Groups for which 80 columns have
+    no room stand in a further one below."""
+    tables: list[tuple[list[Sequence[str]], list[str]]] = [([first], [""])]
+    for tone, columns in groups:
+        if _wide([*tables[-1][0], *columns]) > ROOM:
+            tables.append(([first], [""]))
+        tables[-1][0].extend(columns)
+        tables[-1][1].extend([tone] * len(columns))
+    return [line for columns, tones in tables for line in text.below_names(
+        text.columns(list(zip(*columns, strict=True)), tones, style), names)]
+
+
+def _wide(columns: Columns) -> int:
+    """Characters of a table of these columns."""
+    return sum(2 + max(map(len, column)) for column in columns) - 2
