@@ -227,6 +227,26 @@ def test_the_comparison_opens_with_timelines_on_one_axis(tmp_path):
     assert json.loads(root(dom)["starts"]) == [5, 5, 5, 5]
 
 
+@browser
+def test_a_long_policy_name_is_not_squeezed_by_the_figures_beside_it(tmp_path):
+    """Four settings and four figures are wider than the page: names were broken at every word."""
+    settings = [f"a-setting-with-a-long-name-{n}" for n in range(4)]
+    cost = dict.fromkeys(("lost", "dropped_bytes", "sessions_taken", "uninspected_bytes"), 1_000)
+    rows = [{"policy_name": name, "flows": 1, "bytes": 1, "cost": dict.fromkeys(settings, cost)}
+            for name in ("web", "Headquarters LAN to Internet", "Headquarters " * 8)]
+    made = compare_page._costs("Policies", rows, "policy_name", settings, settings)
+    made = compare_page.page.assemble(title="", subtitle="", banner="", body=made, footer="",
+                                      data={"tables": []}, chart_script="")
+    script = """
+      const cells = [...document.querySelectorAll("td:first-child")];
+      document.documentElement.dataset.heights =
+        JSON.stringify(cells.map((cell) => cell.offsetHeight));
+    """
+    dom, wrong = open_page(made, tmp_path, script=script)
+    one, long, longest = json.loads(root(dom)["heights"])
+    assert wrong == [] and one == long < longest < 5 * one
+
+
 def test_one_colour_for_one_reason():
     from fwcore._layout import Reason
     from fwcore.report import charts

@@ -400,18 +400,21 @@ def test_kernel_before_proxy_below_1670_mb():
     assert load("fortios-4", ram_bytes=1667 * MIB).warnings == ()
     assert load("fortios-4", ram_bytes=1666 * MIB, kernel_mode="av-failopen").warnings == ()
     assert "enters no later" in load("fortios-4", ram_bytes=512 * MIB).warnings[0]
+    assert "104 859 pages (80.0 % of RAM)" in load("fortios-4", ram_bytes=512 * MIB).warnings[0]
 
 
 def test_table_that_fills_before_red():
     # 100 pages, base 60, 4 sessions a page: red at 88 is reached by session 27 x 4 + 1 = 109
     few = {"ram_bytes": 100 * 4096}
-    assert "fills before red" in load("fortios-7", **few, max_connections=108).warnings[0]
+    told = load("fortios-7", **few, max_connections=108).warnings[0]
+    assert "fills before red" in told and "87 pages (87.0 % of RAM) are used" in told
     assert load("fortios-7", **few, max_connections=109).warnings == ()
 
 
 def test_a_mode_that_is_never_left():
     loaded = load("fortios-7", ram_bytes=100 * 4096, base_bytes=82 * 4096)
     assert "once entered it stays" in loaded.warnings[0]
+    assert "82 pages (82.0 % of RAM) are used at start" in loaded.warnings[0]
     loaded = load("fortios-5", ram_bytes=100 * 4096, base_bytes=70 * 4096)
     assert "once entered it stays" in loaded.warnings[0]
     for personality, base in (("fortios-7", 81), ("fortios-5", 69)):  # one page less is enough

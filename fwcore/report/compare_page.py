@@ -24,6 +24,7 @@ from fwcore.report.compare_text import sentences, short_names, signed_size
 
 MAX_FLOWS = 20_000
 CHARTED = 6  # settings whose memory is drawn
+NAME_WIDTH = 32  # characters of a name before it is broken, however many columns stand beside it
 
 
 def render(comparison: Comparison) -> str:
@@ -128,7 +129,8 @@ def _costs(
             columns += [(f"{word}, {short}", setting, key, form, most)
                         for setting, short in zip(whole, names, strict=True)]
     made = [
-        [str(row[name]), units.count(row["flows"]), units.size(row["bytes"]),
+        [(str(row[name]), "name", f"--name:{min(len(str(row[name])), NAME_WIDTH)}ch"),
+         units.count(row["flows"]), units.size(row["bytes"]),
          *(heat(row["cost"][setting][key], most, form(row["cost"][setting][key]))
            for _, setting, key, form, most in columns)]
         for row in rows[:NAMED]

@@ -167,7 +167,7 @@ def _table(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
     harm = made["harm"]
     many = len(names) > SIDE_BY_SIDE
     kinds = [kind for kind in OUTCOMES if any(row["flows"][kind] for row in harm)
-             or not many and kind != "denied"]
+             or (not many and kind != "denied")]
     rows = [
         [*(units.short(row["flows"][kind]) for kind in kinds), units.short(row["sessions_taken"]),
          units.size(row["dropped_bytes"]), units.size(row["uninspected_bytes"])]
@@ -180,7 +180,7 @@ def _table(made: Made, names: Sequence[str], style: text.Style) -> list[str]:
                   for tone, column in zip(tones, zip(head, *rows, strict=True), strict=True)]
         return _stacked(["", *names], groups, names, style)
     labels = [*kinds, "sessions taken", "bytes dropped", "bytes unscanned"]
-    turned = [["", *names], *([label, *column] for label, *column in zip(labels, *rows, strict=True)),
+    turned = [["", *names], *zip(labels, *rows, strict=True),
               ["mode changes", *(units.count(row["transitions"]) for row in harm)]]
     return text.columns(turned, [""] * (len(names) + 1), style)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fwcore import conserve
 from fwcore.errors import SettingsError
-from fwcore.units import PAGE_BYTES
+from fwcore.units import PAGE_BYTES, count, plural, share
 
 if TYPE_CHECKING:
     from fwcore.settings.resolved import Resolved
@@ -92,16 +92,22 @@ def _check_cache(settings: Resolved) -> None:
     )
 
 
+def _pages(settings: Resolved, pages: int) -> str:
+    """'440 402 pages (84.0 % of RAM)': thresholds are given in percent."""
+    return f"{plural(pages, 'page')} ({share(pages, settings.total_pages)} of RAM)"
+
+
 def _warn_never_left(settings: Resolved) -> str:
     start = settings.base_pages + settings.preallocated_pages
     stuck = [name for name, limit in conserve.exit_pages(settings).items() if start > limit]
     if not stuck:
         return ""
     least = min(conserve.exit_pages(settings)[name] for name in stuck)
-    left = f"is left only at {least} or fewer" if least >= 0 else "is never left"
+    left = (f"is left only at {_pages(settings, least)} or fewer" if least >= 0
+            else "is never left")
     return (
-        f"{', '.join(stuck)}: {start} pages are used at start, but the mode {left}: once entered"
-        " it stays"
+        f"{', '.join(stuck)}: {_pages(settings, start)} are used at start, but the mode {left}:"
+        " once entered it stays"
     )
 
 
@@ -113,9 +119,10 @@ def _warn_table_first(settings: Resolved) -> str:
     if full >= entry:
         return ""
     return (
-        f"the connection table fills before {name} is reached: {settings.max_connections} sessions"
-        f" make {full} used pages, the mode begins at {entry}; traffic without inspection cannot"
-        " bring it about"
+        f"the connection table fills before {name} is reached:"
+        f" with {plural(settings.max_connections, 'session')} {_pages(settings, full)} are used,"
+        f" the mode begins at {_pages(settings, entry)}; traffic without inspection cannot bring it"
+        " about"
     )
 
 
@@ -126,9 +133,10 @@ def _warn_kernel_first(settings: Resolved) -> str:
     if entries["kernel"] > entries["proxy"]:
         return ""
     return (
-        f"with {settings.ram_bytes} bytes of RAM the kernel machine enters no later than the proxy"
-        f" (at {entries['kernel']} and {entries['proxy']} used pages; 1.67 GB is the border), so"
-        " that av_failopen never shows: AV is bypassed whatever it says"
+        f"with {count(settings.ram_bytes)} bytes of RAM the kernel machine enters no later than the"
+        f" proxy: at {_pages(settings, entries['kernel'])} and"
+        f" {_pages(settings, entries['proxy'])}; 1.67 GB is the border, and av_failopen never"
+        " shows: AV is bypassed whatever it says"
     )
 
 
