@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,21 @@ def test_energies_are_those_of_the_definition():
             return np.abs(a[:, None] - b[None, :]).mean()
         wanted = 2 * mean(one, two) - mean(one, one) - mean(two, two)
         assert energy == pytest.approx(wanted * len(one) * len(two) / len(part))
+
+
+def test_as_great_is_as_great_whatever_is_rounded():
+    """One in 35 shufflings of eight points keeps these halves apart: too many to be no chance."""
+    points = [[0.5, 0.5], [0.5, 0.51], [0.4, 0.4], [0.4, 0.4]]
+    assert history.changes(points, list("abcd")) == []
+
+
+def test_memory_grows_with_the_points_and_not_with_their_pairs():
+    part = np.random.default_rng(4).normal(size=2_000)
+    tracemalloc.start()
+    history._energies(part, np.arange(1, 2_000))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20 * part.nbytes
 
 
 def test_runs_are_kept_and_the_one_that_became_slower_fails(tmp_path, monkeypatch, capsys):
