@@ -1,6 +1,6 @@
 """A saved engine: everything that later packets depend on, in a format of its own.
 
-    "FWCORE" 0 3 | length of the header | header, JSON | tables, one after the other | BLAKE2b-128
+    "FWCORE" 0 5 | length of the header | header, JSON | tables, one after the other | BLAKE2b-128
 
 The header has settings, policies, what the control plane knows, figures, and for each table its
 name, fields and rows. Nothing in it is run, and nothing is believed: the checksum is looked at
@@ -42,7 +42,7 @@ from fwcore.schema import (
 )
 from fwcore.words import MODES
 
-MAGIC = b"FWCORE\0\4"
+MAGIC = b"FWCORE\0\5"
 DIGEST_BYTES = 16
 HEADER_MAX = 1 << 30
 FILE_MOST = 1 << 36         # bytes: beyond any table that can be had
@@ -159,8 +159,8 @@ HEADER = {
     "log": either(FLAG, TEXT), "departures": FLAG, "arrivals": FLAG,
     "policies": ROWS, "policies_gone": rows(integer(0, "a policy's id", (1 << 32) - 1)),
     "settings": {
-        "personality": TEXT, "origin": TEXT, "given": named(listed(anything, TEXT)),
-        "rows": named(ROWS), "values": named(anything)},
+        "personality": TEXT, "own": anything, "origin": TEXT,
+        "given": named(listed(anything, TEXT)), "rows": named(ROWS), "values": named(anything)},
     "control": CONTROL, "figures": named(integer(-(1 << 63), "a figure", (1 << 64) - 1)),
 }
 

@@ -2,7 +2,8 @@
 
 A result read from a file may hold anything. It is held against ``RESULT`` once, when it is loaded;
 whoever shows it may then take what is here for granted. A key with "?" may be missing; what is not
-named here may be anything that is plain and not nested beyond reason.
+named here may be anything that is plain and not nested beyond reason, but in rows of a table, whose
+every key is a column.
 """
 
 from __future__ import annotations
@@ -98,6 +99,21 @@ def rows(shape: Any) -> Check:
         for at, each in enumerate(value):
             check(each, shape, f"{where}[{at}]")
     return check_rows
+
+
+def table(shape: Mapping[str, Any], others: Check | None = None) -> Check:
+    """Rows of this shape and no other keys, or of ``others``."""
+    known = {name.removesuffix("?") for name in shape}
+    listed_rows = rows(shape)
+
+    def check_table(value: Any, where: str) -> None:
+        listed_rows(value, where)
+        for at, row in enumerate(value):
+            for name in row.keys() - known:
+                if others is None:
+                    raise FwcoreError(f"{where}[{at}].{name}: there are {', '.join(sorted(known))}")
+                others(row[name], f"{where}[{at}].{name}")
+    return check_table
 
 
 def some(shape: Any) -> Check:
@@ -247,7 +263,7 @@ COST = _counts("lost sessions_taken dropped_packets dropped_bytes uninspected"
                " uninspected_packets uninspected_bytes")
 HARMED = {"flows": COUNT, "bytes": COUNT, "cost": named(COST)}
 PAIR_FLOWS = _counts("flows bytes")
-INPUTS = rows({
+INPUTS = table({
     "path": TEXT, "format": TEXT, "reader": TEXT, "packets": COUNT, "notes?": rows(TEXT),
     "fault": either(None, TEXT, {"message": TEXT, "byte_offset": COUNT})})
 HOST = {
@@ -295,18 +311,19 @@ RESULT = {
     "conserve": {
         "mode": either(MODE, named(MODE)), "label?": TEXT, "flaps?": COUNT,
         "seconds": named(number),
-        "transitions": rows({
-            **_counts("packet used_pages freeable_pages free_pages"),
+        "transitions": table({
+            **_counts("packet used_pages freeable_pages free_pages"), "snapshot?": anything,
             "time_ns": TIME, "cause": TEXT, "machine": TEXT, "from": MODE, "to": MODE})},
     "exposure": {**EXPOSED, "by_cause": named(EXPOSED), "after?": EXPOSED},
     "taken?": _counts("sessions established active bytes", idle=named(COUNT)),
     "lru?": _counts("sessions same established active", idle=named(COUNT)),
-    "victims?": rows({
+    "victims?": table({
         **_counts("packet created_packet bytes policy"), "age_ns": TIME, "idle_ns": TIME,
         **dict.fromkeys("key cause state inspection".split(), TEXT)}),
-    "events?": rows({"time_ns": TIME, "packet": COUNT, "kind": TEXT, "text?": TEXT}),
+    "events?": table({"time_ns": TIME, "packet": COUNT, "kind": TEXT, "machine?": TEXT,
+                      "text?": TEXT}, COUNT),
     "table": {"max_connections": COUNT},
-    "top?": {"hosts?": rows({"host": TEXT, **HITS}), "policies?": rows({"id": COUNT, **HITS}),
+    "top?": {"hosts?": table({"host": TEXT, **HITS}), "policies?": table({"id": COUNT, **HITS}),
              **_counts("forgotten_packets? forgotten_sessions?")},
     "timeline?": timeline,
     "trail?": {"packets": COUNT, "stride": COUNT, "digests": TEXT, "packed": either(None, TEXT)},

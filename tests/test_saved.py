@@ -365,12 +365,51 @@ def test_what_more_counts_than_there_were_is_refused():
     assert not judged(sealed(header, tables))
 
 
-def test_a_personality_that_is_a_pipe_is_not_waited_for(tmp_path):
-    """``restore`` opened whatever path stands in a file."""
-    os.mkfifo(tmp_path / "p.toml")
-    header, tables = engine_state.from_bytes(DATA)
-    header["settings"]["personality"] = str(tmp_path / "p.toml")
-    with pytest.raises(StateError, match="is no file here"):
+OWN = """[about]
+megabyte = 1000000
+[settings]
+max_connections = {value = 1000, mark = "D", why = "ours"}
+base_bytes = {value = "50%", mark = "D", why = "ours"}
+[timeouts]
+udp_s = {value = 7, mark = "D", why = "ours"}
+"""
+
+
+def test_a_personality_of_ones_own_is_saved_with_the_engine(tmp_path):
+    """Its file was opened again: restored elsewhere, or changed later, an engine had none."""
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    engine = Engine(load(str(path), seed=1, ram_bytes="64MiB"))
+    engine.process(chunk([web(1), dns(2)], START))
+    saved = engine._bytes()
+    path.unlink()
+    other = Engine._from_bytes(saved)
+    assert other.settings == engine.settings
+    assert other.settings.describe() == engine.settings.describe()
+    for each in (engine, other):
+        each.configure(tcp_s=9)
+        each.restart(keep=True, max_connections=500)
+        each.advance(START + 8 * S)
+    assert other.settings.timeouts.udp_s == 7 and other.outcome() == engine.outcome()
+    assert len(engine) == len(other) == 1
+    assert other._bytes() == engine._bytes()
+
+
+@pytest.mark.parametrize("forge, told", [
+    (lambda kept: kept.update(own=None), "is unknown"),
+    (lambda kept: kept.update(personality="plain"), "is the package's own"),
+    (lambda kept: kept["own"].update(kilo=1010), "a kilobyte of 1010"),
+    (lambda kept: kept["own"]["entries"].update(nothing=[1, "D", "", ""]), "unknown setting"),
+    (lambda kept: kept["own"]["entries"]["udp_s"].pop(), "a list of 4"),
+])
+def test_a_forged_personality_is_refused_and_no_file_of_its_name_is_opened(tmp_path, forge, told):
+    (tmp_path / "own.toml").write_text(OWN)
+    engine = Engine(load(str(tmp_path / "own.toml")))
+    header, tables = engine_state.from_bytes(engine._bytes())
+    (tmp_path / "own.toml").unlink()
+    os.mkfifo(tmp_path / "own.toml")        # who opened it would wait
+    forge(header["settings"])
+    with pytest.raises(StateError, match=told):
         Engine._from_bytes(sealed(header, tables))
 
 

@@ -99,6 +99,24 @@ def test_a_damaged_result_is_shown_or_refused(fresh, tmp_path, seed):
     assert 20 < refused < 100
 
 
+@pytest.mark.parametrize("way", [
+    ("victims",), ("events",), ("inputs",), ("conserve", "transitions"), ("top", "hosts"),
+    ("top", "policies")])
+def test_a_row_has_no_key_of_its_own(fresh, way):
+    """Each key of a row is a column: a forged one was shown as a figure of ours."""
+    made = copy.deepcopy(next(data for data in fresh if of(data, way)))
+    of(made, way)[-1]["sessions_hijacked"] = "9" if way == ("events",) else 9
+    with pytest.raises(FwcoreError, match=r"\]\.sessions_hijacked(: there are| is)"):
+        Result.from_json(json.dumps(made))
+
+
+def of(data, way):
+    """What stands at a place, if something does."""
+    for key in way:
+        data = data.get(key, {})
+    return data
+
+
 @pytest.mark.parametrize("text, said", [
     ('{"schema": 1, "packets": ' + "9" * 100_000 + "}", "digits"),
     ('{"schema":' + "[" * 100_000 + "]" * 100_000 + "}", "deep"),

@@ -40,7 +40,7 @@ def test_default_is_plain():
 def test_every_declaration_is_a_field_and_the_other_way_round():
     fields = {each.name for each in dataclasses.fields(settings.Settings)}
     fields |= set(settings.Timeouts.names())
-    inner = {"timeouts", "base_items", "policies", "pressure", "kilo", "given", "meters",
+    inner = {"timeouts", "base_items", "policies", "pressure", "kilo", "chosen", "given", "meters",
              "links", "classes", "shapings", "wirings", "origin", "marks",
              "reasons"}
     assert fields - inner == set(settings.BY_NAME)

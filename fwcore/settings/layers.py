@@ -57,6 +57,8 @@ class Settings(Resolved):
     they come from. Raises SettingsError when a value or a combination is not allowed.
     """
 
+    chosen: Personality = dataclasses.field(kw_only=True, compare=False, repr=False)
+
     def __post_init__(self) -> None:
         for declaration in DECLARATIONS:
             value = self.value(declaration.name)
@@ -76,7 +78,8 @@ class Settings(Resolved):
         """
         origin = "argument" if "personality" in changes else self.origin.get("personality", "")
         others: dict[str, Any] = {**changes}
-        chosen = read_personality(others.pop("personality", self.personality))
+        chosen = (read_personality(others.pop("personality")) if "personality" in others
+                  else self.chosen)     # as it was read: its file may be another by now
         rows = {kind: getattr(self, attribute) for kind, attribute in ROW_KINDS.items()}
         given = dict(self.given)
         _take_arguments(others, chosen.kilo, given, rows)
@@ -342,7 +345,7 @@ def built(
         pressure=checked["pressure"],
         meters=checked["meter"], links=checked["link"], classes=checked["class"],
         shapings=checked["shaping"], wirings=checked["wiring"],
-        kilo=chosen.kilo, given=given, origin=origin, marks=marks,
+        kilo=chosen.kilo, chosen=chosen, given=given, origin=origin, marks=marks,
         reasons={name: layer[3] for name, layer in layers.items()},
     )
     return settings if "cache_limit_bytes" in given else _with_cache(settings, cache_limit)

@@ -16,6 +16,7 @@ from fwcore.units import MB, MIB
 from fwcore.words import nearest
 
 BASE_PERSONALITY = "fortios-7"  # complete: what others do not mention comes from here
+KILOS = (1000, 1024)
 
 
 class Entry(NamedTuple):
@@ -32,9 +33,8 @@ class Personality(NamedTuple):
 
     name: str
     summary: str
-    kilo: int  # what this vendor's kB is: 1000 or 1024
+    kilo: int  # what this vendor's kB is: one of KILOS
     entries: Mapping[str, Entry]
-    path: str
 
 
 def read_personality(name: str, where: str = "argument") -> Personality:
@@ -73,13 +73,13 @@ def _from_file(name: str, path: Path) -> Personality:
         raise SettingsError(
             f"{document.where('about', 'megabyte')}: megabyte is 1000000 or 1048576"
         )
-    kilo = 1000 if megabyte == MB else 1024
+    kilo = KILOS[megabyte == MIB]
     entries = {
         key: _entry(document, table, key, kilo)
         for table in ("settings", "timeouts")
         for key in document.data.get(table, {})
     }
-    return Personality(name, str(about.get("summary", "")), kilo, entries, str(path))
+    return Personality(name, str(about.get("summary", "")), kilo, entries)
 
 
 def _entry(document: Document, table: str, key: str, kilo: int) -> Entry:
