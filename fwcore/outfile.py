@@ -3,8 +3,8 @@
     r.json  <- rename -  .fwcore-5d3c9a.part      a full disk, a signal: the earlier r.json stands
     /dev/null, a FIFO, "-"                        written as they are; nothing can be renamed there
 
-A symbolic link stays, and what it points to is replaced. ``check_apart`` is asked before anything
-is opened: an output is never an input, nor another output.
+A symbolic link stays, and what it points to is replaced. A fork has no part in what is written.
+``check_apart`` is asked before anything is opened: an output is never an input, nor another output.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Self
+from weakref import WeakSet
 
 from fwcore import arguments
 from fwcore.errors import FwcoreError, OutputError, PipeClosed
 from fwcore.interruption import half_written
 
 STREAMS = ("/dev/", "/proc/")     # what stands there may be a file that is open already
+WRONG = (OSError, MemoryError)   # of which a file is given up, and the run goes on
 Named = tuple[str, str]          # what it is to the user ("--json", "the capture"), its path
+
+
+_open: WeakSet[Output] = WeakSet()
 
 
 class Output:
@@ -34,6 +39,7 @@ class Output:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = arguments.path("output", path, OutputError)
         self._target = self._part = ""
+        self._left = False
         try:
             self.file: BinaryIO = self._open()
         except OSError as error:
@@ -70,12 +76,24 @@ class Output:
             half_written.discard(part)
             raise
         self._part = part
+        _open.add(self)
         return os.fdopen(handle, "wb")
 
     def _forget(self) -> None:
         """What was written is in its place, or gone."""
         half_written.discard(self._part)
         self._part = ""
+
+    def leave(self) -> None:
+        """In a fork: the file is its parent's, and what is written here goes nowhere."""
+        if not self._part:
+            return
+        if not self.file.closed:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.file.fileno(), inheritable=False)
+            os.close(nowhere)
+        self._left = True
+        self._forget()
 
     @property
     def placed(self) -> bool:
@@ -92,16 +110,16 @@ class Output:
     def write(self, data: bytes | memoryview) -> None:
         try:
             self.file.write(data)
-        except OSError as error:
+        except WRONG as error:
             raise self.failure(error) from None
 
-    def failure(self, error: OSError) -> OutputError:
+    def failure(self, error: OSError | MemoryError) -> OutputError:
         """What an error while writing means to the user."""
         if isinstance(error, BrokenPipeError):
             return PipeClosed(f"{self._shown}: nobody reads it any more")
         kept = "; an earlier file of that name is as it was" * os.path.exists(self._target)
-        return OutputError(f"{self._shown}: writing failed ({error.strerror or error})"
-                           f"{kept if self._part else ''}")
+        why = "not enough memory" if isinstance(error, MemoryError) else error.strerror or error
+        return OutputError(f"{self._shown}: writing failed ({why}){kept if self._part else ''}")
 
     @property
     def _shown(self) -> str:
@@ -109,6 +127,9 @@ class Output:
 
     def commit(self) -> None:
         """The file is whole: it takes its place."""
+        if self._left:
+            self.discard()
+            raise OutputError(f"{self.path}: not written in a fork of who writes it")
         try:
             self.file.flush()
             if self.path != "-":
@@ -116,7 +137,7 @@ class Output:
             if self._part:
                 os.replace(self._part, self._target)
                 self._forget()
-        except OSError as error:
+        except WRONG as error:
             failure = self.failure(error)
             self.discard()
             raise failure from None
@@ -139,10 +160,19 @@ class Output:
         if error is None:
             self.commit()
             return
-        failure = self.failure(error) if isinstance(error, OSError) else None
+        failure = self.failure(error) if isinstance(error, WRONG) else None
         self.discard()
         if failure is not None:
             raise failure from None
+
+
+def _leave() -> None:
+    for each in tuple(_open):
+        each.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave)
 
 
 class _Stream:

@@ -275,8 +275,8 @@ class Result(Section):
         longer for a million sessions than judging their packets did."""
         import zipfile  # which most runs need not wait for
 
-        text = np.frombuffer(self.to_json().encode(), dtype=np.uint8)
         with Output(path) as output, zipfile.ZipFile(output.streamed(), "w") as archive:
+            text = np.frombuffer(self.to_json().encode(), dtype=np.uint8)
             _store(archive, JSON_MEMBER, text.dtype, len(text), [text])
             for name, table in [*self._tables.items()]:
                 if isinstance(table, Blocked):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fwcore.errors import FwcoreError, MissingExtra
 from fwcore.escape import cell, encodable
-from fwcore.outfile import Output
+from fwcore.outfile import WRONG, Output
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 Columns = Mapping[str, Any]          # name -> array (masked: empty cells), list, Words or Texts
@@ -159,7 +159,7 @@ class RowFile:
         """One block."""
         try:
             self._write_block(columns)
-        except OSError as error:
+        except WRONG as error:
             raise self._output.failure(error) from None
 
     def _write_csv(self, columns: Columns) -> None:
@@ -205,7 +205,7 @@ class RowFile:
                 self._write_group()
             if self._parquet is not None:
                 self._parquet.close()
-        except OSError as error:
+        except WRONG as error:
             failure = self._output.failure(error)
             self._output.discard()
             raise failure from None
@@ -217,7 +217,7 @@ class RowFile:
     def discard(self) -> None:
         """The table will not be whole: nothing of it stays."""
         if self._parquet is not None:
-            with suppress(OSError, ValueError):     # its end has no place either
+            with suppress(*WRONG, ValueError):      # its end has no place either
                 self._parquet.close()
         self._output.discard()
 

@@ -538,3 +538,100 @@ def test_a_package_that_cannot_be_imported_costs_its_file_only(tmp_path, monkeyp
     assert all("pyarrow, which cannot be imported" in row["message"] for row in result["lost"])
     assert result.exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["w.pcap"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("where", ["columns", "group", "close"])
+def test_no_memory_for_a_file_costs_that_file_only(tmp_path, monkeypatch, threads, where):
+    """It ended the run, whose result was lost with every other file."""
+    def full(*_given, **_more):
+        raise MemoryError("Unable to allocate 3 GiB")
+
+    if where == "columns":
+        monkeypatch.setattr("fwcore.replay.sinks.session_columns", full)
+    else:
+        pytest.importorskip("pyarrow")
+        before = rows._parquet_writer
+
+        def writer(file, schema):
+            made = before(file, schema)
+            name = "write_table" if where == "group" else "close"
+            still = getattr(made, name)
+
+            def once(*_given):
+                setattr(made, name, still)
+                full()
+
+            setattr(made, name, once)
+            return made
+
+        monkeypatch.setattr(rows, "_parquet_writer", writer)
+    result = replay(PCAPS / "conserve.pcap", load(file=PCAPS / "conserve.toml"), threads=threads,
+                    sessions=tmp_path / "s.parquet", verdicts=tmp_path / "v.csv",
+                    write=tmp_path / "w.pcap")
+    assert [row["message"] for row in result["lost"]] == [
+        f"{tmp_path / 's.parquet'}: writing failed (not enough memory)"]
+    assert result.exit_code == 2 and result["packets"] > 1_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.csv", "w.pcap"]
+
+
+def test_no_memory_for_what_is_made_of_a_result_is_one_line(tmp_path, monkeypatch, capsys):
+    def full(*_given):
+        raise MemoryError
+
+    monkeypatch.setattr("fwcore.result.laid_out", full)
+    code = cli.main(["replay", *CONSERVE, "--json", str(tmp_path / "r.json"),
+                     "--state", str(tmp_path / "r.state"), "--timeline", str(tmp_path / "t.csv")])
+    said = capsys.readouterr()
+    assert code == 2 and "3 941 packets" in said.out and sorted(said.err.splitlines()) == [
+        f"fwcore: {tmp_path / 'r.state'}: writing failed (not enough memory)",
+        "fwcore: an output could not be made: not enough memory"]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+FORKED = """
+import os, sys
+from fwcore.replay import replay
+from fwcore.settings import load
+
+threads, path, settings, how, *files = sys.argv[1:]
+fork = []
+
+def hook(judged):
+    if judged.first > 1000 and not fork:
+        fork.append(os.fork())
+        if fork[0] == 0 and how == "exit":
+            sys.exit(7)
+
+try:
+    result = replay(path, load(file=settings), threads=int(threads), chunk_size=100, flows=hook,
+                    verdicts=files[0], sessions=files[1], write=files[2])
+except Exception as error:
+    os._exit(8)
+if fork[0] == 0:
+    os._exit(9 if len(result["lost"]) == 3 else 10)
+print(os.waitstatus_to_exitcode(os.waitpid(fork[0], 0)[1]), result.exit_code, result["packets"])
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("how", ["exit", "go on"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_fork_leaves_what_its_parent_writes_alone(tmp_path, threads, how, ending):
+    """It waited for a thread that it had not, and took its parent's files away."""
+    made = {}
+    for forked in (False, True):
+        folder = tmp_path / str(forked)
+        folder.mkdir()
+        files = folder / f"v.{ending}", folder / f"s.{ending}", folder / "w.pcap"
+        if forked:
+            done = subprocess.run(
+                [sys.executable, "-c", FORKED, str(threads), CONSERVE[0], CONSERVE[2], how,
+                 *map(str, files)], capture_output=True, text=True, timeout=30, check=False)
+            ended = 7 if how == "exit" else 8 if threads == 2 else 9
+            assert (done.stdout, done.stderr) == (f"{ended} 0 3941\n", "")
+        else:
+            replay(CONSERVE[0], load(file=CONSERVE[2]), threads=threads, chunk_size=100,
+                   verdicts=files[0], sessions=files[1], write=files[2])
+        made[forked] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert made[True] == made[False] and len(made[True]) == 3

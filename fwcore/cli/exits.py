@@ -48,6 +48,8 @@ def attempt(do: Callable[..., Any], *given: Any) -> int:
         return error.exit_code
     except FwcoreError as error:
         return fail(str(error), error.exit_code)
+    except MemoryError:
+        return fail("an output could not be made: not enough memory", USAGE)
     return DONE
 
 

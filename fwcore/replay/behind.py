@@ -5,21 +5,27 @@
 
 Laws: what is done, and in what order, is as without a thread. What one of them raises is raised
 where the next is given, or at the end, and none behind it is done. Where no thread can start, the
-caller does it.
+caller does it. A fork waits for what is being done, and in it nothing is: it has no thread.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
+from weakref import WeakSet
 
 from fwcore.capture.ahead import WAIT_S
+from fwcore.errors import OutputError
 from fwcore.interruption import block_signals, wait_through
 
 BEHIND = 3
 """Chunks whose rows wait at most."""
+_begun: WeakSet[Behind] = WeakSet()
+_held: list[Behind] = []        # within a fork
 
 
 class Behind:
@@ -30,6 +36,7 @@ class Behind:
         self._room = threading.Semaphore(BEHIND)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self.busy = threading.Lock()                # while something is done
         self._error: BaseException | None = None    # not raised yet
         self._failed = False                        # what waits is not done, until the end
 
@@ -63,6 +70,11 @@ class Behind:
         """Nothing that waits is done any more."""
         self._error, self._failed = self._error or error, True
 
+    def leave(self) -> None:
+        """In a fork: the thread stayed behind."""
+        self._thread = None
+        self.drop(OutputError("a fork of a run writes none of its outputs"))
+
     def _check(self) -> None:
         if self._error is not None:
             error, self._error = self._error, None
@@ -75,6 +87,7 @@ class Behind:
             self._thread.start()
         except RuntimeError:     # the limit of processes
             self._thread = None
+        _begun.add(self)
         return self._thread is not None
 
     def _work(self) -> None:
@@ -82,10 +95,30 @@ class Behind:
         block_signals()
         while (what := self._jobs.get()) is not None:
             try:
-                if not self._failed:
-                    what()
+                with self.busy:
+                    if not self._failed:
+                        what()
             except BaseException as error:  # whatever it is, it is the caller's
                 self.drop(error)
             del what     # and the chunk that it holds
             self._room.release()
         self._ended.set()
+
+
+def _hold() -> None:
+    _held.extend(_begun)
+    for each in _held:
+        each.busy.acquire()
+
+
+def _let_go(*, in_fork: bool = False) -> None:
+    while _held:
+        each = _held.pop()
+        each.busy.release()
+        if in_fork:
+            each.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go,
+                        after_in_child=partial(_let_go, in_fork=True))

@@ -5,8 +5,8 @@
     departures  a row for each link that a packet ended at
     sessions    a row a session that ever lived
 
-Law: a file that cannot be written on - a full disk, frames that do not fit it - is given up and
-named in ``lost``; the run and the other files go on.
+Law: a file that cannot be written on - a full disk, frames that do not fit it, no memory for its
+rows - is given up and named in ``lost``; the run and the other files go on.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Sinks:
             columns = verdict_columns(_nothing(), None, self._addresses)
             if self._releases is not None:
                 columns = self._releases.header(columns)
-            self._each("verdicts", RowFile.write, columns)
+            self._each("verdicts", lambda file: file.write(columns))
         if "departures" in self:
             from fwcore.replay.releases import departure_columns
 
-            self._each("departures", RowFile.write, departure_columns(
-                np.zeros(0, DEPARTURE_DTYPE), np.zeros(0, np.uint64), ()))
+            self._each("departures", lambda file: file.write(departure_columns(
+                np.zeros(0, DEPARTURE_DTYPE), np.zeros(0, np.uint64), ())))
 
     def take(
         self, judged: Judged, shown: NDArray[np.bool_] | None = None,
@@ -106,11 +106,10 @@ class Sinks:
             self._behind.do(write)
 
     def _write_judged(self, judged: Judged, shown: NDArray[np.bool_] | None) -> None:
-        if "write" in self:
-            self._each("write", PcapWriter.write, judged.chunk,
-                       judged.outcome[:, 0] != Verdict.DROP)
-        if "verdicts" in self:
-            self._each("verdicts", RowFile.write, verdict_columns(judged, shown, self._addresses))
+        self._each("write", lambda file: file.write(
+            judged.chunk, judged.outcome[:, 0] != Verdict.DROP))
+        self._each("verdicts", lambda file: file.write(
+            verdict_columns(judged, shown, self._addresses)))
 
     def drained(self, numbers: Callable[[Any], NDArray[np.uint64]]) -> None:
         """What waited at the end has left."""
@@ -128,14 +127,13 @@ class Sinks:
             columns = verdict_columns(judged, None, self._addresses)
         frames, rows, departures = releases.take(judged, (columns, shown))
         if frames is not None:
-            self._each("write", PcapWriter.write, frames)
-        for each in rows:
-            self._each("verdicts", RowFile.write, each)
-        if "departures" in self and len(departures):
+            self._each("write", lambda file: file.write(frames))
+        self._each("verdicts", lambda file: [file.write(each) for each in rows])
+        if len(departures):
             from fwcore.replay.releases import departure_columns
 
-            self._each("departures", RowFile.write, departure_columns(
-                departures, numbers(departures["packet"]), releases.links))
+            self._each("departures", lambda file: file.write(departure_columns(
+                departures, numbers(departures["packet"]), releases.links)))
 
     def take_sessions(self, blocks: Iterable[NDArray[Any]]) -> None:
         """Sessions (``SESSION_DTYPE``) that ended, or still stand at the end."""
@@ -144,7 +142,7 @@ class Sinks:
                 self._soon(partial(self._write_sessions, rows[begin:begin + BLOCK_SESSIONS]))
 
     def _write_sessions(self, rows: NDArray[Any]) -> None:
-        self._each("sessions", RowFile.write, session_columns(rows))
+        self._each("sessions", lambda file: file.write(session_columns(rows)))
 
     def commit(self) -> None:
         """All files are whole."""
@@ -154,17 +152,20 @@ class Sinks:
             self._each(name, type(self._files[name]).close)
         self._files.clear()
 
-    def _each(self, name: str, do: Callable[..., Any], *given: Any) -> None:
+    def _each(self, name: str, do: Callable[[Any], Any]) -> None:
+        """Does something to a file, where it is wanted and was not given up."""
         file = self._files.get(name)
         if file is None:
             return
         try:
-            do(file, *given)
+            do(file)
         except PipeClosed:
             self.pipe_closed = True
             self._files.pop(name).discard()
-        except FwcoreError as error:
-            self.lost.append({"path": file.path, "message": str(error)})
+        except (FwcoreError, MemoryError) as error:
+            message = (str(error) if isinstance(error, FwcoreError)
+                       else f"{file.path}: writing failed (not enough memory)")
+            self.lost.append({"path": file.path, "message": message})
             self._files.pop(name).discard()
 
     def _discard(self) -> None:
