@@ -74,12 +74,8 @@ cdef class Tally:
         while slots < 2 * wanted:
             slots *= 2
         size = max(wanted, min(2 * <uint64_t>self.keys.shape[0], self.room))
-        grown = np.zeros((size, self.words), np.uint64)
-        grown[:self.count] = self.key_rows[:self.count]
-        self.key_rows = grown
-        grown = np.zeros((size, self.sums), np.uint64)
-        grown[:self.count] = self.sum_rows[:self.count]
-        self.sum_rows = grown
+        self.key_rows = _longer(self.key_rows, self.count, size)
+        self.sum_rows = _longer(self.sum_rows, self.count, size)
         return self._view(slots)
 
     cdef inline uint64_t _slot(self, const uint64_t *key) noexcept nogil:
@@ -637,8 +633,8 @@ cdef class Fates:
 
 
 cdef object _longer(rows, uint64_t kept, uint64_t size):
-    """So many bytes, zero behind those that are kept."""
-    made = np.zeros(size, np.uint8)
+    """So many rows, zero behind those that are kept."""
+    made = np.zeros((size, *rows.shape[1:]), rows.dtype)
     made[:kept] = rows[:kept]
     return made
 

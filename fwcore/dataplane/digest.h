@@ -38,6 +38,10 @@ static const uint64_t BLAKE2B_IV[DIGEST_WORDS] = {
     FW_ROUND(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)                              \
     FW_ROUND(14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3)
 
+#define FW_FOLD(h)                                                                              \
+    h[0] ^= v0 ^ v8; h[1] ^= v1 ^ v9; h[2] ^= v2 ^ v10; h[3] ^= v3 ^ v11;                       \
+    h[4] ^= v4 ^ v12; h[5] ^= v5 ^ v13; h[6] ^= v6 ^ v14; h[7] ^= v7 ^ v15;
+
 enum { BLOCK_LAST = 1, BLOCK_LAST_NODE = 2 };   /* of the message; of the last node of a tree */
 
 /* `bytes`: of the message up to the end of this block; `last`: BLOCK_*. */
@@ -50,14 +54,7 @@ static void blake2b_block(uint64_t *h, const uint8_t *block, uint64_t bytes, int
              v15 = last & BLOCK_LAST_NODE ? ~BLAKE2B_IV[7] : BLAKE2B_IV[7];
     memcpy(m, block, DIGEST_BLOCK);
     FW_ROUNDS
-    h[0] ^= v0 ^ v8;
-    h[1] ^= v1 ^ v9;
-    h[2] ^= v2 ^ v10;
-    h[3] ^= v3 ^ v11;
-    h[4] ^= v4 ^ v12;
-    h[5] ^= v5 ^ v13;
-    h[6] ^= v6 ^ v14;
-    h[7] ^= v7 ^ v15;
+    FW_FOLD(h)
 }
 
 /* The same of four at a time, none of which is a last one: the words of a lane side by side. One
@@ -87,16 +84,10 @@ static void blake2b_stripe(uint64_t *h, const uint8_t *stripe, uint64_t bytes) {
         memcpy(&m[i], word, sizeof(lanes_t));
     }
     FW_ROUNDS
-    own[0] ^= v0 ^ v8;
-    own[1] ^= v1 ^ v9;
-    own[2] ^= v2 ^ v10;
-    own[3] ^= v3 ^ v11;
-    own[4] ^= v4 ^ v12;
-    own[5] ^= v5 ^ v13;
-    own[6] ^= v6 ^ v14;
-    own[7] ^= v7 ^ v15;
+    FW_FOLD(own)
 }
 
+#undef FW_FOLD
 #undef FW_MIX
 #undef FW_ROUND
 #undef FW_ROUNDS
