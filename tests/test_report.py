@@ -258,3 +258,10 @@ def test_what_came_after_the_last_sample_is_shown_too():
 def test_the_graph_says_what_its_marks_are(personality, said):
     made = replay("pcaps/conserve.pcap", load(personality, "pcaps/conserve.toml"))
     assert said in text.summary(made, text.Style(unicode=True))
+
+
+def test_sessions_taken_without_a_time_they_were_idle():
+    """Of a forged result: it was a traceback."""
+    taken = {"sessions": 1, "bytes": 9, "established": 0, "active": 0, "idle": {}}
+    forged = Result(fake.make() | {"taken": taken, "lru": {**taken, "same": 1}})
+    assert "1 of 1 the same" in text.summary(forged)

@@ -279,7 +279,7 @@ def measure_tension(setup: Setup) -> Measured:
 
 
 def pressure(count: int, step_s: float, low: int, high: int) -> list[dict[str, Any]]:
-    """Base memory goes to ``high`` and back to ``low`` (bytes), ``count`` times each."""
+    """Base memory begins at ``low``, goes to ``high`` and back (bytes), ``count`` times each."""
     rows: list[dict[str, Any]] = [{"at_s": 0.0, "owner": "base", "add_bytes": low}]
     for i in range(2 * count):
         change = (high - low) if i % 2 == 0 else (low - high)
@@ -321,10 +321,8 @@ def measure_crossings(setup: Setup) -> Measured:
     bare = bare_loop(path, sessions)
     step_s = setup.packets / workload.rate_pps / (2 * crossings + 2)
     high, low = GIB * 8 * 90 // 100, GIB * 8 * 86 // 100
-    into = [{"at_s": 0.0, "owner": "base", "add_bytes": high}]
-    rows = [*into, *pressure(crossings, step_s, low, high)[1:]]
-    rows[1:] = [{**row, "add_bytes": -row["add_bytes"]} for row in rows[1:]]
-    engines = [conserve_engine(rows), conserve_engine(into)]
+    rows = pressure(crossings, step_s, high, low)
+    engines = [conserve_engine(rows), conserve_engine(rows[:1])]
     spent: list[list[int]] = [[], []]
     for turn in range(turns):
         part = replaced(chunk, time_ns=chunk.time_ns + turn * workload.duration_ns)

@@ -316,16 +316,9 @@ class Comparison:
 
     def net(self) -> list[dict[str, Any]]:
         """What each later setting does more (+) or less (-) than the first."""
-        rows = self.harm()
-        keys = ("harmed", *COST)
-        return [
-            {
-                "name": row["name"],
-                "against": rows[0]["name"],
-                **{key: row[key] - rows[0][key] for key in keys},
-            }
-            for row in rows[1:]
-        ]
+        first, *others = self.harm()
+        return [{"name": row["name"], "against": first["name"],
+                 **{key: row[key] - first[key] for key in ("harmed", *COST)}} for row in others]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything above as plain values, with each run's result but its victims."""
@@ -343,20 +336,15 @@ class Comparison:
 
     def write_flows(self, path: str) -> None:
         """A row a flow, with its fate under each setting, to a file: CSV, or Parquet by ending."""
-        file = RowFile(path)
-        try:
+        with RowFile(path) as file:
             for begin in range(0, max(1, len(self.ends)), BLOCK):
                 file.write(self._columns(slice(begin, begin + BLOCK)))
-        except BaseException:
-            file.discard()
-            raise
-        file.close()
 
     def _columns(self, part: slice) -> dict[str, Any]:
         ends, ids = self.ends_at(part), self.policies_at(part, 0)
         made: dict[str, Any] = {
             "flow": [flow_text(row) for row in ends],
-            **{side: [str(_address(int(row["family"]), *row[side].tolist())) for row in ends]
+            **{side: [str(address_of(row, side)) for row in ends]
                for side in ("initiator", "responder")},
             "port": ends["responder_port"],
             "protocol": [protocol_text(number) for number in ends["protocol"].tolist()],
@@ -419,8 +407,8 @@ def flow_text(row: Any) -> str:
     """ENDS_DTYPE as `explain --flow` takes it, the initiator first."""
     if not row["family"]:
         return "unknown"
-    ends = [Endpoint(_address(int(row["family"]), *row[side].tolist()), int(row[f"{side}_port"]))
-            for side in ("initiator", "responder")]  # fmt: skip
+    ends = [Endpoint(address_of(row, side), int(row[f"{side}_port"]))
+            for side in ("initiator", "responder")]
     return str(Flow(ends[0], ends[1], int(row["protocol"]), int(row["zone"])))
 
 

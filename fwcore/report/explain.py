@@ -16,6 +16,8 @@ import numpy as np
 
 from fwcore import _shaper, units
 from fwcore._columns import Fragment, Kind, parse_columns
+from fwcore._layout import EndCause, Exposure, GateAction, ObjectAction, Reason, Verdict
+from fwcore.counters import state_name
 from fwcore.datagrams import Datagrams
 from fwcore.errors import FwcoreError
 from fwcore.flow import Endpoint, Flow
@@ -267,7 +269,6 @@ def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = Fals
 # -- the engine, as `follow` wants it -------------------------------------------------------------
 
 
-
 class EngineWatch:
     """A `Watch` over an engine made with ``log=True``, so that it tells how sessions ended."""
 
@@ -284,8 +285,6 @@ class EngineWatch:
 
     def process(self, chunk: Any) -> list[tuple[str, str]]:
         """Verdict and reason of each packet by name; keeps the flow's sessions that ended."""
-        from fwcore._layout import Reason, Verdict
-
         outcome = self._engine.process(chunk)
         for rows in self._engine.collect_ended():
             self._keep(rows)
@@ -299,8 +298,6 @@ class EngineWatch:
         self._engine.begin(time_ns)
 
     def _keep(self, rows: Any) -> None:
-        from fwcore._layout import EndCause
-
         ports = {self._flow.initiator.port, self._flow.responder.port}
         wanted = (rows["protocol"] == self._flow.protocol) & (rows["zone"] == self._flow.zone)
         for side in ("initiator_port", "responder_port"):
@@ -318,15 +315,12 @@ class EngineWatch:
 
     def session(self) -> Mapping[str, Any] | None:
         """created_packet and the state by name of the flow's session."""
-        from fwcore.counters import state_name
-
         found = self._engine.lookup(*self._tuple)
         if found is None:
             return None
         name = state_name(int(found["state"]))
-        if name == "NONE":
-            name = "STANDS"
-        return {"created_packet": int(found["created_packet"]), "state": name}
+        return {"created_packet": int(found["created_packet"]),
+                "state": "STANDS" if name == "NONE" else name}
 
     def state(self) -> Mapping[str, Any]:
         """Mode, pages and the gate row, as they stand between two packets."""
@@ -398,13 +392,12 @@ class EngineWatch:
         if not held:
             return {}
         came = {(row["met"]["link"], row["met"]["class"]) for row in held}
-        times = [held[0]["time_ns"],
-                 max(row["time_ns"] + (row["met"]["wait_ns"] or 0) for row in held)]
+        last_ns = max(row["time_ns"] + (row["met"]["wait_ns"] or 0) for row in held)
         found, links = shaping_timeline(self._engine), {link for link, _ in came}
         return {"shaping_timeline": within(found | {
             "links": [row for row in found["links"] if row["name"] in links],
             "classes": [row for row in found["classes"] if (row["link"], row["id"]) in came],
-            "meters": []}, times[0], times[-1])}
+            "meters": []}, held[0]["time_ns"], last_ns)}
 
 
 def within(found: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
@@ -423,19 +416,17 @@ def _end_bytes(end: Any) -> tuple[bytes, int]:
 
 def gate_text(row: Any) -> str:
     """A gate row in words: what each class of new sessions gets, and who asks for a page."""
-    from fwcore._layout import Exposure, GateAction, ObjectAction, Reason
-
     parts = []
     for at, name in enumerate(CLASSES):
         action = GateAction(row.action[at])
-        why = ""
-        if action == GateAction.BYPASS:
-            why = f" ({Exposure(row.cause[at]).name.lower()})"
+        done = action.name.lower()
+        if action == GateAction.ADMIT:
+            done = "forward" if at == 0 else "inspect"
+        elif action == GateAction.BYPASS:
+            done += f" ({Exposure(row.cause[at]).name.lower()})"
         elif action == GateAction.DROP:
-            why = f" ({Reason(row.reason[at]).name.lower()})"
-        admitted = "forward" if at == 0 else "inspect"
-        done = admitted if action == GateAction.ADMIT else action.name.lower()
-        parts.append(f"{name} {done}{why}")
+            done += f" ({Reason(row.reason[at]).name.lower()})"
+        parts.append(f"{name} {done}")
     if row.ips_bypass:
         parts.append("flow inspection bypassed")
     parts.append(f"new object {ObjectAction(row.object_start).name.lower()}")

@@ -7,8 +7,9 @@ passed unscanned; whether the laws hold; how fast it was. Sections with nothing 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fwcore import units
 from fwcore.escape import visible_tree
@@ -221,17 +222,12 @@ def _memory(result: Result, style: Style) -> Iterator[str]:
     memory = result.data["memory"]
     total = memory["total_pages"]
     now, peak = memory["now"], memory["peak"]
-    rows = wrap(
-        [
-            f"{units.pages_size(total)} of RAM",
-            f"used {units.pages_size(now['used'])} ({units.share(now['used'], total)})",
-            f"peak {units.pages_size(peak['used'])} ({units.share(peak['used'], total)})",
-        ],
-        style,
-    )
-    rows += wrap(
-        [f"{name} {units.pages_size(now[name])}" for name in (*OWNERS, "free")], style
-    )
+    rows = wrap([
+        f"{units.pages_size(total)} of RAM",
+        f"used {units.pages_size(now['used'])} ({units.share(now['used'], total)})",
+        f"peak {units.pages_size(peak['used'])} ({units.share(peak['used'], total)})",
+    ], style)
+    rows += wrap([f"{name} {units.pages_size(now[name])}" for name in (*OWNERS, "free")], style)
     yield from section("memory", rows, style)
     if not facts.eventful(result):
         return
@@ -360,10 +356,15 @@ def _taken(result: Result, style: Style) -> Iterator[str]:
     figures = [f"{units.plural(row['sessions'], 'session')} of {units.size(row['bytes'])}",
                f"{units.count(row['established'])} established",
                f"{units.count(row['active'])} active in the last second"]
-    idle = [f"{name.replace('_', ' ')} {units.count(number)}"
-            for name, number in row["idle"].items() if number]
-    yield from section("taken", [*wrap(figures, style), *wrap(
-        [f"idle {idle[0]}", *idle[1:]] if idle else [], style), *_instead(result, style)], style)
+    yield from section("taken", [*wrap(figures, style), *wrap(_idle(row), style),
+                                 *_instead(result, style)], style)
+
+
+def _idle(row: Mapping[str, Any]) -> list[str]:
+    """How many sessions had been silent for how long."""
+    found = [f"{name.replace('_', ' ')} {units.count(number)}"
+             for name, number in row["idle"].items() if number]
+    return [f"idle {found[0]}", *found[1:]] if found else []
 
 
 def _instead(result: Result, style: Style) -> list[str]:
@@ -371,12 +372,10 @@ def _instead(result: Result, style: Style) -> list[str]:
     row = result.data.get("lru")
     if not row or not row["sessions"]:
         return []
-    idle = [f"{name.replace('_', ' ')} {units.count(number)}"
-            for name, number in row["idle"].items() if number]
     return wrap([f"least-recently-used: {units.count(row['established'])} established",
                  f"{units.count(row['active'])} active in the last second",
                  f"{units.count(row['same'])} of {units.count(row['sessions'])} the same",
-                 f"idle {idle[0]}", *idle[1:]], style)
+                 *_idle(row)], style)
 
 
 def _exposure(result: Result, style: Style) -> Iterator[str]:
@@ -435,20 +434,13 @@ def _each(value: float) -> str:
 
 def _speed(result: Result, style: Style) -> Iterator[str]:
     speed, pace = result.data["speed"], result.data.get("pace", {})
-    rows = wrap(
-        [
-            f"{units.short(speed['packets_per_s'])} packets/s",
-            f"{_each(speed['ns_per_packet'])} a packet",
-            f"{units.seconds(speed['wall_s'])} in all",
-            f"longest pause {units.nanoseconds(speed['longest_pause_ns'])}",
-            *(
-                [f"reading, writing files {units.seconds(speed['load_s'])}"]
-                if speed.get("load_s")
-                else []
-            ),
-        ],
-        style,
-    )
+    figures = [
+        f"{units.short(speed['packets_per_s'])} packets/s",
+        f"{_each(speed['ns_per_packet'])} a packet", f"{units.seconds(speed['wall_s'])} in all",
+        f"longest pause {units.nanoseconds(speed['longest_pause_ns'])}"]
+    if speed.get("load_s"):
+        figures.append(f"reading, writing files {units.seconds(speed['load_s'])}")
+    rows = wrap(figures, style)
     if pace.get("late_packets"):
         rows.append(
             f"{units.count(pace['late_packets'])} packets late, at most "
