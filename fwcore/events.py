@@ -260,20 +260,9 @@ def _unified_left(line: _Line) -> str:
     )
 
 
-def _extreme_entered(line: _Line) -> str:
-    # Id and description from the log reference, the message from captures [R].
-    return _log(
-        line, "0100022022", "Extreme low memory mode entered", "",
-        "Kernel enters extreme low memory mode",
-    )
-
-
-def _extreme_left(line: _Line) -> str:
-    # Id and description from the log reference [R]; the message by analogy [D].
-    return _log(
-        line, "0100022023", "Extreme low memory mode exited", "",
-        "Kernel leaves extreme low memory mode",
-    )
+def _logged(logid: str, logdesc: str, msg: str) -> Callable[[_Line], str]:
+    """An entry without fields of its own."""
+    return lambda line: _log(line, logid, logdesc, "", msg)
 
 
 def _ips_action(line: _Line) -> str:
@@ -285,14 +274,6 @@ def _unified_ips_entered(line: _Line) -> str:
     return _log(
         line, "0100022700", "IPS session scan paused", f'action="{_ips_action(line)}" ',
         "IPS session scan, enter fail open mode",
-    )
-
-
-def _unified_ips_left(line: _Line) -> str:
-    # Id and description from the log reference [R]; the message by analogy [D].
-    return _log(
-        line, "0100022701", "IPS session scan resumed", "",
-        "IPS session scan, exit fail open mode",
     )
 
 
@@ -322,13 +303,6 @@ def _old_ips_entered(line: _Line) -> str:
     return (
         'logid="0100022700" level="critical" logdesc="IPS session scan paused"'
         f' action="{_ips_action(line)}" msg="IPS session scan, enter fail open mode"'
-    )
-
-
-def _old_ips_left(line: _Line) -> str:
-    return (
-        'logid="0100022701" level="critical" logdesc="IPS session scan resumed"'
-        ' msg="IPS session scan, exit fail open mode"'
     )
 
 
@@ -420,7 +394,10 @@ _OLD_FORTIOS: Final[dict[str, Callable[[_Line], str]]] = {
     "conserve_entered": _old_entered,
     "conserve_left": _old_left,
     "ips_fail_open_entered": _old_ips_entered,
-    "ips_fail_open_left": _old_ips_left,
+    "ips_fail_open_left": _says(
+        'logid="0100022701" level="critical" logdesc="IPS session scan resumed"'
+        ' msg="IPS session scan, exit fail open mode"'
+    ),
     "table_full": _connection_limit,
     "table_full_ended": _connection_limit,
 }
@@ -430,10 +407,15 @@ _TEXTS: Final[dict[str, dict[str, Callable[[_Line], str]]]] = {
     "fortios-7": {
         "conserve_entered": _unified_entered,
         "conserve_left": _unified_left,
-        "extreme_entered": _extreme_entered,
-        "extreme_left": _extreme_left,
+        # Ids and descriptions from the log reference [R]; the first message from captures [R], the
+        # others by analogy [D].
+        "extreme_entered": _logged("0100022022", "Extreme low memory mode entered",
+                                   "Kernel enters extreme low memory mode"),
+        "extreme_left": _logged("0100022023", "Extreme low memory mode exited",
+                                "Kernel leaves extreme low memory mode"),
         "ips_fail_open_entered": _unified_ips_entered,
-        "ips_fail_open_left": _unified_ips_left,
+        "ips_fail_open_left": _logged("0100022701", "IPS session scan resumed",
+                                      "IPS session scan, exit fail open mode"),
         "table_full": _connection_limit,
         "table_full_ended": _connection_limit,
     },

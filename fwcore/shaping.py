@@ -476,8 +476,7 @@ def parse(
     _unique(shaped, "id", [row.id for row in shaping_rows])
     declared = Declared(tuple(meter_rows), tuple(link_rows), tuple(class_rows),
                         tuple(shaping_rows), _warnings(meter_rows, class_rows, shaping_rows))
-    leaves = {name: {row.id for row in declared.classes_of(name)} - {
-        row.parent for row in declared.classes_of(name)} for name in by_name}
+    leaves = {name: {row.id for row in declared.leaves_of(name)} for name in by_name}
     named = {row.name: row for row in meter_rows}
     for place, row in zip(shaped, shaping_rows, strict=True):
         _uses(place, row, named, by_name, leaves)
