@@ -41,7 +41,7 @@ from fwcore.dataplane.decider cimport decider_see
 from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.egress cimport (
-    egress_brims, egress_calls, egress_due, egress_give, egress_request)
+    egress_brims, egress_calls, egress_due, egress_give, egress_request, egress_unseen)
 from fwcore.dataplane.frame cimport parser_t
 from fwcore.dataplane.layout cimport (
     GROUP_MAX, NIL, OPENINGS_AHEAD, OPENINGS_MAX, STOP_ASK, STOP_BREATH, STOP_LOG, STOP_NONE,
@@ -504,6 +504,7 @@ cdef class FastPath(State):
                 with nogil:
                     shaper_clear(s)
             egress_due(&self.fw)
+            egress_unseen(&self.fw)
             pages_note_peaks(&self.fw)
             if self.begun:
                 due_update(&self.fw)

@@ -25,6 +25,7 @@ from fwcore.dataplane.clear cimport table_clear
 from fwcore.dataplane.clock cimport clock_disarm, clock_set, clock_settle
 from fwcore.dataplane.digest cimport digest_begin
 from fwcore.dataplane.due cimport due_update
+from fwcore.dataplane.egress cimport egress_due
 from fwcore.dataplane.frame cimport parser_begin
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
@@ -324,6 +325,8 @@ cdef class Control:
             self.stopped = 0
             fw.memory.dirty = fw.memory.quiet = 0
             pages_note_peaks(fw)
+            if fw.shaper != NULL:
+                egress_due(fw)
             due_update(fw)
 
     def rest_until(self, time_ns):

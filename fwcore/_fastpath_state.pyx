@@ -19,7 +19,7 @@ from fwcore._layout cimport copied, gate_read
 from fwcore._memory cimport Arena, Table
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.due cimport due_update
-from fwcore.dataplane.egress cimport egress_due
+from fwcore.dataplane.egress cimport egress_due, egress_unseen
 from fwcore.dataplane.fragment cimport fragment_link
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.keep cimport keep_records, keep_timers, keep_wheel
@@ -275,6 +275,7 @@ cdef class State(Questions):
             self.parser.shift = fw.shift
             self.begun, self.resuming = given["begun"], given["resuming"]
             fw.memory.dirty = given["dirty"]    # last: what was done here moved nothing
+            egress_unseen(fw)
             due_update(fw)
 
     cdef int _set_clock(self, dict given) except -1:

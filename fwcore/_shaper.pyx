@@ -35,8 +35,8 @@ from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.shaping cimport (
     COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, METERS_MAX, NEED_LEVEL,
     NOWHERE, NO_MARK, RFC2697, RFC2698, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NEVER,
-    SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, arrival_t, class_t, departure_t, link_t, met_t, meter_t,
-    shaped_t, shaper_t,
+    SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX, arrival_t, class_t, departure_t, link_t, met_t,
+    meter_t, shaped_t, shaper_t,
 )
 from fwcore._shaper_change cimport numbers_of
 from fwcore._shaper_state cimport Kept
@@ -424,7 +424,8 @@ cdef class Shaper(Kept):
         return link.overlaps == 0 and busy <= max(0, link.last_ns + 1 - link.first_ns)
 
     cdef bint _bound(self, const meter_t *m):
-        """What passed in a colour is at most depth + rate x time, for each bucket there was."""
+        """What passed in a colour is at most depth + rate x time, for each bucket there was. Where
+        a packet's debt may have been cut to what a level holds, nothing is known."""
         buckets = m.used + m.shared_made + m.keys_forgotten - m.forgotten_before
         time_ns = self.core.now_ns - m.since
         bits = 1 if m.row.count == COUNT_PACKETS else 8
@@ -433,6 +434,8 @@ cdef class Shaper(Kept):
         for rung in range(m.row.rungs):
             passed = m.charged[rung] + (passed if m.row.algorithm == RFC2698 else 0)
             rate = m.row.rate[0 if m.row.algorithm == RFC2697 else rung]
+            if int(slack) * m.rung[rung].price > UNITS_MAX:
+                continue
             over = passed - (m.row.depth[rung] + slack) * buckets
             if over * bits * SHAPE_SECOND > rate * time_ns * buckets:
                 return False

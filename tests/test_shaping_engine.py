@@ -465,6 +465,21 @@ def test_a_link_that_comes_back_has_none_of_its_old_sessions(metered):
     assert passed(2) == (3 * (not metered), {"other": 0, "wan": 1})
 
 
+def test_what_a_drain_gave_back_is_seen_at_its_own_time_when_something_follows():
+    """Not when a row of the timeline is due."""
+    pair = Pair(load("fortios-7", ram_bytes=100 * PAGE, base_bytes=75 * PAGE, max_connections=16,
+                     accounting="slab", cache_limit_bytes=0, queue_accounting="bytes", seed=1,
+                     timeline_interval_s=0.001, links=[{"name": "wan", "rate": 8000}],
+                     shapings=[{"link": "wan", "protocol": "udp"}]))
+    pair.process(Chunk.from_frames([dns(1)] * 9, [START] * 9, [2 * PAGE] * 9))
+    pair.drain()
+    pair.compare()
+    assert pair.engine.mode == "on"
+    pair.advance(START + 10**9)
+    pair.compare()
+    assert (pair.engine.mode, pair.engine.transitions[-1].time_ns) == ("off", START)
+
+
 @pytest.mark.parametrize("deed", ["configure", "drain"])
 def test_what_is_done_by_hand_is_done_now(deed):
     """Not when a packet last came to a link: here one was dropped since."""
@@ -480,6 +495,16 @@ def test_what_is_done_by_hand_is_done_now(deed):
         pair.configure(classes=[{"link": "wan", "id": 1, "limit_bytes": 100}])
     pair.compare()
     assert set(pair.engine.departures()["time_ns"].tolist()) == {START + 10**9}
+
+
+def test_a_debt_that_no_level_holds_breaks_no_bound():
+    """Two frames of 4 GB at 8 bit/s: the first one's debt is cut to 73 of its 136 years."""
+    pair = Pair(load("plain", max_connections=4, shapings=[{"meters": ["m"]}], meters=[
+        {"name": "m", "rungs": [{"rate": 8, "depth": 300}], "need": "level", "count": "frame"}]))
+    for time_ns in (0, 24 * 10**17):
+        pair.process(Chunk.from_frames([dns(1)], [time_ns], [2**32 - 1]))
+        pair.compare()
+    assert pair.engine.shaping()["meters"]["m"]["passed"]["packets"] == 2
 
 
 def test_packets_whose_link_and_meters_went_away_are_counted():

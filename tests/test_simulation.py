@@ -92,7 +92,7 @@ def test_a_seed_is_the_whole_of_a_case(seed):
 def test_cases_have_every_deed():
     verbs = {step[0] for seed in range(40) for step in draw.case(Random(seed)).steps}
     assert verbs == {"packets", "configure", "restart", "clear", "advance", "end", "take", "give",
-                     "force", "save", "drain"}
+                     "force", "save", "drain", "look", "inspect", "decide", "undecide"}
 
 
 def test_a_difference_is_found_and_shrunk(monkeypatch):

@@ -18,6 +18,7 @@ from fwcore._demand import Demand, Line
 from fwcore._layout import Answer, EndCause, TcpState
 from fwcore.capture import Chunk
 from fwcore.engine import Engine
+from fwcore.errors import FrameError
 from fwcore.reference.demand import Demanded, dropped, late, smallest_depth
 from fwcore.settings import Settings, Timeouts
 from fwcore.settings.declared import ROW_KINDS
@@ -100,6 +101,9 @@ class Pair:
         self.packets = 0
         self.openings: list[tuple[int, ...]] = []
         self.opened: list[tuple[int, ...]] = []
+        self.asked: list[tuple[int, int]] = []
+        self.wanted: list[tuple[int, int]] = []
+        self.undecided: Callable[[], None] = lambda: None
 
     def process(self, chunk: Chunk) -> None:
         """Judges the chunk's packets: verdict, reason, direction."""
@@ -115,6 +119,20 @@ class Pair:
             raise AssertionError(f"packet {self.packets + at + 1}: engine {got}, twin {want}")
         self.packets += len(chunk)
 
+    def judge(self, chunk: Chunk) -> None:
+        """Judges the chunk's packets one by one, each by a call of its own."""
+        for at in range(len(chunk)):
+            alone = chunk.slice(at, at + 1)
+            frame, time_ns, length, link = next(zip(*columns_of(alone), strict=True))
+            try:
+                found = self.engine.judge(frame, time_ns, length, link)
+            except FrameError:  # longer than it was on the wire: only a chunk can say so
+                self.process(alone)
+                continue
+            got, want = tuple(map(int, found)), judge(self.twin, alone)[0][:2]
+            assert got == want, f"packet {self.packets + 1}: engine {got}, twin {want}"
+            self.packets += 1
+
     def inspect(self, answer: Callable[..., str], first_bytes: int) -> None:
         """Sets an inspector: ``answer(payload, reply, seen, policy)``: accept, block or bypass."""
         def asked(rows: Any) -> list[Answer]:
@@ -126,8 +144,7 @@ class Pair:
             self.wanted.append((row.session.created_packet, row.packet))
             return answer(row.payload, row.reply, row.seen, row.session.policy.id)
 
-        self.asked: list[tuple[int, int]] = []
-        self.wanted: list[tuple[int, int]] = []
+        self.asked, self.wanted = [], []
         self.engine.inspect(asked, first_bytes=first_bytes)
         self.twin.set_inspector(question, first_bytes)
 
@@ -177,9 +194,16 @@ class Pair:
         inspector and decider."""
         breath = self.engine.fastpath.breath
         self.twin.set_inspector(None)
-        self.twin.decider = None
+        self.twin.decider, self.undecided = None, lambda: None
         self.engine = copy.deepcopy(self.engine)
         self.engine.fastpath.breath = breath
+
+    def look(self) -> None:
+        """Asks the engine for what it tells of itself; that changes nothing."""
+        self.engine.shaping()
+        self.engine.departures()
+        self.engine.arrivals()
+        self.engine.result()
 
     def drain(self) -> None:
         """Lets leave what waits."""
@@ -223,6 +247,8 @@ class Pair:
     def compare(self, *, whole: bool = True) -> None:
         """Transitions, events, counters, victims and sessions; laws; ``whole``: the outcome."""
         engine, outcome = self.engine, bool(whole and self.packets)
+        asked, wanted = (rows[-1:] for rows in (self.asked, self.wanted))
+        assert self.asked == self.wanted, f"the inspector was asked {asked} last, the twin's {wanted}"
         assert_equal_tree({
             "transitions": engine.transitions.to_dicts(), "events": engine.events.to_dicts(),
             "counters": engine.counters(), "modes": engine.modes, "victims": victims_of(engine),

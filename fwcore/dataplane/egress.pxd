@@ -132,6 +132,14 @@ cdef inline void egress_due(fw_t *fw) noexcept nogil:
         clock_set(&fw.clock, DUE_LINK, s.due_ns)
 
 
+cdef inline void egress_unseen(fw_t *fw) noexcept nogil:
+    """What left between packets moved gauges: that is looked at first of all, at this very time.
+    Else a row of the timeline that is due before the next packet would be who sees it."""
+    cdef const shaper_t *s = <const shaper_t *>fw.shaper
+    if s != NULL and s.accounted and fw.memory.dirty:
+        clock_set(&fw.clock, DUE_LINK, fw.clock.now_ns)
+
+
 cdef inline int egress_brims(const fw_t *fw) noexcept nogil:
     """Whether rows of packets want to be collected."""
     cdef const shaper_t *s = <const shaper_t *>fw.shaper

@@ -66,6 +66,8 @@ class Clock(Script):
             due.append(self.t0 + nanoseconds(self.steps[0].get("at_s", 0)))
         if self.ips_full:
             due.append(max(self.now, self.ips_half_empty_ns()))
+        if self.unseen:
+            due.append(self.now)
         if self.collector_wanted:
             due.append(self.now + COLLECTOR_NS - (self.now - self.t0) % COLLECTOR_NS)
         tick = self.tick_after(self.now)

@@ -19,6 +19,7 @@ class Control(Inspection):
 
         Settling again without a change of a gauge has no effect.
         """
+        self.unseen = False
         entered = self.decide(cause)
         if entered and self.round_due():
             self.idledrop_round(cause)

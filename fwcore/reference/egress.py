@@ -81,8 +81,11 @@ class Egress(Clock):
         self.memory.free += pages
 
     def drain(self) -> None:
-        """What waits leaves in its time; the clock stands, and no machine looks."""
+        """What waits leaves in its time; the clock stands. Machines look, at this time, when
+        something follows."""
         if self.shaper:
+            pages = self.memory.queues
             self.shaper.advance(self.now)
             self.shaper.drain()
+            self.unseen |= self.memory.queues != pages
             self.sample()

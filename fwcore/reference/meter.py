@@ -226,7 +226,10 @@ class Meter:
         account.debit(now, things, colour)
 
     def bounded(self, now: int) -> bool:
-        """Whether no colour let more pass than depth + rate x time, for each bucket there was."""
+        """Whether no colour let more pass than depth + rate x time, for each bucket there was.
+
+        Where a packet's debt may have been cut to what a level holds, nothing is known.
+        """
         row, passed = self.row, 0
         buckets = len(self.accounts) + bool(self.shared)
         buckets += self.keys_forgotten - self.forgotten_before
@@ -236,6 +239,8 @@ class Meter:
             alone = row.algorithm != "rfc2698"
             passed = self.charged[number] + (0 if alone else passed)
             rate = row.rungs[0].rate if row.algorithm == "rfc2697" else rung.rate
+            if slack * bits * (SECOND // gcd(rung.rate or row.rungs[0].rate, SECOND)) > UNITS_MAX:
+                continue
             over = passed - (rung.depth + slack) * buckets
             if over * bits * SECOND > rate * (now - self.since) * buckets:
                 return False

@@ -59,6 +59,7 @@ class State:
         self.sessions: dict[Key, Session] = {}
         self.chains: dict[int, dict[Key, Session]] = {}
         self.expiry_floor: int | None = None  # no session is due before it
+        self.unseen = False  # a drain moved gauges, and no machine has looked since
         self.fragments: OrderedDict[tuple[int, ...], FragmentEntry] = OrderedDict()
         self.start_reborn()
         self.graves_blind = False  # victims went by that are not written down

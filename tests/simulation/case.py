@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pprint
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from unittest.mock import MagicMock
 import numpy as np
 from twin import Pair, assert_laws
 
+from fwcore import Decision
 from fwcore.capture import Chunk
 from fwcore.errors import ConfigFrozen, DataError, FwcoreError, SettingsError
 from fwcore.settings import load
@@ -17,9 +19,10 @@ from fwcore.settings import load
 Packet = tuple[int, bytes, int, int]
 """time_ns, captured bytes, wire length, link type."""
 Step = tuple[Any, ...]
-"""("packets", chunk size, [Packet]) · ("configure", changes) · ("restart", changes) · ("clear",) ·
-("advance", now_ns) · ("end", place ...) · ("take", owner, bytes) · ("give", owner, bytes) ·
-("force", mode) · ("save",) · ("drain",)."""
+"""("packets", chunk size, [Packet]); 0: by a call each · ("configure", changes) ·
+("restart", changes) · ("clear",) · ("advance", now_ns) · ("end", place ...) ·
+("take", owner, bytes) · ("give", owner, bytes) · ("force", mode) · ("save",) · ("drain",) · ("look",) ·
+("inspect", salt, first bytes) · ("decide", salt) · ("undecide",)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class Alone(Pair):
         self.engine.process(chunk)
         self.packets += len(chunk)
 
+    def judge(self, chunk: Chunk) -> None:
+        for piece in pieces(chunk, 1):
+            self.process(piece)
+
     def restart(self, *, keep: bool = False, **changes: Any) -> None:
         self.engine.restart(keep=keep, **changes)
 
@@ -83,6 +90,7 @@ class Alone(Pair):
         self.engine.end(*(rows[place % len(rows)] for place in places if len(rows)))
 
     def compare(self, *, whole: bool = True) -> None:
+        self.wanted = list(self.asked)      # nobody else was to be asked
         assert_laws(self.engine)
 
 
@@ -103,11 +111,31 @@ def run(case: Case, beside: type[Pair] = Pair) -> int:
     return pair.packets
 
 
+def answer(salt: int, payload: bytes, reply: bool, seen: int, policy: int) -> str:
+    """An inspector's: any function of its row."""
+    return ("accept", "block", "bypass")[(sum(payload) + 2 * reply + seen + policy + salt) % 3]
+
+
+def decision(pair: Pair, salt: int, *opening: int) -> int:
+    """A decider's: accept, drop, or one of the policies that there are now."""
+    number = (sum(opening) + salt) % 11
+    ids = [row["id"] for row in pair.engine.settings.policies] or [0]
+    return Decision.ACCEPT if number < 5 else Decision.DROP if number < 7 else ids[number % len(ids)]
+
+
 def do(pair: Pair, verb: str, *rest: Any) -> None:
     """One step, to both."""
-    if verb == "packets":
+    if verb == "packets" and rest[0] == 0:
+        pair.judge(chunk_of(rest[1]))
+    elif verb == "packets":
         for piece in pieces(chunk_of(rest[1]), rest[0]):
             pair.process(piece)
+    elif verb == "inspect":
+        pair.inspect(functools.partial(answer, rest[0]), rest[1])
+    elif verb == "decide":
+        pair.decide(functools.partial(decision, pair, rest[0]))
+    elif verb == "undecide":
+        pair.decide_no_more()
     elif verb in ("configure", "restart", "save"):
         try:
             getattr(pair, verb)(**(rest[0] if rest else {}))

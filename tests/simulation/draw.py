@@ -313,8 +313,16 @@ def changes(rng: Random) -> dict[str, Any]:
 
 def by_hand(rng: Random) -> Step:
     """What only who embeds an engine does: sessions ended, pages taken and given, a mode held."""
-    pick = rng.randrange(9)
-    if pick > 6:
+    pick = rng.randrange(12)
+    if pick == 9:
+        return ("inspect", rng.randrange(3), rng.choice((1, 8, 40, 1500)))
+    if pick == 10:
+        return ("decide", rng.randrange(11))
+    if pick == 11:
+        return ("undecide",)
+    if pick == 7:
+        return ("look",)
+    if pick == 8:
         return ("save",)
     if pick == 6:
         return ("restart", {"keep": True, "max_connections": rng.choice((1, 4, 16, 300))})
@@ -350,7 +358,7 @@ def step(rng: Random, clock: Clock, pool: list[tuple[bytes, int, int]]) -> Step:
         return ("drain",)
     count = rng.choice((1, 3, 10, 40, 100, 400))
     packets = [(clock.next(), *rng.choice(pool)) for _ in range(count)]
-    return ("packets", rng.choice((1, 3, 1000)), packets)
+    return ("packets", rng.choice((0, 1, 3, 1000)), packets)
 
 
 def case(rng: Random) -> Case:
@@ -358,6 +366,7 @@ def case(rng: Random) -> Case:
     chosen = settings(rng)
     clock = Clock(rng)
     pool = [frame(rng) for _ in range(rng.choice((3, 10, 40, 120)))]
-    options = {"group": rng.choice((1, 2, 32, 64)), "log": bool(rng.randrange(2))}
+    options = {"group": rng.choice((1, 2, 32, 64)), "log": bool(rng.randrange(2)),
+               "departures": True, "arrivals": True}
     steps = [step(rng, clock, pool) for _ in range(rng.choice((1, 4, 12, 30)))]
     return Case(chosen, options, steps)
