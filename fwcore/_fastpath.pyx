@@ -51,7 +51,7 @@ from fwcore.dataplane.layout cimport (
 from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.pages cimport pages_look, pages_note_peaks
 from fwcore.dataplane.parse cimport parse_placed
-from fwcore.dataplane.script cimport script_begin
+from fwcore.dataplane.script cimport script_await, script_begin
 from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.timeline cimport timeline_begin
 from fwcore.dataplane.verdict cimport verdict_packet
@@ -127,6 +127,7 @@ cdef inline int packet_finish(
     fw.counters.outcome[outcome & 255][outcome >> 8] += 1
     fw.counters.decode[p.decode] += 1
     if fw_unlikely(fw.memory.dirty):
+        script_await(fw)
         if pages_look(fw):
             return STOP_PACKET
         # Whoever makes a session comes here: since the last look at most the sessions that lived

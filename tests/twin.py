@@ -248,7 +248,7 @@ class Pair:
         """Transitions, events, counters, victims and sessions; laws; ``whole``: the outcome."""
         engine, outcome = self.engine, bool(whole and self.packets)
         asked, wanted = (rows[-1:] for rows in (self.asked, self.wanted))
-        assert self.asked == self.wanted, f"the inspector was asked {asked} last, the twin's {wanted}"
+        assert self.asked == self.wanted, f"asked {asked} last, the twin {wanted}"
         assert_equal_tree({
             "transitions": engine.transitions.to_dicts(), "events": engine.events.to_dicts(),
             "counters": engine.counters(), "modes": engine.modes, "victims": victims_of(engine),

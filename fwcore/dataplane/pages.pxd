@@ -6,12 +6,10 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from fwcore.dataplane.clock cimport clock_next_tick_ns, clock_set
 from fwcore.dataplane.layout cimport (
-    DIRTY_GAUGES, DUE_OWED, GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
+    DIRTY_GAUGES, GAUGE_COUNT, GAUGE_FREE_PAGES, GAUGE_LIVE_SESSIONS, GAUGE_PROXY_SESSIONS,
     GAUGE_SHM_PAGES, GAUGE_USED_PAGES, OWNER_BASE, OWNER_CACHE, OWNER_QUEUES, OWNER_SESSIONS,
-    OWNER_SHM, PEAK_FREE, PEAK_QUEUES, PEAK_USED, control_t, fw_t, fw_unlikely, memory_t,
-    pages_t,
+    OWNER_SHM, PEAK_FREE, PEAK_QUEUES, PEAK_USED, control_t, fw_t, memory_t, pages_t,
 )
 
 
@@ -140,15 +138,12 @@ cdef inline int pages_past_watermark(fw_t *fw) noexcept nogil:
 
 cdef inline int pages_look(fw_t *fw) noexcept nogil:
     """Whether a gauge that moved left its quiet interval. => one did (memory.dirty). Most who come
-    here have made or ended a session whose page was there: then one gauge is compared. Where pages
-    moved, who is short of some may have them at the next tick."""
+    here have made or ended a session whose page was there: then one gauge is compared."""
     cdef int64_t live = <int64_t>fw.memory.live
     cdef int alone = not fw.memory.dirty & DIRTY_GAUGES and fw.memory.quiet
     fw.memory.dirty = 0
     if alone:
         return (live <= fw.control.gate.low[GAUGE_LIVE_SESSIONS]
                 or live >= fw.control.gate.high[GAUGE_LIVE_SESSIONS])
-    if fw_unlikely(fw.memory.pages.short_[OWNER_BASE] | fw.memory.pages.short_[OWNER_SHM]):
-        clock_set(&fw.clock, DUE_OWED, clock_next_tick_ns(&fw.control, &fw.clock))
     fw.memory.quiet = not pages_past_watermark(fw)
     return not fw.memory.quiet

@@ -11,11 +11,11 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fwcore.dataplane.clock cimport clock_moved, clock_set
+from fwcore.dataplane.clock cimport clock_moved, clock_next_tick_ns, clock_set
 from fwcore.dataplane.layout cimport (
-    DIRTY_GAUGES, DUE_COUNT, DUE_LEAK, DUE_STEP, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES,
+    DIRTY_GAUGES, DUE_COUNT, DUE_LEAK, DUE_OWED, DUE_STEP, GAUGE_FREE_PAGES, GAUGE_SHM_PAGES,
     GAUGE_USED_PAGES, NEVER, NIL, OWNER_BASE, OWNER_CACHE, OWNER_SHM, PAGE_BYTES, control_t,
-    fw_clock_t, fw_muldiv, fw_t, gate_t, leak_t, memory_t, pages_t, step_t,
+    fw_clock_t, fw_muldiv, fw_t, fw_unlikely, gate_t, leak_t, memory_t, pages_t, step_t,
 )
 from fwcore.dataplane.pages cimport (
     pages_gauge, pages_note_peaks, pages_release_buffers, pages_take)
@@ -81,6 +81,12 @@ cdef inline int script_tick_due(const memory_t *memory, const control_t *control
         if memory.leaks[i].stalled and memory.pages.short_[memory.leaks[i].owner] == 0:
             return 1
     return 0
+
+
+cdef inline void script_await(fw_t *fw) noexcept nogil:
+    """A gauge moved: who is short of pages may have what came free at the next tick."""
+    if fw_unlikely(fw.memory.pages.short_[OWNER_BASE] | fw.memory.pages.short_[OWNER_SHM]):
+        clock_set(&fw.clock, DUE_OWED, clock_next_tick_ns(&fw.control, &fw.clock))
 
 
 cdef inline int64_t leak_due_ns(const leak_t *leak, uint64_t page) noexcept nogil:

@@ -21,8 +21,8 @@ Packet = tuple[int, bytes, int, int]
 Step = tuple[Any, ...]
 """("packets", chunk size, [Packet]); 0: by a call each · ("configure", changes) ·
 ("restart", changes) · ("clear",) · ("advance", now_ns) · ("end", place ...) ·
-("take", owner, bytes) · ("give", owner, bytes) · ("force", mode) · ("save",) · ("drain",) · ("look",) ·
-("inspect", salt, first bytes) · ("decide", salt) · ("undecide",)."""
+("take", owner, bytes) · ("give", owner, bytes) · ("force", mode) · ("save",) · ("drain",) ·
+("look",) · ("inspect", salt, first bytes) · ("decide", salt) · ("undecide",)."""
 
 
 @dataclass(frozen=True)
