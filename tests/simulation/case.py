@@ -120,7 +120,9 @@ def decision(pair: Pair, salt: int, *opening: int) -> int:
     """A decider's: accept, drop, or one of the policies that there are now."""
     number = (sum(opening) + salt) % 11
     ids = [row["id"] for row in pair.engine.settings.policies] or [0]
-    return Decision.ACCEPT if number < 5 else Decision.DROP if number < 7 else ids[number % len(ids)]
+    if number < 5:
+        return Decision.ACCEPT
+    return Decision.DROP if number < 7 else ids[number % len(ids)]
 
 
 def do(pair: Pair, verb: str, *rest: Any) -> None:
