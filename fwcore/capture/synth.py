@@ -389,20 +389,14 @@ def to_pcap(path: str | Path, workload: Workload,
     ``progress(packets, bytes)`` is called after each block. Raises OutputError when the file
     cannot be written.
     """
-    with Output(path) as output:
-        return _write(output, workload, progress)
-
-
-def _write(
-    file: Output, workload: Workload, progress: Callable[[int, int], None] | None,
-) -> tuple[int, int]:
-    file.write(PCAP_HEADER)
     done, written = 0, len(PCAP_HEADER)
-    while done < workload.packets:
-        last = min(done + BLOCK, workload.packets)
-        frames, _ = workload.frames(done, last, RECORD_BYTES)
-        file.write(frames.data.data)
-        done, written = last, written + frames.data.nbytes
-        if progress is not None:
-            progress(done, written)
+    with Output(path) as file:
+        file.write(PCAP_HEADER)
+        while done < workload.packets:
+            last = min(done + BLOCK, workload.packets)
+            frames, _ = workload.frames(done, last, RECORD_BYTES)
+            file.write(frames.data.data)
+            done, written = last, written + frames.data.nbytes
+            if progress is not None:
+                progress(done, written)
     return done, written
