@@ -114,6 +114,10 @@ def operate(engine: Engine | Pair, rng: Random, clock: draw.Clock) -> None:
             engine.advance(clock.next())
         elif pick == 4:
             engine.configure(**draw.shaping(rng))
+        elif pick == 5:
+            engine.drain()
+        elif pick == 6:
+            engine.restart(keep=True, max_connections=rng.choice((16, 1000, 5000)))
     except (SettingsError, ConfigFrozen):
         pass
 

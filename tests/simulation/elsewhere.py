@@ -67,6 +67,9 @@ class Elsewhere:
     def clear(self) -> None:
         self.run(reference.Firewall.clear)
 
+    def drain(self) -> None:
+        self.run(reference.Firewall.drain)
+
     def advance(self, now_ns: int) -> None:
         self.run(reference.Firewall.advance, now_ns)
 
