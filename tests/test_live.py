@@ -1,11 +1,14 @@
 """A live run between real ends, in namespaces of the test's own; and what it says to the world."""
 
 import copy
+import fcntl
 import json
 import os
 import re
+import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -17,6 +20,7 @@ from types import SimpleNamespace
 import live_net
 import numpy as np
 import pytest
+from frames import ip, udp
 
 from fwcore import load
 from fwcore._rings import FRAMES, WOKEN
@@ -31,6 +35,8 @@ from fwcore.units import PAGE_BYTES
 MISSING = live_net.missing()
 needs_net = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for packet sockets")
+SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 0x10   # linux/if_packet.h
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000             # linux/if_tun.h
 SCANNED = {"policies": [{"id": 1, "action": "accept", "inspection": ["antivirus"]}]}
 SMALL = {"ram_bytes": 4000 * PAGE_BYTES, "base_bytes": 2000 * PAGE_BYTES, "max_connections": 1000}
 
@@ -109,6 +115,70 @@ def test_contents_pass_and_every_frame_is_accounted_for(wire, at_once):
     assert result["packets"] == rows["in0"]["taken"] + rows["out0"]["taken"]
     assert result["sessions.created"] >= 1 and result["live.delay.p50_ns"] > 0
     assert "in0       arrived" in text.lines(result.data["live"])
+
+
+def datagram(number, size=20, tags=()):
+    """A frame that no kernel would send; of each number another flow."""
+    return (b"\x02" + bytes(10) + b"\x01" + b"".join(struct.pack("!HH", *tag) for tag in tags)
+            + b"\x08\x00" + ip("10.0.0.1", "10.0.0.2", 17, udp(1000 + number, 53, size)))
+
+
+def arrived(receiver):
+    """The next such frame, with the tag that the kernel took out of it."""
+    while True:
+        data, told, _, _ = receiver.recvmsg(1 << 16, 64)
+        for _, _, beside in told:
+            status, *_, tag, kind = struct.unpack("IIIHHHH", beside)
+            if status & TP_STATUS_VLAN_VALID:
+                data = data[:12] + struct.pack("!HH", kind, tag) + data[12:]
+        if data[0] == 2:
+            return data
+
+
+@needs_net
+@pytest.mark.parametrize("size", [20, 8900])
+@pytest.mark.parametrize("tags", [
+    (), ((0x8100, 7),), ((0x8100, 0xE007),), ((0x88A8, 7), (0x8100, 9)),
+    ((0x8100, 7), (0x8100, 9))])
+def test_tagged_and_large_frames_come_out_as_they_went_in(tags, size):
+    """The outermost tag is the zone, wherever the kernel keeps it."""
+    outer = tags[0] if tags else (0x8100, 0)
+    with live_net.Wire(mtu=9000) as own:
+        sender, receiver = own.raw("client"), own.raw("server")
+        receiver.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        receiver.settimeout(live_net.PATIENCE_S)
+        rules = [{"id": 1, "zone": outer[1] & 0xFFF}]
+        with running(own, load(zone="vlan", policies=rules)) as run:
+            for number in range(5):
+                sender.send(datagram(number, size, ((outer[0], 8), *tags[1:])))     # denied
+                sender.send(datagram(number, size, tags))
+                assert arrived(receiver) == datagram(number, size, tags)
+        result = checked(run)
+    assert (result["decode.udp"], result["sessions.created"]) == (10, 5)
+
+
+@needs_net
+@pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="no /dev/net/tun")
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_tap_is_an_interface_as_any_other(at_once):
+    with (live_net.Wire() as own, own.inside("firewall"),
+          open("/dev/net/tun", "r+b", buffering=0) as tap):
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"tap0", IFF_TAP | IFF_NO_PI))
+        own.ip("firewall", "link set tap0 up")
+        server = own.raw("server")
+        server.settimeout(live_net.PATIENCE_S)
+        with running(own, interfaces=("tap0", "out0"), at_once=at_once) as run:
+            for number in range(20):
+                tap.write(datagram(number))
+                assert arrived(server) == datagram(number)
+                server.send(datagram(number, 40))
+                while select.select([tap], [], [], live_net.PATIENCE_S)[0]:
+                    if (back := tap.read(1 << 16))[0] == 2:
+                        break
+                assert back == datagram(number, 40)
+        result = checked(run)
+    rows = result.data["live"]["interfaces"]
+    assert rows["tap0"]["taken"] == rows["out0"]["sent"] >= 20 == result["sessions.created"]
 
 
 @needs_net
