@@ -160,3 +160,14 @@ def test_what_is_not_wrong_is_said_unless_it_is_to_be_quiet(wire):
             Live(["in0", "out0"], load(), ring_bytes=4 << 20, say=lines.append, quiet=quiet).close()
     assert [line[:5] for line in said[False]] == ["in0: ", "out0:"]     # their offloads
     assert said[True] == []
+
+
+@needs_net
+def test_mtus_that_differ_are_said():
+    """What is too long for one of them vanishes; the report counted it, and nobody had said so."""
+    said = []
+    with live_net.Wire() as own, own.inside("firewall"):
+        own.ip("firewall", "link set in0 mtu 9000")
+        Live(["in0", "out0"], load(), ring_bytes=4 << 20, say=said.append).close()
+    (line,) = (line for line in said if line.startswith("MTU"))
+    assert line.startswith("MTU of in0 9000, out0 1500: ") and "too_long" in line

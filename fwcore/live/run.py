@@ -138,7 +138,7 @@ class Live:
             undone.callback(self.rings.close)
             self.engine = Engine(settings, log="victims", departures=shapes, arrivals=shapes)
             undone.callback(self.engine.close)
-            for text in () if quiet else self._offloads():
+            for text in () if quiet else self._peculiar():
                 say(text)
             undone.pop_all()
         self.leaving = Leaving(self.engine) if shapes else None
@@ -155,12 +155,19 @@ class Live:
         self._first_ns: int | None = None
         self._last = (self._begin_ns, 0, 0, 0)
 
-    def _offloads(self) -> Iterable[str]:
-        for name in self.rings.names if isinstance(self.rings, Rings) else ():
-            found = Interface(name).offloads
-            if found:
-                yield (f"{name}: {', '.join(found)}: what a card or the kernel has put together"
-                       " is judged as one packet of up to 64 KiB, and passes as it is (ethtool -K)")
+    def _peculiar(self) -> Iterable[str]:
+        """What is not wrong, and surprises who does not know of it: offloads, MTUs that differ."""
+        names = self.rings.names if isinstance(self.rings, Rings) else ()
+        sides = [Interface(name) for name in names]
+        for side in sides:
+            if side.offloads:
+                yield (f"{side.name}: {', '.join(side.offloads)}: what a card or the kernel has put"
+                       " together is judged as one packet of up to 64 KiB, and passes as it is"
+                       " (ethtool -K)")
+        if len({side.mtu for side in sides}) > 1:
+            told = ", ".join(f"{side.name} {side.mtu}" for side in sides)
+            yield (f"MTU of {told}: a bump in the wire sends no ICMP; a frame that is longer than"
+                   " the other side's is not sent, and counted in too_long (ip link set ... mtu)")
 
     # --- the loop ---
 
