@@ -570,7 +570,7 @@ class Engine(Shaped):
         config = config_of(new, self.seed, self._log)
         check_room(config)
         self._finish()
-        self._check_pages(config, ", ".join(sorted(given)), keep)
+        self._check_pages(new, ", ".join(sorted(given)), keep)
         table = self.fastpath.prepare(record(CONFIG_DTYPE, config))
         cleared = self._clear(self.fastpath.live - new.max_connections if keep else None, not keep)
         packet, now_ns = self.fastpath.packet, self.fastpath.now_ns
@@ -590,20 +590,21 @@ class Engine(Shaped):
         self._by_hand()
         return cleared
 
-    def _check_pages(self, config: dict[str, Any], names: str, keep: bool) -> None:
+    def _check_pages(self, new: Settings, names: str, keep: bool) -> None:
         """SettingsError where a new table does not fit beside what outlives every session.
 
         That is the base, what the pressure script holds, and the cache, to which the buffers of
-        the sessions go.
+        the sessions go; with ``keep`` what the sessions hold.
         """
         base, _, shm, cache = self.fastpath.owners()
-        base = max(0, base + config["base_pages"] - self.settings.base_pages)
+        base = max(0, base + new.base_pages - self.settings.base_pages)
         scripted = self.fastpath.counters()["script_shm"]
-        limit = max(cache, config["cache_limit_pages"])
+        limit = max(cache, new.cache_limit_pages)
         held = base + scripted + min(limit, cache + shm - scripted)
         if keep:
             held = base + shm + cache + self.fastpath.queue_pages[0]
-        need, total = config["preallocated_pages"], config["total_pages"]
+        need = new.session_pages(min(self.fastpath.live, new.max_connections) if keep else 0)
+        total = new.total_pages
         if held + need > total:
             raise SettingsError(
                 f"{names}: the new table takes {need} of {total} pages, and {held} are held by"

@@ -433,6 +433,24 @@ def test_a_restart_that_does_not_fit_changes_nothing():
     laws_hold(engine)
 
 
+def test_a_restart_that_keeps_sessions_has_room_for_them_or_changes_nothing():
+    """A larger table makes tunnels dearer: the base grew into the pages of what was kept."""
+    page = 4096
+    engine = Engine(load(
+        "plain", ram_bytes=10 * page, base_bytes=3 * page, accounting="slab", session_bytes=page,
+        max_connections=4096, ipsec_max_tunnels=1, tunnel_base_bytes=0,
+        tunnel_bytes_per_connection=1))
+    engine.process_frames([dns(1), dns(2)], [START, START + 1])
+    assert engine.take("base", 4 * page) == 4 and engine.fastpath.owners() == (8, 2, 0, 0)
+    before = engine.counters(), engine.outcome(), engine.settings
+    with pytest.raises(SettingsError, match="table takes 2 of 10 pages, and 9 are held"):
+        engine.restart(keep=True, max_connections=8192)
+    assert (engine.counters(), engine.outcome(), engine.settings) == before
+    engine.give("base", page)
+    assert engine.restart(keep=True, max_connections=8192) == 0 and len(engine) == 2
+    laws_hold(engine)
+
+
 def test_the_buffers_of_sessions_outlive_a_restart_as_cache():
     page = 4096
     engine = Engine(
