@@ -48,6 +48,7 @@ from fwcore.errors import DataError, EngineClosed
 
 FATES = ("sent", "passed_on", "queue_full", "codel", "pushed_out", "cleared", "no_memory")
 DROPS = ("tail", "red", "codel", "pushed_out", "no_memory")
+PERCENTILES = (50, 95, 99)
 WHYS = ("", "over_limit", "queue_full", "no_memory")
 COUNTS = ("ip", "frame", "wire", "packets")
 KEYS = ("none", "policy", "rule", "source", "destination", "initiator")
@@ -350,20 +351,25 @@ cdef class Shaper(Kept):
         return self.core.came_bytes, self.core.tcp_bytes, self.core.sessions_hit
 
     @_exclusive
-    def delay_ns(self, uint32_t number, percents=(50, 95, 99)):
-        """Upper ends of the histogram's buckets that hold these percentiles of a class's delays."""
-        if number >= self.core.classes_count:
-            raise DataError(f"delay_ns: {number} is not below {self.core.classes_count}")
-        counts = np.asarray(<uint64_t[:DELAY_BUCKETS]>(
-            self.core.delays + <size_t>number * DELAY_BUCKETS))
-        sums = np.cumsum(counts)
-        last = len(sums) - 1
-        found = []
-        for percent in percents:
-            want = -(-int(sums[last]) * percent // 100)
-            bucket = int(np.searchsorted(sums, max(1, want)))
+    def delays_ns(self):
+        """Of each class, by number: the upper ends of the histogram's buckets that hold the
+        ``PERCENTILES`` of its delays; 0 where nothing left."""
+        return [self._delays(number) for number in range(self.core.classes_count)]
+
+    cdef list _delays(self, uint32_t number):
+        cdef const uint64_t *counts = self.core.delays + <size_t>number * DELAY_BUCKETS
+        cdef uint64_t total = 0, so_far, want
+        cdef int bucket
+        cdef list found = []
+        for bucket in range(DELAY_BUCKETS):
+            total += counts[bucket]
+        for percent in PERCENTILES:
+            want, so_far, bucket = -(-int(total) * percent // 100), 0, -1
+            while so_far < want:  # bounded by DELAY_BUCKETS: want is not above the total
+                bucket += 1
+                so_far += counts[bucket]
             found.append(min(bucket_end(bucket), self.core.classes[number].delay_max)
-                         if sums[last] else 0)
+                         if total else 0)
         return found
 
     @_exclusive

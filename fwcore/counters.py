@@ -37,6 +37,11 @@ REFUSALS = tuple(name for name in _names(Reason)[Reason.CONSERVE_BLOCK:] if name
     "over_limit", "queue_full", "bypass_inspector", "inspector_block"))
 
 
+def refused(reasons: dict[str, int]) -> int:
+    """Packets dropped for want of memory or room, of reasons with their packets."""
+    return sum(reasons.get(name, 0) for name in REFUSALS)
+
+
 def without_later(reasons: dict[str, int]) -> dict[str, int]:
     """Reasons with their packets, without those that were added after 0.1 and have none."""
     return {name: count for name, count in reasons.items() if count or name not in REASONS_LATER}

@@ -86,6 +86,9 @@ def test_names_are_labels_and_meanings_are_the_glossarys(figures):
     assert labels("shaping_classes_packets") == [{"link": "wan:1", "class": "7"}]
     assert {"link": "wan:1", "class": "7", "why": "codel"} in labels("shaping_classes_dropped")
     assert {"machine": "unified", "level": "red"} in labels("memory_threshold_bytes")
+    assert labels("shaping_classes_delay_seconds") == [
+        {"link": "wan:1", "class": "7", "quantile": each} for each in ("0.5", "0.95", "0.99")]
+    assert found["refused"].grows
     meaning = glossary.BY_NAME["shaping.links.busy_ns"].meaning
     assert found["shaping_links_busy_seconds"].meaning == meaning
     assert f"drop: {glossary.BY_NAME['verdicts.drop'].meaning}" in found["verdicts"].meaning

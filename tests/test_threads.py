@@ -167,7 +167,7 @@ CALLS = (
     lambda s: s.arrive(1, START, 60, 40, None, (1, 2, 4, 6, None, 0, 0, 0), 1),
     lambda s: s.advance(START), lambda s: s.drain(), lambda s: s.clear(), lambda s: s.keep(),
     lambda s: s.departures(), lambda s: s.arrivals(), lambda s: s.digest(),
-    lambda s: s.counters(), lambda s: s.open_loop(), lambda s: s.delay_ns(0), lambda s: s.laws(),
+    lambda s: s.counters(), lambda s: s.open_loop(), lambda s: s.delays_ns(), lambda s: s.laws(),
 )
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from fwcore import glossary
 from fwcore._rings import COUNTERS
+from fwcore._shaper import PERCENTILES
 from fwcore.errors import MissingExtra
 from fwcore.live.serve import Site
 from fwcore.units import PAGE_BYTES
@@ -40,6 +41,7 @@ UNITS = {"_ns": ("_seconds", 1e-9), "memory_now": ("memory_bytes", PAGE_BYTES),
 GAUGES = {
     "mode": "conserve mode: 0 off, 1 on, 2 extreme",
     "up_seconds": "seconds since the run began",
+    "shaping_classes_delay_seconds": "arrival to release of what left a class, by quantile",
     "delay_seconds": "how long frames were here from arrival to sent, by quantile",
     "interface_up": "1 where the interface is up",
     "waiting_frames": "frames that links hold back",
@@ -123,7 +125,8 @@ def _unit(name: str) -> tuple[str, float]:
 def families(figures: Mapping[str, Any]) -> list[Family]:
     """Every metric of a run, from ``Live.figures``."""
     tree = {name: below for name, below in figures.items() if name in SECTIONS}
-    return [*counted(tree), *_of_mode(figures), *_of_interfaces(figures), *_of_host(figures)]
+    return [*counted(tree), *_of_mode(figures), *_of_classes(figures), *_of_interfaces(figures),
+            *_of_host(figures)]
 
 
 def _gauge(name: str, samples: Iterable[tuple[tuple[str, ...], float]], *labels: str) -> Family:
@@ -139,6 +142,14 @@ def _of_mode(figures: Mapping[str, Any]) -> Iterator[Family]:
         ((machine, level), pages * PAGE_BYTES)
         for machine, levels in figures["thresholds"].items() for level, pages in levels.items()
         if not level.startswith("proxy_sessions")], "machine", "level")
+
+
+def _of_classes(figures: Mapping[str, Any]) -> Iterator[Family]:
+    if figures["class_delays"]:
+        yield _gauge("shaping_classes_delay_seconds", [
+            ((*name.rsplit(":", 1), f"{percent / 100:g}"), ns / 1e9)
+            for name, delays in figures["class_delays"].items()
+            for percent, ns in zip(PERCENTILES, delays, strict=True)], "link", "class", "quantile")
 
 
 def _of_interfaces(figures: Mapping[str, Any]) -> Iterator[Family]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from fwcore._rings import BATCH, COUNTERS, ERROR, Interface, Rings
 from fwcore.capture import Chunk
-from fwcore.counters import counters
+from fwcore.counters import counters, refused
 from fwcore.engine import Engine
 from fwcore.engine_setup import FIXED
 from fwcore.errors import FwcoreError, LiveError
@@ -386,6 +386,7 @@ class Live:
         body, raw = counters(self.engine), self.engine.fastpath.counters()
         body["sessions"]["half_open"] = raw["half_open"]
         body["victims_forgotten"] = max(0, raw["victims"] - self.engine.settings.victims_max)
+        body["refused"] = refused(body["reasons"])
         then, packets, size, created = self._last
         past = max(1, now - then) / SECOND_NS
         self._last = (now, body["packets"], body["bytes"], body["sessions"]["created"])
@@ -397,6 +398,7 @@ class Live:
                              for name, ns in self.engine.mode_times_ns().items()},
             "thresholds": self.engine.thresholds,
             "interfaces": self.interfaces(), "delay": self.delay(), "waiting": self.rings.waiting,
+            "class_delays": self.engine.class_delays_ns(),
             "rates": {"packets": (body["packets"] - packets) / past,
                       "bits": (body["bytes"] - size) * 8 / past,
                       "sessions": (body["sessions"]["created"] - created) / past},

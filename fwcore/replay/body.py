@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from fwcore import __version__, policy
-from fwcore.counters import REFUSALS, address_text, counters, laws, timeline, victim_rows
+from fwcore.counters import address_text, counters, laws, refused, timeline, victim_rows
 from fwcore.engine_shaping import Shaped
 from fwcore.hits import Hits
 from fwcore.replay.shaped import shaping_section, shaping_timeline
@@ -49,7 +49,7 @@ def result_body(engine: Shaped, hits: Hits | None = None) -> dict[str, Any]:
     raw = engine.fastpath.counters()
     body["sessions"]["half_open"] = raw["half_open"]
     body["denied"] = body["reasons"]["denied"]
-    body["refused"] = sum(body["reasons"].get(name, 0) for name in REFUSALS)
+    body["refused"] = refused(body["reasons"])
     scan = engine.fastpath.audit()
     parts = engine.fastpath.memory
     connection = sum(parts[name] for name in ("records", "index", "overflow", "timers"))

@@ -24,7 +24,7 @@ from fwcore import flow as flows, policy, policy_layout, policy_lookup
 from fwcore._columns import Fragment, Kind
 from fwcore._layout import SESSION_DTYPE, EndCause, Exposure, Reason, Verdict
 from fwcore._tally import Tally, begun
-from fwcore.counters import REFUSALS, causes_met, victim_rows, without_later
+from fwcore.counters import causes_met, refused, victim_rows, without_later
 from fwcore.datagrams import Datagrams
 from fwcore.errors import FwcoreError, SettingsError
 from fwcore.hits import TAKEN
@@ -236,7 +236,7 @@ class FocusLedger:
             "verdicts": _counted(verdict, Verdict), "denied": reasons["denied"],
             "decode": self._decode | {name: reasons[name] for name in (
                 "non_ip", "malformed", "truncated", "unsupported_link")},
-            "refused": sum(reasons.get(name, 0) for name in REFUSALS),
+            "refused": refused(reasons),
         }
         created, ended, cause, exposed = _lives(sessions)
         body["sessions"] = _session_counts(created, ended, cause)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fwcore._shaper import PERCENTILES
 from fwcore.engine_shaping import Shaped
 
-PERCENTILES = (50, 95, 99)
 LINKS_SEEN, CLASSES_SEEN, METERS_SEEN = 16, 64, 16    # over time: those with most traffic or drops
 
 
@@ -69,19 +69,16 @@ def shaping_section(engine: Shaped) -> dict[str, Any]:
                    for name, row in found["meters"].items()],
         "links": [{"name": name, "rate": rates[name], "priorities": ranks[name], **row}
                   for name, row in found["links"].items()],
-        "classes": [_class(engine, at, name, row)
-                    for at, (name, row) in enumerate(found["classes"].items())],
+        "classes": [_class(name, row, delays) for (name, row), delays in zip(
+            found["classes"].items(), shaper.delays_ns(), strict=True)],
         "drain_ns": max(0, shaper.now_ns - engine.fastpath.now_ns),
         "open_loop": {"tcp_share_of_bytes": tcp / came if came else 0.0, "flows_hit": hit},
     }
 
 
-def _class(engine: Shaped, number: int, name: str, row: dict[str, Any]) -> dict[str, Any]:
+def _class(name: str, row: dict[str, Any], delays: list[int]) -> dict[str, Any]:
     link, _, cls = name.rpartition(":")
-    shaper = engine.fastpath.shaper
-    assert shaper is not None
-    delays = dict(zip((f"p{each}" for each in PERCENTILES), shaper.delay_ns(number, PERCENTILES),
-                      strict=True))
-    most = row["delay_max"]
-    return {"link": link, "id": int(cls), **{key: row[key] for key in row if key != "delay_max"},
-            "delay_ns": delays | {"max": most}}
+    shown = {key: row[key] for key in row if key != "delay_max"}
+    return {"link": link, "id": int(cls), **shown, "delay_ns": {
+        **dict(zip((f"p{each}" for each in PERCENTILES), delays, strict=True)),
+        "max": row["delay_max"]}}

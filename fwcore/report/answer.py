@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fwcore import units
-from fwcore.counters import REFUSALS
+from fwcore import counters, units
 from fwcore.report import facts, shaping
 from fwcore.result import Result
 
@@ -60,7 +59,7 @@ def taken(result: Result) -> int:
 
 def refused(result: Result) -> int:
     """Packets dropped for want of memory or room."""
-    return sum(result.data["reasons"].get(name, 0) for name in REFUSALS)
+    return counters.refused(result.data["reasons"])
 
 
 def _mode(result: Result) -> str:
@@ -138,7 +137,7 @@ def others(result: Result) -> str:
     """What was dropped for reasons that are neither memory nor room nor shaping, the most of it by
     name: '; 733 packets dropped otherwise (no_session 733)'."""
     reasons = result.data["reasons"]
-    known = (*REFUSALS, *SHAPED)
+    known = (*counters.REFUSALS, *SHAPED)
     number = result.data["verdicts"]["drop"] - sum(reasons.get(name, 0) for name in known)
     if number <= 0:
         return ""
