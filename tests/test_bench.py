@@ -362,7 +362,10 @@ def paired(*shares):
 
 @pytest.mark.parametrize("shares, red", [
     ((0.0, 0.0), False), ((0.15, 0.15), True), ((0.15, 0.02), False), ((0.05, 0.05), False),
-    ((-0.15, -0.15), False)])
+    ((-0.15, -0.15), False),
+    ((0.15, 0.15, 0.15, 0.02), True),      # of four, one may lie apart: slower or not
+    ((0.0, 0.0, 0.0, 0.25), False), ((0.0, 0.0, 0.25, 0.25), False),
+    ((0.02, 0.15, 0.12, 0.03), False)])
 def test_slices_are_paired_whatever_came_between(shares, red):
     now, before = paired(*shares)
     now["slices"][0][0] *= 50          # a neighbour
