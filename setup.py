@@ -33,7 +33,11 @@ DIRECTIVES = {
 HEADERS = sorted(map(str, Path("fwcore", "dataplane").glob("*.h")))
 
 macros = []
-flags = ["-std=gnu11", "-fno-strict-aliasing", *(("-O1", "-g") if DEBUG else ("-O3", "-g0"))]
+# What compilers of today refuse (gcc from 14, clang from 16), those of before refuse too.
+REFUSED = [f"-Werror={what}" for what in (
+    "incompatible-pointer-types", "int-conversion", "implicit-function-declaration", "return-type")]
+flags = ["-std=gnu11", "-fno-strict-aliasing", *REFUSED,
+         *(("-O1", "-g") if DEBUG else ("-O3", "-g0"))]
 if DEBUG:
     macros += [("FWCORE_DEBUG", "1"), ("CYTHON_TRACE_NOGIL", "1")]
 extra = shlex.split(os.environ.get("FWCORE_CFLAGS", ""))

@@ -59,7 +59,7 @@ cdef enum:
 
 cdef object _dtype():
     cdef frame_row_t row
-    return np.asarray(<frame_row_t[:1]>&row).dtype
+    return np.asarray(<const frame_row_t[:1]>&row).dtype
 
 
 FRAME_DTYPE = _dtype()

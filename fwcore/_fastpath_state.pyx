@@ -44,14 +44,14 @@ cdef dict _state_dtypes():
     cdef digest_t digest
     number = np.dtype(np.uint64)
     return {
-        "records": np.asarray(<record_t[:1]>&r).dtype,
+        "records": np.asarray(<const record_t[:1]>&r).dtype,
         "wheel_order": np.dtype(np.uint32), "wheel_ticks": number,
-        "fragments": np.asarray(<fragment_t[:1]>&fragment).dtype,
+        "fragments": np.asarray(<const fragment_t[:1]>&fragment).dtype,
         "victims": _layout.SESSION_DTYPE, "samples": _layout.SAMPLE_DTYPE,
         "counters": _layout.COUNTERS_DTYPE,
-        "pages": np.asarray(<pages_t[:1]>&pages).dtype, "gate": _layout.GATE_DTYPE,
+        "pages": np.asarray(<const pages_t[:1]>&pages).dtype, "gate": _layout.GATE_DTYPE,
         "leaks": _layout.LEAK_DTYPE,
-        "digests": np.asarray(<digest_t[:1]>&digest).dtype, **_SHAPER_DTYPES,
+        "digests": np.asarray(<const digest_t[:1]>&digest).dtype, **_SHAPER_DTYPES,
         "reborn": np.dtype(np.uint32),
         **{name: number for name in ("reborn_at", "graves_at", "graves", "recount_at", "recount")}}
 

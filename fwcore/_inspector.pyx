@@ -33,7 +33,7 @@ cdef object _dtype(uint32_t first_bytes, size_t stride):
     """A question as others see it: the session's row, and the bytes."""
     cdef question_t *q = NULL
     cdef session_row_t session
-    own = np.asarray(<session_row_t[:1]>&session).dtype
+    own = np.asarray(<const session_row_t[:1]>&session).dtype
     names = [*own.names, "packet", "seen", "size", "reply", "payload"]
     formats = [*(own[name] for name in own.names), "<u8", "<u8", "<u4", "u1",
                (np.uint8, (first_bytes,))]

@@ -78,11 +78,11 @@ cdef object _dtypes():
     cdef gauges_t gauges
     cdef opening_t opening
     return [np.asarray(part).dtype for part in (
-        <config_t[:1]>&config, <gate_t[:1]>&gate, <block4_t[:1]>&block, <row6_t[:1]>&row,
-        <guard_t[:1]>&guard, <session_row_t[:1]>&session, <host_row_t[:1]>&host,
-        <sample_t[:1]>&sample,
-        <step_t[:1]>&step, <leak_t[:1]>&leak, <counters_t[:1]>&counters,
-        <gauges_t[:1]>&gauges, <opening_t[:1]>&opening)]
+        <const config_t[:1]>&config, <const gate_t[:1]>&gate, <const block4_t[:1]>&block,
+        <const row6_t[:1]>&row, <const guard_t[:1]>&guard, <const session_row_t[:1]>&session,
+        <const host_row_t[:1]>&host, <const sample_t[:1]>&sample, <const step_t[:1]>&step,
+        <const leak_t[:1]>&leak, <const counters_t[:1]>&counters, <const gauges_t[:1]>&gauges,
+        <const opening_t[:1]>&opening)]
 
 
 (CONFIG_DTYPE, GATE_DTYPE, BLOCK4_DTYPE, ROW6_DTYPE, GUARD_DTYPE, SESSION_DTYPE, HOST_DTYPE,

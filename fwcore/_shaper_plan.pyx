@@ -46,9 +46,9 @@ cdef object _dtypes():
     cdef met_t met
     cdef departure_t left
     *made, departure = [np.asarray(part).dtype for part in (
-        <meter_row_t[:1]>&meter, <link_row_t[:1]>&link, <class_row_t[:1]>&cls,
-        <shaping_row_t[:1]>&row, <match_row_t[:1]>&match, <met_t[:1]>&met,
-        <departure_t[:1]>&left)]
+        <const meter_row_t[:1]>&meter, <const link_row_t[:1]>&link, <const class_row_t[:1]>&cls,
+        <const shaping_row_t[:1]>&row, <const match_row_t[:1]>&match, <const met_t[:1]>&met,
+        <const departure_t[:1]>&left)]
     return *made, np.dtype([("class" if name == "cls" else name, departure[name])
                             for name in departure.names])
 

@@ -33,16 +33,16 @@ cdef dict _dtypes():
     cdef kept_wait_t wait
     cdef shaped_t shaped
     return {
-        "shaper": np.asarray(<kept_shaper_t[:1]>&shaper).dtype,
-        "shaper_meters": np.asarray(<kept_meter_t[:1]>&meter).dtype,
-        "shaper_accounts": np.asarray(<kept_account_t[:1]>&account).dtype,
-        "shaper_links": np.asarray(<kept_link_t[:1]>&link).dtype,
-        "shaper_busy": np.asarray(<kept_busy_t[:1]>&busy).dtype,
-        "shaper_classes": np.asarray(<kept_class_t[:1]>&cls).dtype,
-        "shaper_delays": np.asarray(<kept_delay_t[:1]>&delay).dtype,
-        "shaper_shares": np.asarray(<kept_share_t[:1]>&share).dtype,
-        "shaper_waits": np.asarray(<kept_wait_t[:1]>&wait).dtype,
-        "shaper_sessions": np.asarray(<shaped_t[:1]>&shaped).dtype,
+        "shaper": np.asarray(<const kept_shaper_t[:1]>&shaper).dtype,
+        "shaper_meters": np.asarray(<const kept_meter_t[:1]>&meter).dtype,
+        "shaper_accounts": np.asarray(<const kept_account_t[:1]>&account).dtype,
+        "shaper_links": np.asarray(<const kept_link_t[:1]>&link).dtype,
+        "shaper_busy": np.asarray(<const kept_busy_t[:1]>&busy).dtype,
+        "shaper_classes": np.asarray(<const kept_class_t[:1]>&cls).dtype,
+        "shaper_delays": np.asarray(<const kept_delay_t[:1]>&delay).dtype,
+        "shaper_shares": np.asarray(<const kept_share_t[:1]>&share).dtype,
+        "shaper_waits": np.asarray(<const kept_wait_t[:1]>&wait).dtype,
+        "shaper_sessions": np.asarray(<const shaped_t[:1]>&shaped).dtype,
         "shaper_rows": _SHAPING_DTYPE,
         "shaper_samples": np.dtype(np.uint64),
     }

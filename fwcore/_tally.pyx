@@ -360,12 +360,12 @@ cdef struct fate_row_t:
 
 cdef object _flow_dtype():
     cdef flow_row_t row
-    return np.asarray(<flow_row_t[:1]>&row).dtype
+    return np.asarray(<const flow_row_t[:1]>&row).dtype
 
 
 cdef object _fate_dtype():
     cdef fate_row_t row
-    return np.asarray(<fate_row_t[:1]>&row).dtype
+    return np.asarray(<const fate_row_t[:1]>&row).dtype
 
 
 FLOW_DTYPE = _flow_dtype()

@@ -29,7 +29,7 @@ import numpy as np, os, sys
 a, b = np.zeros(1 << 24), np.ones(1 << 24)
 while os.getppid() == int(sys.argv[1]):
     a[:] = b
-    b[::8] += a[::8]
+    b[::8] = a[::8] + 1 - b[1::8]
 """
 PLANTED = """
 import time

@@ -90,7 +90,7 @@ enum {
     TCP_AGAIN = 254,    /* a SYN that makes the session anew */
     TCP_ILLEGAL = 255,  /* invalid; changes nothing */
 };
-_Static_assert(PLACE_COUNT < TCP_IGNORED, "places and what is none");
+_Static_assert((int)PLACE_COUNT < TCP_IGNORED, "places and what is none");
 
 /* A cell is a place, or
  *   xx  invalid; changes nothing         nn  a SYN that makes the session anew
