@@ -162,6 +162,18 @@ def test_figures_of_the_readme_are_filled_in():
     assert "TBD" not in text
 
 
+def test_who_brings_rings_is_told_all_that_is_asked_of_them():
+    """Of docs/extending.md: the names that a live run asks of its rings, but the batch's arrays."""
+    from fwcore.capture import Chunk
+
+    asked = set(re.findall(r"\brings\.([a-z_]+)", (ROOT / "fwcore/live/run.py").read_text()))
+    text = (ROOT / "docs" / "extending.md").read_text()
+    told = text.split("asks its rings and\nnothing else:")[1].split("Rings of another kind")[0]
+    arrays = asked & set(dir(Chunk.from_frames([b""], [0])))
+    assert len(arrays) == 6
+    assert sorted(asked - arrays) == sorted(re.findall(r"`([a-z_]+)`", told))
+
+
 def test_the_rules_name_every_number():
     """Verdicts, reasons, causes and laws of the page are those of the program."""
     from fwcore._layout import EndCause, Reason, Verdict
