@@ -342,8 +342,9 @@ SPEED: Final = (
     ),
     *_under(
         "pace",
-        Entry("late_packets", "packets processed after the moment that the pace asked for"),
-        Entry("max_late_ns", "how late the latest of them was", PEAK),
+        Entry("late_packets", "packets processed after the moment that the pace asked for; of a"
+              " live run, sent more than 1 ms after they were due"),
+        Entry("max_late_ns", "how late the latest of them was; a live run has none", PEAK),
     ),
 )
 

@@ -19,6 +19,7 @@ from test_rings import frame, received
 from fwcore import load
 from fwcore._rings import Rings
 from fwcore.errors import DataError, LiveError
+from fwcore.report import text
 
 __all__ = ["queued", "wire"]     # fixtures
 WAN = {"links": [{"name": "wan", "rate": "8Mbit", "count": "ip"}],
@@ -147,6 +148,9 @@ def test_a_link_sends_in_order_and_never_above_its_rate(wire):
     assert spent >= 99 * 0.001
     assert result["shaping.classes"][0]["packets"] == 101
     assert run.interfaces()["out0"]["late"] <= result["live.interfaces.out0.sent"]
+    late = sum(row["late"] for row in result.data["live"]["interfaces"].values())
+    assert result.data["pace"] == {"late_packets": late}    # a wait that was meant is not late
+    assert "Open loop" not in text.summary(result)
 
 
 @needs_net

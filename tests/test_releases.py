@@ -127,6 +127,10 @@ def test_the_result_says_what_links_and_meters_did(tmp_path):
     assert "w:1" in told and "Open loop" in told and "Shaping dropped 1 packet" in told
     page = html.render(result)
     assert "<h2>Shaping" in page and "w:2" in page
+    for sent, said in ((0, "Open loop: 0.0 %"), (6, "Live: 0.0 %")):    # a tap shapes nobody
+        result.data["live"] = {"interfaces": {"a": {"sent": 0}, "b": {"sent": sent}}}
+        assert said in shaping.open_loop(result)
+    del result.data["live"]
     result.to_json(str(tmp_path / "r.json"))
     again = Result.load(str(tmp_path / "r.json"))
     assert text.summary(again) == told

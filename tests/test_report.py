@@ -80,6 +80,13 @@ def test_a_quiet_capture_leaves_sections_out():
         assert f"\n  {title} " not in written
 
 
+def test_one_packet_is_no_packets():
+    data = fake.make()
+    data["packets"], data["pace"] = 1, {"late_packets": 1}
+    written = text.summary(Result(data))
+    assert " 1 packet ·" in written and "1 packet late\n" in written
+
+
 def test_broken_law_and_fault_stand_out():
     data = fake.make()
     data["laws"]["pages"] = False

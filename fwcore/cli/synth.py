@@ -52,7 +52,7 @@ def synth(workload: str, output: str, more: tuple[str, ...], **given: Any) -> in
         with interruption.waiting():     # a file that is not whole is no file
             packets, written = module.to_pcap(output, made, advance)
     data = {"workload": describe(made), "path": output, "packets": packets, "bytes": written}
-    text = f"{output}: {units.count(packets)} packets, {units.size(written)}\n{describe(made)}\n"
+    text = f"{output}: {units.plural(packets, 'packet')}, {units.size(written)}\n{describe(made)}\n"
     quiet = given["quiet"] or output == "-"
     return running.json_or_text(data, given["json_file"], lambda: "" if quiet else text)
 

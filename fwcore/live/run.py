@@ -456,8 +456,7 @@ class Live:
                 "packets_per_s": packets * SECOND_NS / max(1, self._process_ns),
                 "ns_per_packet": self._process_ns / max(1, packets),
                 "longest_pause_ns": self._longest_ns, "load_s": 0.0},
-            "pace": {"late_packets": sum(row["late"] for row in interfaces.values()),
-                     "max_late_ns": self.delay()["max_ns"]},
+            "pace": {"late_packets": sum(row["late"] for row in interfaces.values())},
             "live": {"interfaces": interfaces, "delay": self.delay(),
                      "memory": "script" if self.host is None else "host"},
         }

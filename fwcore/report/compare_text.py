@@ -98,8 +98,8 @@ def sentences(made: Made, names: Sequence[str]) -> list[str]:
              and all(len(set(group["outcomes"].values())) == 1 for group in made["groups"]))
     if alike:
         told.append(f"Every flow fared alike under {'both' if len(harm) == 2 else 'all'}.")
-    told += [shaping.open_loop(found) for result in made["results"]
-             if (found := shaping.section(Result(result))) is not None][:1]
+    told += [shaping.open_loop(result) for result in map(Result, made["results"])
+             if shaping.section(result) is not None][:1]
     if silence := facts.silence(Result(made["results"][0])):
         told.append(f"{silence}.")
     if all(answer.inspects_nothing(each) for each in made["results"]):

@@ -58,7 +58,7 @@ def tcp_share(made: Mapping[str, Any]) -> str:
 def figures(made: Mapping[str, Any]) -> list[str]:
     """What came in, and what meets no bucket."""
     found = [
-        f"{units.count(made['packets'])} packets", f"{units.count(made['bytes'])} bytes"
+        units.plural(made["packets"], "packet"), f"{units.count(made['bytes'])} bytes"
         f" ({made['count']})", units.nanoseconds(made["duration_ns"]), tcp_share(made),
     ]  # fmt: skip
     if made["by"] != "all":

@@ -175,7 +175,7 @@ def _shaping(result: Result, divs: dict[str, str]) -> str:
     ]
     made = [table(head, rows[:MAX_ROWS], tuple(range(1, len(head)))) + more(MAX_ROWS, len(rows))
             for head, rows in tables if rows]
-    return section("Shaping", note(shaping.open_loop(found)), *map(
+    return section("Shaping", note(shaping.open_loop(result)), *map(
         note, shaping.remarks(found)), *_links_over_time(result, divs), *made)
 
 

@@ -117,6 +117,6 @@ def _draw_link(axes: Any, shown: over_time.Shown, line: over_time.Line) -> None:
 def _title(result: Result) -> str:
     names = ", ".join(visible(Path(str(row["path"])).name) for row in result.data.get("inputs", ()))
     mode = facts.mode_at_end(result)
-    packets = units.count(result.data["packets"])
+    packets = units.plural(result.data["packets"], "packet")
     end = "" if mode == "off" else f" - conserve mode {mode} at the end"
-    return f"{names} - {result.data['personality']} - {packets} packets{end}"
+    return f"{names} - {result.data['personality']} - {packets}{end}"

@@ -120,9 +120,14 @@ def short(found: Section) -> str:
     return ", ".join(parts) or "nothing policed or delayed"
 
 
-def open_loop(found: Section) -> str:
-    """What a capture cannot say."""
+def open_loop(result: Result) -> str:
+    """What a capture cannot say; a live run that sends can, for its ends are shaped."""
+    found = result.data["shaping"]
     share = units.share(round(found["open_loop"]["tcp_share_of_bytes"] * 10**6), 10**6)
+    live = result.data.get("live", {}).get("interfaces", {})
+    if any(row["sent"] for row in live.values()):
+        return (f"Live: {share} of the shaped bytes are TCP, sent by ends that could react to what"
+                " was done here.")
     return (f"Open loop: {share} of the shaped bytes are TCP, sent by ends that saw another"
             " network. Exact is what this box would have done to these packets, and the delay of"
             " what does not react; not exact is what TCP would have made of it.")

@@ -170,7 +170,7 @@ def _input(result: Result, style: Style) -> Iterator[str]:
         if row.get("fault"):
             rows += [style.paint(text, "bad") for text in fold(f"fault: {_fault(row['fault'])}")]
     figure = [
-        f"{units.count(data['packets'])} packets",
+        units.plural(data["packets"], "packet"),
         units.size(data["bytes"]),
         f"{units.nanoseconds(data['duration_ns'])} of capture",
     ]
@@ -411,7 +411,7 @@ def _shaping(result: Result, style: Style) -> Iterator[str]:
             rows.append(f"... {units.count(len(body) - SHOWN_CLASSES)} more, see --html or --json")
     for remark in shaping.remarks(found):
         rows += fold(remark)
-    yield from section("shaping", [*rows, *fold(shaping.open_loop(found))], style)
+    yield from section("shaping", [*rows, *fold(shaping.open_loop(result))], style)
     made = graph.shaping(result, width=GRAPH, unicode=style.unicode)
     if made:
         yield ""
@@ -442,8 +442,8 @@ def _speed(result: Result, style: Style) -> Iterator[str]:
         figures.append(f"reading, writing files {units.seconds(speed['load_s'])}")
     rows = wrap(figures, style)
     if pace.get("late_packets"):
-        rows.append(
-            f"{units.count(pace['late_packets'])} packets late, at most "
-            f"{units.nanoseconds(pace['max_late_ns'])}"
-        )
+        late = f"{units.plural(pace['late_packets'], 'packet')} late"
+        if "max_late_ns" in pace:
+            late += f", at most {units.nanoseconds(pace['max_late_ns'])}"
+        rows.append(late)
     yield from section("speed", rows, style)
