@@ -305,6 +305,13 @@ def test_a_million_is_not_written_m(most, form):
     assert made.yaxis[0].formatter.format == form
 
 
+def test_levels_below_what_is_in_use_can_be_read():
+    from fwcore.report import charts
+
+    labels = list(charts.make(Result(fake.make()))["memory"].select({"name": "threshold"}))
+    assert len(labels) == 3 and {label.background_fill_color for label in labels} == {"#ffffff"}
+
+
 def test_what_vanishes_beside_base_has_a_panel_of_its_own(page):
     from fwcore.report import charts
 

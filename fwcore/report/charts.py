@@ -300,6 +300,7 @@ def _thresholds(chart: Any, result: Result) -> None:
         chart.add_layout(
             Label(x=6 + slot * 220, y=level, x_units="screen", text=text, text_color=colour,
                   y_offset=1, text_font_size="11px", text_font_style="bold", text_font=FONT,
+                  background_fill_color="#ffffff", background_fill_alpha=0.85,  # base is dark
                   name="threshold", tags=[text, line.text])
         )  # fmt: skip
 
