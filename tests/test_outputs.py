@@ -626,8 +626,9 @@ def test_a_fork_leaves_what_its_parent_writes_alone(tmp_path, threads, how, endi
         files = folder / f"v.{ending}", folder / f"s.{ending}", folder / "w.pcap"
         if forked:
             done = subprocess.run(
-                [sys.executable, "-c", FORKED, str(threads), CONSERVE[0], CONSERVE[2], how,
-                 *map(str, files)], capture_output=True, text=True, timeout=30, check=False)
+                [sys.executable, "-W", "ignore::DeprecationWarning",    # Python 3.12: of any fork
+                 "-c", FORKED, str(threads), CONSERVE[0], CONSERVE[2], how, *map(str, files)],
+                capture_output=True, text=True, timeout=30, check=False)
             ended = 7 if how == "exit" else 8 if threads == 2 else 9
             assert (done.stdout, done.stderr) == (f"{ended} 0 3941\n", "")
         else:
