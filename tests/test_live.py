@@ -542,8 +542,9 @@ def told():
     run.close()
 
 
-def fetch(port, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+def fetch(port, path, method="GET"):
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+    with urllib.request.urlopen(asked, timeout=5) as answer:
         return answer.headers, answer.read().decode()
 
 
@@ -555,6 +556,8 @@ def test_the_page_shows_figures_and_fetches_nothing_else(told):
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert {"page.css", "page.js"} == set(re.findall(r'(?:href|src)="([^"]+)"', body))
         assert fetch(page.site.port, "/page.js")[1] and fetch(page.site.port, "/page.css")[1]
+        headers, body = fetch(page.site.port, "/page.js", "HEAD")
+        assert int(headers["Content-Length"]) > 0 and not body
         data = json.loads(fetch(page.site.port, "/data")[1])
         assert data["samples"][0]["mode"] == "off" and data["events"] == told[1]
         with pytest.raises(urllib.error.HTTPError):

@@ -19,11 +19,14 @@
     const ink = style.getPropertyValue("--ink").trim();
     const soft = style.getPropertyValue("--soft").trim();
     const rule = style.getPropertyValue("--rule").trim();
+    const card = style.getPropertyValue("--card").trim();
     for (const plot of figures()) {
       for (const part of [...plot.below, ...plot.left, ...plot.center, ...plot.above]) {
         if (part.type === "Legend") {
           part.label_text_color = ink;
           part.inactive_fill_color = null;
+        } else if (part.type === "Label" && part.name === "threshold") {
+          part.background_fill_color = card;
         } else if (part.type === "Grid") {
           if (part.dimension === 1) part.grid_line_color = rule;
         } else if (part.type.endsWith("Axis")) {
