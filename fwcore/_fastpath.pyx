@@ -562,7 +562,11 @@ cdef class FastPath(State):
             finally:
                 self.use.give()
             if self.stopped or self.position < packed.count:
-                keeper._frames_on()
+                try:
+                    keeper._frames_on()
+                except BaseException as error:  # a signal's handler comes before its first line
+                    keeper._cut_short(error)
+                    raise
             return rows
         finally:
             self.outer.give()

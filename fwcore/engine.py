@@ -200,10 +200,10 @@ class Engine(Shaped):
                 self._begin(self.fastpath.first_ns)
             elif count and self.fastpath.resuming:
                 self._resume(self.fastpath.first_ns)
+            self._go_on()
         except BaseException as error:
             self._cut_short(error)
             raise
-        self._go_on()
         return rows
 
     def _go_on(self) -> None:
@@ -218,9 +218,6 @@ class Engine(Shaped):
                     break
             self._tell()
             self._still_loaded(loads)
-        except BaseException as error:
-            self._cut_short(error)
-            raise
         finally:
             self._forget()
 
@@ -291,12 +288,8 @@ class Engine(Shaped):
 
     def _frames_on(self) -> None:
         """The same: a stop among frames, and what comes after it."""
-        try:
-            end = self._answer()
-            self._tell()
-        except BaseException as error:
-            self._cut_short(error)
-            raise
+        end = self._answer()
+        self._tell()
         if not end:
             self._go_on()
 

@@ -319,6 +319,23 @@ def test_the_rest_of_an_expiry_may_end_otherwise():
         assert all(engine.laws().values())
 
 
+def test_frames_that_an_exception_came_through_are_counted_in_its_note():
+    """Also where it comes within an expiry among frames, between two functions of the engine."""
+    chunk, notes, said = chunk_of(*((at, udp_from(at)) for at in range(10_000))), [], []
+    for turn in range(200):
+        with Engine(max_connections=20_000, udp_s=3, seed=1) as engine:
+            engine.process(chunk)
+            engine.fastpath.breath = 9_000      # most of it before the first look at signals
+            try:
+                with Alarm(0.00005 * (1 + turn % 20)):
+                    engine.process_frames([udp_from(1)[0]] * 3, [T0 + S, T0 + 4 * S, T0 + 4 * S])
+            except KeyboardInterrupt as error:
+                if 0 < engine.fastpath.live < 9_999 and len(engine.judged) < 3:
+                    said.append(f"fwcore: {len(engine.judged)} of the 3 packets")
+                    notes.append([note[:len(said[-1])] for note in error.__notes__])
+    assert said and notes == [[each] for each in said]
+
+
 # --- the IPS buffer -----------------------------------------------------------------------------
 
 
