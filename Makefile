@@ -18,6 +18,7 @@
 #   make crowd      30 000 connections through a table of 10 000, likewise
 #   make live-rate  the same beside a bare forwarder and a loop in Python; then the delay it adds,
 #                   real TCP through a link, through a meter, and ping beside it with fq_codel
+#   make oldest     the tests with the oldest packages that pyproject.toml allows
 #   make job        the documented CI job, done in a fresh clone and environment
 #   make docs       the documentation's site
 #   make clean      back to a fresh checkout
@@ -112,6 +113,10 @@ chain: $(VENV)/test
 .PHONY: shaping-kernel
 shaping-kernel: $(VENV)/test
 	FWCORE_KERNEL_SETTINGS=200 $(BIN)/python -m pytest -q -p no:xdist tests/test_shaping_kernel.py
+
+.PHONY: oldest
+oldest: $(VENV)/test
+	$(BIN)/python tools/oldest.py --jobs $(JOBS) $(TESTS)
 
 .PHONY: job
 job: $(VENV)/test

@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from fwcore import errors
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import job  # noqa: E402 - in tools/
+import oldest  # noqa: E402
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 STUBS = {path.stem: ast.parse(path.read_text()) for path in (ROOT / "fwcore").glob("*.pyi")}
@@ -247,3 +249,10 @@ def test_metadata_names_what_the_classifiers_say():
     except importlib.metadata.PackageNotFoundError:
         return  # a checkout with the extension built in place
     assert found["License-Expression"] == "BSD-3-Clause"
+
+
+def test_every_package_has_an_oldest_version():
+    """Which tools/oldest.py runs the tests with."""
+    limits = dict(each.split("==") for each in oldest.oldest())
+    assert {"numpy", "scapy", "click", "cython", "setuptools", "pytest"} <= limits.keys()
+    assert all(re.fullmatch(r"\d+(\.\d+)+\.\*", each) for each in limits.values())
