@@ -3,8 +3,9 @@ their own.
 
     python tools/oldest.py [--list] [--jobs 2] [TESTS ...]
 
-What is asked for as >=2.0 is taken as ==2.0.*, also where the package is built. `--list` prints
-that and does nothing else. Ends as pytest does. Needs the package index.
+What is asked for as >=2.0 is taken as ==2.0.*, also where the package is built; what these ask for
+themselves is new, so that they may be told of what is deprecated there. `--list` prints the limits
+and does nothing else. Ends as pytest does. Needs the package index.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ def run(folder: Path, jobs: int, tests: Sequence[str]) -> int:
     env.pop("PYTHONPATH", None)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                     "--editable", ".[test]"], cwd=checkout, env=env, check=True)
-    return subprocess.run([python, "-m", "pytest", "-q", "-n", str(jobs), "--dist", "worksteal",
-                           "--benchmark-disable", *tests], cwd=checkout, env=env,
-                          check=False).returncode
+    return subprocess.run(
+        [python, "-m", "pytest", "-q", "-n", str(jobs), "--dist", "worksteal",
+         "--benchmark-disable", "-W", "ignore::DeprecationWarning", *tests],
+        cwd=checkout, env=env, check=False).returncode
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
