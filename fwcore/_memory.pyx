@@ -3,9 +3,10 @@
     config ──► memory_plan ──► Arena ──► Table.install(fw): lines, records, timers, hosts ...
 
 Law: whoever has a Table has all the memory that it will ever need; installing it cannot fail.
-Only the log, which stands last, is touched as it is written: it has a row for every session, since
-all may end in one moment, and its owner empties it at LOG_SLACK_ROWS. A third of the memory, and of
-the time that touching it takes.
+What stands last is touched as it is written: the log has a row for every session, since all may
+end in one moment, and its owner empties it at LOG_SLACK_ROWS: a third of the memory, and of the
+time that touching it takes. Overflow lines would hold all sessions in one bucket; spread as they
+are, they need one line in twenty.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -23,6 +24,7 @@ LOG_SLACK = LOG_SLACK_ROWS
 SAMPLES = 4096         # rows of the timeline; more halve its resolution
 REBORN_MAX = 1 << 20   # slots of the filter that knows a victim's return
 GRAVES_MIN = 1 << 16   # places that remember TCP victims, see grave_dig
+_UNTOUCHED = ("overflow", "victims", "samples", "log")   # stand last, in this order
 
 
 def _power_of_two(number):
@@ -136,7 +138,7 @@ cdef class Table:
         size = sum((size + 63) & ~63 for size in self.plan.values()) + 64 * 16
         try:
             # What is written from its beginning, a row at a time, is touched by who writes it.
-            self.arena = Arena(size, sum(self.plan[part] for part in ("victims", "samples", "log")))
+            self.arena = Arena(size, sum(self.plan[part] for part in _UNTOUCHED))
         except MemoryError:
             why = _largest(self.plan, self.config)
             raise MemoryError(f"{size} bytes cannot be had: {why}") from None
@@ -152,12 +154,12 @@ cdef class Table:
         timeouts_split(&fw.control)
         fw.table.records = <record_t *>arena.take(plan["records"])
         fw.table.timers = <uint32_t *>arena.take(plan["timers"])
-        fw.table.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
         fw.table.hosts = <host_t *>arena.take(plan["hosts"])
         fw.memory.fragments = <fragment_t *>arena.take(fragments * sizeof(fragment_t))
         fw.memory.fragment_heads = <uint32_t *>arena.take(4 * _power_of_two(fragments))
         fw.table.reborn = <uint32_t *>arena.take(plan["reborn"])
         fw.table.graves = <uint64_t *>arena.take(plan["graves"]) if plan["graves"] else NULL
+        fw.table.lines = <line_t *>arena.take(plan["index"] + plan["overflow"])
         fw.victims = <session_row_t *>arena.take(plan["victims"])
         fw.samples = <sample_t *>arena.take(plan["samples"])
         fw.log = <session_row_t *>arena.take(plan["log"])

@@ -1,8 +1,11 @@
 """Chains of the index: sessions come and go in every order, and the index says the same."""
 
 import random
+import subprocess
+import sys
 from collections import Counter
 from ipaddress import ip_address
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ def agree(engine, live):
     """The audit's own count, and the order within buckets, against what must live."""
     audit = engine.fastpath.audit()
     assert (audit["live"], audit["index_entries"], audit["misplaced"]) == (live, live, 0)
-    assert audit["host_entries_wrong"] == 0
+    assert audit["host_entries_wrong"] == audit["lines_wrong"] == 0
 
 
 @pytest.mark.parametrize("sessions", [8, 9, 16, 17, 64])
@@ -52,6 +55,25 @@ def test_sessions_come_and_go_in_any_order(buckets):
             chance.shuffle(chosen)
             engine.fastpath.end_sessions(np.array(chosen, np.uint32), int(EndCause.CLEARED))
             agree(engine, len(numbers) - len(chosen))
+            if turn % 50 == 49:     # overflow lines are as none was ever used
+                engine.clear()
+                agree(engine, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+def test_an_engine_takes_less_than_184_bytes_a_connection():
+    """All of it, in memory that is really there, when it is made."""
+    program = """
+from fwcore import Engine
+from fwcore.bench.cases import resident_bytes
+Engine(max_connections=1000).close()
+before = resident_bytes()
+engine = Engine(max_connections=1_000_000)
+print(resident_bytes() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 170 < int(done.stdout) / 1_000_000 < 184
 
 
 def test_a_table_made_smaller_forgets_its_hosts():

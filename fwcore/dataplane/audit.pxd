@@ -18,7 +18,7 @@ from fwcore.dataplane.layout cimport (
     table_t,
 )
 from fwcore.dataplane.session cimport object_pages, session_due_tick, session_hash
-from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t
+from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t, line_after
 
 
 # --- the index ----------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ cdef inline void audit_index(
         a.depth = depth if depth > a.depth else a.depth
     while free_line != NIL and lines <= overflow:
         lines += 1
-        free_line = table.lines[free_line].next
+        free_line = line_after(table, free_line)
     a.lines_wrong += lines != overflow
 
 

@@ -11,10 +11,15 @@ from libc.string cimport memset
 
 from fwcore.dataplane.clock cimport clock_expiry_set
 from fwcore.dataplane.layout cimport (
-    DIRTY_GAUGES, END_CLEARED, NIL, OWNER_SHM, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t,
-    fw_t, host_t, line_t, table_t,
+    DIRTY_GAUGES, END_CLEARED, NIL, OWNER_SHM, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, control_t,
+    fw_clock_t, fw_t, host_t, line_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_fit_sessions, pages_release_buffers
+
+
+cdef inline uint64_t overflow_end(const control_t *control) noexcept nogil:
+    """How many lines there are: those of buckets, then as many as full ones hold all sessions."""
+    return control.config.buckets + (control.config.max_connections + WAYS - 1) // WAYS
 
 
 cdef inline void table_lay_out(
@@ -23,14 +28,13 @@ cdef inline void table_lay_out(
     """Nothing in the index, in the order of creation, in the wheel; every record and host free.
 
     => the first `hosts` hosts may have been used; the others stand as in a table just laid out.
+    Overflow lines are as none was ever used (line_after), and stay untouched but for the last.
     """
     cdef uint64_t i, connections = control.config.max_connections
-    cdef uint64_t lines = control.config.buckets + (connections + 7) // 8
-    memset(table.lines, 0, lines * sizeof(line_t))
-    for i in range(lines):
+    memset(table.lines, 0, control.config.buckets * sizeof(line_t))
+    for i in range(control.config.buckets):
         table.lines[i].next = table.lines[i].hosts[0] = table.lines[i].hosts[1] = NIL
-        if control.config.buckets <= i < lines - 1:
-            table.lines[i].next = <uint32_t>i + 1
+    table.lines[overflow_end(control) - 1].next = NIL
     table.free_line = <uint32_t>control.config.buckets
     for i in range(connections):
         table.timers[i] = <uint32_t>i + 1 if i + 1 < connections else NIL
@@ -50,6 +54,9 @@ cdef inline void table_clear(fw_t *fw) noexcept nogil:
     cdef uint64_t i
     for i in range(fw.control.config.max_connections):
         fw.table.records[i].meta = 0
+    for i in range(fw.control.config.buckets, overflow_end(&fw.control)):
+        if fw.table.lines[i].next:
+            fw.table.lines[i].next = 0
     table_lay_out(&fw.table, &fw.control, &fw.clock, fw.table.hosts_high)
     fw.counters.ended[END_CLEARED] += fw.memory.live
     pages_release_buffers(&fw.memory, &fw.control,

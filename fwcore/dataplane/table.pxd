@@ -50,6 +50,13 @@ cdef inline uint32_t table_find(
         line = &table.lines[line.next]
 
 
+cdef inline uint32_t line_after(const table_t *table, uint32_t free_line) noexcept nogil:
+    """The next free overflow line. Behind one that was never used, and says nothing, that is its
+    neighbour: so memory for chains that nobody needs is not touched."""
+    cdef uint32_t following = table.lines[free_line].next
+    return following if following else free_line + 1
+
+
 cdef inline void table_link(
     table_t *table, uint32_t bucket, uint64_t hash_, uint32_t entry,
 ) noexcept nogil:
@@ -61,7 +68,7 @@ cdef inline void table_link(
     if line.count == WAYS:
         fresh = table.free_line
         FW_ASSERT(fresh != NIL)
-        table.free_line = table.lines[fresh].next
+        table.free_line = line_after(table, fresh)
         line.next = fresh
         line = &table.lines[fresh]
         line.next = NIL
