@@ -1,5 +1,5 @@
-"""The tests with the oldest packages that pyproject.toml allows, in a copy and environment of
-their own.
+"""The tests with the oldest packages that pyproject.toml allows, in a clone and environment of
+their own: what is committed.
 
     python tools/oldest.py [--list] [--jobs 2] [TESTS ...]
 
@@ -21,7 +21,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from scratch import ROOT, copy_to
+from job import ROOT, cloned
 
 ASKED = re.compile(r"([\w.-]+)(?:\[.*\])?>=([\d.]+)")
 
@@ -44,7 +44,7 @@ def oldest() -> list[str]:
 def run(folder: Path, jobs: int, tests: Sequence[str]) -> int:
     limits = folder / "oldest.txt"
     limits.write_text("\n".join(oldest()) + "\n")
-    checkout = copy_to(folder / "checkout")
+    checkout = cloned(folder)
     venv.create(folder / "env", with_pip=True)
     python = str(folder / "env" / "bin" / "python")
     env = os.environ | {"PIP_CONSTRAINT": str(limits)}
