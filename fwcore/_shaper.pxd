@@ -12,7 +12,7 @@ cdef class Shaper(Kept):
     cdef int close(self, str why) except -1
     cdef int _advance(self, int64_t until_ns) except -1
     cdef int _ask(self, asker_t *a, session) except -1
-    cdef list _delays(self, uint32_t number)
+    cdef dict _delays(self, uint32_t number)
     cdef tuple _waiting(self, uint32_t number)
     cdef bint _serial(self, uint32_t i)
     cdef bint _bound(self, const meter_t *m)

@@ -48,7 +48,6 @@ from fwcore.errors import DataError, EngineClosed
 
 FATES = ("sent", "passed_on", "queue_full", "codel", "pushed_out", "cleared", "no_memory")
 DROPS = ("tail", "red", "codel", "pushed_out", "no_memory")
-PERCENTILES = (50, 95, 99)
 WHYS = ("", "over_limit", "queue_full", "no_memory")
 COUNTS = ("ip", "frame", "wire", "packets")
 KEYS = ("none", "policy", "rule", "source", "destination", "initiator")
@@ -352,24 +351,24 @@ cdef class Shaper(Kept):
 
     @_exclusive
     def delays_ns(self):
-        """Of each class, by number: the upper ends of the histogram's buckets that hold the
-        ``PERCENTILES`` of its delays; 0 where nothing left."""
+        """Of each class, by number: the upper ends of the histogram's buckets (at most 3 % above)
+        that hold the percentiles of its delays: p50, p95, p99; 0 where nothing left."""
         return [self._delays(number) for number in range(self.core.classes_count)]
 
-    cdef list _delays(self, uint32_t number):
+    cdef dict _delays(self, uint32_t number):
         cdef const uint64_t *counts = self.core.delays + <size_t>number * DELAY_BUCKETS
         cdef uint64_t total = 0, so_far, want
         cdef int bucket
-        cdef list found = []
+        cdef dict found = {}
         for bucket in range(DELAY_BUCKETS):
             total += counts[bucket]
-        for percent in PERCENTILES:
+        for percent in (50, 95, 99):
             want, so_far, bucket = -(-int(total) * percent // 100), 0, -1
             while so_far < want:  # bounded by DELAY_BUCKETS: want is not above the total
                 bucket += 1
                 so_far += counts[bucket]
-            found.append(min(bucket_end(bucket), self.core.classes[number].delay_max)
-                         if total else 0)
+            found[f"p{percent}"] = (
+                min(bucket_end(bucket), self.core.classes[number].delay_max) if total else 0)
         return found
 
     @_exclusive

@@ -85,14 +85,6 @@ class Shaped(Hooks):
             "why": dict(enumerate(WHYS)), "meter": {**dict(enumerate(meters)), NO_METER: ""},
             "link": {**dict(enumerate(links)), NO_LINK: ""}})
 
-    @exclusive
-    @undivided
-    def class_delays_ns(self) -> dict[str, list[int]]:
-        """Arrival to release of each class, "link:id": the ``_shaper.PERCENTILES`` of what left
-        (at most 3 % above); empty where nothing is shaped."""
-        shaper, found = self.fastpath.shaper, self._shaping()
-        return dict(zip(found["classes"], shaper.delays_ns(), strict=True)) if shaper else {}
-
     @unclosed
     def shaping_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names of meters and links, as rows of arrivals and departures number them."""

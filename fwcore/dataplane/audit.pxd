@@ -18,7 +18,8 @@ from fwcore.dataplane.layout cimport (
     table_t,
 )
 from fwcore.dataplane.session cimport object_pages, session_due_tick, session_hash
-from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t, line_after
+from fwcore.dataplane.table cimport (
+    coming_begin, coming_next, coming_t, line_after, overflow_lines)
 
 
 # --- the index ----------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ cdef inline void audit_index(
     const table_t *table, const control_t *control, uint32_t *hosts, audit_t *a,
 ) noexcept nogil:
     """Every bucket; `hosts`: written, sessions by host entry. Bound: lines, and entries of each."""
-    cdef uint64_t overflow = (control.config.max_connections + WAYS - 1) // WAYS
+    cdef uint64_t overflow = overflow_lines(control)
     cdef uint64_t bucket, depth, last, lines = 0
     cdef uint32_t way, free_line = table.free_line
     cdef const line_t *line

@@ -11,15 +11,11 @@ from libc.string cimport memset
 
 from fwcore.dataplane.clock cimport clock_expiry_set
 from fwcore.dataplane.layout cimport (
-    DIRTY_GAUGES, END_CLEARED, NIL, OWNER_SHM, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, control_t,
-    fw_clock_t, fw_t, host_t, line_t, table_t,
+    DIRTY_GAUGES, END_CLEARED, NIL, OWNER_SHM, WHEEL_LEVELS, WHEEL_SLOTS, control_t, fw_clock_t,
+    fw_t, host_t, line_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_fit_sessions, pages_release_buffers
-
-
-cdef inline uint64_t overflow_end(const control_t *control) noexcept nogil:
-    """How many lines there are: those of buckets, then as many as full ones hold all sessions."""
-    return control.config.buckets + (control.config.max_connections + WAYS - 1) // WAYS
+from fwcore.dataplane.table cimport overflow_lines
 
 
 cdef inline void table_lay_out(
@@ -31,11 +27,12 @@ cdef inline void table_lay_out(
     Overflow lines are as none was ever used (line_after), and stay untouched but for the last.
     """
     cdef uint64_t i, connections = control.config.max_connections
-    memset(table.lines, 0, control.config.buckets * sizeof(line_t))
-    for i in range(control.config.buckets):
+    cdef uint64_t buckets = control.config.buckets
+    memset(table.lines, 0, buckets * sizeof(line_t))
+    for i in range(buckets):
         table.lines[i].next = table.lines[i].hosts[0] = table.lines[i].hosts[1] = NIL
-    table.lines[overflow_end(control) - 1].next = NIL
-    table.free_line = <uint32_t>control.config.buckets
+    table.lines[buckets + overflow_lines(control) - 1].next = NIL
+    table.free_line = <uint32_t>buckets
     for i in range(connections):
         table.timers[i] = <uint32_t>i + 1 if i + 1 < connections else NIL
     for i in range(hosts):
@@ -52,11 +49,12 @@ cdef inline void table_lay_out(
 cdef inline void table_clear(fw_t *fw) noexcept nogil:
     """=> between packets, config.log is 0."""
     cdef uint64_t i
+    cdef line_t *overflow = fw.table.lines + fw.control.config.buckets
     for i in range(fw.control.config.max_connections):
         fw.table.records[i].meta = 0
-    for i in range(fw.control.config.buckets, overflow_end(&fw.control)):
-        if fw.table.lines[i].next:
-            fw.table.lines[i].next = 0
+    for i in range(overflow_lines(&fw.control)):
+        if overflow[i].next:    # else it is untouched, and stays so
+            overflow[i].next = 0
     table_lay_out(&fw.table, &fw.control, &fw.clock, fw.table.hosts_high)
     fw.counters.ended[END_CLEARED] += fw.memory.live
     pages_release_buffers(&fw.memory, &fw.control,

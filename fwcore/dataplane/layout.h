@@ -692,7 +692,7 @@ FW_HOLDS(decision_t, decision, DECISION_COUNT + POLICIES_MAX);
 _Static_assert((int)EXPOSURE_COUNT < BLOCKED, "what is blocked is not bypassed");
 _Static_assert(RECORD_MASK < NIL && FRAGMENTS_MAX < NIL, "what there is not is no number of one");
 _Static_assert(END_COUNT <= 255, "a living session has no cause");
-_Static_assert((int)REASON_COUNT <= REASON_ROOM && VERDICT_COUNT <= 256, "two bytes");
+_Static_assert((int)REASON_COUNT <= REASON_ROOM && VERDICT_COUNT <= 256, "an outcome: two bytes");
 _Static_assert(TIME_MAX_NS <= INT64_MAX - TIME_MAX_NS + 1, "a time and a timeout fit 63 bits");
 _Static_assert(PAGES_MAX <= INT64_MAX / (2 * OWNER_COUNT), "sums of pages fit 63 bits");
 _Static_assert(CLOCK_MEMORY_NS < TIME_MAX_NS, "a start before time began fits, too");

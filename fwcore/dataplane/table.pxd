@@ -50,6 +50,11 @@ cdef inline uint32_t table_find(
         line = &table.lines[line.next]
 
 
+cdef inline uint64_t overflow_lines(const control_t *control) noexcept nogil:
+    """As many as hold all sessions, whatever buckets they are in."""
+    return (control.config.max_connections + WAYS - 1) // WAYS
+
+
 cdef inline uint32_t line_after(const table_t *table, uint32_t free_line) noexcept nogil:
     """The next free overflow line. Behind one that was never used, and says nothing, that is its
     neighbour: so memory for chains that nobody needs is not touched."""

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from fwcore import glossary
 from fwcore._rings import COUNTERS
-from fwcore._shaper import PERCENTILES
 from fwcore.errors import MissingExtra
 from fwcore.live.serve import Site
 from fwcore.units import PAGE_BYTES
@@ -145,11 +144,11 @@ def _of_mode(figures: Mapping[str, Any]) -> Iterator[Family]:
 
 
 def _of_classes(figures: Mapping[str, Any]) -> Iterator[Family]:
-    if figures["class_delays"]:
+    if figures["class_delays_ns"]:
         yield _gauge("shaping_classes_delay_seconds", [
-            ((*name.rsplit(":", 1), f"{percent / 100:g}"), ns / 1e9)
-            for name, delays in figures["class_delays"].items()
-            for percent, ns in zip(PERCENTILES, delays, strict=True)], "link", "class", "quantile")
+            ((*name.rsplit(":", 1), f"{int(percent.removeprefix('p')) / 100:g}"), ns / 1e9)
+            for name, delays in figures["class_delays_ns"].items()
+            for percent, ns in delays.items()], "link", "class", "quantile")
 
 
 def _of_interfaces(figures: Mapping[str, Any]) -> Iterator[Family]:

@@ -384,6 +384,9 @@ class Live:
         """Every counter of the engine as now, the interfaces', rates and delays; plain values."""
         now = time.monotonic_ns()
         body, raw = counters(self.engine), self.engine.fastpath.counters()
+        shaper = self.engine.fastpath.shaper
+        delays = {} if shaper is None else dict(
+            zip(body["shaping"]["classes"], shaper.delays_ns(), strict=True))
         body["sessions"]["half_open"] = raw["half_open"]
         body["victims_forgotten"] = max(0, raw["victims"] - self.engine.settings.victims_max)
         body["refused"] = refused(body["reasons"])
@@ -398,7 +401,7 @@ class Live:
                              for name, ns in self.engine.mode_times_ns().items()},
             "thresholds": self.engine.thresholds,
             "interfaces": self.interfaces(), "delay": self.delay(), "waiting": self.rings.waiting,
-            "class_delays": self.engine.class_delays_ns(),
+            "class_delays_ns": delays,
             "rates": {"packets": (body["packets"] - packets) / past,
                       "bits": (body["bytes"] - size) * 8 / past,
                       "sessions": (body["sessions"]["created"] - created) / past},

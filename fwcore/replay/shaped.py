@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fwcore._shaper import PERCENTILES
 from fwcore.engine_shaping import Shaped
 
 LINKS_SEEN, CLASSES_SEEN, METERS_SEEN = 16, 64, 16    # over time: those with most traffic or drops
@@ -76,9 +75,8 @@ def shaping_section(engine: Shaped) -> dict[str, Any]:
     }
 
 
-def _class(name: str, row: dict[str, Any], delays: list[int]) -> dict[str, Any]:
+def _class(name: str, row: dict[str, Any], delays: dict[str, int]) -> dict[str, Any]:
     link, _, cls = name.rpartition(":")
     shown = {key: row[key] for key in row if key != "delay_max"}
-    return {"link": link, "id": int(cls), **shown, "delay_ns": {
-        **dict(zip((f"p{each}" for each in PERCENTILES), delays, strict=True)),
-        "max": row["delay_max"]}}
+    return {"link": link, "id": int(cls), **shown,
+            "delay_ns": delays | {"max": row["delay_max"]}}
