@@ -56,7 +56,7 @@ from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.timeline cimport timeline_begin
 from fwcore.dataplane.verdict cimport verdict_packet
 from fwcore.arguments import whole as _whole
-from fwcore.errors import DataError, FrameError
+from fwcore.errors import DataError, FrameError, refusing
 
 _index = _partial(_whole, "argument")     # DataError where it is none
 
@@ -450,6 +450,7 @@ cdef class FastPath(State):
 
     # --- what packets meet ---
 
+    @refusing(DataError)
     def set_shaper(self, Shaper shaper not None):
         """From now on packets meet this shaper; it has taken over from the one before.
 

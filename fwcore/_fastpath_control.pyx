@@ -39,7 +39,7 @@ from fwcore.dataplane.session cimport session_arm, session_end
 from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.timeline cimport timeline_take
 from fwcore.arguments import whole as _whole
-from fwcore.errors import DataError
+from fwcore.errors import DataError, refusing
 
 _index = _partial(_whole, "argument")     # DataError where it is none
 
@@ -223,6 +223,7 @@ cdef class Control:
         self.fw.memory.leaks, self.fw.control.config.leaks = &leak[0], <uint32_t>len(rows[1])
         return 0
 
+    @refusing(DataError)
     def set_policies(self, compiled, moved=None, gone=None):
         """Replaces the policies: ``compiled`` as ``policy.Compiled`` lays them out, or None.
 
@@ -276,6 +277,7 @@ cdef class Control:
 
     # --- who is asked ---
 
+    @refusing(DataError)
     def set_inspector(self, Inspector inspector):
         """From now on the first bytes of sessions that begin and are proxied are gathered for this
         one; None: for nobody. Those of the one before are scanned as without it, or bypassed where
@@ -289,6 +291,7 @@ cdef class Control:
             self.fw.inspector = NULL if inspector is None else &inspector.core
             self._hook()
 
+    @refusing(DataError)
     def set_decider(self, Decider decider):
         """From now on this one is asked before a session begins; None: nobody. Raises DataError
         where it is a fast path's already, or was."""

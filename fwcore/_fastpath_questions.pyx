@@ -29,7 +29,7 @@ from fwcore.dataplane.rows cimport rows_created, rows_find, rows_sessions
 from fwcore.dataplane.session cimport session_row
 from fwcore.dataplane.table cimport table_find
 from fwcore.arguments import whole as _whole
-from fwcore.errors import DataError
+from fwcore.errors import DataError, refusing
 
 _index = _partial(_whole, "argument")     # DataError where it is none
 
@@ -87,12 +87,14 @@ cdef class Questions(Control):
                 rows_sessions(&self.fw, &numbers[0], numbers.shape[0], &out[0], &marks[0])
         return rows
 
+    @refusing(DataError)
     def note_newborn(self, bint wanted):
         """From now on the newest NEWBORN_MAX sessions are known by their birth, or no longer."""
         with self.use:
             self.newborn = np.full(NEWBORN_MAX, NIL, np.uint32) if wanted else None
             self.fw.table.newborn = &self.newborn[0] if wanted else NULL
 
+    @refusing(DataError)
     def newborn_rows(self, count):
         """Of the ``count`` sessions made last (16 384 at most, see ``note_newborn``) those that
         live, in order of creation: SESSION_DTYPE[n]."""
@@ -114,6 +116,7 @@ cdef class Questions(Control):
                     found.append(number)
         return self.rows_of(np.array(found[::-1], np.uint32))
 
+    @refusing(DataError)
     def locate(self, which):
         """The record under a key (as ``find`` takes it), or of the session whose ``flow`` is the
         number given; None: no such session. Raises DataError."""
@@ -155,6 +158,7 @@ cdef class Questions(Control):
                     rows_sessions(&self.fw, &records[0], count, &out[0], &marks[0])
         return numbers, rows, protected
 
+    @refusing(DataError)
     def find(self, key):
         """The row (SESSION_DTYPE scalar) of the session under (source, destination as ints,
         ports, protocol, zone, family), in either direction, or None. Raises DataError."""
@@ -174,12 +178,14 @@ cdef class Questions(Control):
             session_row(fw, record, 255, hash_, &out[0])
         return rows[0]
 
+    @refusing(DataError)
     def flow_of(self, key):
         """The keyed hash by which packets, sessions and victims of one flow are joined."""
         cdef fw_key_t k
         self._key(key, &k)
         return key_hash(&k, self.fw.control.config.seeds)
 
+    @refusing(DataError)
     def bucket_of(self, key):
         """The bucket that a key falls into."""
         return fw_bucket(self.flow_of(key), self.fw.control.config.buckets)
@@ -227,6 +233,7 @@ cdef class Questions(Control):
                 found = hosts_top(&self.fw.table, &out[0], room)
         return rows[:found]
 
+    @refusing(DataError)
     def sessions_of(self, address, uint32_t family):
         """Live sessions of an initiator: its address as a number, 4 or 6."""
         cdef uint32_t host

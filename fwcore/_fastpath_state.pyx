@@ -32,7 +32,7 @@ from fwcore.dataplane.layout cimport (
 from fwcore.dataplane.pages cimport pages_for_sessions, pages_note_peaks
 from fwcore.dataplane.script cimport leak_arm, leaks_set, steps_set
 from fwcore._shaper_written import SHAPER_DTYPES as _SHAPER_DTYPES
-from fwcore.errors import DataError
+from fwcore.errors import DataError, refusing
 from fwcore.words import MODES as _MODES
 
 
@@ -87,6 +87,7 @@ cdef class State(Questions):
         """
         return Table(config)
 
+    @refusing(DataError)
     def rebuild(self, Table table not None, bint keep=False):
         """A restart with a table of ``prepare``; counters, clock and ledgers go on.
 
@@ -245,6 +246,7 @@ cdef class State(Questions):
             return {name: np.zeros(0, dtype) for name, dtype in _SHAPER_DTYPES.items()}
         return self.shaper.written(self._in_order(self._live_records()))
 
+    @refusing(DataError)
     def set_state(self, figures, tables):
         """Takes up what ``state`` gave, in a FastPath of the same config, script and policies.
 

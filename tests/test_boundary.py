@@ -511,7 +511,7 @@ def test_a_table_is_taken_once():
         fast.rebuild(table)
     with pytest.raises(DataError, match="stay as they are"):
         fast.rebuild(fast.prepare(config(victims_max=5)))
-    with pytest.raises(TypeError):
+    with pytest.raises(DataError, match=r"Argument .table. has incorrect type"):
         fast.rebuild(None)
 
 

@@ -204,10 +204,12 @@ def test_what_is_said(folder):
 
 
 def test_the_fast_path_alone():
-    """It is no part of what others call, and Python's own words are good enough; it stands."""
+    """No part of what others call, and still: what it is given is refused in our own words."""
+    keeper = {"judge", "judge_frames"}     # Python's words for a keeper that is none
     for name in methods(engine().fastpath):
         function = getattr(engine().fastpath, name)
         count = len(inspect.signature(function).parameters)
+        refusals = (FwcoreError, TypeError, AttributeError) if name in keeper else FwcoreError
         for value in WRONG if count else ():
-            with suppress(FwcoreError, TypeError, ValueError, OverflowError, AttributeError):
+            with suppress(refusals):
                 getattr(engine().fastpath, name)(*[value] * count)
