@@ -8,7 +8,7 @@
 # the session that asks (pinned) never pays for itself.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.clock cimport (
     clock_arm, clock_catch_up, clock_disarm, clock_expiry_set, clock_set, clock_tick_after,
@@ -195,6 +195,7 @@ cdef enum:
 
 cdef enum:
     ENDS = 2            # packets of a victim's trace: which made it, and which ended it
+    TRACE_BYTES = 17    # ... with the cause
 
 # --- exposure -----------------------------------------------------------------------------------
 
@@ -222,14 +223,15 @@ cdef inline void victim_write(fw_t *fw, uint32_t record, int cause, uint64_t has
     """The ledger's row, the digest's 17 bytes, and the trace by which a rebirth is known."""
     cdef record_t *r = &fw.table.records[record]
     cdef uint64_t ends[ENDS]
-    cdef uint8_t what = cause
+    cdef uint8_t trace[TRACE_BYTES]
     session_row(fw, record, cause, hash_,
                 &fw.victims[fw.counters.victims % fw.control.config.victims_max])
     fw.counters.victims += 1
     ends[0] = r.created_packet
     ends[1] = fw.packet
-    digest_add(&fw.victim_digest, <const uint8_t *>ends, sizeof(ends))
-    digest_add(&fw.victim_digest, &what, 1)
+    memcpy(trace, ends, sizeof(ends))
+    trace[sizeof(ends)] = cause
+    digest_add(&fw.victim_digest, trace, TRACE_BYTES)
     fw.table.reborn[hash_ & fw.table.reborn_mask] = reborn_tag(hash_)
     if META_PROTOCOL(r.meta) == 6:
         grave_dig(&fw.table, &fw.control, hash_)

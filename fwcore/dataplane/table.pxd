@@ -92,10 +92,17 @@ cdef inline void table_close_gap(
     becomes empty is given back.
     """
     cdef line_t *after
+    cdef uint16_t tags[WAYS - 1]
+    cdef uint32_t records[WAYS - 1]
     cdef uint32_t i
     FW_ASSERT(line.count > way)
     while True:  # bounded by the chain
-        for i in range(way + 1, line.count):
+        if way == 0:  # most often: all at once, and what lies behind the last entry
+            memcpy(tags, &line.tag[1], sizeof(tags))
+            memcpy(records, &line.record[1], sizeof(records))
+            memcpy(&line.tag[0], tags, sizeof(tags))
+            memcpy(&line.record[0], records, sizeof(records))
+        for i in range(way + 1, line.count if way else 0):
             line.tag[i - 1] = line.tag[i]
             line.record[i - 1] = line.record[i]
         if line.next == NIL:
