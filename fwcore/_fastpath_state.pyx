@@ -205,6 +205,9 @@ cdef class State(Questions):
                     place[numbers[i]] = <uint32_t>i
                     out[i] = fw.table.records[numbers[i]]
                 keep_wheel(&fw.table, &fw.clock, &place[0], &order[0], &ticks[0])
+            following = np.argsort(ticks, kind="stable")  # whatever the levels: one way to say it
+            for name in ("wheel_order", "wheel_ticks"):
+                tables[name] = tables[name][following]
         return tables
 
     cdef dict _state_ledgers(self):

@@ -89,6 +89,32 @@ def test_a_session_ends_at_the_tick_that_its_timeout_ends_with(timeout_s, again_
         pair.compare()
 
 
+@pytest.mark.parametrize("ahead", [
+    1, 62, 63, 64, 65, 127, 4031, 4032, 4095, 4096, 4097, 64**3 - 1, 64**3, 64**3 + 63])
+@pytest.mark.parametrize("begins", [0, 1, 63, 65, 4032, 4095, 64**3 - 1])
+def test_a_session_ends_at_its_tick_wherever_it_stands_in_the_wheel(begins, ahead):
+    """At every edge of a level, and where its slot is a whole turn off; one that begins halfway
+    makes the wheel go on by then."""
+    pair = Pair(load("plain", udp_s=ahead))
+    half, end = begins + ahead // 2, begins + ahead
+    for at, host in ((0, 9), (begins, 1), (half, 2)):
+        pair.process(chunk_of((at * S, udp_from(host))))
+        pair.compare()
+    for at in (end * S - 1, end * S, (half + ahead) * S - 1, (half + ahead) * S):
+        pair.advance(T0 + max(at, half * S))
+        pair.compare()
+    assert pair.engine.fastpath.live == 0
+
+
+@pytest.mark.parametrize("begins", [0, 1, 50, 63, 64 * 64 - 1])
+def test_within_63_ticks_a_session_waits_for_none_but_its_own(begins):
+    """It is not looked at, and put elsewhere, where a turn of the wheel ends."""
+    with Engine(load("plain", udp_s=63)) as engine:
+        engine.process(chunk_of((0, udp_from(2)), (begins * S, udp_from(1))))
+        ticks = engine.fastpath.state()[1]["wheel_ticks"].tolist()
+        assert begins + 63 in ticks
+
+
 # --- time without packets -----------------------------------------------------------------------
 
 

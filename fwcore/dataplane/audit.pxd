@@ -161,13 +161,13 @@ cdef inline void audit_timers(
     if clock.now_ns > clock.start_ns:
         present = <uint64_t>(clock.now_ns - clock.start_ns) // <uint64_t>control.config.sweep_ns
     for level in range(WHEEL_LEVELS):
-        base = clock.tick >> (6 * level + 6) << (6 * level + 6)
+        base = clock.tick >> 6 * level
         for slot in range(WHEEL_SLOTS):
             marked = (clock.map[level] >> slot) & 1
             a.timers_wrong += marked != (clock.head[level * WHEEL_SLOTS + slot] != NIL)
             if marked:
                 audit_slot(table, control, clock, level * WHEEL_SLOTS + slot,
-                           base | <uint64_t>slot << (6 * level), present, a)
+                           (base + (slot - base) % WHEEL_SLOTS) << 6 * level, present, a)
     a.overdue += clock.deadline_ns > clock_earliest(clock, DUE_COUNT)
     base = clock_slot_tick(clock)
     a.overdue += base != 0 and clock.deadline_ns > clock_tick_ns(control, clock, base)

@@ -1,10 +1,11 @@
 # The clock: now, the sessions' timers, and every deadline. Capture time is the only time.
 #
-# Overview: two things make a moment. Sessions have timers in a wheel: levels of 64 slots; level l
-# holds ticks that differ from the present one in their l-th group of six bits first; a slot is a
-# doubly linked list of records. Arming is lazy: a packet does not move its session, the slot finds
-# out when it falls due and arms it again. So the work is one step per session made or armed again,
-# not per packet, and a silence of years costs nothing: the maps say which slot comes next.
+# Overview: two things make a moment. Sessions have timers in a wheel: levels of 64 slots, those of
+# level l 64^l ticks long. A session stands on the lowest level where its slot is less than 64 from
+# the present one: within 63 ticks it is not touched again before its own. A slot is a doubly linked
+# list of records. Arming is lazy: a packet does not move its session, the slot finds out when it
+# falls due and arms it again. So the work is one step per session made or armed again, not per
+# packet, and a silence of years costs nothing: the maps say which slot comes next.
 # Whatever else falls due has one next time (DUE_*), which its owner sets; due.pxd goes through
 # what has come, in its order.
 #
@@ -144,16 +145,37 @@ cdef inline int64_t clock_moved(
 
 # --- the wheel ----------------------------------------------------------------------------------
 
+cdef inline uint64_t clock_turned(uint64_t map_, uint64_t present) noexcept nogil:
+    """The map of a level, bit 0 the slot in which the present tick is: empty but while that is gone
+    through."""
+    cdef int by = present % WHEEL_SLOTS
+    return map_ >> by | map_ << (-by & 63)
+
+
 cdef inline uint64_t clock_slot_tick(const fw_clock_t *clock) noexcept nogil:
     """The tick at which the first slot falls due; 0: none (ticks begin at 1)."""
-    cdef int level, shift
-    cdef uint64_t slot
+    cdef uint64_t earliest = 0, present, tick, map_
+    cdef int level
     for level in range(WHEEL_LEVELS):
-        if clock.map[level]:
-            slot = fw_ctz64(clock.map[level])
-            shift = 6 * level
-            return (clock.tick >> (shift + 6) << (shift + 6)) | slot << shift
-    return 0
+        map_ = clock.map[level]
+        if map_:
+            present = clock.tick >> 6 * level
+            tick = (present + fw_ctz64(clock_turned(map_, present))) << 6 * level
+            if earliest == 0 or tick < earliest:
+                earliest = tick
+    return earliest
+
+
+cdef inline uint32_t clock_slot(const fw_clock_t *clock, uint64_t tick) noexcept nogil:
+    """Where who is due at this tick stands. => it is later than the present one"""
+    cdef uint64_t ahead = tick - clock.tick
+    cdef int level
+    if ahead < WHEEL_SLOTS:
+        return tick % WHEEL_SLOTS
+    level = (63 - fw_clz64(ahead)) // 6
+    if (tick >> 6 * level) - (clock.tick >> 6 * level) == WHEEL_SLOTS:
+        level += 1
+    return level * WHEEL_SLOTS + (tick >> 6 * level) % WHEEL_SLOTS
 
 
 cdef inline int clock_arm(
@@ -161,20 +183,14 @@ cdef inline int clock_arm(
 ) noexcept nogil:
     """Puts the record into the slot of its tick, or of the next one where that has passed; whether
     it is the first one there."""
-    cdef uint32_t after
-    cdef int level
-    cdef uint32_t slot
-    if tick <= clock.tick:
-        tick = clock.tick + 1
-    level = (63 - fw_clz64(tick ^ clock.tick)) // 6
-    slot = level * WHEEL_SLOTS + ((tick >> (6 * level)) & (WHEEL_SLOTS - 1))
-    after = clock.head[slot]
+    cdef uint32_t slot = clock_slot(clock, tick if tick > clock.tick else clock.tick + 1)
+    cdef uint32_t after = clock.head[slot]
     table.records[record].timer_prev = SLOT_BIT | slot
     table.timers[record] = after
     if after != NIL:
         table.records[after].timer_prev = record
     else:
-        clock.map[level] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
+        clock.map[slot // WHEEL_SLOTS] |= <uint64_t>1 << (slot % WHEEL_SLOTS)
     clock.head[slot] = record
     return after == NIL
 
@@ -201,14 +217,23 @@ cdef inline void clock_expiry_set(const control_t *control, fw_clock_t *clock) n
     clock_set(clock, DUE_EXPIRY, clock_tick_ns(control, clock, tick) if tick else NEVER)
 
 
-cdef inline uint32_t clock_go_to(fw_clock_t *clock, uint64_t tick) noexcept nogil:
-    """Goes on to the tick of the first slot, and gives that slot.
+cdef inline int clock_levels(uint64_t tick) noexcept nogil:
+    """On how many levels a slot begins with this tick, which is not 0: from the lowest on."""
+    cdef int levels = fw_ctz64(tick) // 6 + 1
+    return levels if levels < WHEEL_LEVELS else WHEEL_LEVELS
 
-    Nothing armed from now on comes into it, for it would have to be due at this very tick.
+
+cdef inline uint32_t clock_go_to(fw_clock_t *clock, uint64_t tick) noexcept nogil:
+    """Goes on to a tick that is due, and gives the next slot that begins with it, or NIL.
+
+    The highest level comes first: so it is all the same whether a session stood there or on a lower
+    one (keep.pxd). Nothing armed from now on comes into them, for it would be due at this tick.
     """
     cdef int level
+    cdef uint32_t place
     clock.tick = tick
-    for level in range(WHEEL_LEVELS):
-        if clock.map[level]:
-            return level * WHEEL_SLOTS + fw_ctz64(clock.map[level])
+    for level in range(clock_levels(tick) - 1, -1, -1):
+        place = (tick >> 6 * level) % WHEEL_SLOTS
+        if (clock.map[level] >> place) & 1:
+            return level * WHEEL_SLOTS + place
     return NIL

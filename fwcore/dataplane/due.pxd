@@ -11,14 +11,14 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.clock cimport (
     clock_arm, clock_catch_up, clock_disarm, clock_earliest, clock_expiry_set, clock_go_to,
-    clock_moved, clock_next, clock_next_tick_ns, clock_set, clock_settle, clock_tick_from,
-    clock_tick_ns,
+    clock_levels, clock_moved, clock_next, clock_next_tick_ns, clock_set, clock_settle,
+    clock_tick_from, clock_tick_ns,
 )
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
     DIRTY_GAUGES, DUE_COLLECT, DUE_EXPIRY, DUE_IPS, DUE_LEAK, DUE_LINK, DUE_OWED, DUE_ROUND,
     DUE_SAMPLE, EXPIRE_BATCH, FW_ASSERT, NEVER, NIL, SLOT_BIT, STOP_BREATH, STOP_NONE, STOP_TICK,
-    STOP_TIME, WHEEL_LEVELS, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t, table_t,
+    STOP_TIME, WHEEL_SLOTS, fw_clock_t, fw_prefetch, fw_t, record_t, table_t,
 )
 from fwcore.dataplane.pages cimport pages_look
 from fwcore.dataplane.script cimport (
@@ -72,10 +72,8 @@ cdef inline void expire_in_order(
     cdef int i, level
     for i in range(EXPIRE_BATCH):
         lists[i] = NIL
-    for level in range(<int>(slot // WHEEL_SLOTS), WHEEL_LEVELS):
-        if tick & ((<uint64_t>1 << (6 * level)) - 1):
-            break  # slots of this level and above begin at another tick
-        other = level * WHEEL_SLOTS + (<uint32_t>(tick >> (6 * level)) & (WHEEL_SLOTS - 1))
+    for level in range(clock_levels(tick)):
+        other = level * WHEEL_SLOTS + <uint32_t>(tick >> (6 * level)) % WHEEL_SLOTS
         record = clock.head[other]
         clock.head[other] = NIL
         clock.map[level] &= ~(<uint64_t>1 << (other % WHEEL_SLOTS))
@@ -120,19 +118,16 @@ cdef inline uint32_t expire_gather(
     return after
 
 
-cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
-    """Empties the slot of this tick, a batch at a time, so that the cache misses overlap. Going
-    along the list is itself a miss a session: while one of a batch ends, one goes into the next.
+cdef inline int expire_slot(fw_t *fw, uint32_t slot) noexcept nogil:
+    """Empties a slot that is due, a batch at a time, so that the cache misses overlap. Going along
+    the list is itself a miss a session: while one of a batch ends, one goes into the next.
 
     1: done; 0: out of breath, call again for the rest.
     """
     cdef uint32_t batches[BATCHES][EXPIRE_BATCH]
     cdef uint32_t *batch = batches[0]
     cdef uint32_t *following = batches[1]
-    cdef uint32_t slot = clock_go_to(&fw.clock, tick), record, count = 0, more, i
-    if fw.shaper != NULL and fw.clock.head[slot] != NIL:
-        expire_in_order(&fw.table, &fw.clock, slot, tick)
-    record = fw.clock.head[slot]
+    cdef uint32_t record = fw.clock.head[slot], count = 0, more, i
     while record != NIL and count < EXPIRE_BATCH:
         record = expire_gather(&fw.table, record, batch, &count)
     while count:  # bounded by the sessions of the slot
@@ -149,6 +144,18 @@ cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
             return 0
         batch, following = following, batch
         count = more
+    return 1
+
+
+cdef inline int expire_tick(fw_t *fw, uint64_t tick) noexcept nogil:
+    """Empties all slots that begin with this tick; 0: out of breath, call again for the rest."""
+    cdef uint32_t slot = clock_go_to(&fw.clock, tick)
+    if fw.shaper != NULL and slot != NIL:
+        expire_in_order(&fw.table, &fw.clock, slot, tick)
+    while slot != NIL:  # bounded by the levels
+        if not expire_slot(fw, slot):
+            return 0
+        slot = clock_go_to(&fw.clock, tick)
     return 1
 
 

@@ -5,8 +5,8 @@
 # written down but made again, by the same functions that made them, and what is read from outside
 # is looked at field by field before anything is linked.
 #
-# Laws: numbers after linking are places in the order of creation; every list of the wheel is in the
-# order in which it was.
+# Laws: numbers after linking are places in the order of creation; those who stand in a slot of the
+# same tick are gone through in the order as before, though all may stand on its lowest level now.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -29,19 +29,19 @@ cdef inline void keep_wheel(
     """Slot by slot, each list from its end, and the tick at which the slot begins.
 
     `place`: by record, its place in the order of creation. => room for all in both. Who arms
-    them in this order has every list as it was.
+    them in this order, or in that of their ticks, goes through those of a tick as before.
     """
     cdef uint64_t base, found = 0, begin, end
     cdef uint32_t record, other
     cdef int level, slot
     for level in range(WHEEL_LEVELS):
-        base = clock.tick >> (6 * level + 6) << (6 * level + 6)
+        base = clock.tick >> 6 * level
         for slot in range(WHEEL_SLOTS):
             record = clock.head[level * WHEEL_SLOTS + slot]
             begin = found
             while record != NIL:  # bounded by the sessions of the slot
                 order[found] = place[record]
-                ticks[found] = base | <uint64_t>slot << (6 * level)
+                ticks[found] = (base + (slot - base) % WHEEL_SLOTS) << 6 * level
                 found += 1
                 record = table.timers[record]
             end = found

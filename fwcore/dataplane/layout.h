@@ -150,7 +150,7 @@ enum {
 #define VICTIMS_MAX (1LL << 28)         /* kept in the ledger */
 #define OBJECT_BYTES_MAX (1ULL << 40)   /* oversize_bytes goes so far */
 #define CLOCK_MEMORY_NS (1LL << 60)     /* 36 years: as far back as a clock set back remembers */
-_Static_assert(UINT64_MAX / SWEEP_MIN_NS < 1ULL << 6 * WHEEL_LEVELS, "every tick has its slot");
+_Static_assert(UINT64_MAX / SWEEP_MIN_NS < 63ULL << 6 * (WHEEL_LEVELS - 1), "each has its slot");
 #define RECORD_MASK 0x7FFFFFFFu         /* record number within an index entry ... */
 #define PROTECTED_BIT 0x80000000u       /* ... whose top bit says: not for a tension pass */
 #define SLOT_BIT 0x80000000u            /* record_t.timer_prev: what follows is the slot */
