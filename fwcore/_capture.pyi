@@ -42,7 +42,7 @@ def capture_scan_pcapng(
     length: NDArray[np.uint32],
     time_ns: NDArray[np.int64],
     link: NDArray[np.uint16],
-) -> tuple[int, int, int, int, int, int]: ...
+) -> tuple[int, int, int, int, int, int, int, int]: ...
 def capture_pack(
     data: NDArray[np.uint8],
     offset: NDArray[np.uint64],

@@ -82,7 +82,8 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
 
     Returns (frames taken, position of the first block not dealt with, ScanStatus number, time of
     the last packet, times that lay outside 0 to 2**62 ns and are held there, which of the frames
-    was the first of these). ``interfaces`` is uint64[n, 7] (columns: INTERFACE_ in scan.pxd).
+    was the first of these, blocks that are no packets and have a number in Wireshark, frames
+    before the first of these). ``interfaces`` is uint64[n, 7] (columns: INTERFACE_ in scan.pxd).
     Raises DataError.
     """
     cdef scan_pcapng_t section
@@ -96,16 +97,16 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
     if interfaces.shape[1] != INTERFACE_COLUMNS:
         raise DataError(f"an interface has {INTERFACE_COLUMNS} columns")
     if frames.room == 0 or begin == end:
-        return 0, begin, (SCAN_END if begin == end else SCAN_ROOM), last_ns, 0, 0
+        return 0, begin, (SCAN_END if begin == end else SCAN_ROOM), last_ns, 0, 0, 0, 0
     frames.link = &link[0]
     section.swapped, section.last_ns = swapped, last_ns
-    section.held = section.first_held = 0
+    section.held = section.first_held = section.shown = section.first_shown = 0
     section.interface_count = <uint32_t>interfaces.shape[0]
     section.interfaces = &interfaces[0, 0] if interfaces.shape[0] else NULL
     with nogil:
         status = scan_pcapng(&data[0], begin, end, &section, &frames, &position)
     return (frames.count, position, status, section.last_ns, section.held,
-            section.first_held)
+            section.first_held, section.shown, section.first_shown)
 
 
 @refusing(DataError)

@@ -239,6 +239,31 @@ def test_times_outside_capture_time_are_held_and_said(capture):
     assert len(rows(reader)) == 2 and reader.notes[0].startswith("packet 2 has a time outside")
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_blocks_that_only_wireshark_numbers_are_said(capture, order):
+    """tshark 4.0 gives the packets behind the blocks the numbers 2, 4, 7: 1 is a custom block."""
+    def other(kind):
+        return block(order, kind, bytes(40))
+
+    start = section(order) + interface(order) + other(0x0BAD)
+    data = start + b"".join(
+        enhanced(name, at, order) + b"".join(map(other, kinds)) for at, (name, kinds) in enumerate(
+            [(b"a", [5, 9, 0x80000001]), (b"b", [0x40000BAD, 0x204]), (b"c", [0x7777])]))
+    for chunk_size in (1, 2, 100):
+        reader = open_capture(capture(data), chunk_size=chunk_size)
+        for _ in range(2):
+            assert [row[0] for row in rows(reader)] == [b"a", b"b", b"c"]
+            assert reader.notes == [
+                "4 blocks after packet 0, custom ones or entries of a log, no packets here and"
+                " frames for Wireshark: its numbers are higher from there on"]
+    late = section(order) + interface(order) + enhanced(b"a", 0, order) + other(9)
+    reader = open_capture(capture(late + enhanced(b"b", 1, order)))
+    assert len(rows(reader)) == 2 and reader.notes[0].startswith("a block after packet 1, custom")
+    for quiet in (5, 10, 0x203, 0x223, 0xBAC, 0x40000BAE):
+        reader = open_capture(capture(late[:-52] + other(quiet)))
+        assert len(rows(reader)) == 1 and not reader.notes
+
+
 @pytest.mark.parametrize("code, size, words", [
     (9, 0, "if_tsresol has 0 bytes"), (9, 2, "if_tsresol has 2 bytes"),
     (14, 4, "if_tsoffset has 4 bytes"), (14, 12, "if_tsoffset has 12 bytes")])

@@ -314,6 +314,24 @@ def test_rows_wait_until_all_of_a_chunk_have_their_fate():
     spool.close()
 
 
+def test_rows_that_wait_again_where_more_did_before_are_not_those_of_before():
+    """The spool's file is longer than what waits in it now: each row goes to its own place."""
+    spool, waits, known = Spool(), np.zeros(1, FATE), np.zeros(3, FATE)
+    waits["fate"] = UNDECIDED
+    sent = np.zeros(1, FATE)
+    for turn in range(1, 3):
+        known["release_ns"] = turn
+        spool.put(1, "first", waits)
+        spool.put(2, "second", waits)
+        spool.note(np.array([2], np.uint64), sent)
+        spool.put(3, "third", known)
+        assert list(spool.ready()) == []
+        spool.note(np.array([1], np.uint64), sent)
+        found = [(name, rows["release_ns"].tolist()) for name, rows in spool.ready()]
+        assert found == [("first", [0]), ("second", [0]), ("third", [turn] * 3)]
+    spool.close()
+
+
 def test_an_errors_frame_meets_no_meter_and_says_so():
     quoted = ip(*HOSTS, 17, udp(1000, 53))
     error = ethernet(ip(*HOSTS[::-1], 1, icmp_error(quoted, 3)))

@@ -5,7 +5,8 @@
 
 The walk over packets is in C; it comes back for section headers and interfaces, which are read
 here. A new section forgets the interfaces and may change the byte order. Blocks of other types
-(names, statistics, secrets, custom) are skipped. Source: draft-ietf-opsawg-pcapng.
+(names, statistics, secrets, custom) are skipped; of those that Wireshark numbers as frames a note
+says that there are any. Source: draft-ietf-opsawg-pcapng.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class PcapNgReader(NativeReader):
     def _begin(self, source: Source) -> None:
         self.format = "pcapng"
         self.said = []
+        self._shown = self._behind = 0      # blocks with a number in Wireshark; packets before
         self._order = "<"
         self._table: Array = np.empty((8, COLUMNS), np.uint64)
         self._interfaces = self._table[:0]
@@ -105,16 +107,30 @@ class PcapNgReader(NativeReader):
                 f"{header[8:].hex()}: damaged, or no capture"
             )
 
+    @property
+    def notes(self) -> list[str]:
+        """What was read on over, and whose numbers are not Wireshark's."""
+        if not self._shown:
+            return super().notes
+        blocks = "a block" if self._shown == 1 else f"{self._shown} blocks"
+        return [*super().notes, f"{blocks} after packet {self._behind}, custom ones or entries of"
+                " a log, no packets here and frames for Wireshark: its numbers are higher from"
+                " there on"]
+
     def _scan(self, data: Array, room: Room) -> tuple[int, ScanStatus]:
         count = 0
         while True:
-            taken, self._position, status, self._last_ns, held, first = capture_scan_pcapng(
+            (taken, self._position, status, self._last_ns, held, first, shown,
+             before) = capture_scan_pcapng(
                 data, self._position, len(data), self._order == ">", self._interfaces,
                 self._last_ns, room.offset[count:], room.captured[count:], room.length[count:],
                 room.time_ns[count:], room.link[count:])
             if held and not self.held:
                 self.first_held = self.packets + count + first + 1
             self.held += held
+            if shown and not self._shown:
+                self._behind = self.packets + count + before
+            self._shown += shown
             count += taken
             if status != ScanStatus.CONTROL:
                 return count, ScanStatus(status)

@@ -101,6 +101,15 @@ cdef enum:
     BLOCK_PACKET = 2         # obsolete
     BLOCK_SIMPLE = 3
     BLOCK_ENHANCED = 6
+    BLOCK_JOURNAL = 9        # of systemd
+    BLOCK_SYSDIG = 0x204     # an event of sysdig, and its later forms
+    BLOCK_SYSDIG_FLAGS = 0x208
+    BLOCK_SYSDIG_2 = 0x216
+    BLOCK_SYSDIG_FLAGS_2 = 0x217
+    BLOCK_SYSDIG_LARGE = 0x221
+    BLOCK_SYSDIG_FLAGS_LARGE = 0x222
+    BLOCK_CUSTOM = 0xBAD     # may be copied ...
+    BLOCK_CUSTOM_KEPT = 0x40000BAD   # ... and may not
     BLOCK_SECTION = 0x0A0D0D0A
     BLOCK_FRAME = 12         # type, length, length again
     BLOCK_MAX = 0x8010000    # 128 MiB, the longest packet of libpcap, and 64 KiB of options
@@ -130,6 +139,8 @@ ctypedef struct scan_pcapng_t:
     int64_t last_ns              # time of the last packet, for simple blocks, which have none
     uint64_t held                # OUT: times that lay outside [0, TIME_MAX_NS] ...
     uint64_t first_held          # ... and which frame's was the first
+    uint64_t shown               # OUT: blocks that are no packets, and frames for Wireshark ...
+    uint64_t first_shown         # ... and how many frames stand before the first
 
 
 cdef inline bint scan_joined(const uint8_t *record) noexcept nogil:
@@ -221,6 +232,14 @@ cdef inline int scan_take(uint64_t position, uint32_t interface, uint32_t captur
     return SCAN_TAKEN
 
 
+cdef inline bint scan_shown(uint32_t kind) noexcept nogil:
+    """Whether Wireshark (4.0) gives a block that is no packet the number of a frame."""
+    return (kind == BLOCK_CUSTOM or kind == BLOCK_CUSTOM_KEPT or kind == BLOCK_JOURNAL
+            or kind == BLOCK_SYSDIG or kind == BLOCK_SYSDIG_FLAGS or kind == BLOCK_SYSDIG_2
+            or kind == BLOCK_SYSDIG_FLAGS_2 or kind == BLOCK_SYSDIG_LARGE
+            or kind == BLOCK_SYSDIG_FLAGS_LARGE)
+
+
 cdef inline int scan_block(const uint8_t *data, uint64_t position, uint32_t kind, uint32_t total,
                            scan_pcapng_t *section, scan_frames_t *out) noexcept nogil:
     """A block of `total` bytes that lies whole at `position`: take its packet, or skip it."""
@@ -243,6 +262,9 @@ cdef inline int scan_block(const uint8_t *data, uint64_t position, uint32_t kind
             return SCAN_LENGTH
         length = fw_load32(body, swapped)
         return scan_take(position + 12, 0, length, length, False, 0, space - 4, section, out)
+    if scan_shown(kind):
+        section.first_shown = <uint64_t>out.count if section.shown == 0 else section.first_shown
+        section.shown += 1
     return SCAN_TAKEN
 
 

@@ -81,7 +81,7 @@ class Spool:
         if not self._first:
             self._origin, self._rows = first, 0
             self._columns.seek(0)
-            self._file.seek(0)
+        self._file.seek(self._rows * FATE.itemsize)   # a map leaves it at the end of older rows
         self._first.append(first)
         self._open.append(int((fates["fate"] == UNDECIDED).sum()))
         self._place.append(self._columns.tell())
