@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 from fwcore.units import SECOND_NS
@@ -14,12 +15,29 @@ WHICH = ("source", "destination", "fragment_id", "fragment_protocol", "family")
 Said = TypeVar("Said")
 
 
+class Arrivals:
+    """When packets arrive, chunk by chunk: one older than another before it arrives with that one,
+    as the firewall has it."""
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+
+    def at(self, times_ns: Any, places: Any) -> list[int]:
+        """Of the packets at these places, int64[m], of the next chunk; its times are int64[n]."""
+        before_ns, self._now_ns = self._now_ns, max(self._now_ns, int(times_ns.max(initial=0)))
+        if not len(places):
+            return []
+        now_ns = list(accumulate(times_ns.tolist(), max, initial=before_ns))
+        return [now_ns[at + 1] for at in places.tolist()]
+
+
 class Datagrams(Generic[Said]):
     """What was said of each first fragment, for those that follow it; the newest MOST.
 
-    A row is one of ``parse_columns``. Fragments of one packet have in common what the firewall's
-    fragment table goes by: ends, id, protocol, and the zone with ``zone = "vlan"``. A first
-    fragment takes the place of an older one with the same, whoever it belongs to.
+    A row is one of ``parse_columns``, and its time is when the firewall judged it. Fragments of one
+    packet have in common what the firewall's fragment table goes by: ends, id, protocol, and the
+    zone with ``zone = "vlan"``. A first fragment takes the place of an older one with the same,
+    whoever it belongs to.
     """
 
     def __init__(self, *, vlan_zone: bool = False) -> None:

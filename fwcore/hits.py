@@ -127,12 +127,14 @@ class Hits:
     def add(
         self, chunk: Chunk, verdict: NDArray[np.uint8], reply: NDArray[np.uint8],
         flow: NDArray[np.uint64], number: NDArray[np.uint64], shift: int = 0,
+        times: Callable[[], NDArray[np.int64]] | None = None,
     ) -> None:
         """Counts the dropped and bypassed packets of a chunk of n.
 
         ``verdict`` uint8[n], ``reply`` uint8[n] and ``flow`` uint64[n] as ``Engine.process`` gives
         them; ``number`` uint64[n]: the run's own numbers; ``shift``: of the addresses in a looped
-        replay.
+        replay. ``times`` says when they were judged, int64[n], asked where there are fragments;
+        without it their own times count.
         """
         hit = np.flatnonzero((verdict == Verdict.DROP) | (verdict == Verdict.BYPASS))
         for begin in range(0, len(hit), CHUNK_SIZE):
@@ -141,7 +143,9 @@ class Hits:
             dropped = verdict[part] == Verdict.DROP
             from_b = rows["swapped"] ^ reply[part]
             self._remember(flow[part], number[part], from_b)
-            self._follow(rows, chunk.time_ns[part], from_b)
+            if (rows["fragment"] != Fragment.WHOLE).any():
+                now_ns = chunk.time_ns if times is None else times()
+                self._follow(rows, now_ns[part], from_b)
             answers = np.where(rows["flow"] != 0, rows["swapped"] ^ from_b, reply[part])
             self._count_policies(rows, answers, dropped)
             known = rows["family"] != 0

@@ -97,6 +97,30 @@ def test_a_part_that_comes_too_late_is_of_nobody(wait_ns, parts):
     assert made.flows[0]["packets"].tolist() == [parts]
 
 
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize(("times_s", "followed"), [((100, 60, 95), True), ((0, 10, 20), False)])
+def test_the_age_of_a_part_goes_by_when_packets_were_judged(times_s, followed, size):
+    """A packet older than another before it came with that one, in every view: 35 s later by their
+    own times, two parts came at one moment; ten seconds later, a packet of 31 s between them."""
+    ahead, begin, end = times_s
+    frames = [other := ethernet(ip("10.0.0.8", "10.0.0.9", 17, udp(1, 2))), ethernet(first(53)),
+              other, ethernet(later())]
+    whole = Chunk.from_frames(frames, [ahead * S, begin * S, (0 if followed else 41) * S, end * S])
+    parts = [whole.slice(at, at + size) for at in range(0, 4, size)]
+    for options in ({}, {"focus": "10.0.0.1:9-192.0.2.1:53/udp"}, {"focus": "policy 1"}):
+        result = replay(parts, settings("none"), **options)
+        assert result["reasons.fragment" if not options else "packets"] == (
+            (1 if not options else 2) if followed else (0 if not options else 1))
+    assert sum(row["bypassed"] for row in result["top"]["policies"]) == 1 + followed
+    matcher = explain.Matcher(parse("10.0.0.1:9-192.0.2.1:53/udp"))
+    assert sum(len(list(matcher(part))) for part in parts) == 1 + followed
+    if followed:
+        assert str(explain.flow_of_packet(parts, 4)) == "10.0.0.1:9-192.0.2.1:53/udp"
+    made = compare.run(parts, {name: settings("none", av_failopen=name) for name in (
+        "pass", "off")}, replay_beside, 2)
+    assert made.flows[0]["packets"].tolist() == [2, 1 + followed]
+
+
 def test_the_newest_are_kept(monkeypatch):
     monkeypatch.setattr("fwcore.datagrams.MOST", 2)
     known = Datagrams()

@@ -82,20 +82,19 @@ class Focus:
             ends = policy_lookup.ends_of(key[keyed], from_b[keyed])
             at = policy_lookup.find(self._table, ends)
             found[keyed] = at == self._table.policies.index(self._policy)
-        found |= self._later(rows, judged.chunk.time_ns, found)
+        found |= self._later(judged, found)
         return found
 
-    def _later(
-        self, rows: NDArray[Any], times_ns: NDArray[np.int64], found: NDArray[np.bool_],
-    ) -> NDArray[np.bool_]:
+    def _later(self, judged: Judged, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Later fragments of the packets in focus, bool[n]."""
+        rows = judged.rows
         later = np.zeros(len(rows), dtype=bool)
         first = rows["fragment"] == Fragment.FIRST
         for at in np.flatnonzero(first | (rows["kind"] == Kind.LATER)).tolist():
             if first[at]:
-                self._fragments.begin(rows[at], times_ns[at], bool(found[at]))
+                self._fragments.begin(rows[at], judged.now_ns[at], bool(found[at]))
             else:
-                later[at] = self._fragments.of(rows[at], times_ns[at]) or False
+                later[at] = self._fragments.of(rows[at], judged.now_ns[at]) or False
         return later
 
     def _at_network(self, rows: NDArray[Any]) -> NDArray[np.bool_]:

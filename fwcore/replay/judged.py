@@ -42,12 +42,29 @@ class Judged(Seen):
 
     ``outcome`` uint8[n, 2]: Verdict, Reason; ``flow`` uint64[n]: the run's own flow numbers, which
     depend on its settings, 0 without a key; ``reply`` uint8[n]: 1 where the sender is the
-    session's responder, or would be.
+    session's responder, or would be. ``before_ns``: what time it was when the first came;
+    ``step_ns``: ``max_step_s``.
     """
 
     outcome: NDArray[np.uint8]
     flow: NDArray[np.uint64]
     reply: NDArray[np.uint8]
+    _: KW_ONLY
+    before_ns: int = 0
+    step_ns: int = 0
+
+    @cached_property
+    def now_ns(self) -> NDArray[np.int64]:
+        """When each packet was judged, int64[n]: the clock goes back for none, and with
+        ``max_step_s`` a step on at most."""
+        times = self.chunk.time_ns
+        if not self.step_ns:
+            return np.maximum(np.maximum.accumulate(times), self.before_ns)
+        found, now_ns = [], self.before_ns
+        for time_ns in times.tolist():
+            now_ns = min(max(now_ns, time_ns), now_ns + self.step_ns)
+            found.append(now_ns)
+        return np.array(found, np.int64)
 
     @cached_property
     def kinds(self) -> frozenset[tuple[int, int]]:

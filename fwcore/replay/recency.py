@@ -63,8 +63,7 @@ class Recency:
         self._vlan_zone = settings.zone == "vlan"
         self._fragments: Datagrams[int] = Datagrams(vlan_zone=self._vlan_zone)     # flows
         self._at = 0                                          # packets gone through
-        self._now_ns: int | None = None                       # None: no packet yet
-        self._step_ns = settings.max_step_ns
+        self._now_ns = 0
         self._gone = 0                                        # flow that its own packet ended
         self.holds = True
         self.sessions = self.same = self.established = 0
@@ -77,11 +76,12 @@ class Recency:
             self._note_local(judged)
         rows = _moments(ended)
         place = 0
+        self._now_ns = int(judged.now_ns[-1])
         aside = np.isin(judged.outcome[:, 1], ASIDE)
         verdicts, reasons = judged.outcome.T
         makes_none = (((verdicts == Verdict.DROP) & ~np.isin(reasons, AT_EGRESS))
                       | (reasons == Reason.FRAGMENT))
-        columns = (self._flows(judged), self._times(judged), aside, makes_none, judged.reply,
+        columns = (self._flows(judged), judged.now_ns, aside, makes_none, judged.reply,
                    self._places.classes(judged))
         for flow, now_ns, left, none, direction, class_ in zip(
                 *(column.tolist() for column in columns), strict=True):
@@ -95,12 +95,12 @@ class Recency:
             if self._places.step(flow, direction, class_):
                 self._note_seen(flow, now_ns)
         for moment in rows[place:]:
-            self._moment(moment, 0, self._now_ns or 0)
+            self._moment(moment, 0, self._now_ns)
 
     def end(self, ended: Sequence[NDArray[Any]], standing: NDArray[Any]) -> None:
         """What ended after the last packet, and the sessions that stand (SESSION_DTYPE[n])."""
         for moment in _moments(ended):
-            self._moment(moment, 0, self._now_ns or 0)
+            self._moment(moment, 0, self._now_ns)
         known = {flow: (seen_ns, self._places.state(flow))
                  for flow, seen_ns in (*self._seen.items(), *self._chosen.items())}
         rows = zip(*(standing[name].tolist() for name in ("flow", "last_seen_ns", "state")),
@@ -116,25 +116,6 @@ class Recency:
         else:
             self._seen[flow] = now_ns
             self._seen.move_to_end(flow)
-
-    def _times(self, judged: Judged) -> NDArray[np.int64]:
-        """When each packet was judged, int64[n]: the clock goes back for none, and with
-        ``max_step_s`` a step on at most."""
-        times = judged.chunk.time_ns
-        if not len(times):
-            return times
-        if self._now_ns is None:
-            self._now_ns = int(times[0])
-        if self._step_ns:
-            found, now_ns = [], self._now_ns
-            for time_ns in times.tolist():
-                now_ns = min(max(now_ns, time_ns), now_ns + self._step_ns)
-                found.append(now_ns)
-            times = np.array(found, np.int64)
-        else:
-            times = np.maximum(np.maximum.accumulate(times), self._now_ns)
-        self._now_ns = int(times[-1])
-        return times
 
     def _moment(self, moment: tuple[Any, ...], flow: int, now_ns: int) -> None:
         """What ended at one packet and time: first what the order would have given instead."""

@@ -229,6 +229,11 @@ def begin_turn(engines: Sequence[Engine], turn: int, reader: Any) -> None:
     parse_ahead(reader, engines[0].fastpath.parsing())
 
 
+def _times_of(judged: Judged, shown: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """When packets of a chunk were judged; None: all."""
+    return judged.now_ns if shown is None else judged.now_ns[shown]
+
+
 @dataclass
 class Run:
     """What one engine makes of a feed."""
@@ -321,7 +326,8 @@ class Run:
         self.packets += len(chunk)
         first = self.packets - len(chunk) + 1
         judged = Judged(chunk, outcome, flow, reply, first=first, shift=self.engine.fastpath.shift,
-                        numbers=self.feed.selection.numbers)
+                        numbers=self.feed.selection.numbers, before_ns=before_ns,
+                        step_ns=self.engine.settings.max_step_ns)
         self.silence.take(judged, before_ns, self.last_ns)
         if self.flows is not None:
             self.flows(judged)
@@ -342,10 +348,11 @@ class Run:
             return
         number = np.arange(judged.first, judged.first + len(judged.chunk), dtype=np.uint64)
         chunk, verdict, reply, flow = judged.chunk, judged.outcome[:, 0], judged.reply, judged.flow
+        times = partial(_times_of, judged, shown)
         if shown is not None:
             chunk, number = chunk.select(shown), number[shown]
             verdict, reply, flow = verdict[shown], reply[shown], flow[shown]
-        self.hits.add(chunk, verdict, reply, flow, number, judged.shift)
+        self.hits.add(chunk, verdict, reply, flow, number, judged.shift, times)
 
     def _take_ended(self, judged: Judged | None = None) -> None:
         """What ended since the last time, to all who count it; None: after the last packet."""

@@ -18,7 +18,7 @@ from fwcore import _shaper, units
 from fwcore._columns import Fragment, Kind, parse_columns
 from fwcore._layout import EndCause, Exposure, GateAction, ObjectAction, Reason, Verdict
 from fwcore.counters import state_name
-from fwcore.datagrams import Datagrams
+from fwcore.datagrams import Arrivals, Datagrams
 from fwcore.errors import FwcoreError
 from fwcore.flow import Endpoint, Flow
 from fwcore.replay.selection import Selection
@@ -156,6 +156,7 @@ class Matcher:
         self._family = low.address.version
         self._vlan_zone, self._zone = vlan_zone, flow.zone
         self._fragments: Datagrams[bool] = Datagrams(vlan_zone=vlan_zone)      # of this flow
+        self._arrivals = Arrivals()
         self._near: tuple[dict[int, Flow], dict[int, Flow]] = {}, {}  # same hosts, same initiator
         self._found = False
 
@@ -166,13 +167,13 @@ class Matcher:
             self._look_around(rows)
         maybe = np.flatnonzero((rows["key"][:, 1] == self._words[1])
                                | (rows["fragment"] != Fragment.WHOLE))
-        few = rows[maybe]
+        few, times_ns = rows[maybe], self._arrivals.at(chunk.time_ns, maybe)
         own = (few["key"] == self._words).all(axis=1)
         there, back = self._between(few, 0, 1), self._between(few, 1, 0)
         parts = (few["fragment"] != Fragment.WHOLE) & (there | back)
         seen = [self._seen(few[at], int(maybe[at]), bool(there[at]))
                 for at in np.flatnonzero(own | parts).tolist()
-                if self._belongs(few[at], chunk.time_ns[maybe[at]], bool(own[at]))]
+                if self._belongs(few[at], times_ns[at], bool(own[at]))]
         self._found |= bool(seen)
         yield from seen
 
@@ -246,15 +247,19 @@ def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = Fals
     """The flow of a packet by its number in the capture, its sender first. Raises FwcoreError."""
     done = 0
     firsts: Datagrams[Any] = Datagrams(vlan_zone=vlan_zone)
+    arrivals = Arrivals()
     for chunk in frames:
         rows = parse_columns(chunk, zone=vlan_zone, cut=True)
         at = number - done - 1
-        for index in np.flatnonzero(rows["fragment"][:max(at, 0)] == Fragment.FIRST).tolist():
-            firsts.begin(rows[index], chunk.time_ns[index], rows[index])
+        parts = np.flatnonzero(rows["fragment"][:max(at, 0) + 1] != Fragment.WHOLE)
+        times_ns = dict(zip(parts.tolist(), arrivals.at(chunk.time_ns, parts), strict=True))
+        for index, time_ns in times_ns.items():
+            if index < at and rows["fragment"][index] == Fragment.FIRST:
+                firsts.begin(rows[index], time_ns, rows[index])
         if at < len(chunk):
             row = rows[at]
             if row["kind"] == Kind.LATER:
-                first = firsts.of(row, chunk.time_ns[at])
+                first = firsts.of(row, times_ns[at])
                 row = row if first is None else first
             if row["kind"] != Kind.KEYED:
                 kind = Kind(int(row["kind"])).name.lower().replace("_", " ")

@@ -18,7 +18,7 @@ import numpy as np
 from fwcore import policy_lookup
 from fwcore._columns import Fragment, flow_columns, parse_columns
 from fwcore._tally import FLOW_DTYPE, Fates, Flows, Tally
-from fwcore.datagrams import Datagrams
+from fwcore.datagrams import Arrivals, Datagrams
 from fwcore.hits import TAKEN
 from fwcore.replay.judged import Judged, Seen
 
@@ -28,13 +28,14 @@ NAMES_WAITING = 1 << 20  # of flows, before they are sorted out
 
 class Looked(NamedTuple):
     """A chunk of n packets: the place of the flow of each, from 1, and 0 without one, uint32[n];
-    whether its sender is endpoint b, uint8[n]; its fragments, FRAME_DTYPE[m], and their places in
-    the chunk, int64[m]."""
+    whether its sender is endpoint b, uint8[n]; its fragments, FRAME_DTYPE[m], their places in the
+    chunk, int64[m], and when they came, m times in ns."""
 
     place: np.ndarray
     swapped: np.ndarray
     fragments: np.ndarray
     parts: np.ndarray
+    times_ns: list[int]
 
 
 class Traffic:
@@ -46,6 +47,7 @@ class Traffic:
         self._flows = Flows()
         self._keys: list[tuple[np.ndarray, np.ndarray]] = []     # (key, VLAN id) of new flows
         self._datagrams: Datagrams[int] = Datagrams(vlan_zone=datagram_zone)    # flow
+        self._arrivals = Arrivals()
         self._lock = threading.Lock()
         self._newest: tuple[int, Looked] | None = None     # by the number of its first packet
 
@@ -61,16 +63,17 @@ class Traffic:
         chunk, shift = seen.chunk, seen.shift
         flow, swapped, parts = flow_columns(chunk, shift=shift, cut=True)
         fragments = parse_columns(chunk.select(parts), shift=shift, cut=True)
-        for row, at in zip(fragments, parts.tolist(), strict=True):
+        times_ns = self._arrivals.at(chunk.time_ns, parts)
+        for row, at, time_ns in zip(fragments, parts.tolist(), times_ns, strict=True):
             if row["fragment"] == Fragment.FIRST:
-                self._datagrams.begin(row, chunk.time_ns[at], int(flow[at]))
+                self._datagrams.begin(row, time_ns, int(flow[at]))
             else:
-                flow[at] = self._datagrams.of(row, chunk.time_ns[at]) or flow[at]
+                flow[at] = self._datagrams.of(row, time_ns) or flow[at]
         place, new = self.add(flow, seen.number, chunk.length)
         if len(new):
             rows = parse_columns(chunk.select(new), shift=shift, cut=True)
             self._keys.append((np.ascontiguousarray(rows["key"]), rows["zone"].copy()))
-        return Looked(place, swapped, fragments, parts)
+        return Looked(place, swapped, fragments, parts, times_ns)
 
     def add(
         self, flow: np.ndarray, number: np.ndarray, length: np.ndarray,
@@ -123,10 +126,11 @@ class FlowLedger:
         """The replay's `flows`."""
         chunk, looked = judged.chunk, self.traffic.look(judged)
         from_b = looked.swapped ^ judged.reply
-        for row, at in zip(looked.fragments, looked.parts.tolist(), strict=True):
+        for row, at, time_ns in zip(
+                looked.fragments, looked.parts.tolist(), looked.times_ns, strict=True):
             if row["fragment"] == Fragment.FIRST:
-                self._datagrams.begin(row, chunk.time_ns[at], int(from_b[at]))
-            elif (first := self._datagrams.of(row, chunk.time_ns[at])) is not None:
+                self._datagrams.begin(row, time_ns, int(from_b[at]))
+            elif (first := self._datagrams.of(row, time_ns)) is not None:
                 from_b[at] = first
         self.add(looked.place, judged.outcome, chunk.length, judged.flow, from_b)
 
