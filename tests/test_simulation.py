@@ -197,6 +197,19 @@ def test_the_program_says_its_seed_first_and_what_it_did_last():
     assert lines[-1].startswith("simulate: ") and lines[-1].endswith("; 0 kinds of failure")
 
 
+def test_an_interrupted_program_says_what_it_did_and_leaves_nobody_behind():
+    with subprocess.Popen(
+            [sys.executable, "tools/simulate.py", "--seconds", "60", "--jobs", "2"], cwd=ROOT,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True) as program:
+        seed = program.stdout.readline()
+        time.sleep(2)
+        os.killpg(program.pid, signal.SIGINT)
+        out, err = program.communicate(timeout=30)  # all who hold the pipes have gone by then
+    assert seed.startswith("simulate: seed ") and err == "" and program.returncode == 0
+    assert "interrupted" in out and " 0 kinds of failure" in out
+
+
 @pytest.mark.parametrize(("option", "value"), [
     ("--jobs", "0"), ("--seed", "-5"), ("--seed", str(1 << 63)), ("--twin-python", "/nowhere")])
 def test_what_the_program_cannot_do_is_said_before_it_begins(option, value):

@@ -166,14 +166,11 @@ def stop(worker: Worker) -> None:
     worker.child = 0
 
 
-def simulate(options: argparse.Namespace) -> int:
-    """Runs the workers; how many kinds of failure there were."""
-    kinds = (options.kind,) if options.kind else KINDS
-    until = time.monotonic() + options.seconds
-    workers = [Worker(number) for number in range(options.jobs)]
-    for worker in workers:
-        start(worker, options.seed + worker.number, options, kinds, until)
-    seen: set[str] = set()
+def go_on(
+    workers: list[Worker], seen: set[str], options: argparse.Namespace, kinds: tuple[str, ...],
+    until: float,
+) -> None:
+    """Until the time is up, or after a failure unless `--all`; its kind is in ``seen`` then."""
     while busy := [worker for worker in workers if worker.child]:
         for worker in busy:
             failure = watch(worker)
@@ -192,7 +189,24 @@ def simulate(options: argparse.Namespace) -> int:
             if failure and (slow or options.all) and time.monotonic() < until:
                 start(worker, seed + options.jobs, options, kinds, until)
         if seen and not options.all:
-            for worker in filter(lambda worker: worker.child, workers):
+            return
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Runs the workers; how many kinds of failure there were."""
+    kinds = (options.kind,) if options.kind else KINDS
+    until = time.monotonic() + options.seconds
+    workers = [Worker(number) for number in range(options.jobs)]
+    for worker in workers:
+        start(worker, options.seed + worker.number, options, kinds, until)
+    seen: set[str] = set()
+    try:
+        go_on(workers, seen, options, kinds, until)
+    except KeyboardInterrupt:       # no error: what was done by then is told
+        print("simulate: interrupted", flush=True)
+    finally:
+        for worker in workers:
+            if worker.child:
                 stop(worker)
     cases, twin, bulk, alone = sum(worker.figures[2:] for worker in workers).tolist()
     print(f"simulate: {cases} cases, {twin + bulk} packets beside the twin ({twin} step by step),"

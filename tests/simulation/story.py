@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import builtins
 import io
+import os
 import pickle
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -78,6 +80,7 @@ def serve() -> None:
         zip(strict=True)
     except TypeError:  # before 3.10
         builtins.zip = unstrict(zip)  # type: ignore[misc, assignment]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks; the end of calls is ours
     firewall: Any = None
     calls, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = io.TextIOWrapper(sys.stderr.buffer)
@@ -94,8 +97,11 @@ def serve() -> None:
                 answer = (True, function(firewall, *arguments, **keywords))
         except Exception:
             answer = (False, traceback.format_exc())
-        pickle.dump(answer, answers, 4)
-        answers.flush()
+        try:
+            pickle.dump(answer, answers, 4)
+            answers.flush()
+        except BrokenPipeError:  # nobody waits for it any more
+            os._exit(0)
 
 
 def unstrict(function: Any) -> Any:
