@@ -38,6 +38,16 @@ def test_by_hand():
     assert found["without_flow"] == {"packets": 1, "bytes": sizes[3]}
 
 
+@pytest.mark.parametrize(("last_s", "said"), [(5, "100 ms"), (33, "400 ms"), (100_000, "27 m")])
+def test_how_long_a_peak_is_is_said(last_s, said):
+    """It is the most of a stretch, which is as long as the capture makes it."""
+    frame = ethernet(ip("10.0.0.5", "192.0.2.1", 17, udp(9, 53, 18)))
+    found = made([Chunk.from_frames([frame] * 2, [0, last_s * 10**9])])
+    (row,) = found["host"]
+    assert row["peak_bits_per_s"] == 8 * len(frame) * 10**9 / found["stretch_ns"]
+    assert f"UTC; a peak is the most of {said}" in top.show(found, text.Style()).splitlines()[1]
+
+
 def test_policies_of_one_name_stay_two():
     frames = [ethernet(ip("10.0.0.5", "192.0.2.1", 17, udp(9, port, 18))) for port in (53, 54)]
     rules = policy.parse([{"id": 1, "name": "x", "ports": [53], "protocol": "udp"},

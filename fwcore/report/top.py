@@ -153,7 +153,8 @@ def show(made: Mapping[str, Any], style: text.Style, kinds: Sequence[str] = KIND
     head = (f"{units.plural(made['packets'], 'packet')}, {units.size(made['bytes'])} in"
             f" {units.nanoseconds(made['duration_ns'])}")
     lines = [style.paint("fwcore top", "strong") + style.dot + head,
-             f"  from {units.clock(made['start_ns'])} UTC"]
+             f"  from {units.clock(made['start_ns'])} UTC; a peak is the most of"
+             f" {units.nanoseconds(made['stretch_ns'])}"]
     for kind in kinds:
         rows = made[kind]
         table = [[kind, "bytes", "share", "bit/s", "peak", "packets/s"]]
