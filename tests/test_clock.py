@@ -475,12 +475,28 @@ def test_a_round_follows_its_settings(changes):
 def test_rows_asked_for_do_not_stretch_the_grid():
     with Engine(max_connections=16, timeline_interval_s=1) as engine:
         engine.process(chunk_of((0, udp_from(1))))
-        for _ in range(130_000):  # as many mode changes within one interval
-            engine.fastpath.sample()
+        for _ in range(10_000):  # as many changes within one interval
+            engine.take("base", 4096)
+            engine.sample()
+            engine.give("base", 4096)
+            engine.sample()
         engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(1, 4))))
         times = engine.fastpath.samples()["time_ns"].tolist()
         assert times == sorted(times)
         assert times[-3:] == [T0 + at * S for at in (1, 2, 3)]
+
+
+def test_who_looks_often_at_what_stands_still_forgets_nothing():
+    """What the last row says is said: 20 000 looks at one moment left three moments of 600."""
+    with Engine(max_connections=16, timeline_interval_s=1) as engine:
+        engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(600))))
+        for _ in range(20_000):
+            engine.sample()
+        rows = engine.result().array("timeline")
+        assert rows["time_ns"].tolist() == [T0 + at * S for at in range(600)] + [T0 + 599 * S]
+        assert engine.fastpath.samples()["asked"].tolist() == [0] * 600 + [1]
+        engine.take("base", 4096)
+        assert len(engine.result().array("timeline")) == 602
 
 
 def test_a_full_timeline_samples_half_as_often():

@@ -7,7 +7,7 @@
 # Law: it is looked at and never looks: no verdict depends on it.
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
@@ -48,36 +48,47 @@ cdef inline void timeline_halve(fw_t *fw) noexcept nogil:
 
 
 cdef inline void timeline_take(fw_t *fw, uint8_t asked) noexcept nogil:
-    """Writes one row; of an event, or of the grid. => the buffer has room for another."""
-    cdef sample_t *s
+    """Writes one row; of an event, or of the grid. => the buffer has room for another.
+
+    What is asked for and says what the last row says is not written again: who looks often at an
+    engine that stands still would push its course out of the buffer.
+    """
+    cdef sample_t row
+    cdef sample_t *last
     cdef uint64_t i
     cdef int verdict, reason
     if fw.samples_room == 0:
         return
+    memset(&row, 0, sizeof(sample_t))
+    row.time_ns = fw.clock.now_ns
+    row.packet = fw.packet
+    row.live = fw.memory.live
+    row.created = fw.counters.sessions_created
+    row.ended = fw.counters.sessions_created - fw.memory.live
+    row.tension = fw.counters.ended[END_TENSION]
+    row.evicted = fw.counters.ended[END_EVICTED]
+    for i in range(OWNER_QUEUES):
+        row.pages[i] = fw.memory.pages.owner[i]
+    row.free = fw.memory.pages.free
+    row.mode = fw.control.gate.mode
+    for verdict in range(VERDICT_COUNT):
+        for reason in range(REASON_COUNT):
+            row.verdicts[verdict] += fw.counters.outcome[verdict][reason]
+            row.reasons[reason] += fw.counters.outcome[verdict][reason]
+    row.exposed_packets = row.verdicts[2]
+    if asked and fw.shaper == NULL and fw.samples_fill:     # links move while the clock stands
+        last = &fw.samples[fw.samples_fill - 1]
+        row.asked = last.asked
+        if memcmp(&row, last, sizeof(sample_t)) == 0:
+            last.asked = asked
+            return
+    row.asked = asked
     if fw.shaper != NULL:
         fw.egress.sample(fw, asked)
     if fw.samples_fill == fw.samples_room:
         timeline_halve(fw)
-    s = &fw.samples[fw.samples_fill]
+    fw.samples[fw.samples_fill] = row
     fw.samples_fill += 1
-    memset(s, 0, sizeof(sample_t))
-    s.time_ns = fw.clock.now_ns
-    s.packet = fw.packet
-    s.live = fw.memory.live
-    s.created = fw.counters.sessions_created
-    s.ended = fw.counters.sessions_created - fw.memory.live
-    s.tension = fw.counters.ended[END_TENSION]
-    s.evicted = fw.counters.ended[END_EVICTED]
-    for i in range(OWNER_QUEUES):
-        s.pages[i] = fw.memory.pages.owner[i]
-    s.free = fw.memory.pages.free
-    s.mode = fw.control.gate.mode
-    s.asked = asked
-    for verdict in range(VERDICT_COUNT):
-        for reason in range(REASON_COUNT):
-            s.verdicts[verdict] += fw.counters.outcome[verdict][reason]
-            s.reasons[reason] += fw.counters.outcome[verdict][reason]
-    s.exposed_packets = s.verdicts[2]
 
 
 cdef inline void timeline_plan(fw_t *fw, int64_t quiet_until_ns) noexcept nogil:
