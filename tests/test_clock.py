@@ -499,6 +499,22 @@ def test_who_looks_often_at_what_stands_still_forgets_nothing():
         assert len(engine.result().array("timeline")) == 602
 
 
+def test_who_looks_often_at_links_that_stand_still_forgets_nothing():
+    """Frames wait while they are looked at: rows of links, and those beside them, stay."""
+    settings = load("plain", max_connections=16, timeline_interval_s=1,
+                    links=[{"name": "w", "rate": 800}], shapings=[{"link": "w"}])
+    with Engine(settings) as engine:
+        engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(200))))
+        engine.sample()
+        rows = engine.fastpath.samples()
+        links = engine.fastpath.shaper.samples()
+        for _ in range(5000):
+            engine.sample()
+        assert engine.fastpath.samples().tobytes() == rows.tobytes()
+        for name, column in engine.fastpath.shaper.samples().items():
+            assert column.tobytes() == links[name].tobytes(), name
+
+
 def test_a_full_timeline_samples_half_as_often():
     with Engine(max_connections=16, timeline_interval_s=1) as engine:
         engine.process(chunk_of(*((at * S, udp_from(1)) for at in range(5000))))

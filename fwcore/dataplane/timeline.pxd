@@ -59,6 +59,8 @@ cdef inline void timeline_take(fw_t *fw, uint8_t asked) noexcept nogil:
     cdef int verdict, reason
     if fw.samples_room == 0:
         return
+    if fw.shaper != NULL:
+        fw.egress.sample(fw, asked)     # pages of what leaves by now are free
     memset(&row, 0, sizeof(sample_t))
     row.time_ns = fw.clock.now_ns
     row.packet = fw.packet
@@ -76,15 +78,13 @@ cdef inline void timeline_take(fw_t *fw, uint8_t asked) noexcept nogil:
             row.verdicts[verdict] += fw.counters.outcome[verdict][reason]
             row.reasons[reason] += fw.counters.outcome[verdict][reason]
     row.exposed_packets = row.verdicts[2]
-    if asked and fw.shaper == NULL and fw.samples_fill:     # links move while the clock stands
+    if asked and fw.samples_fill:
         last = &fw.samples[fw.samples_fill - 1]
         row.asked = last.asked
         if memcmp(&row, last, sizeof(sample_t)) == 0:
             last.asked = asked
             return
     row.asked = asked
-    if fw.shaper != NULL:
-        fw.egress.sample(fw, asked)
     if fw.samples_fill == fw.samples_room:
         timeline_halve(fw)
     fw.samples[fw.samples_fill] = row
