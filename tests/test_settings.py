@@ -229,6 +229,14 @@ def test_wrong_types_in_arguments():
         ("[[base_item]]\nname = 'x'\ncount = -1\nbytes_each = 1\n", 3, "out of range"),
         ("seed = 1\npolicy = 3\n", 2, "[[policy]]"),
         ("timeouts = 3\n", 1, "[timeouts]"),
+        ("# a\u2028[[policy]]\u0085c\nbuckets = 0\n", 2, "buckets = 0 is out of range"),
+        ("seed = 1 # \"\"\" and \'\'\'\nbuckets = 0\n", 2, "buckets = 0 is out of range"),
+        ("personality = \"\'\'\'\"\nseed = '", 2, "not valid TOML"),
+        ("a = 1 # [ don't { \nips_trigger = [ # ' ]\n ']']\nbuckets = 0\n", 1, "unknown setting"),
+        ("ips_trigger = [ # ' ]\n 'buffer']\nbuckets = 0\n", 3, "buckets = 0 is out of range"),
+        ("seed = 1\nbuckets = \"a\n\n", 2, "not valid TOML"),
+        ("seed = 1\n[[", 2, "not valid TOML"),
+        ("seed = 1\nnote = \"\"\"\n", 2, "not valid TOML"),
     ],
 )
 def test_refused_files_name_file_and_line(tmp_path, text, line, part):
@@ -241,8 +249,8 @@ def test_unreadable_files(tmp_path):
     assert "cannot be read" in refusal(None, tmp_path / "none.toml")
     assert "cannot be read" in refusal(None, tmp_path)
     bad = tmp_path / "bad.toml"
-    bad.write_bytes(b"\xff")
-    assert "UTF-8" in refusal(None, bad)
+    bad.write_bytes(b"seed = 1\r\n# \xff")
+    assert refusal(None, bad).startswith(f"{bad}:2: byte 12 is not UTF-8")
 
 
 def test_policy_rows_know_their_lines(tmp_path):

@@ -424,7 +424,7 @@ def test_check_takes_the_largest_frame_of_a_capture(capsys):
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ('[[tc.police]]\nname = "p"\n', r"x.toml:1: police needs"), ("[[", "x.toml: not valid TOML"),
+    ('[[tc.police]]\nname = "p"\n', r"x.toml:1: police needs"), ("[[", "x.toml:1: not valid TOML"),
     (None, "cannot be read")])
 def test_check_refuses_in_one_line(tmp_path, capsys, text, says):
     path = tmp_path / "x.toml"

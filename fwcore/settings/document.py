@@ -15,8 +15,9 @@ from fwcore.words import spelled
 DOCUMENT_MOST = 1 << 24     # bytes: a hundred thousand policies
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_"'-]+)*)\s*=""")
-_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
-_TRIPLE = re.compile(r'"""|\'\'\'')
+_TOKEN = re.compile(r"""\"{3}|'{3}|"(?:\\.|[^"\\])*"|'[^']*'|\#.*|[\[\]{}]""")
+_CLOSED = {'"""': re.compile(r'(?:\\.|[^\\])*?"""'), "'''": re.compile(r".*?'''")}
+_DEPTH = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def key_lines(text: str) -> dict[tuple[Any, ...], int]:
@@ -29,7 +30,7 @@ def key_lines(text: str) -> dict[tuple[Any, ...], int]:
     table: tuple[Any, ...] = ()
     counts: dict[tuple[Any, ...], int] = {}
     depth, within = 0, ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):     # U+2028 ends no line
         header = None if depth or within else _HEADER.match(line)
         if header:
             table = _parts(header[2])
@@ -51,12 +52,19 @@ def _parts(dotted: str) -> tuple[str, ...]:
 
 def _open_after(line: str, depth: int, within: str) -> tuple[int, str]:
     """Brackets open and the multi-line quote open at the end of this line."""
-    for quote in _TRIPLE.findall(line):
-        within = "" if quote == within else within or quote
-    if within:
-        return depth, within
-    bare = _QUOTED.sub("", _TRIPLE.sub("", line)).split("#")[0]
-    return depth + sum(map(bare.count, "[{")) - sum(map(bare.count, "]}")), ""
+    at = 0
+    while True:
+        if within:
+            closed = _CLOSED[within].match(line, at)
+            if not closed:
+                return depth, within
+            at, within = closed.end(), ""
+        token = _TOKEN.search(line, at)
+        if not token:
+            return depth, ""
+        at = token.end()
+        within = token[0] if token[0] in _CLOSED else ""
+        depth += _DEPTH.get(token[0], 0)
 
 
 class Row(dict[str, Any]):
@@ -103,19 +111,23 @@ class Document(NamedTuple):
 
 def read_document(path: str | Path) -> Document:
     """Read a TOML file. Raises SettingsError with file and line."""
+    data, text = b"", ""
     try:
-        text = infile.read(path, DOCUMENT_MOST).decode("utf-8")
+        data = infile.read(path, DOCUMENT_MOST)
+        text = data.decode("utf-8")
         return Document(str(path), tomllib.loads(text), key_lines(text))
     except FwcoreError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: byte {error.start} is not UTF-8; TOML is UTF-8") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(
+            f"{path}:{line}: byte {error.start} is not UTF-8; TOML is UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         at = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
-        where = f"{path}:{at[1]}" if at else str(path)
-        raise SettingsError(f"{where}: not valid TOML: {error}") from None
+        line = int(at[1]) if at else text.rstrip("\n").count("\n") + 1     # at the end
+        raise SettingsError(f"{path}:{line}: not valid TOML: {error}") from None
     except RecursionError:
         raise SettingsError(f"{path}: cannot be read: nested too deeply") from None
     except ValueError as error:      # what TOML allows and Python does not read
