@@ -51,4 +51,5 @@ def capture_pack(
     time_ns: NDArray[np.int64],
     chosen: NDArray[np.int64],
     out: NDArray[np.uint8],
+    interface: NDArray[np.uint32] | None = None,
 ) -> int: ...

@@ -10,8 +10,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.scan cimport (
     INTERFACE_COLUMNS, SCAN_CONTROL, SCAN_CUT, SCAN_END, SCAN_INTERFACE, SCAN_JOINED, SCAN_LENGTH,
-    SCAN_LONG, SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack, scan_pcap,
-    scan_pcap_t, scan_pcapng, scan_pcapng_t,
+    SCAN_LONG, SCAN_ROOM, SCAN_SPACE, SCAN_TRAILER, scan_frames_t, scan_pack,
+    scan_pack_blocks, scan_pcap, scan_pcap_t, scan_pcapng, scan_pcapng_t,
 )
 from fwcore.errors import DataError, refusing
 
@@ -112,11 +112,12 @@ def capture_scan_pcapng(const uint8_t[::1] data, uint64_t begin, uint64_t end, b
 @refusing(DataError)
 def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
                  const uint32_t[::1] captured, const uint32_t[::1] length,
-                 const int64_t[::1] time_ns, const int64_t[::1] chosen, uint8_t[::1] out):
+                 const int64_t[::1] time_ns, const int64_t[::1] chosen, uint8_t[::1] out,
+                 const uint32_t[::1] interface=None):
     """The chosen frames (indices) as nanosecond pcap records in ``out``; returns its bytes used.
 
-    Raises DataError naming the first frame that does not fit its data, ``out``, or the 32 bits
-    that pcap has for seconds.
+    interface: uint32[len(chosen)], then enhanced packet blocks of pcapng. Raises DataError naming
+    the first frame that does not fit its data, ``out``, or the 32 bits that pcap has for seconds.
     """
     cdef scan_frames_t frames
     cdef Py_ssize_t written
@@ -126,12 +127,21 @@ def capture_pack(const uint8_t[::1] data, const uint64_t[::1] offset,
     if frames.room:      # read only in there, whatever the type of these pointers says
         frames.offset, frames.captured = <uint64_t *>&offset[0], <uint32_t *>&captured[0]
         frames.length, frames.time_ns = <uint32_t *>&length[0], <int64_t *>&time_ns[0]
+    if interface is not None and interface.shape[0] != chosen.shape[0]:
+        raise DataError("an interface for each chosen frame")
     if chosen.shape[0] == 0:
         return 0
+    cdef const uint8_t *first = &data[0] if data.shape[0] else NULL
+    cdef uint8_t *into = &out[0] if out.shape[0] else NULL
+    cdef const uint32_t *interfaces = &interface[0] if interface is not None else NULL
     with nogil:
-        written = scan_pack(&data[0] if data.shape[0] else NULL, <uint64_t>data.shape[0], &frames,
-                            &chosen[0], chosen.shape[0], &out[0] if out.shape[0] else NULL,
-                            <uint64_t>out.shape[0])
+        if interfaces == NULL:
+            written = scan_pack(first, <uint64_t>data.shape[0], &frames, &chosen[0],
+                                chosen.shape[0], into, <uint64_t>out.shape[0])
+        else:
+            written = scan_pack_blocks(
+                first, <uint64_t>data.shape[0], &frames, &chosen[0], interfaces,
+                chosen.shape[0], into, <uint64_t>out.shape[0])
     if written < 0:
         raise DataError(f"frame {chosen[-1 - written]} cannot be written as a pcap record")
     return written

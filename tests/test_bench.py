@@ -322,6 +322,14 @@ def test_a_process_does_not_outlive_the_wait_for_it(monkeypatch, tmp_path):
     assert started[0].returncode == -signal.SIGKILL
 
 
+def test_a_record_is_a_line_whatever_its_text_has(tmp_path):
+    """JSON lets U+2028 and U+0085 stand in a string as they are."""
+    record = made("read") | {"machine": {"cpu": "c\u2028d\x85", "architecture": "a"}}
+    path = tmp_path / "baseline"
+    path.write_text(json.dumps(record, ensure_ascii=False) + "\r\n", encoding="utf-8")
+    assert guard.read_baseline(str(path))["read"]["median"] == record["median"]
+
+
 def test_nothing_is_passed_over_in_silence(tmp_path, monkeypatch, capsys):
     Processes(monkeypatch, (0.49, 0.50, 0.51))
     path = write(tmp_path / "baseline", made("read"), made("hit-1000"))

@@ -170,7 +170,7 @@ def read_lines(path: str, what: str, shape: Any, whose: str) -> Iterator[tuple[i
     Raises FwcoreError: the file (``what`` it is) cannot be read, or a line is none of ``whose``.
     """
     try:
-        lines = infile.read(path, LINES_MOST).decode().splitlines()
+        lines = infile.read(path, LINES_MOST).decode().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise FwcoreError(f"{path}: the {what} cannot be read ({why})") from None

@@ -22,7 +22,7 @@ from fwcore.capture.reader import (
     open_captures,
     parse_ahead,
 )
-from fwcore.capture.writer import PcapWriter
+from fwcore.capture.writer import PcapngWriter, PcapWriter, capture_writer
 from fwcore.errors import CaptureError
 
 __all__ = [
@@ -35,7 +35,9 @@ __all__ = [
     "Fault",
     "Filter",
     "PcapWriter",
+    "PcapngWriter",
     "Reader",
+    "capture_writer",
     "from_packets",
     "load",
     "open_capture",

@@ -43,7 +43,8 @@ def _digest(_ctx: click.Context, _option: Any, value: str | None) -> str | None:
 @click.option("--state", "state_file", type=click.Path(), metavar="FILE",
               help="All that later views need.")  # fmt: skip
 @click.option("--write", "write_file", type=click.Path(), metavar="FILE",
-              help="What was forwarded, as pcap; with shaping as it left.")  # fmt: skip
+              help="What was forwarded, as pcap, or as pcapng where FILE ends so; with shaping as"
+                   " it left.")  # fmt: skip
 @click.option("--verdicts", "verdicts_file", type=click.Path(), metavar="FILE",
               help="A row a packet, .csv, .jsonl or .parquet.")  # fmt: skip
 @click.option("--departures", "departures_file", type=click.Path(), metavar="FILE",

@@ -11,7 +11,7 @@
 # Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cdef extern from *:
     """
@@ -95,6 +95,8 @@ cdef enum:
 cdef enum:
     RECORD_WORDS = 4         # of the header of a pcap record
     RECORD_BYTES = 16
+    ENHANCED_WORDS = 7       # of an enhanced packet block, before its frame
+    ENHANCED_BYTES = 28
 
 cdef enum:
     BLOCK_INTERFACE = 1
@@ -343,4 +345,39 @@ cdef inline Py_ssize_t scan_pack(const uint8_t *data, uint64_t size, const scan_
         memcpy(out + written, header, RECORD_BYTES)
         memcpy(out + written + RECORD_BYTES, data + frames.offset[k], header[2])
         written += RECORD_BYTES + header[2]
+    return <Py_ssize_t>written
+
+
+cdef inline Py_ssize_t scan_pack_blocks(const uint8_t *data, uint64_t size,
+                                        const scan_frames_t *frames, const int64_t *chosen,
+                                        const uint32_t *interface, Py_ssize_t count, uint8_t *out,
+                                        uint64_t room) noexcept nogil:
+    """The same as enhanced packet blocks of pcapng, each of the interface beside its index, whose
+    times are in ns: they have 64 bits here."""
+    cdef uint64_t written = 0, total
+    cdef Py_ssize_t i
+    cdef int64_t k
+    cdef uint32_t header[ENHANCED_WORDS]
+    cdef uint64_t padded
+    cdef uint32_t ends
+    for i in range(count):
+        k = chosen[i]
+        if k < 0 or k >= frames.count:
+            return -1 - i
+        header[5] = frames.captured[k]
+        header[6] = frames.length[k]
+        padded = (<uint64_t>header[5] + 3) & ~<uint64_t>3
+        total = ENHANCED_BYTES + padded + sizeof(ends)
+        if (frames.offset[k] > size or header[5] > size - frames.offset[k]
+                or room - written < total or total > BLOCK_MAX or frames.time_ns[k] < 0):
+            return -1 - i
+        header[0], header[1], header[2] = BLOCK_ENHANCED, <uint32_t>total, interface[i]
+        header[3] = <uint32_t>(<uint64_t>frames.time_ns[k] >> 32)
+        header[4] = <uint32_t>frames.time_ns[k]
+        ends = <uint32_t>total
+        memcpy(out + written, header, ENHANCED_BYTES)
+        memcpy(out + written + ENHANCED_BYTES, data + frames.offset[k], header[5])
+        memset(out + written + ENHANCED_BYTES + header[5], 0, padded - header[5])
+        memcpy(out + written + total - sizeof(ends), &ends, sizeof(ends))
+        written += total
     return <Py_ssize_t>written

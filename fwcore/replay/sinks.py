@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fwcore._columns import address_texts, key_texts
 from fwcore._layout import EndCause, Reason, TcpState, Verdict
 from fwcore._shaper import DEPARTURE_DTYPE
-from fwcore.capture import Chunk, PcapWriter
+from fwcore.capture import Chunk, capture_writer
 from fwcore.counters import state_name
 from fwcore.errors import FwcoreError, PipeClosed
 from fwcore.replay.behind import Behind
@@ -54,7 +54,7 @@ class Sinks:
         self.lost: list[dict[str, str]] = []
         self.pipe_closed = False
         self._files: dict[str, Any] = {}
-        kinds = (("write", PcapWriter, write), ("verdicts", RowFile, verdicts),
+        kinds = (("write", capture_writer, write), ("verdicts", RowFile, verdicts),
                  ("departures", RowFile, departures), ("sessions", RowFile, sessions))
         try:
             for name, kind, path in kinds:
