@@ -8,10 +8,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore._parsed cimport Frames
+from fwcore.dataplane.arena cimport fw_arena_free, fw_arena_new
 from fwcore.dataplane.frame cimport frame_expect, parser_begin, parser_t
-from fwcore.dataplane.layout cimport (
-    SEED_WORDS, TRACKER_PLAIN, fw_arena_free, fw_arena_new, packet_t,
-)
+from fwcore.dataplane.layout cimport SEED_WORDS, TRACKER_PLAIN, packet_t
 from fwcore.dataplane.parse cimport parse_frame
 
 SESSIONS_MAX = 1 << 32   # as many records as a table of the fast path may have

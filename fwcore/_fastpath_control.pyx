@@ -21,6 +21,7 @@ from fwcore._memory cimport LOG_SLACK_ROWS, Arena, Table
 from fwcore._memory import graves_bytes as _graves_bytes
 from fwcore._policies cimport Policies
 from fwcore._use cimport Use
+from fwcore.dataplane.arena cimport FW_REDZONE
 from fwcore.dataplane.clear cimport table_clear
 from fwcore.dataplane.clock cimport clock_disarm, clock_set, clock_settle
 from fwcore.dataplane.digest cimport digest_begin
@@ -29,7 +30,7 @@ from fwcore.dataplane.egress cimport egress_due
 from fwcore.dataplane.frame cimport parser_begin
 from fwcore.dataplane.inspect cimport ips_arm, ips_drain
 from fwcore.dataplane.layout cimport (
-    DUE_COUNT, END_COUNT, FW_REDZONE, MIDSTREAM_GRACE, NAMED, NEVER, OWNER_BASE, OWNER_SHM,
+    DUE_COUNT, END_COUNT, MIDSTREAM_GRACE, NAMED, NEVER, OWNER_BASE, OWNER_SHM,
     PAGES_MAX, TIME_MAX_NS, config_t, fw_t, gate_t, leak_t, record_t, step_t,
 )
 from fwcore.dataplane.pages cimport pages_note_peaks

@@ -12,12 +12,12 @@ are, they need one line in twenty.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fwcore._layout cimport config_read, timeouts_split
+from fwcore.dataplane.arena cimport FW_REDZONE, fw_arena_free, fw_arena_new, fw_poison
 from fwcore.dataplane.clear cimport table_lay_out
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.layout cimport (
-    DUE_COLLECT, FW_REDZONE, GAUGE_COUNT, MIDSTREAM_GRACE, NEVER, NIL, OWNER_BASE, OWNER_SESSIONS,
-    WAYS, fragment_t, fw_arena_free, fw_arena_new, fw_poison, fw_t, host_t, line_t, record_t,
-    sample_t, session_row_t,
+    DUE_COLLECT, GAUGE_COUNT, MIDSTREAM_GRACE, NEVER, NIL, OWNER_BASE, OWNER_SESSIONS, WAYS,
+    fragment_t, fw_t, host_t, line_t, record_t, sample_t, session_row_t,
 )
 
 LOG_SLACK = LOG_SLACK_ROWS

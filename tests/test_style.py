@@ -24,7 +24,7 @@ TABLES = ("tests/scenarios/", "tests/mutants.toml")  # a row of a table stays on
 # A file imports from lower floors only; files on one floor do not know each other. A name with a
 # dot at its end is a subpackage: its own files may know each other.
 FLOORS = (
-    ("dataplane.layout", "words", "units", "errors"),
+    ("dataplane.layout", "dataplane.arena", "words", "units", "errors"),
     ("arguments",),
     ("dataplane.shaping",),
     ("dataplane.bits", "dataplane.heap", "dataplane.match", "dataplane.frame",

@@ -76,6 +76,26 @@ print(resident_bytes() - before)
     assert 170 < int(done.stdout) / 1_000_000 < 184
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc")
+@pytest.mark.parametrize("threads", ["may start", "cannot start"])
+def test_who_touches_memory_is_gone_when_an_engine_is_made(threads):
+    program = """
+import os, resource, sys
+from fwcore import Engine
+Engine(max_connections=1000).close()    # has imported what another user may not read
+before = len(os.listdir("/proc/self/task"))
+if sys.argv[1] == "cannot start":
+    if os.getuid() == 0:        # for whom the limit is none
+        os.setuid(65534)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+with Engine(max_connections=600_000) as engine:
+    print(len(os.listdir("/proc/self/task")) - before, engine.fastpath.audit()["live"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, threads], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "0"]
+
+
 def test_a_table_made_smaller_forgets_its_hosts():
     with fwcore.Engine(fwcore.load("cos-core", assignments=["max_connections=64"])) as engine:
         frames = [ethernet(ip(f"10.0.0.{i}", "10.9.0.1", 17, udp(9, 53))) for i in range(1, 60)]

@@ -20,9 +20,6 @@ WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4
 # Of platform.h what is a macro, and has no types.
 MACROS = """\
     void FW_ASSERT(int condition)
-    enum:
-        FW_REDZONE
-    void fw_poison(void *p, size_t bytes)
     void fw_prefetch(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)

@@ -14,15 +14,29 @@ from fwcore.dataplane.hosts cimport host_family, host_head, host_live
 from fwcore.dataplane.layout cimport (
     DUE_COUNT, NIL, PROTECTED_BIT, RECORD_MASK, SESSION_HALF_OPEN, SESSION_LOCAL, SESSION_ONCE,
     SESSION_PROXIED, SLOT_BIT, WAYS, WHEEL_LEVELS, WHEEL_SLOTS, WHEN_FULL_REPLACE_OLDEST, audit_t,
-    control_t, fragment_t, fw_bucket, fw_clock_t, host_t, line_t, memory_t, record_t,
+    control_t, fragment_t, fw_bucket, fw_clock_t, fw_prefetch, host_t, line_t, memory_t, record_t,
     table_t,
 )
 from fwcore.dataplane.session cimport object_pages, session_due_tick, session_hash
 from fwcore.dataplane.table cimport (
     coming_begin, coming_next, coming_t, line_after, overflow_lines)
 
+cdef enum:
+    LINES_AHEAD = 8      # buckets whose records are under way from memory while one is looked at
+
 
 # --- the index ----------------------------------------------------------------------------------
+
+cdef inline void audit_prefetch(const table_t *table, uint64_t bucket) noexcept nogil:
+    """What a bucket further on names. A prefetch reads nothing: any number may stand there."""
+    cdef const line_t *line = &table.lines[bucket]
+    cdef uint32_t way
+    fw_prefetch(&table.hosts[line.hosts[0]])
+    fw_prefetch(&table.hosts[line.hosts[1]])
+    for way in range(WAYS):
+        fw_prefetch(&table.records[line.record[way] & RECORD_MASK])
+        fw_prefetch(&table.records[line.record[way] & RECORD_MASK].a_hi)
+
 
 cdef inline uint64_t audit_entry(
     const table_t *table, const control_t *control, uint64_t bucket, const line_t *line,
@@ -63,6 +77,8 @@ cdef inline void audit_index(
     cdef uint32_t way, free_line = table.free_line
     cdef const line_t *line
     for bucket in range(control.config.buckets):
+        if bucket + LINES_AHEAD < control.config.buckets:
+            audit_prefetch(table, bucket + LINES_AHEAD)
         line = &table.lines[bucket]
         depth = last = 0
         while True:

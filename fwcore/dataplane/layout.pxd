@@ -448,9 +448,6 @@ cdef extern from "dataplane/layout.h" nogil:
 
 cdef extern from "dataplane/platform.h" nogil:
     void FW_ASSERT(int condition)
-    enum:
-        FW_REDZONE
-    void fw_poison(void *p, size_t bytes)
     void fw_prefetch(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)
@@ -478,5 +475,3 @@ cdef extern from "dataplane/platform.h" nogil:
     uint32_t fw_tags(const uint16_t *tags, uint16_t tag)
     uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const uint32_t *d, const uint32_t *dm,
                        uint32_t source, uint32_t destination)
-    void *fw_arena_new(size_t bytes, size_t touched, void **mapped, size_t *mapped_bytes)
-    void fw_arena_free(void *mapped, size_t mapped_bytes)

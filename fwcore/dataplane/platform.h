@@ -1,5 +1,5 @@
 /* The few things C leaves to compiler and machine: byte order, prefetch, wide multiply, the
- * comparison of eight tags, and memory in large pages. Portable across x86-64 and aarch64. */
+ * comparison of eight tags. Portable across x86-64 and aarch64. */
 #ifndef FWCORE_PLATFORM_H
 #define FWCORE_PLATFORM_H
 
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -173,42 +172,6 @@ static inline uint32_t fw_match8(const uint32_t *s, const uint32_t *sm, const ui
     }
     return mask;
 #endif
-}
-
-/* Under AddressSanitizer the parts of an arena stand apart, and what lies between is forbidden. */
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-enum { FW_REDZONE = 64 };
-#define fw_poison(p, bytes) ASAN_POISON_MEMORY_REGION((p), (bytes))
-#define fw_unpoison(p, bytes) ASAN_UNPOISON_MEMORY_REGION((p), (bytes))
-#else
-enum { FW_REDZONE = 0 };
-#define fw_poison(p, bytes) ((void)(p), (void)(bytes))
-#define fw_unpoison(p, bytes) ((void)(p), (void)(bytes))
-#endif
-
-/* Zeroed memory, the first `touched` bytes touched, in large pages where the kernel offers them.
- * *mapped is what to free. */
-#define FW_HUGE ((size_t)2 << 20)
-static inline void *fw_arena_new(size_t bytes, size_t touched, void **mapped,
-                                 size_t *mapped_bytes) {
-    size_t total = bytes + (bytes >= FW_HUGE ? FW_HUGE : 0);
-    uint8_t *map = (uint8_t *)mmap(NULL, total, PROT_READ | PROT_WRITE,
-                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == (uint8_t *)MAP_FAILED) return NULL;
-    uint8_t *memory = map;
-    if (total != bytes) memory = (uint8_t *)(((uintptr_t)map + FW_HUGE - 1) & ~(FW_HUGE - 1));
-#ifdef MADV_HUGEPAGE
-    madvise(memory, touched, MADV_HUGEPAGE);
-#endif
-    for (size_t i = 0; i < touched; i += 4096) ((volatile uint8_t *)memory)[i] = 0;
-    *mapped = map;
-    *mapped_bytes = total;
-    return memory;
-}
-static inline void fw_arena_free(void *mapped, size_t mapped_bytes) {
-    fw_unpoison(mapped, mapped_bytes);
-    munmap(mapped, mapped_bytes);
 }
 
 #endif
