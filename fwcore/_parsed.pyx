@@ -59,8 +59,9 @@ cdef class Parsing:
         if self.parser.seeds == NULL:
             raise FrameError("Parsing: what FastPath.parsing() gives is asked for")
         made.frames, made.parsing = Frames(chunk), self
-        made.room = made.frames.count * PARSED_BYTES
-        if made.room:
+        if made.frames.count:
+            # Of the last one, too, all that a packet has may be written.
+            made.room = (made.frames.count - 1) * PARSED_BYTES + sizeof(packet_t)
             made.packets = self.room(made.room)
             made.parse()
         return made
@@ -103,12 +104,14 @@ cdef class Parsed:
         cdef const uint16_t *link = &self.frames.link[0]
         cdef const parser_t *parser = &self.parsing.parser
         cdef uint64_t i, size = self.frames.size, count = self.frames.count
-        cdef packet_t p
+        cdef packet_t *p
         with nogil:
+            # In order: what a fragment has beyond PARSED_BYTES goes where the next one will stand.
+            # A copy of each would wait for the narrow stores it is made of.
             for i in range(count):
                 frame_expect(data, offset, i, count)
-                parse_placed(data, size, offset[i], captured[i], length[i], link[i], parser, &p)
-                memcpy(self.packets + i * PARSED_BYTES, &p, PARSED_BYTES)
+                p = <packet_t *>(self.packets + i * PARSED_BYTES)
+                parse_placed(data, size, offset[i], captured[i], length[i], link[i], parser, p)
 
     cdef bint of(self, Frames frames) noexcept:
         """Whether these are its frames. => there is a frame"""

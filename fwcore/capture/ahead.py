@@ -31,7 +31,7 @@ from fwcore.capture.filter import Filter
 from fwcore.capture.native import NativeReader, closed_meanwhile
 from fwcore.interruption import block_signals, wait_through
 
-AHEAD = 3
+AHEAD = 2
 """Chunks that wait at most: their arrays, and small frames, stay in the cache that cores share."""
 
 WORTH_BYTES = 1 << 20
