@@ -18,6 +18,12 @@ from fwcore.dataplane.parse cimport parse_placed
 from fwcore.dataplane.session cimport session_prefetch_end
 from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t, table_tagged
 
+cdef extern from *:
+    void __builtin_prefetch(const void *at, int write, int locality) noexcept nogil
+
+cdef enum:
+    PARSED_AHEAD = 64      # lines of another core's: its cache, or memory, is asked so far ahead
+
 
 cdef inline uint32_t group_size(
     const chunk_t *chunk, uint64_t position, uint32_t group,
@@ -57,6 +63,7 @@ cdef inline void group_take(
     cdef packet_t *p
     for i in range(first, first + count):
         p = &packets[i - first]
+        __builtin_prefetch(chunk.parsed + (i + PARSED_AHEAD) * PARSED_BYTES, 0, 3)
         memcpy(p, chunk.parsed + i * PARSED_BYTES, PARSED_BYTES)
         if fw_unlikely(p.fragment):     # what goes with it has no room there
             parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i],
