@@ -192,11 +192,14 @@ class RowFile:
         import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
         blocks, self._waiting, self._rows = self._waiting, [], 0
-        table = pa.Table.from_arrays(
-            [_arrow([block[name] for block in blocks]) for name in blocks[0]], [*blocks[0]])
+        columns = {name: [block[name] for block in blocks] for name in blocks[0]}
+        arrays = [_arrow(column) for column in columns.values()]
         if self._parquet is None:
-            self._parquet = _parquet_writer(self._output.file, table.schema)
-        self._parquet.write_table(table)
+            # A column without empty cells says so: else each cell is looked at once more.
+            self._parquet = _parquet_writer(self._output.file, pa.schema([
+                pa.field(name, array.type, nullable=_has_empty(column))
+                for (name, column), array in zip(columns.items(), arrays, strict=True)]))
+        self._parquet.write_table(pa.Table.from_arrays(arrays, schema=self._parquet.schema))
 
     def close(self) -> None:
         """The table is whole."""
@@ -231,12 +234,17 @@ class RowFile:
             self.discard()
 
 
+def _has_empty(blocks: Sequence[Any]) -> bool:
+    """Whether a column may have empty cells; its first blocks are as all of them."""
+    return any(isinstance(each, np.ma.MaskedArray) for each in blocks)
+
+
 def _arrow(blocks: Sequence[Any]) -> Any:
     """A column's blocks, one behind the other, as an array of Arrow."""
     first, *others = blocks
     if isinstance(first, Words | Texts):
         return (first.joined(others) if others else first).arrow()
-    if any(isinstance(each, np.ma.MaskedArray) for each in blocks):
+    if _has_empty(blocks):
         whole = np.ma.concatenate(blocks)  # type: ignore[no-untyped-call, unused-ignore]
         return _numbers(whole.data, np.ma.getmaskarray(whole))
     if all(isinstance(each, np.ndarray) and each.dtype.kind in "iufb" for each in blocks):

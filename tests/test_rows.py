@@ -127,6 +127,23 @@ def test_numbers_of_every_kind_come_back_from_parquet(tmp_path):
     assert table["code"].to_pylist() == ["5", "4", "3", "2", "1", "0"]
 
 
+def test_a_column_of_parquet_says_whether_it_may_be_empty(tmp_path, monkeypatch):
+    """By its kind, in every group of rows: also where the first has no empty cell."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("fwcore.rows.GROUP_ROWS", 2)
+    path = tmp_path / "t.parquet"
+    with RowFile(path) as file:
+        for empty in ([False, False], [True, False], [True, True]):
+            file.write({"number": np.arange(2), "word": Words(np.arange(2), ["a", "b"]),
+                        "text": Texts.of(["x", ""]), "list": ["y", "z"],
+                        "wait": np.ma.MaskedArray(np.arange(2), mask=empty)})
+    whole = parquet.ParquetFile(path)
+    assert whole.num_row_groups == 3
+    assert {each.name: each.nullable for each in whole.schema_arrow} == {
+        "number": False, "word": False, "text": False, "list": False, "wait": True}
+    assert whole.read().column("wait").to_pylist() == [0, 1, None, 1, None, None]
+
+
 def test_a_word_that_has_two_codes_is_once_in_the_dictionary(tmp_path):
     """FIN_WAIT has: the column was plain, behind a page with whatever lay in memory."""
     parquet = pytest.importorskip("pyarrow.parquet")
