@@ -79,7 +79,7 @@ def near(name: object, names: Iterable[str]) -> str | None:
     word = spelled(str(name)[:100].lower())
     import difflib  # when something is amiss
 
-    found = difflib.get_close_matches(word, list(by_spelling), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word, list(by_spelling), n=1, cutoff=0.6)
     return by_spelling[found[0]] if found else None
 
 

@@ -55,7 +55,9 @@ PEERS = (
          ("suricata", "-r", "{file}", "-l", "{place}", "--runmode", "single")),
     Peer("zeek", "zeek", "connections, scripts", ("zeek", "-r", "{file}")),
     Peer("snort", "snort", "flows, rules", ("snort", "-q", "-r", "{file}", "-l", "{place}")),
-    Peer("tshark", "tshark", "dissection, nothing printed", ("tshark", "-r", "{file}", "-q")),
+    # Without a statistic it reads, and dissects nothing.
+    Peer("tshark", "tshark", "dissection, counters by protocol",
+         ("tshark", "-r", "{file}", "-q", "-z", "io,phs")),
 )
 REPLAY = (sys.executable, "-P", "-m", "fwcore", "replay", "{file}", "--quiet", "--json",
           "{place}/r", "--set", "max_connections={room}")
