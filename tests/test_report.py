@@ -84,7 +84,7 @@ def test_one_packet_is_no_packets():
     data = fake.make()
     data["packets"], data["pace"] = 1, {"late_packets": 1}
     written = text.summary(Result(data))
-    assert " 1 packet ·" in written and "1 packet late\n" in written
+    assert " 1 packet ·" in written and "1 packet late by more than 1 ms\n" in written
 
 
 def test_broken_law_and_fault_stand_out():

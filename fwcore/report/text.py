@@ -443,7 +443,7 @@ def _speed(result: Result, style: Style) -> Iterator[str]:
     rows = wrap(figures, style)
     if pace.get("late_packets"):
         late = f"{units.plural(pace['late_packets'], 'packet')} late"
-        if "max_late_ns" in pace:
-            late += f", at most {units.nanoseconds(pace['max_late_ns'])}"
+        late += (f", at most {units.nanoseconds(pace['max_late_ns'])}" if "max_late_ns" in pace
+                 else " by more than 1 ms")    # of a live run
         rows.append(late)
     yield from section("speed", rows, style)
