@@ -82,14 +82,14 @@ def test_who_touches_memory_is_gone_when_an_engine_is_made(threads):
     program = """
 import os, resource, sys
 from fwcore import Engine
-Engine(max_connections=1000).close()    # has imported what another user may not read
+engine = Engine(max_connections=1000)   # has read what another user may not
 before = len(os.listdir("/proc/self/task"))
 if sys.argv[1] == "cannot start":
     if os.getuid() == 0:        # for whom the limit is none
         os.setuid(65534)
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-with Engine(max_connections=600_000) as engine:
-    print(len(os.listdir("/proc/self/task")) - before, engine.fastpath.audit()["live"])
+engine.restart(max_connections=600_000)
+print(len(os.listdir("/proc/self/task")) - before, engine.fastpath.audit()["live"])
 """
     done = subprocess.run(
         [sys.executable, "-c", program, threads], capture_output=True, text=True, check=True)
