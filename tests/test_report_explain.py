@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from frames import ethernet, icmp_error, ip, tcp, udp
+from frames import chunk, echo, ethernet, icmp_error, ip, tcp, udp
 
 from fwcore import flow
 from fwcore.capture import Chunk
@@ -218,3 +218,22 @@ def test_the_nearest_flows_in_the_order_of_the_capture():
     near = explain.Matcher(flow.parse("10.0.0.5:9-192.0.2.7:80/tcp"))
     assert len(list(near(chunk_of([ethernet(frame) for frame in frames])))) == 1
     assert near.nearest() == []
+
+
+@pytest.mark.parametrize("vlans", [(), (7,)])
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("body", [(17, udp(5000, 53, 8)), (6, tcp(53, 5000)), (1, echo(9))])
+@pytest.mark.parametrize("ends", [("10.0.0.1", "192.0.2.9"), ("2001:db8::1", "2001:db8::2")])
+def test_an_icmp_error_is_of_the_flow_that_it_quotes(ends, body, there, vlans):
+    """Whoever looks an error up wants to know of the packet that did not arrive."""
+    sender, receiver = ends if there else ends[::-1]
+    protocol, content = body
+    if protocol == 1 and ":" in sender:
+        protocol, content = 58, echo(9, family=6)
+    packet = ip(sender, receiver, protocol, content)
+    family = 58 if ":" in sender else 1
+    error = ip(receiver, sender, family, icmp_error(packet, 3 if family == 1 else 1))
+    both = chunk([ethernet(packet, *vlans), ethernet(error, *vlans)])
+    found = [explain.flow_of_packet([both], number, vlan_zone=bool(vlans)) for number in (1, 2)]
+    assert found[0] == found[1] and str(found[0].initiator.address) == sender
+    assert len(list(explain.Matcher(found[1], vlan_zone=bool(vlans))(both))) == 2

@@ -17,7 +17,8 @@ from fwcore.escape import visible_tree
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @click.option("--flow", metavar="A:PORT-B:PORT/PROTOCOL", help="Whose life to tell.")
 @click.option("--packet", type=click.IntRange(1), metavar="N",
-              help="The flow of this packet, numbered as in Wireshark.")  # fmt: skip
+              help="The flow of this packet, numbered as in Wireshark; of an ICMP"
+                   " error, the flow that it is about.")  # fmt: skip
 @click.option("--host", metavar="ADDRESS", help="Every flow of a host, and what became of it.")
 @options.several(options.SETTINGS)
 @options.several(options.CAPTURE)

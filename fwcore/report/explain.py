@@ -243,8 +243,19 @@ def _flow_of(row: Any, vlan_zone: bool) -> Flow:
     return Flow(ends[0], ends[1], int(row["protocol"]), int(row["zone"]) if vlan_zone else 0)
 
 
+def _quoted(row: Any, vlan_zone: bool) -> Flow:
+    """The flow that an ICMP error is about: the sender of what it quotes first."""
+    meta, a_low, b_low, a_high, b_high = (int(word) for word in row["key"])
+    kinds = IPv4Address if meta >> 56 == 4 else IPv6Address
+    ends = [Endpoint(kinds(a_high << 64 | a_low), meta & 0xFFFF),
+            Endpoint(kinds(b_high << 64 | b_low), meta >> 16 & 0xFFFF)]
+    first, second = ends[::-1] if row["swapped"] else ends
+    return Flow(first, second, meta >> 48 & 0xFF, int(row["zone"]) if vlan_zone else 0)
+
+
 def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = False) -> Flow:
-    """The flow of a packet by its number in the capture, its sender first. Raises FwcoreError."""
+    """The flow of a packet by its number in the capture, its sender first; of an ICMP error the
+    one that it quotes. Raises FwcoreError."""
     done = 0
     firsts: Datagrams[Any] = Datagrams(vlan_zone=vlan_zone)
     arrivals = Arrivals()
@@ -261,6 +272,8 @@ def flow_of_packet(frames: Iterable[Any], number: int, *, vlan_zone: bool = Fals
             if row["kind"] == Kind.LATER:
                 first = firsts.of(row, times_ns[at])
                 row = row if first is None else first
+            if row["kind"] == Kind.QUOTE:
+                return _quoted(row, vlan_zone)
             if row["kind"] != Kind.KEYED:
                 kind = Kind(int(row["kind"])).name.lower().replace("_", " ")
                 if row["kind"] == Kind.LATER:
