@@ -25,6 +25,7 @@ from fwcore.dataplane.layout cimport (
     fw_be32, fw_be64, fw_once32, fw_once64, fw_past, packet_t, session_row_t,
 )
 from fwcore.dataplane.mark cimport frame_mark
+from fwcore.dataplane.shaping cimport MARK_CE_ALONE
 from fwcore.dataplane.parse cimport parse_any, parse_common, parse_frame
 from fwcore.errors import DataError, FrameError, refusing
 
@@ -87,12 +88,13 @@ cdef inline int frame_look(Frames frames, uint64_t i, place_t *place) except -1 
 
 
 @refusing(FrameError)
-def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
+def mark_frames(chunk, const uint8_t[::1] mark not None, uint8_t none=255):
     """Writes marks into the outermost IP headers of frames, in their place.
 
-    ``dscp``: uint8[n], below 64; ``none`` leaves a frame as it is, and so does a frame without a
-    whole IP header. Raises FrameError where a frame reaches past the data, DataError for a mark
-    that is none, and where there are not as many as frames.
+    ``mark``: uint8[n], a DSCP, 64 + a DSCP with CE (congestion experienced), 128 for CE alone;
+    ``none`` leaves a frame as it is, and so does a frame without a whole IP header. Raises
+    FrameError where a frame reaches past the data, DataError for a mark that is none, and where
+    there are not as many as frames.
     """
     cdef uint8_t[::1] data = chunk.data
     cdef Frames frames = Frames(chunk)
@@ -102,16 +104,16 @@ def mark_frames(chunk, const uint8_t[::1] dscp not None, uint8_t none=255):
     cdef uint64_t i
     if <uint64_t>data.shape[0] != frames.size:    # one that gives other arrays each time
         raise FrameError("chunk: its data is of two lengths")
-    if <uint64_t>dscp.shape[0] != frames.count:
-        raise DataError(f"{dscp.shape[0]} marks for {frames.count} frames")
+    if <uint64_t>mark.shape[0] != frames.count:
+        raise DataError(f"{mark.shape[0]} marks for {frames.count} frames")
     parser_make(&parser, keys, SEEDS, False, 0, False)
     for i in range(frames.count):
-        if dscp[i] == none:
+        if mark[i] == none:
             continue
-        if dscp[i] > 63:
-            raise DataError(f"mark {dscp[i]} is not in 0..63")
+        if mark[i] > MARK_CE_ALONE:
+            raise DataError(f"mark {mark[i]} is not in 0..128")
         frame_look(frames, i, &place)
-        frame_mark(&data[0] + place.at, place.captured, place.wire, place.link, &parser, dscp[i])
+        frame_mark(&data[0] + place.at, place.captured, place.wire, place.link, &parser, mark[i])
 
 
 cdef inline int has_ports(uint8_t protocol) noexcept nogil:

@@ -23,6 +23,7 @@ from libc.string cimport memset
 from fwcore.dataplane.frame cimport parser_begin, parser_t
 from fwcore.dataplane.layout cimport SEED_WORDS, TRACKER_PLAIN
 from fwcore.dataplane.mark cimport frame_mark
+from fwcore.dataplane.shaping cimport MARK_CE_ALONE
 from fwcore.errors import DataError, LiveError
 
 cdef extern from "dataplane/rings.h" nogil:
@@ -316,8 +317,8 @@ cdef class Rings:
         ``first``: number of the batch's first packet, numbers follow each other; ``kept``:
         uint8[n], frames that wait. Rows in the order in which they leave: ``packet`` their numbers,
         ``due_ns`` when (as ``now_ns`` counts), ``sent`` 0 for one that was dropped while it waited,
-        ``mark`` its DSCP, 64 or more: none. What is neither kept nor in a row is dropped. Raises
-        DataError.
+        ``mark`` as ``mark_frames`` has it, 255: none. What is neither kept nor in a row is
+        dropped. Raises DataError.
         """
         cdef departing_t d
         cdef Py_ssize_t rows = packet.shape[0]
@@ -352,7 +353,7 @@ cdef class Rings:
         memset(keys, 0, sizeof(keys))
         parser_begin(&parser, keys, False, 0, TRACKER_PLAIN, False)
         for row in range(packet.shape[0]):
-            if mark[row] > 63:
+            if mark[row] > MARK_CE_ALONE:
                 continue
             i = packet[row] - first
             if i < self.r.count:

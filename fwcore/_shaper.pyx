@@ -33,10 +33,10 @@ from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport shaping_admits, shaping_begin, shaping_end
 from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.shaping cimport (
-    COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, METERS_MAX, NEED_LEVEL,
-    NOWHERE, NO_MARK, RFC2697, RFC2698, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NEVER,
-    SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX, arrival_t, class_t, departure_t, link_t, met_t,
-    meter_t, shaped_t, shaper_t,
+    COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, MARK_CE, MARK_CE_ALONE, METERS_MAX,
+    NEED_LEVEL, NOWHERE, NO_MARK, RFC2697, RFC2698, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER,
+    SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX, arrival_t, class_t, departure_t,
+    link_t, met_t, meter_t, shaped_t, shaper_t,
 )
 from fwcore._shaper_change cimport numbers_of
 from fwcore._shaper_state cimport Kept
@@ -58,7 +58,7 @@ DISCARD_NAMES = ("tail", "red", "codel")
 SHARE_NAMES = ("none", "flow", "source", "destination")
 DIRECTION_METERS = METERS_MAX
 NO_METER, NO_LINK = SHAPE_NIL, NOWHERE
-UNMARKED = NO_MARK
+MARKED_CE, MARKED_CE_ALONE, UNMARKED = MARK_CE, MARK_CE_ALONE, NO_MARK
 
 
 def _exclusive(method):

@@ -23,7 +23,7 @@ from fwcore.dataplane.queue cimport (
 )
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_HELD, ACCOUNT_SHARED, COLOUR_GREEN, COLOUR_RED, COLOUR_YELLOW, DELAY_BUCKETS,
-    KEY_NONE, METERS_MAX, NO_MARK, ORDERS, PLACE_NEW, PLACE_OLD, PLACE_OUT,
+    KEY_NONE, MARK_CE_ALONE, METERS_MAX, NO_MARK, ORDERS, PLACE_NEW, PLACE_OLD, PLACE_OUT,
     PLACE_PARKED, PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX,
     account_t, class_t, fifo_t, link_t, meter_t, samples_t, shaped_t, shaper_t, shaping_row_t,
     share_t, turn_t, wait_t,
@@ -367,8 +367,8 @@ cdef class Kept(Written):
             "packet": (0, packets), "order": (0, s.order), "size": (1, SIZE_MAX),
             "time_ns": (0, s.now_ns), "ect": (0, 1), "direction": (0, 1), "family": (0, 6),
             "line": (0, 1)})
-        if (waits["mark"][waits["mark"] != NO_MARK] > 63).any():
-            raise _wrong("a mark of more than six bits")
+        if (waits["mark"][waits["mark"] != NO_MARK] > MARK_CE_ALONE).any():
+            raise _wrong("a mark that is none")
         self._arena(max(<int64_t>s.waiting_max, <int64_t>len(waits)))
         given = waits
         for i in range(<uint64_t>len(waits)):

@@ -57,7 +57,8 @@ class Shaped(Hooks):
         """What left links or was dropped in them since the last call, in order.
 
         A row for each link that a packet ends at: packet u64, time_ns i64, link u16 (by the order
-        of [[link]] rows), class u16 (its id), fate u8 (``_shaper.FATES``), dscp u8 (255: no mark).
+        of [[link]] rows), class u16 (its id), fate u8 (``_shaper.FATES``), dscp u8 (255: no mark;
+        64 + DSCP, or 128 alone, where congestion experienced (CE) was set instead of a drop).
         Kept with ``departures=True`` only.
         """
         self.fastpath.let_leave()

@@ -15,8 +15,8 @@ A `[[scenario]]` row:
                  times are milliseconds after the first packet, FRAME bytes on the wire; `>` is
                  from the flow's source, `<` towards it; `icmp` is an ICMP error of the session
                  FIRST-LAST TIME+STEP ...    several alike
-                 END   LINK:CLASS FATE TIME [dscp N], for each link;  pass [dscp N] where no link
-                       holds it;  over_limit, queue_full, no_memory, host_limit
+                 END   LINK:CLASS FATE TIME [dscp N] [ce], for each link;  pass [dscp N] where no
+                       link holds it;  over_limit, queue_full, no_memory, host_limit
                  = FIGURE VALUE ...          counters after the packets so far
                  ! TIME end FLOW             the session ends
                  ! TIME clear | pages N      nothing waits any more | free pages are N more
@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from fwcore.reference import declared as reading, rows, shaping
+from fwcore.reference.discard import CE, CE_ALONE
 from fwcore.settings import wirings
 from fwcore.settings.document import Document, key_lines
 
@@ -200,7 +201,8 @@ class Run:
         names = [link.name for link in self.shaper.declared.links]
         for row in self.shaper.departures:
             link = names[row.link] if row.link < len(names) else f"#{row.link}"
-            mark = "" if row.dscp is None else f" dscp {row.dscp}"
+            mark = "" if row.dscp is None else (
+                f" dscp {row.dscp % CE}" * (row.dscp < CE_ALONE) + " ce" * (row.dscp >= CE))
             story.order.append(row.packet)
             story.ends[row.packet].append(
                 f"{link}:{row.cls} {row.fate} {ms(row.time_ns)}{mark}")

@@ -195,6 +195,39 @@ def test_marks_are_written(wire, settings):
     checked(run)
 
 
+CODEL = {"links": [WAN["links"][0] | {"rate": "800kbit"}], "shapings": WAN["shapings"], "classes": [
+    {"link": "wan", "id": 1, "discard": "codel", "ecn": True, "target": "1ms", "interval": "1ms"}]}
+
+
+def told_of_congestion(sender, receiver, port, to):
+    """ECN bits of 20 packets, as they come: 10 ms each on the line."""
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 2)
+    receiver.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    for _ in range(20):
+        sender.sendto(bytes(972), (to, port))
+    return [receiver.recvmsg(2000, 100)[1][0][2][0] & 3 for _ in range(20)]
+
+
+@needs_net
+def test_congestion_is_told_by_a_mark(wire):
+    receiver = wire.socket("server", socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind((live_net.ENDS["server"], 6107))
+    sender = wire.socket("client", socket.AF_INET, socket.SOCK_DGRAM)
+    with running(wire, load("plain", **CODEL)) as run:
+        bits = told_of_congestion(sender, receiver, 6107, live_net.ENDS["server"])
+    checked(run)
+    assert bits[0] == 2 and set(bits) == {2, 3}
+
+
+@needs_net
+def test_a_queue_tells_of_congestion_by_a_mark(queued):
+    sender, (receiver,) = datagrams(queued, 6108)
+    with running(queued, load("plain", **CODEL), (), queue_number=3) as run:
+        bits = told_of_congestion(sender, receiver, 6108, "127.0.0.1")
+    checked(run)
+    assert bits[0] == 2 and set(bits) == {2, 3}
+
+
 @needs_net
 def test_links_go_while_it_runs_but_do_not_come(wire):
     receiver = wire.socket("server", socket.AF_INET, socket.SOCK_DGRAM)

@@ -24,6 +24,8 @@ from fwcore.settings import load
 MS = 10**6
 START = 10**18
 HOSTS = ("10.0.0.1", "10.0.0.2")
+SIX = ("2001:db8::1", "2001:db8::2")
+WAYS = {"IPv4": ({}, 0), "IPv6": ({}, 0), "DSCP": ({"dscp": 46}, 46)}
 # A line of 1 Mbit/s: a frame of 1000 bytes takes 8 ms. Port 53 goes before the rest.
 LINES = {
     "links": [{"name": "w", "rate": "1Mbit"}],
@@ -74,6 +76,36 @@ def test_frames_are_written_when_they_leave_and_in_that_order(cut, tmp_path):
         *((number, "1", "sent", "") for number in "256")]
 
 
+@pytest.mark.parametrize("way", [*WAYS])
+def test_what_codel_tells_of_is_written_as_congestion_experienced(way, tmp_path):
+    """A packet each 8 ms: the 15th is the first that stood above the target for 100 ms."""
+    mark, dscp = WAYS[way]
+    whole = ethernet(ip(*(HOSTS if way != "IPv6" else SIX), 17, udp(1, 2, 938)))[:1000]
+    whole = bytearray(whole.ljust(1000, b"\0"))
+    whole[15] |= 0x20 if way == "IPv6" else 2               # ECT(0)
+    settings = load(seed=1, max_connections=64, links=[LINES["links"][0]], meters=[
+        {"name": "m", "rungs": [{"rate": "1Gbit", "depth": 10**6} | mark]}], classes=[
+        {"link": "w", "id": 1, "discard": "codel", "ecn": True}],
+        shapings=[{"meters": ["m"], "link": "w"}])
+    paths = {name: str(tmp_path / name) for name in ("write", "departures")}
+    replay([Chunk.from_frames([bytes(whole)] * 40, [START] * 40)], settings, **paths)
+    with open_capture(paths["write"]) as reader:
+        (left,) = list(reader)
+    words = [int.from_bytes(left.frame(at)[14:16], "big") for at in range(40)]
+    bits = [word >> 4 & 255 if way == "IPv6" else word & 255 for word in words]
+    assert [at + 1 for at, each in enumerate(bits) if each & 3 == 3] == [15, 28, 37]
+    assert {each & 3 for each in bits} == {2, 3} and {each >> 2 for each in bits} == {dscp}
+    with open(paths["departures"]) as file:
+        rows = list(csv.DictReader(file))
+    assert [row["packet"] for row in rows if row["ce"] == "1"] == ["15", "28", "37"]
+    assert {row["dscp"] for row in rows} == {str(mark.get("dscp", ""))}
+    ends = "[{}]:1-[{}]:2/udp".format(*SIX) if way == "IPv6" else "{}:1-{}:2/udp".format(*HOSTS)
+    life = explain.run([Chunk.from_frames([bytes(whole)] * 40, [START] * 40)], Engine(
+        settings, log=True, departures=True, arrivals=True), flow_of(ends))
+    assert [row["packet"] for row in life["rows"] if row["met"].get("ce")] == [15, 28, 37]
+    assert " ".join(explain.show(life).split()).count("after 120 ms, told of congestion (CE)") == 1
+
+
 @pytest.mark.parametrize("cut", [1, 3, 8])
 def test_rows_of_verdicts_have_their_fate(cut, tmp_path):
     _, paths = run(cut, tmp_path, verdicts="v.csv")
@@ -106,7 +138,7 @@ def test_without_rows_of_shaping_files_are_what_they_were(tmp_path):
         (left,) = list(reader)
     assert len(left) == 8
     assert "release_ns" not in (tmp_path / "verdicts").read_text()
-    assert (tmp_path / "departures").read_text() == "packet,time_ns,link,class,fate,dscp\n"
+    assert (tmp_path / "departures").read_text() == "packet,time_ns,link,class,fate,dscp,ce\n"
 
 
 # --- told -----------------------------------------------------------------------------------------
@@ -243,8 +275,8 @@ def checksum(header):
 
 
 @hypothesis_settings(max_examples=60)
-@given(st.integers(0, 63), st.integers(0, 255), st.integers(0, 65535))
-def test_a_mark_leaves_the_checksum_right(dscp, before, identifier):
+@given(st.integers(0, 128), st.integers(0, 255), st.integers(0, 65535))
+def test_a_mark_leaves_the_checksum_right(mark, before, identifier):
     packet = bytearray(ip(*HOSTS, 17, udp(1, 2, 8), identifier=identifier))
     packet[1] = before
     packet[10:12] = b"\0\0"
@@ -252,19 +284,21 @@ def test_a_mark_leaves_the_checksum_right(dscp, before, identifier):
     six = bytearray(ip("2001:db8::1", "2001:db8::2", 17, udp(1, 2, 8)))
     six[0], six[1] = 0x60 | before >> 4, (before & 15) << 4 | 5
     made = Chunk.from_frames([ethernet(bytes(packet)), ethernet(bytes(six)), b"\0" * 60], [0] * 3)
-    mark_frames(made, np.full(3, dscp, np.uint8))
+    mark_frames(made, np.full(3, mark, np.uint8))
+    dscp = before >> 2 if mark == _shaper.MARKED_CE_ALONE else mark % _shaper.MARKED_CE
+    ecn = before & 3 if mark < _shaper.MARKED_CE else 3
     header = made.frame(0)[14:34]
     assert checksum(header) == 0xFFFF
-    assert (header[1] >> 2, header[1] & 3) == (dscp, before & 3)
+    assert (header[1] >> 2, header[1] & 3) == (dscp, ecn)
     word = int.from_bytes(made.frame(1)[14:16], "big")
-    assert (word >> 12, word >> 6 & 63, word >> 4 & 3, word & 15) == (6, dscp, before & 3, 5)
+    assert (word >> 12, word >> 6 & 63, word >> 4 & 3, word & 15) == (6, dscp, ecn, 5)
     assert made.frame(2) == b"\0" * 60
 
 
-def test_a_mark_of_more_than_six_bits_is_refused():
+def test_a_mark_that_is_none_is_refused():
     made = Chunk.from_frames([frame(53)], [0])
-    with pytest.raises(DataError, match="mark 64"):
-        mark_frames(made, np.full(1, 64, np.uint8))
+    with pytest.raises(DataError, match="mark 129"):
+        mark_frames(made, np.full(1, 129, np.uint8))
     mark_frames(made, np.full(1, 255, np.uint8))
 
 

@@ -16,9 +16,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fwcore.dataplane.bits cimport bits_add, bits_drop, bits_has, bits_next
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
 from fwcore.dataplane.shaping cimport (
-    DISCARD_CODEL, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED, SHAPE_NIL, SHARE_DESTINATION,
-    SHARE_FLOW, arrival_t, bucket_charge, bucket_ready, bucket_t, bucket_want, class_t, codel_t,
-    fifo_t, list_t, shape_isqrt, shape_scale, shape_splitmix, share_t, shaper_t,
+    DISCARD_CODEL, MARK_CE, MARK_CE_ALONE, NO_MARK, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED,
+    SHAPE_NIL, SHARE_DESTINATION, SHARE_FLOW, arrival_t, bucket_charge, bucket_ready, bucket_t,
+    bucket_want, class_t, codel_t, fifo_t, list_t, shape_isqrt, shape_scale, shape_splitmix,
+    share_t, shaper_t,
 )
 
 
@@ -93,9 +94,15 @@ cdef inline uint32_t codel_look(
     return at
 
 
-cdef inline int codel_marks(const shaper_t *s, const class_t *leaf, uint32_t at) noexcept nogil:
-    """Whether congestion is told by a mark instead of a drop [R: Linux]."""
-    return leaf.row.ecn and at != SHAPE_NIL and s.waits[at].ect
+cdef inline int codel_marks(shaper_t *s, const class_t *leaf, uint32_t at) noexcept nogil:
+    """Tells of congestion by a mark instead of a drop, where it can [R: Linux]."""
+    if not leaf.row.ecn or at == SHAPE_NIL or not s.waits[at].ect:
+        return 0
+    if s.waits[at].mark == NO_MARK:
+        s.waits[at].mark = MARK_CE_ALONE
+    elif s.waits[at].mark != MARK_CE_ALONE:
+        s.waits[at].mark |= MARK_CE
+    return 1
 
 
 cdef inline uint32_t codel_enter(

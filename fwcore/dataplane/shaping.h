@@ -23,6 +23,8 @@ enum {
     LENT_BY_ITSELF = TREE_DEPTH_MAX + 1,  /* order of a green leaf, above every depth */
     NOT_LENT = -1,        /* order of a leaf that may not send */
     ORDERS = LENT_BY_ITSELF + 1,
+    MARK_CE = 64,         /* a mark: congestion experienced, beside the DSCP that is added */
+    MARK_CE_ALONE = 128,
     NO_MARK = 255,
     NOWHERE = 65535,
     WENT_AWAY = -2,
@@ -362,7 +364,7 @@ typedef struct {
     uint32_t share;              /* its sub-queue */
     uint64_t size;               /* bytes as the link counts */
     uint16_t cls;                /* id of the class it was put into */
-    uint8_t mark;                /* NO_MARK: none */
+    uint8_t mark;                /* a DSCP, MARK_CE + a DSCP, MARK_CE_ALONE; NO_MARK: none */
     uint8_t ect, direction, family;
     uint8_t pad[2];
 } wait_t;

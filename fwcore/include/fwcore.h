@@ -45,7 +45,8 @@ typedef struct {
     uint16_t link;                  /* by the order of [[link]] rows */
     uint16_t class_id;
     uint8_t fate;                   /* 0 sent, else why not: fwcore._shaper.FATES */
-    uint8_t dscp;                   /* as it left; 255: as it came */
+    uint8_t dscp;                   /* as it left; 64 + it, or 128 alone: with CE;
+                                       255: as it came */
     uint8_t pad[2];
 } fwcore_departure;
 

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from fwcore._columns import mark_frames
 from fwcore._layout import Verdict
 from fwcore._rings import BATCH, COUNTERS, ERROR, FRAMES, WOKEN
+from fwcore._shaper import UNMARKED
 from fwcore.capture import Chunk
 from fwcore.errors import DataError, LiveError
 
@@ -60,7 +61,6 @@ ANSWER = np.dtype([
     ("family", "u1"), ("version", "u1"), ("queue", ">u2"), ("attribute_bytes", "<u2"),
     ("attribute", "<u2"), ("verdict", ">u4"), ("id", ">u4")])
 ANSWERS = 2048                   # to one message: 64 KiB
-NO_MARK = 64                     # the first number that is no DSCP
 
 
 class Packet(NamedTuple):
@@ -291,18 +291,18 @@ class Queue:
         self._waits |= batch
         now = self.now_ns
         leave: list[tuple[Packet, bool]] = []
-        for number, due, goes, dscp in zip(packet.tolist(), due_ns.tolist(), sent.tolist(),
+        for number, due, goes, written in zip(packet.tolist(), due_ns.tolist(), sent.tolist(),
                                            mark.tolist(), strict=True):
             found = self._waits.pop(number, None)
             if found is None:
                 continue
             self._counted["late"] += bool(goes and now - due > LATE_NS)
-            if not goes or dscp >= NO_MARK:
+            if not goes or written == UNMARKED:
                 leave.append((found, not goes))
                 continue
             self._let_go(leave)
             leave = []
-            self._marked(found, dscp)
+            self._marked(found, written)
         dropped = [number for number in batch if number in self._waits and not kept[number - first]]
         leave += [(self._waits.pop(number), True) for number in dropped]
         self._let_go(leave)
@@ -314,7 +314,7 @@ class Queue:
                          np.array([each.length for each, _ in packets], np.uint32),
                          np.array([dropped for _, dropped in packets], bool))
 
-    def _marked(self, packet: Packet, dscp: int) -> None:
+    def _marked(self, packet: Packet, mark: int) -> None:
         """Lets a packet go with a mark."""
         size = len(packet.data)
         if size != packet.length:
@@ -328,7 +328,7 @@ class Queue:
         data = np.frombuffer(bytearray(packet.data), np.uint8)
         mark_frames(Chunk(data, np.zeros(1, np.uint64), np.full(1, size, np.uint32),
                           np.full(1, size, np.uint32), np.zeros(1, np.int64),
-                          np.full(1, LINK_RAW, np.uint16)), np.full(1, dscp, np.uint8))
+                          np.full(1, LINK_RAW, np.uint16)), np.full(1, mark, np.uint8))
         body = struct.pack(">BBH", socket.AF_UNSPEC, 0, self.number)
         body += struct.pack("<HH", 12, 2) + struct.pack(">II", NF_ACCEPT, packet.id)
         body += struct.pack("<HH", 4 + size, PAYLOAD) + data.tobytes() + bytes(-size % 4)

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from fwcore.reference.rows import Arrival, ClassRow, Session
 from fwcore.reference.table import GOLDEN, splitmix64
 
+CE = 64  # a mark: congestion experienced, beside the DSCP that is added
+CE_ALONE = 128
+
 
 class Waiting(NamedTuple):
     """A packet in a queue."""
@@ -19,7 +22,7 @@ class Waiting(NamedTuple):
     size: int  # bytes as the link counts
     time_ns: int  # when it came to this link
     order: int  # of its coming, over all links
-    dscp: int | None  # what it was marked with
+    dscp: int | None  # what it was marked with: a DSCP, CE + a DSCP, CE_ALONE
     cls: int  # the class it was put into
     share: int  # its sub-queue
     session: Session
@@ -96,9 +99,13 @@ class Codel:
             return packet, True
         return packet, False
 
-    def marks(self, packet: Waiting | None) -> bool:
-        """Whether congestion is told by a mark instead of a drop [R: Linux]."""
-        return self.ecn and packet is not None and packet.arrival.ect
+    def marked(self, packet: Waiting | None) -> Waiting | None:
+        """The packet with a mark that tells of congestion instead of a drop [R: Linux], or None."""
+        if not self.ecn or packet is None or not packet.arrival.ect:
+            return None
+        if packet.dscp is None:
+            return packet._replace(dscp=CE_ALONE)
+        return packet if packet.dscp == CE_ALONE else packet._replace(dscp=packet.dscp | CE)
 
     def take(
         self, fifo: Fifo, now: int, largest: int, drop: Callable[[Waiting], None]
@@ -110,7 +117,8 @@ class Codel:
         self.dropping = over
         while self.dropping and now >= self.drop_next:
             self.count += 1
-            if self.marks(packet):
+            if told := self.marked(packet):
+                packet = told
                 self.drop_next = self.law(self.drop_next)
                 break
             assert packet is not None
@@ -125,13 +133,14 @@ class Codel:
         packet: Waiting | None,
     ) -> Waiting | None:
         """Begin to drop; soon after the last time the rate of drops goes on where it was."""
-        if not self.marks(packet):
+        told = self.marked(packet)
+        if not told:
             assert packet is not None
             drop(packet)
-            packet, _ = self.look(fifo, now, largest)
+            told, _ = self.look(fifo, now, largest)
         self.dropping = True
         delta = self.count - self.last_count
         recent = now - self.drop_next < 16 * self.interval
         self.count = self.last_count = delta if delta > 1 and recent else 1
         self.drop_next = self.law(now)
-        return packet
+        return told

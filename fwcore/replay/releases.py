@@ -251,11 +251,16 @@ class Releases:
 def departure_columns(
     rows: NDArray[Any], number: NDArray[np.uint64], links: Sequence[str],
 ) -> dict[str, Any]:
-    """A row for each link that a packet ended at; ``number``: the packets' in the capture."""
+    """A row for each link that a packet ended at; ``number``: the packets' in the capture.
+
+    ``ce``: 1 where CoDel has set congestion experienced, here or at a link before.
+    """
+    mark = rows["dscp"]
     return {
         "packet": number, "time_ns": rows["time_ns"], "link": np.array([*links, ""])[rows["link"]],
         "class": rows["class"], "fate": FATES[rows["fate"]],
-        "dscp": _where(rows["dscp"] != _shaper.UNMARKED, rows["dscp"])}
+        "dscp": _where(mark < _shaper.MARKED_CE_ALONE, mark % _shaper.MARKED_CE),
+        "ce": ((mark >= _shaper.MARKED_CE) & (mark != _shaper.UNMARKED)).astype(np.uint8)}
 
 
 def at_index(met: NDArray[Any], at: NDArray[np.int64]) -> NDArray[np.bool_]:

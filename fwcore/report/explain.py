@@ -393,6 +393,8 @@ class EngineWatch:
             if found is not None:
                 found["fate"] = _shaper.FATES[row["fate"]]
                 found["wait_ns"] = int(row["time_ns"]) - found.pop("time_ns")
+                if _shaper.MARKED_CE <= row["dscp"] != _shaper.UNMARKED:
+                    found["ce"] = True
 
     def drain(self) -> None:
         """What waits at the end leaves in its time."""
@@ -530,6 +532,8 @@ def shaped_text(met: Mapping[str, Any]) -> str:
             queue += f", {units.size(met['waiting_bytes'])}"
         if met["fate"]:
             queue += f", {met['fate'].replace('_', ' ')} after {units.nanoseconds(met['wait_ns'])}"
+            if met.get("ce"):
+                queue += ", told of congestion (CE)"
         parts.append(queue)
     return "; ".join(parts) or "no row of shaping matched"
 
