@@ -59,8 +59,14 @@ class Sessions(Control):
         """The live sessions, in order of creation: a structured array, a copy. As a table
         for people: ``columns()``, ``to_pandas()``, ``to_arrow()``, ``pandas.DataFrame(rows)``.
 
-        Fields as ``session_row_t``: addresses uint8[16] in network order (IPv4 in the first
-        four), ports, policy id, state (TcpState), times in ns, packets and bytes (forward, reply).
+        Fields: ``initiator`` and ``responder`` uint8[16] in network order (IPv4 in the first
+        four); ``initiator_port``, ``responder_port`` (of ICMP what stands for them), ``zone``,
+        ``protocol`` (by number), ``family`` (4 or 6); ``policy`` (its id), ``state`` (TcpState),
+        ``inspection`` (bits: 1 flow, 2 proxy), ``cause`` (EndCause; 255: live), ``exposed`` (a bit
+        for each Exposure); ``flow`` (keyed hash, the same both ways); ``created_ns``,
+        ``last_seen_ns``, ``ended_ns`` (0: live); ``created_packet``, ``ended_packet`` (numbers from
+        1; 0: none); ``bytes`` and ``packets`` (forward, reply). Of those who ended ``victims``,
+        ``ended`` and ``on`` have the same.
 
         ``where``: field -> value, or several of which one has to be it; ``initiator`` and
         ``responder`` as addresses or networks, ``host`` and ``port`` at either end, ``protocol``

@@ -197,8 +197,11 @@ class Result(Section):
         """One table as a NumPy structured array (n,), a copy; MissingName for an unknown name.
 
         victims, events, transitions, inputs: the rows of the result. hosts, policies: who was
-        hit. timeline: a row a sample, cumulative figures as ``verdict_drop``,
-        ``reason_no_memory``. sessions: what stood at the end, of a state file or a live run.
+        hit. timeline: a row a sample: ``time_ns``, ``packet``, ``mode``, ``live`` sessions; pages:
+        ``free``, ``base``, ``sessions``, ``shm``, ``cache``; since the start: sessions ``created``,
+        ``ended``, by ``tension``, ``evicted``, ``exposed_packets``, and packets as
+        ``verdict_drop``, ``reason_no_memory``. sessions: what stood at the end, of a state file or
+        a live run, as ``Engine.sessions`` has them.
         """
         if not isinstance(name, str) or name not in self.arrays:
             raise MissingName(f"no table {name!r:.80}; there are {', '.join(self.arrays)}")

@@ -17,6 +17,7 @@ from fwcore import Engine, load
 from fwcore.cli.live import _request
 from fwcore.errors import FwcoreError, LiveError, SettingsError
 from fwcore.live import Live, control
+from fwcore.settings.declared import BY_NAME
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,28 @@ def test_requests_from_words():
     for what, words in (("end", ()), ("take", ("owner",))):
         with pytest.raises(LiveError):
             _request(what, words)
+
+
+@pytest.mark.parametrize("word", [
+    "config_freeze=false", "av_failopen_session=enable", "max_step_s=0.5", "timeouts.udp_s=20",
+    "memory-use-threshold-red=87%", "net.netfilter.nf_conntrack_udp_timeout=30", "ips_fail_open=no",
+])
+def test_a_setting_is_changed_by_the_words_that_set_it(word):
+    """Truths, parts of seconds and dotted names were refused as text, which --set takes."""
+    by_words = _request("configure", (word,))["settings"]
+    assert json.loads(json.dumps(by_words)) == by_words
+    changed = load("fortios-7").replace(**by_words)
+    there = load("fortios-7", assignments=[word])
+    assert [changed.value(name) for name in BY_NAME] == [there.value(name) for name in BY_NAME]
+
+
+@pytest.mark.parametrize(("word", "said"), [
+    ("nosuch=1", 'configure: unknown setting "nosuch"'), ("av_failopen", "is not key=value"),
+    ("policies=[]", "configure: policies are rows of a settings file"),
+])
+def test_what_is_no_setting_is_said_before_anybody_is_asked(word, said):
+    with pytest.raises(SettingsError, match=said):
+        _request("configure", (word,))
 
 
 def test_a_number_of_a_request_is_one_of_ours():

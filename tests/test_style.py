@@ -116,7 +116,7 @@ OUTSIDE = {
     "pysnmp": {"live.traps"},
     "click": {"cli", "cli."},
     "libc": {".pxd", ".pyx"},
-    "typing_extensions": {"engine"},     # for who reads types only
+    "typing_extensions": {"engine", "capture.chunk"},     # for who reads types only
     "cpython": {"_fastpath", "_use", "_pack", "_rings", "_capi"},
 }
 

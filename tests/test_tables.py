@@ -1,12 +1,13 @@
 """Tables of an engine as other programs open them: pandas, pyarrow, what takes Arrow's streams."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
 from frames import chunk, dns, ethernet, ip, tcp
 
-from fwcore import Engine, TcpState
+from fwcore import Engine, Result, TcpState
 from fwcore.tables import Rows
 
 pandas = pytest.importorskip("pandas")
@@ -26,6 +27,19 @@ def engine():
                 arrivals=True, **LINE) as made:
         made.process(chunk([dns(number) for number in range(1, 6)] + [SYN6]))
         yield made
+
+
+@pytest.mark.parametrize("look", [Engine.sessions, Engine.departures, Engine.arrivals])
+def test_each_column_is_told_of_where_its_rows_come_from(engine, look):
+    """Sessions referred to a struct of the data plane, which no user of Python sees."""
+    told = set(re.findall(r"\w+", look.__doc__))
+    assert set(look(engine).dtype.names) - {"pad"} <= told
+
+
+def test_each_column_of_a_timeline_is_told_of(engine):
+    told = set(re.findall(r"\w+", Result.array.__doc__))
+    columns = engine.result().array("timeline").dtype.names
+    assert {name for name in columns if not name.startswith(("reason_", "verdict_"))} <= told
 
 
 def test_sessions_open_in_pandas_as_they_are(engine):

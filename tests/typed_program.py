@@ -61,6 +61,13 @@ def chooses(rows: NDArray[np.void]) -> list[int]:
     return [7 if row["responder_port"] == 53 else Decision.DROP for row in rows]
 
 
+def placed(table: NDArray[np.uint8]) -> tuple[Chunk, Chunk]:
+    """Frames where they lie: rows of a table, and the same memory as a buffer."""
+    count, width = table.shape
+    return (Chunk.from_array(table, range(count)),
+            Chunk.from_buffer(table.data, np.arange(count) * width, [width] * count, range(count)))
+
+
 def refused(frames: list[bytes]) -> str:
     """What an error says."""
     try:
@@ -98,6 +105,9 @@ def mistakes(engine: Engine) -> None:
     fwcore.Engin()  # type: ignore[attr-defined]
     engine.judge("text", 0)  # type: ignore[arg-type]
     engine.process_frames([b""], 0)  # type: ignore[arg-type]
+    Chunk.from_buffer("text", [0], [4], [0])  # type: ignore[arg-type]
+    Chunk.from_buffer(b"text", [0], [4], engine)  # type: ignore[arg-type]
+    Chunk.from_array(np.zeros((1, 4), np.uint8), engine)  # type: ignore[arg-type]
     Verdict.ACCEPT  # type: ignore[attr-defined]  # noqa: B018
     engine.mode + 1  # type: ignore[operator]
     engine.inspect(looks)()
@@ -115,4 +125,5 @@ def main(frame: bytes) -> dict[str, int]:
     with Engine(settings_of(None)) as other:
         assert judged(other, [frame, frame]) == found
     assert refused([frame, frame])
+    assert [len(chunk) for chunk in placed(np.zeros((2, 60), np.uint8))] == [2, 2]
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from fwcore._layout import LATEST_NS
 from fwcore._pack import Packed
 from fwcore._parsed import Parsed
 from fwcore.errors import DataError, FrameError
+
+if TYPE_CHECKING:  # as in fwcore.engine
+    from numpy.typing import ArrayLike
+    from typing_extensions import Buffer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -115,8 +119,8 @@ class Chunk:
 
     @classmethod
     def from_array(
-        cls, frames: Array, times_ns: Any, captured: Any = None, lengths: Any = None,
-        link: int = 1,
+        cls, frames: Array, times_ns: ArrayLike, captured: ArrayLike | None = None,
+        lengths: ArrayLike | None = None, link: int = 1,
     ) -> Chunk:
         """The rows of a table uint8[n, width] as frames, without a copy where it is C-contiguous.
 
@@ -137,8 +141,8 @@ class Chunk:
 
     @classmethod
     def from_buffer(
-        cls, buffer: Any, offsets: Any, captured: Any, times_ns: Any, lengths: Any = None,
-        link: int = 1,
+        cls, buffer: Buffer, offsets: ArrayLike, captured: ArrayLike, times_ns: ArrayLike,
+        lengths: ArrayLike | None = None, link: int = 1,
     ) -> Chunk:
         """Frames where they lie in a buffer (bytes, mmap, memoryview, uint8[size]): no copy.
 
@@ -146,7 +150,7 @@ class Chunk:
         ``from_array``. Raises FrameError, also where one reaches past the buffer.
         """
         try:
-            data = np.frombuffer(buffer, np.uint8)
+            data = np.frombuffer(memoryview(buffer), np.uint8)
         except (TypeError, ValueError, BufferError) as error:
             raise FrameError(f"from_buffer: {type(buffer).__name__}: {error}") from None
         chunk = cls._placed(data, offsets, captured, times_ns, lengths, link)

@@ -209,6 +209,10 @@ def ask(path: str, what: str, words: tuple[str, ...], json_file: str | None) -> 
 
 def _request(what: str, words: tuple[str, ...]) -> dict[str, Any]:
     """A request of the control socket from words of a command line."""
+    if what == "configure":
+        from fwcore.settings.layers import assigned
+
+        return {"do": what, "settings": dict(assigned(word, what) for word in words)}
     pairs: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -226,8 +230,6 @@ def _request(what: str, words: tuple[str, ...]) -> dict[str, Any]:
         elif what == "end" and "flows" not in request:
             raise LiveError("end: which? flow=..., or fields like host=10.0.0.5")
         return request
-    if what == "configure":
-        return {"do": what, "settings": pairs}
     if what == "force":
         return {"do": what, "mode": None if pairs.get("mode") in (None, "none") else pairs["mode"]}
     return {"do": what, **pairs}

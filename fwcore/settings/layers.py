@@ -95,20 +95,28 @@ def _flat(name: str) -> str:
     return spelled(name).removeprefix("timeouts.")
 
 
-def _assignment(text: str) -> tuple[str, str]:
+def _assignment(text: str, where: str = "--set") -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise SettingsError(f'--set: {show(text)} is not key=value')
-    name, value = sysctl.translated(_flat(name.strip()), value, "--set")
+        raise SettingsError(f'{where}: {show(text)} is not key=value')
+    name, value = sysctl.translated(_flat(name.strip()), value, where)
     if name in ROW_KINDS or name in ROW_KINDS.values():
-        raise SettingsError(f"--set: {name} are rows of a settings file, not a value")
+        raise SettingsError(f"{where}: {name} are rows of a settings file, not a value")
     return name, value
+
+
+def assigned(text: str, where: str = "--set") -> tuple[str, Any]:
+    """"key=value" -> the setting's name, and the value as its declaration types it.
+
+    Whether it is allowed is not said here. Raises SettingsError, which begins with ``where``.
+    """
+    name, value = _assignment(text, where)
+    return name, from_text(declared(name, where), value)
 
 
 def _take_assignments(texts: Sequence[str], kilo: int, given: dict[str, Given]) -> None:
     for text in texts:
-        name, value = _assignment(text)
-        typed = from_text(declared(name, "--set"), value)
+        name, typed = assigned(text)
         given[name] = give(name, typed, "--set", kilo)
 
 
