@@ -242,8 +242,10 @@ class Control:
             self._left_extreme_ns = now_ns
         kept = None
         if len(self.transitions) < SNAPSHOTS_WITH_HOSTS:
+            queues = self.fastpath.queue_pages[0]
             kept = {"sessions": self.fastpath.live, "hosts": self._top_hosts(HOSTS_IN_SNAPSHOT),
-                    "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))}
+                    "memory": dict(zip(OWNERS, self.fastpath.owners(), strict=True))
+                    | ({"queues": queues} if queues else {})}
         transition = Transition(
             packet, now_ns, cause, machine, before, after, snapshot.used_pages,
             snapshot.cache_pages, snapshot.free_pages, kept)

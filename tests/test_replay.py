@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from frames import ethernet, ip, udp
 
 from fwcore.capture import Chunk, open_capture
 from fwcore.capture.synth import make
@@ -329,6 +330,18 @@ def test_transitions_keep_a_snapshot(conserve):
     assert {"sessions", "hosts", "memory"} == set(rows[0]["snapshot"])
     assert sum(rows[0]["snapshot"]["memory"][name] for name in ("base", "sessions", "shm")) == (
         rows[0]["used_pages"])
+
+
+def test_a_snapshot_has_the_pages_of_queues():
+    """Of 100 pages 60 are base, one is for a session; frames of a page wait: red is at 88."""
+    frame = ethernet(ip("10.0.0.1", "10.0.0.2", 17, udp(1, 2, 4096 - 42)))
+    made = replay([Chunk.from_frames([frame] * 30, [10**18] * 30)], load(
+        "fortios-7", ram_bytes=100 * 4096, max_connections=10, queue_accounting="bytes",
+        links=[{"name": "w", "rate": "1Mbit"}], shapings=[{"link": "w"}]))
+    (entered, *_) = made["conserve"]["transitions"]
+    assert (entered["packet"], entered["used_pages"]) == (27, 88)
+    assert entered["snapshot"]["memory"] == {
+        "base": 60, "sessions": 1, "shm": 0, "cache": 0, "queues": 27}
 
 
 def test_a_capture_is_not_changed_while_it_is_read(tmp_path):

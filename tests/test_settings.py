@@ -417,6 +417,11 @@ def test_table_that_fills_before_red():
     told = load("fortios-7", **few, max_connections=108).warnings[0]
     assert "fills before red" in told and "87 pages (87.0 % of RAM) are used" in told
     assert load("fortios-7", **few, max_connections=109).warnings == ()
+    queues = {"links": [{"name": "w"}], "shapings": [{"link": "w"}], "queue_accounting": "bytes"}
+    told = load("fortios-7", **few, max_connections=108, **queues).warnings
+    assert not any("fills before red" in each for each in told)
+    queues["queue_accounting"] = "none"
+    assert "fills before red" in load("fortios-7", **few, max_connections=108, **queues).warnings[0]
 
 
 def test_a_mode_that_is_never_left():

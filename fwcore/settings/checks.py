@@ -112,8 +112,8 @@ def _warn_never_left(settings: Resolved) -> str:
 
 
 def _warn_table_first(settings: Resolved) -> str:
-    if settings.machine == "none":
-        return ""
+    if settings.machine == "none" or (settings.queue_accounting == "bytes" and settings.shapes):
+        return ""       # queues too take memory, as many packets as may wait
     full = settings.base_pages + settings.session_pages(settings.max_connections)
     name, entry = min(conserve.entry_pages(settings).items(), key=lambda item: item[1])
     if full >= entry:
