@@ -8,7 +8,7 @@ import pytest
 
 from fwcore import Engine, load
 from fwcore.errors import LiveError
-from fwcore.live import Live
+from fwcore.live import Live, run as run_module
 from fwcore.live.memory import HostMemory
 
 
@@ -122,6 +122,29 @@ def test_a_cgroup_that_says_no_number(tmp_path, text):
     (tmp_path / "sys/fs/cgroup/a/memory.current").write_text(text)
     with pytest.raises(LiveError, match="memory of this machine cannot be read"):
         host.read()
+
+
+def test_cgroups_that_are_out_of_sight(tmp_path):
+    """Below `ip netns exec` no limit was found, and the machine's memory taken without a word."""
+    host = machine(tmp_path, 1 << 20, 1 << 19)
+    assert not host.limits_hidden               # a group that has no limit
+    (tmp_path / "sys/fs/cgroup/a").rmdir()
+    assert host.limits_hidden
+    (tmp_path / "sys/fs/cgroup").rmdir()
+    assert host.limits_hidden
+    (tmp_path / "proc/self/cgroup").unlink()    # a kernel without cgroups
+    assert not host.limits_hidden
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for packet sockets")
+def test_a_run_says_that_it_sees_no_limit(tmp_path, monkeypatch):
+    machine(tmp_path, 1 << 20, 1 << 19)
+    (tmp_path / "sys/fs/cgroup/a").rmdir()
+    monkeypatch.setattr(run_module, "HostMemory", lambda: HostMemory(str(tmp_path)))
+    said = []
+    Live(["lo"], load("fortios-7", max_connections=1000), memory="host", ring_bytes=1 << 20,
+         say=said.append).close()
+    assert [line for line in said if "no limit of a cgroup is seen, RAM is the machine's" in line]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for packet sockets")

@@ -97,6 +97,18 @@ class HostMemory:
                 return (folder, *names)
         return None
 
+    @property
+    def limits_hidden(self) -> bool:
+        """Whether the kernel has cgroups and nothing of them is to be seen here: ``ip netns exec``
+        mounts a /sys of its own over theirs."""
+        try:
+            return bool(self._text("proc/self/cgroup")) and not any(
+                (self._root / "sys/fs/cgroup").iterdir())
+        except FileNotFoundError:     # no such folder
+            return True
+        except (LiveError, OSError):
+            return False
+
     def _limits(self) -> tuple[int, int]:
         """(least limit, least that is left below one) of the cgroup and of those it stands in,
         a slice or a container's; no limit is NO_LIMIT. Raises LiveError for one that cannot be

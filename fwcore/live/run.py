@@ -157,6 +157,10 @@ class Live:
 
     def _peculiar(self) -> Iterable[str]:
         """What is not wrong, and surprises who does not know of it: offloads, MTUs that differ."""
+        if self.host is not None and self.host.limits_hidden:
+            yield ("--memory host: nothing is mounted in /sys/fs/cgroup here (ip netns exec hides"
+                   " it, nsenter --net does not): no limit of a cgroup is seen, RAM is the"
+                   " machine's")
         names = self.rings.names if isinstance(self.rings, Rings) else ()
         sides = [Interface(name) for name in names]
         for side in sides:
