@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import accumulate
 from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from fwcore.units import SECOND_NS
 
@@ -27,8 +28,9 @@ class Arrivals:
         before_ns, self._now_ns = self._now_ns, max(self._now_ns, int(times_ns.max(initial=0)))
         if not len(places):
             return []
-        now_ns = list(accumulate(times_ns.tolist(), max, initial=before_ns))
-        return [now_ns[at + 1] for at in places.tolist()]
+        now_ns: list[int] = np.maximum(
+            np.maximum.accumulate(times_ns), before_ns)[places].tolist()
+        return now_ns
 
 
 class Datagrams(Generic[Said]):

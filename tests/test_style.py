@@ -102,7 +102,7 @@ OUTSIDE = {
         "capture.", "result",
         "counters", "engine", "engine_control", "engine_sessions", "engine_state", "engine_hooks",
         "engine_shaping",
-        "hits", "_tally",
+        "datagrams", "hits", "_tally",
         "replay.", "demand", "report.", "bench.", "rows", "tables",
     },
     "scapy": {"capture.scapy"},      # GPL-2.0-only: behind one door, opened when asked for

@@ -462,7 +462,7 @@ def _whole() -> list[Case]:
                  whole.measure_command, 1 << 23, size, aim, yardstick="the bare loop, whole",
                  source="whole"),
             Case(f"two-cores-{size}", "x", "a replay by two threads, times one thread's speed",
-                 whole.measure_two_cores, 1 << 22, size, f"at least {gain}", compared=False)]
+                 whole.measure_two_cores, 1 << 23, size, f"at least {gain}", compared=False)]
     rows += [Case(f"calls-{frames}", NS, f"frames as bytes, {frames} a call",
                   partial(whole.measure_calls, frames=frames), PACKETS // 2, 1000,
                   source="memory") for frames in (1, 32, 4096)]
