@@ -12,14 +12,11 @@ from fwcore.dataplane.frame cimport frame_expect, parser_t
 from fwcore.dataplane.hosts cimport host_head
 from fwcore.dataplane.layout cimport (
     GROUP_MAX, KIND_KEYED, NIL, PARSED_BYTES, RECORD_MASK, control_t, fw_bucket, fw_ctz32,
-    fw_prefetch, fw_t, fw_unlikely, line_t, packet_t, record_t, table_t,
+    fw_prefetch, fw_prefetch_read, fw_t, fw_unlikely, line_t, packet_t, record_t, table_t,
 )
 from fwcore.dataplane.parse cimport parse_placed
 from fwcore.dataplane.session cimport session_prefetch_end
 from fwcore.dataplane.table cimport coming_begin, coming_next, coming_t, table_tagged
-
-cdef extern from *:
-    void __builtin_prefetch(const void *at, int write, int locality) noexcept nogil
 
 cdef enum:
     PARSED_AHEAD = 64      # lines of another core's: its cache, or memory, is asked so far ahead
@@ -63,7 +60,7 @@ cdef inline void group_take(
     cdef packet_t *p
     for i in range(first, first + count):
         p = &packets[i - first]
-        __builtin_prefetch(chunk.parsed + (i + PARSED_AHEAD) * PARSED_BYTES, 0, 3)
+        fw_prefetch_read(chunk.parsed + (i + PARSED_AHEAD) * PARSED_BYTES)
         memcpy(p, chunk.parsed + i * PARSED_BYTES, PARSED_BYTES)
         if fw_unlikely(p.fragment):     # what goes with it has no room there
             parse_placed(chunk.data, chunk.size, chunk.offset[i], chunk.captured[i],

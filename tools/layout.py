@@ -21,6 +21,7 @@ WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4
 MACROS = """\
     void FW_ASSERT(int condition)
     void fw_prefetch(const void *p)
+    void fw_prefetch_read(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)
 """

@@ -449,6 +449,7 @@ cdef extern from "dataplane/layout.h" nogil:
 cdef extern from "dataplane/platform.h" nogil:
     void FW_ASSERT(int condition)
     void fw_prefetch(const void *p)
+    void fw_prefetch_read(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)
     int fw_exchange(int *state, int expected, int wanted)

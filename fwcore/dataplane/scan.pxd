@@ -13,6 +13,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from fwcore.dataplane.layout cimport fw_prefetch_read
+
 cdef extern from *:
     """
     #ifndef FWCORE_SCAN_H
@@ -57,7 +59,6 @@ cdef extern from *:
     uint16_t fw_load16(const uint8_t *at, bint swapped) noexcept nogil
     int64_t fw_ticks_ns(uint64_t ticks, uint64_t multiply, uint64_t divide, unsigned int shift,
                         int64_t offset_s, int *held) noexcept nogil
-    void __builtin_prefetch(const void *at, int write, int locality) noexcept nogil
 
 cdef enum:
     # Every line this far ahead is prefetched: where the next header lies is known only when the
@@ -178,7 +179,7 @@ cdef inline int scan_pcap(const uint8_t *data, uint64_t begin, uint64_t end, sca
         if fetched < position:
             fetched = position
         while fetched < position + SCAN_AHEAD:
-            __builtin_prefetch(data + fetched, 0, 3)
+            fw_prefetch_read(data + fetched)
             fetched += SCAN_LINE
         captured = fw_load32(record + 8, swapped)
         if captured > limit:
@@ -315,6 +316,12 @@ cdef inline int scan_pcapng(const uint8_t *data, uint64_t begin, uint64_t end,
     return status
 
 
+cdef inline int scan_lies(const scan_frames_t *frames, int64_t k, uint64_t size) noexcept nogil:
+    """Whether there is a k-th frame, and all of it lies in data of this size."""
+    return (0 <= k < frames.count and frames.offset[k] <= size
+            and frames.captured[k] <= size - frames.offset[k])
+
+
 cdef inline Py_ssize_t scan_pack(const uint8_t *data, uint64_t size, const scan_frames_t *frames,
                                  const int64_t *chosen, Py_ssize_t count, uint8_t *out,
                                  uint64_t room) noexcept nogil:
@@ -329,12 +336,10 @@ cdef inline Py_ssize_t scan_pack(const uint8_t *data, uint64_t size, const scan_
     cdef uint32_t header[RECORD_WORDS]
     for i in range(count):
         k = chosen[i]
-        if k < 0 or k >= frames.count:
+        if not scan_lies(frames, k, size):
             return -1 - i
         header[2] = frames.captured[k]
         header[3] = frames.length[k]
-        if frames.offset[k] > size or header[2] > size - frames.offset[k]:
-            return -1 - i
         if room - written < RECORD_BYTES + <uint64_t>header[2]:
             return -1 - i
         time_ns = frames.time_ns[k]
@@ -362,14 +367,13 @@ cdef inline Py_ssize_t scan_pack_blocks(const uint8_t *data, uint64_t size,
     cdef uint32_t ends
     for i in range(count):
         k = chosen[i]
-        if k < 0 or k >= frames.count:
+        if not scan_lies(frames, k, size):
             return -1 - i
         header[5] = frames.captured[k]
         header[6] = frames.length[k]
         padded = (<uint64_t>header[5] + 3) & ~<uint64_t>3
         total = ENHANCED_BYTES + padded + sizeof(ends)
-        if (frames.offset[k] > size or header[5] > size - frames.offset[k]
-                or room - written < total or total > BLOCK_MAX or frames.time_ns[k] < 0):
+        if room - written < total or total > BLOCK_MAX or frames.time_ns[k] < 0:
             return -1 - i
         header[0], header[1], header[2] = BLOCK_ENHANCED, <uint32_t>total, interface[i]
         header[3] = <uint32_t>(<uint64_t>frames.time_ns[k] >> 32)
