@@ -273,6 +273,7 @@ def test_a_queue_of_the_kernel_gets_its_verdicts(queued):
     assert row["arrived"] == row["taken"] == 20 and row["lost"] == 0
     assert (row["sent"], row["withheld"]) == (10, 10) == (
         result["verdicts.forward"], result["reasons.denied"])
+    assert (row["taken_bytes"], row["sent_bytes"]) == (20 * 28 + 30, 10 * 28 + 15)  # and no more
     assert result["decode.udp"] == 20 and result.data["inputs"][0]["format"] == "NFQUEUE"
     denied.settimeout(0)
     with pytest.raises(BlockingIOError):
