@@ -18,7 +18,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.digest cimport (
-    digest4_add, digest4_begin, digest4_end, digest_add, digest_begin, digest_end,
+    digest_add, digest_begin, digest_end, rows_add, rows_begin, rows_end, rows_keys,
 )
 from fwcore.dataplane.layout cimport (
     ANSWER_COUNT, ANSWER_NAMES, CLASS_COUNT, CLOCK_MEMORY_NS, DIGEST_BYTES, END_COUNT, END_NAMES,
@@ -28,8 +28,8 @@ from fwcore.dataplane.layout cimport (
     POLICY_NAMES, REASON_COUNT, REASON_NAMES, RECORD_MASK, STATE_COUNT, STATE_NAMES, SWEEP_MIN_NS,
     TCP_FIRST, TCP_STEP, TIMEOUT_COUNT, TIMEOUT_NAMES, TIME_MAX_NS, TRACKER_COUNT, TRACKER_NAMES,
     VERDICT_COUNT, VERDICT_NAMES, VICTIMS_MAX, DIRECTION_COUNT, WHEN_FULL_COUNT, WHEN_FULL_NAMES,
-    block4_t, config_t, counters_t, digest4_t, digest_t, gate_t, gauges_t, guard_t, host_row_t,
-    leak_t, opening_t, row6_t, sample_t, session_row_t, step_t,
+    ROW_KEYS, ROW_WORDS, block4_t, config_t, counters_t, digest_t, gate_t, gauges_t, guard_t,
+    host_row_t, leak_t, opening_t, row6_t, rows_digest_t, sample_t, session_row_t, step_t,
 )
 from fwcore.errors import DataError
 
@@ -252,20 +252,6 @@ def tcp_tables():
     }
 
 
-def blake2bp16(parts):
-    """The first 16 bytes of BLAKE2bp, fed part by part, as the data plane computes it."""
-    cdef digest4_t digest
-    cdef const uint8_t[::1] part
-    cdef uint8_t out[DIGEST_BYTES]
-    digest4_begin(&digest)
-    for data in parts:
-        if len(data):
-            part = data
-            digest4_add(&digest, &part[0], part.shape[0])
-    digest4_end(&digest, out)
-    return bytes(out[:DIGEST_BYTES])
-
-
 def blake2b16(parts):
     """BLAKE2b with 16 bytes out, fed part by part, as the data plane computes it."""
     cdef digest_t digest
@@ -277,4 +263,19 @@ def blake2b16(parts):
             part = data
             digest_add(&digest, &part[0], part.shape[0])
     digest_end(&digest, out)
+    return bytes(out[:DIGEST_BYTES])
+
+
+def rows_digest(rows):
+    """The digest of rows, uint64[n, 4], as the data plane computes that of departures."""
+    cdef uint64_t[ROW_KEYS] keys
+    cdef rows_digest_t digest
+    cdef uint8_t out[DIGEST_BYTES]
+    cdef const uint64_t[:, ::1] words = np.ascontiguousarray(rows, np.uint64).reshape(-1, ROW_WORDS)
+    cdef Py_ssize_t i
+    rows_keys(keys)
+    rows_begin(&digest)
+    for i in range(words.shape[0]):
+        rows_add(&digest, keys, words[i, 0], words[i, 1], words[i, 2], words[i, 3])
+    rows_end(&digest, out)
     return bytes(out[:DIGEST_BYTES])

@@ -26,7 +26,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
-from fwcore.dataplane.digest cimport digest4_end
+from fwcore.dataplane.digest cimport rows_end
 from fwcore.dataplane.layout cimport DIGEST_BYTES, TIME_MAX_NS
 from fwcore.dataplane.link cimport queue_pages, shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.match cimport asker_t, shaping_match
@@ -308,9 +308,9 @@ cdef class Shaper(Kept):
 
     @_exclusive
     def digest(self):
-        """BLAKE2bp over all departures, as of now: its first 16 bytes."""
+        """The digest of all departures, as of now: 16 bytes."""
         cdef uint8_t out[DIGEST_BYTES]
-        digest4_end(&self.core.digest, out)
+        rows_end(&self.core.digest, out)
         return bytes(out[:DIGEST_BYTES])
 
     @_exclusive

@@ -53,7 +53,7 @@ cdef class Changed(Planned):
         cdef shaper_t *s = &self.core
         cdef shaper_t *o = &old.core
         cdef uint32_t i
-        s.now_ns, s.order, s.departed = o.now_ns, o.order, o.departed
+        s.now_ns, s.order = o.now_ns, o.order
         s.unshaped[0], s.unshaped[1] = o.unshaped[0], o.unshaped[1]
         s.came_bytes, s.tcp_bytes, s.sessions_hit = o.came_bytes, o.tcp_bytes, o.sessions_hit
         s.owner, s.request, s.give = o.owner, o.request, o.give
@@ -66,7 +66,7 @@ cdef class Changed(Planned):
                 link_clear(o, &o.links[i])
         if s.owner == &self.free:
             self.free = old.free
-        s.digest, s.departed = o.digest, o.departed
+        s.digest = o.digest
         s.pages = o.pages
         if s.departures_room:
             if o.departures_fill > s.departures_room:

@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.bits cimport bits_add
-from fwcore.dataplane.digest cimport digest4_begin
+from fwcore.dataplane.digest cimport rows_begin, rows_keys
 from fwcore.dataplane.layout cimport TIME_MAX_NS
 from fwcore.dataplane.match cimport match_kind, match_slot_of
 from fwcore.dataplane.meter cimport key_t, meter_take
@@ -152,7 +152,8 @@ cdef class Planned:
         self.free = free
         self.disown()
         self.core.due_ns = SHAPE_NEVER
-        digest4_begin(&self.core.digest)
+        rows_begin(&self.core.digest)
+        rows_keys(self.core.row_keys)
         self._rows(plan)
         self._meters(plan)
         self._links(plan, distances_of(plan.links))

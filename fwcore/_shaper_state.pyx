@@ -13,7 +13,9 @@ from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.colour cimport class_colour, class_enter, class_head
 from fwcore.dataplane.heap cimport heap_first, heap_set
-from fwcore.dataplane.layout cimport DIGEST_STRIPE, TIME_MAX_NS
+from fwcore.dataplane.layout cimport (
+    BLOCK_ROW_COUNT, DIGEST_BLOCK, DIGEST_BYTES, TIME_MAX_NS, rows_digest_t,
+)
 from fwcore.dataplane.link cimport class_over, link_wait, map_set, queue_pages, wait_new
 from fwcore.dataplane.meter cimport (
     held_before, idle_append, key_t, meter_find, meter_take, shaping_alone,
@@ -60,6 +62,16 @@ cdef int _bounds(str what, object rows, dict limits) except -1:
     return 0
 
 
+cdef int _digest_of_rows(const rows_digest_t *d) except -1:
+    """Whether it is one of so many rows: sums of 16 bytes, the last of which make the block."""
+    cdef uint64_t full = d.count // BLOCK_ROW_COUNT * DIGEST_BYTES
+    if (d.count > COUNT_MAX or d.blocks.fill > DIGEST_BLOCK or d.blocks.bytes % DIGEST_BLOCK
+            or d.blocks.bytes + d.blocks.fill != full):
+        raise _wrong(f"a digest of {d.count} departures that took in "
+                     f"{d.blocks.bytes} + {d.blocks.fill} bytes, not {full}")
+    return 0
+
+
 cdef int _check_codels(str what, object rows) except -1:
     codels = rows["codel"]
     _bounds(what, codels, {
@@ -87,11 +99,10 @@ cdef class Kept(Written):
                 raise _wrong(f"{name} has {len(tables[name])} rows, not {rows}")
         one = tables["shaper"]
         _bounds("whole", tables["shaper"], {
-            "now_ns": (0, TIME_MAX_NS), "order": (0, COUNT_MAX), "departed": (0, COUNT_MAX),
+            "now_ns": (0, TIME_MAX_NS), "order": (0, COUNT_MAX),
             "samples_every": (1, COUNT_MAX), "samples_passed": (0, COUNT_MAX)})
-        if one[0].digest.fill > 2 * DIGEST_STRIPE:
-            raise _wrong("a digest of more bytes than its stripes have")
-        s.now_ns, s.order, s.departed = one[0].now_ns, one[0].order, one[0].departed
+        _digest_of_rows(&one[0].digest)
+        s.now_ns, s.order = one[0].now_ns, one[0].order
         s.came_bytes, s.tcp_bytes = one[0].came_bytes, one[0].tcp_bytes
         s.sessions_hit = one[0].sessions_hit
         s.unshaped[0], s.unshaped[1] = one[0].unshaped[0], one[0].unshaped[1]

@@ -3,17 +3,17 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore._shaper_change cimport Changed
-from fwcore.dataplane.layout cimport HALVES, digest4_t
+from fwcore.dataplane.layout cimport HALVES, rows_digest_t
 from fwcore.dataplane.shaping cimport (
     COUNTED, DROP_COUNT, ORDERS, PRIORITIES, RUNGS_MAX, class_t, codel_t,
 )
 
 cdef struct kept_shaper_t:
     int64_t now_ns
-    uint64_t order, departed, came_bytes, tcp_bytes, sessions_hit
+    uint64_t order, came_bytes, tcp_bytes, sessions_hit
     uint64_t unshaped[COUNTED]
     uint64_t samples_every, samples_passed
-    digest4_t digest
+    rows_digest_t digest
 
 
 cdef struct kept_meter_t:

@@ -61,7 +61,7 @@ cdef class Written(Changed):
         cdef kept_shaper_t[::1] one
         whole = np.zeros(1, SHAPER_DTYPES["shaper"])
         one = whole
-        one[0].now_ns, one[0].order, one[0].departed = s.now_ns, s.order, s.departed
+        one[0].now_ns, one[0].order = s.now_ns, s.order
         one[0].came_bytes, one[0].tcp_bytes = s.came_bytes, s.tcp_bytes
         one[0].sessions_hit = s.sessions_hit
         one[0].unshaped[0], one[0].unshaped[1] = s.unshaped[0], s.unshaped[1]

@@ -40,22 +40,22 @@ CAPTURE = ROOT / "pcaps" / "web.pcap"
 
 # file: (outcome as engine and twin gave it, packets dropped by meters, at a queue, longest wait ms)
 FILES = {
-    "cos-balancing": ("1:efffe1a4ff673aca29c8778d36b5379c", 0, 0, 167.5),
-    "cos-chain": ("1:6ef9bcaaa5c60ecc428ff909166b4e72", 0, 0, 7040),
-    "cos-groups": ("1:ea23bb304e9a630530ae3eb53d93cfc9", 0, 0, 142.5),
-    "cos-pipes": ("1:4b24d457b0c9653ad08a684ebac7409e", 0, 0, 167.5),
-    "fortios-multi-stage": ("1:15901dfb452b895a111267dd10c0a142", 10, 0, 11.0625),
-    "fortios-per-ip": ("1:2a5fb0b171da378fcd9171d43c7939b9", 0, 0, 0),
-    "fortios-per-policy": ("1:eb079dbd3c558a97db09cc8350a673fe", 58, 0, 0),
-    "fortios-profile-policing": ("1:f5442e20fcd647a797bf565025e37fb8", 0, 90, 0),
-    "fortios-profile-queuing": ("1:0569f95abbfc8037fbd6921592bc6f8e", 0, 0, 370.25),
-    "fortios-shared": ("1:ffdb5ac6c3484a53004ae251579828ff", 58, 0, 11.0625),
-    "rows": ("1:2c6c419c275259f543d1ba65e852dda5", 60, 0, 394.5),
-    "tc-fq-codel": ("1:90f908429434e52edfb91366fe076dfd", 0, 0, 370.25),
-    "tc-htb": ("1:a036102c5f7491c1e880a59fbff36d5f", 0, 0, 31110),
-    "tc-police": ("1:3c2b1db8a9661289c4f33e1a0b111a8e", 39, 0, 0),
-    "tc-prio": ("1:16c71b27cf4cfb574e5a4b1f287d0217", 0, 0, 370.25),
-    "tc-tbf": ("1:e82f5533f66c6e6c6261aaf29cbabac4", 0, 0, 74.625),
+    "cos-balancing": ("1:6450683f65d6eeea4f69b44f312804b6", 0, 0, 167.5),
+    "cos-chain": ("1:e351c02bf89279f002389df13a826a9d", 0, 0, 7040),
+    "cos-groups": ("1:d86b48262556909d9d062391587b90a1", 0, 0, 142.5),
+    "cos-pipes": ("1:109f5e1568830365334b97b07d7ebaa4", 0, 0, 167.5),
+    "fortios-multi-stage": ("1:8aabaea2c2fb8c65546f14784b0e79fc", 10, 0, 11.0625),
+    "fortios-per-ip": ("1:a061aaab484ce901787e9ce7fd1086c6", 0, 0, 0),
+    "fortios-per-policy": ("1:9e578f05213528b4f84b3de05111d2d7", 58, 0, 0),
+    "fortios-profile-policing": ("1:5cd363cea2cce0bd780465e9fc8fb4d8", 0, 90, 0),
+    "fortios-profile-queuing": ("1:7e348bf32849eecc5626679bfa85a70c", 0, 0, 370.25),
+    "fortios-shared": ("1:7d3e6bb0ca7f43c0925d34d2207feb75", 58, 0, 11.0625),
+    "rows": ("1:9c0dc0c7333fb14d3834ac4531b2fb6f", 60, 0, 394.5),
+    "tc-fq-codel": ("1:39a47e35d36f0df95b16cdc93e406ce2", 0, 0, 370.25),
+    "tc-htb": ("1:38d8c41a8ea244d2168b0cbb1d364553", 0, 0, 31110),
+    "tc-police": ("1:531877b4bd237d89acda0a7ca723bcbf", 39, 0, 0),
+    "tc-prio": ("1:ec59ac0618554c16ae5fde8b76c64214", 0, 0, 370.25),
+    "tc-tbf": ("1:2acc9a288989d384b2c20158424279c8", 0, 0, 74.625),
 }
 
 

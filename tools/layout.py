@@ -24,6 +24,7 @@ MACROS = """\
     void fw_prefetch_read(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)
+    const uint64_t GOLDEN_RATIO
 """
 # Enum of the module -> list of layout.h.
 ENUMS = {

@@ -38,7 +38,7 @@ cdef inline met_t *met_begin(shaper_t *s, const arrival_t *p) noexcept nogil:
     met = &s.met[s.met_fill]
     s.met_fill += 1
     memset(met, 255, sizeof(met_t))
-    met.packet, met.time_ns, met.departed = p.packet, s.now_ns, s.departed
+    met.packet, met.time_ns, met.departed = p.packet, s.now_ns, s.digest.count
     met.waiting = 0
     met.waiting_bytes = 0
     return met

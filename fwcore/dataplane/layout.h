@@ -397,16 +397,14 @@ typedef struct {
     uint8_t block[DIGEST_BLOCK];
 } digest_t;
 
-/* BLAKE2bp, the first 16 bytes of its result (blake2.net): block by block in turn to four BLAKE2b,
- * whose results the last one takes in. A stripe is a block of each. */
-enum { DIGEST_LANES = 4, DIGEST_STRIPE = DIGEST_LANES * DIGEST_BLOCK };
+/* Rows of four words: NH over blocks of 64 rows (UMAC: Black and others, 1999), and BLAKE2b over
+ * what the blocks come to. */
+enum { ROW_WORDS = 4, BLOCK_ROW_COUNT = 64, ROW_KEYS = ROW_WORDS * BLOCK_ROW_COUNT };
 typedef struct {
-    uint64_t h[DIGEST_WORDS][DIGEST_LANES];
-    uint64_t bytes;              /* that each lane has taken in */
-    uint32_t fill;
-    uint32_t pad;
-    uint8_t stripes[2 * DIGEST_STRIPE];  /* a block is a lane's last until the next one comes */
-} digest4_t;
+    uint64_t low, high;          /* of the block that is not full yet */
+    uint64_t count;              /* rows */
+    digest_t blocks;
+} rows_digest_t;
 
 /* A step of a pressure script, and a leak. */
 typedef struct { int64_t time_ns; int64_t pages; uint32_t owner; uint32_t pad; } step_t;

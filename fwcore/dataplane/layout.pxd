@@ -65,7 +65,7 @@ cdef extern from "dataplane/layout.h" nogil:
         OWNER_BASE, OWNER_SESSIONS, OWNER_SHM, OWNER_CACHE, OWNER_QUEUES, OWNER_COUNT
         PEAK_FREE, PEAK_USED, PEAK_QUEUES, PEAK_COUNT
         DIGEST_WORDS, DIGEST_BLOCK, DIGEST_BYTES
-        DIGEST_LANES, DIGEST_STRIPE
+        ROW_WORDS, BLOCK_ROW_COUNT, ROW_KEYS
         DUE_LINK, DUE_STEP, DUE_LEAK, DUE_OWED, DUE_EXPIRY, DUE_COLLECT, DUE_IPS, DUE_ROUND
         DUE_SAMPLE, DUE_COUNT
         POLICY_TABLES
@@ -209,11 +209,9 @@ cdef extern from "dataplane/layout.h" nogil:
         uint32_t fill, pad
         uint8_t block[DIGEST_BLOCK]
 
-    ctypedef struct digest4_t:
-        uint64_t h[DIGEST_WORDS][DIGEST_LANES]
-        uint64_t bytes
-        uint32_t fill, pad
-        uint8_t stripes[2 * DIGEST_STRIPE]
+    ctypedef struct rows_digest_t:
+        uint64_t low, high, count
+        digest_t blocks
 
     ctypedef struct step_t:
         int64_t time_ns, pages
@@ -452,6 +450,7 @@ cdef extern from "dataplane/platform.h" nogil:
     void fw_prefetch_read(const void *p)
     int fw_likely(int x)
     int fw_unlikely(int x)
+    const uint64_t GOLDEN_RATIO
     int fw_exchange(int *state, int expected, int wanted)
     void fw_clear_128(void *p)
     uint16_t fw_be16(const uint8_t *p)
@@ -463,6 +462,7 @@ cdef extern from "dataplane/platform.h" nogil:
     uint32_t fw_le32(const uint8_t *p)
     uint64_t fw_le64(const uint8_t *p)
     uint64_t fw_mum(uint64_t a, uint64_t b)
+    uint64_t fw_splitmix(uint64_t z)
     uint32_t fw_bucket(uint64_t hash, uint64_t buckets)
     int fw_ctz32(uint32_t v)
     int fw_ctz64(uint64_t v)

@@ -17,7 +17,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.colour cimport leaf_order, leaf_turn
-from fwcore.dataplane.digest cimport digest4_add, digest4_room
+from fwcore.dataplane.digest cimport rows_add
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_second, heap_set
 from fwcore.dataplane.layout cimport PAGE_BYTES, TIME_MAX_NS
 from fwcore.dataplane.meter cimport bytes_of
@@ -159,22 +159,18 @@ cdef inline void departure_row(
     uint8_t mark,
 ) noexcept nogil:
     """A packet ends at a link."""
-    cdef departure_t row
-    cdef departure_t *to = <departure_t *>digest4_room(&s.digest, sizeof(departure_t))
-    if to == NULL:
-        to = &row
-    to.packet = packet
-    to.time_ns = now
-    to.link = <uint16_t>link.number
-    to.cls = c.id
-    to.fate = <uint8_t>fate
-    to.dscp = mark
-    if to == &row:
-        digest4_add(&s.digest, <const uint8_t *>&row, sizeof(departure_t))
-    s.departed += 1
+    cdef departure_t *to
+    rows_add(&s.digest, s.row_keys, packet, <uint64_t>now, link.number | <uint64_t>c.id << 16,
+             <uint64_t>fate | <uint64_t>mark << 8)
     if s.departures_fill < s.departures_room:
-        s.departures[s.departures_fill] = to[0]
+        to = &s.departures[s.departures_fill]
         s.departures_fill += 1
+        to.packet = packet
+        to.time_ns = now
+        to.link = <uint16_t>link.number
+        to.cls = c.id
+        to.fate = <uint8_t>fate
+        to.dscp = mark
 
 
 cdef inline void link_depart(

@@ -12,9 +12,9 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport HALVES
+from fwcore.dataplane.layout cimport GOLDEN_RATIO, HALVES, fw_splitmix
 from fwcore.dataplane.shaping cimport (
-    GOLDEN_RATIO, SHAPE_NIL, match_kind_t, match_row_t, shape_splitmix, shaper_t,
+    SHAPE_NIL, match_kind_t, match_row_t, shaper_t,
 )
 
 
@@ -63,11 +63,11 @@ cdef inline uint32_t match_slot(
     uint32_t policy,
 ) noexcept nogil:
     """The slot of a kind for what a session has, or a row wants."""
-    cdef uint64_t hash_ = shape_splitmix(
+    cdef uint64_t hash_ = fw_splitmix(
         (source[0] & kind.source[0]) * GOLDEN_RATIO ^ (source[1] & kind.source[1]))
-    hash_ = shape_splitmix(hash_ ^ (destination[0] & kind.destination[0]) * GOLDEN_RATIO
-                           ^ (destination[1] & kind.destination[1]))
-    hash_ = shape_splitmix(hash_ ^ (facts & kind.facts) * GOLDEN_RATIO ^ (policy & kind.policy))
+    hash_ = fw_splitmix(hash_ ^ (destination[0] & kind.destination[0]) * GOLDEN_RATIO
+                        ^ (destination[1] & kind.destination[1]))
+    hash_ = fw_splitmix(hash_ ^ (facts & kind.facts) * GOLDEN_RATIO ^ (policy & kind.policy))
     return kind.heads_first + (<uint32_t>(hash_ >> 32) & kind.heads_mask)
 
 

@@ -11,13 +11,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from fwcore.dataplane.layout cimport fw_splitmix
 from fwcore.dataplane.match cimport asker_t
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, ALONE_BUCKET, ALONE_LINK, COUNT_IP,
     COUNT_PACKETS, COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE,
     METERS_MAX, NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD,
-    account_t, arrival_t, bucket_t, cost_of, level_after, level_spilled, meter_t, shape_splitmix,
-    shaped_t, shaper_t, shaping_row_t,
+    account_t, arrival_t, bucket_t, cost_of, level_after, level_spilled, meter_t, shaped_t,
+    shaper_t, shaping_row_t,
 )
 
 
@@ -55,8 +56,8 @@ cdef inline uint32_t *meter_head(
     const shaper_t *s, const meter_t *m, const key_t *key,
 ) noexcept nogil:
     """The slot of a key."""
-    cdef uint64_t hash_ = shape_splitmix(
-        shape_splitmix(s.seed ^ key.high ^ key.family) ^ key.low)
+    cdef uint64_t hash_ = fw_splitmix(
+        fw_splitmix(s.seed ^ key.high ^ key.family) ^ key.low)
     return &s.account_heads[m.heads_first + (<uint32_t>(hash_ >> 32) & m.heads_mask)]
 
 

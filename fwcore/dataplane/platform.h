@@ -92,6 +92,14 @@ static inline uint64_t fw_mum(uint64_t a, uint64_t b) {
     unsigned __int128 p = (unsigned __int128)a * b;
     return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
+/* The mixing of splitmix64 (Steele, Lea, Flood 2014), whose numbers are those of GOLDEN_RATIO's
+ * multiples. */
+#define GOLDEN_RATIO 0x9E3779B97F4A7C15ULL
+static inline uint64_t fw_splitmix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return z ^ (z >> 31);
+}
 static inline uint32_t fw_bucket(uint64_t hash, uint64_t buckets) {
     return (uint32_t)(((hash >> 32) * buckets) >> 32);
 }

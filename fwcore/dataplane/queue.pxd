@@ -15,11 +15,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.bits cimport bits_add, bits_drop, bits_has, bits_next
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
+from fwcore.dataplane.layout cimport fw_splitmix
 from fwcore.dataplane.shaping cimport (
     DISCARD_CODEL, MARK_CE, MARK_CE_ALONE, NO_MARK, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED,
     SHAPE_NIL, SHARE_DESTINATION, SHARE_FLOW, arrival_t, bucket_charge, bucket_ready, bucket_t,
-    bucket_want, class_t, codel_t, fifo_t, list_t, shape_isqrt, shape_scale, shape_splitmix,
-    share_t, shaper_t,
+    bucket_want, class_t, codel_t, fifo_t, list_t, shape_isqrt, shape_scale, share_t,
+    shaper_t,
 )
 
 
@@ -227,7 +228,7 @@ cdef inline uint32_t *share_slot(
 
 
 cdef inline uint64_t address_hash(const shaper_t *s, const uint64_t *address) noexcept nogil:
-    return shape_splitmix(shape_splitmix(s.seed ^ address[0]) ^ address[1])
+    return fw_splitmix(fw_splitmix(s.seed ^ address[0]) ^ address[1])
 
 
 cdef inline void share_disown(shaper_t *s, class_t *c, uint32_t number) noexcept nogil:

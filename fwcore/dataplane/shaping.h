@@ -59,7 +59,6 @@ enum { SHAPE_PASSED, SHAPE_OVER_LIMIT, SHAPE_QUEUE_FULL, SHAPE_NO_MEMORY };
 #define SHAPE_SECOND 1000000000ULL
 #define SHAPE_NEVER INT64_MAX
 #define SHAPE_NIL 0xFFFFFFFFu
-#define GOLDEN_RATIO 0x9E3779B97F4A7C15ULL
 
 /* --- what is declared: rows that Python hands over, every value a number ---------------------- */
 
@@ -269,12 +268,6 @@ static inline void sum_add(sum_t *s, uint64_t a, uint64_t b, uint64_t c, uint64_
 
 /* --- discarding ------------------------------------------------------------------------------- */
 
-static inline uint64_t shape_splitmix(uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
-}
-
 static inline int red_drops(uint32_t low, uint32_t high, uint32_t percent, uint64_t waiting,
                             uint64_t seed, uint64_t packet, uint64_t link) {
     unsigned __int128 chance;
@@ -282,7 +275,7 @@ static inline int red_drops(uint32_t low, uint32_t high, uint32_t percent, uint6
         return 0;
     if (waiting >= high)
         return 1;
-    chance = shape_splitmix(seed + (packet * 65536 + link) * GOLDEN_RATIO) >> 32;
+    chance = fw_splitmix(seed + (packet * 65536 + link) * GOLDEN_RATIO) >> 32;
     return chance * 100 * (high - low) < (unsigned __int128)percent * (waiting - low) << 32;
 }
 
@@ -540,7 +533,7 @@ typedef struct {
     uint8_t fate, dscp;
 } departure_t;
 #pragma pack(pop)
-_Static_assert(sizeof(departure_t) == 22, "as the digest has it");
+_Static_assert(sizeof(departure_t) == 22, "no padding");
 
 /* What a packet met at its arrival, for who wants to be told. */
 typedef struct {
@@ -593,10 +586,10 @@ typedef struct shaper {
     uint64_t *delays;                 /* DELAY_BUCKETS a class */
     departure_t *departures;
     uint64_t departures_fill, departures_room;  /* room 0: not kept */
-    uint64_t departed;
     met_t *met;
     uint64_t met_fill, met_room;      /* room 0: not kept */
-    digest4_t digest;            /* of departures */
+    rows_digest_t digest;        /* of departures */
+    uint64_t row_keys[ROW_KEYS]; /* ... and its keys */
     samples_t samples;
     uint64_t unshaped[COUNTED];             /* packets, bytes */
     uint64_t came_bytes, tcp_bytes;   /* on the wire, of sessions under a row; those of TCP */

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fwcore.dataplane.layout cimport DIRECTION_COUNT, HALVES, digest4_t
+from fwcore.dataplane.layout cimport DIRECTION_COUNT, HALVES, ROW_KEYS, rows_digest_t
 
 cdef extern from "dataplane/shaping.h" nogil:
     enum:
@@ -32,7 +32,6 @@ cdef extern from "dataplane/shaping.h" nogil:
     const uint64_t SHAPE_SECOND
     const int64_t SHAPE_NEVER
     const uint32_t SHAPE_NIL
-    const uint64_t GOLDEN_RATIO
 
     ctypedef struct meter_row_t:
         uint64_t rate[RUNGS_MAX]
@@ -279,10 +278,11 @@ cdef extern from "dataplane/shaping.h" nogil:
         ends_t *ends
         uint64_t *delays
         departure_t *departures
-        uint64_t departures_fill, departures_room, departed
+        uint64_t departures_fill, departures_room
         met_t *met
         uint64_t met_fill, met_room
-        digest4_t digest
+        rows_digest_t digest
+        uint64_t row_keys[ROW_KEYS]
         samples_t samples
         uint64_t unshaped[COUNTED]
         uint64_t came_bytes, tcp_bytes, sessions_hit
@@ -307,7 +307,6 @@ cdef extern from "dataplane/shaping.h" nogil:
                           int64_t into, int64_t most)
     int64_t line_end(uint64_t size, uint64_t rate, int64_t start, uint64_t rest, uint64_t *end_rest)
     void sum_add(sum_t *s, uint64_t a, uint64_t b, uint64_t c, uint64_t less)
-    uint64_t shape_splitmix(uint64_t z)
     int red_drops(uint32_t low, uint32_t high, uint32_t percent, uint64_t waiting, uint64_t seed,
                   uint64_t packet, uint64_t link)
     uint64_t shape_scale(uint64_t hash, uint64_t count)
