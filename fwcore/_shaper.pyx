@@ -23,7 +23,6 @@ from weakref import ref as _weak
 import numpy as np
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.digest cimport rows_end
@@ -35,8 +34,8 @@ from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.shaping cimport (
     COUNT_PACKETS, DELAY_BITS, DELAY_BUCKETS, DROP_COUNT, MARK_CE, MARK_CE_ALONE, METERS_MAX,
     NEED_LEVEL, NOWHERE, NO_MARK, RFC2697, RFC2698, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER,
-    SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX, arrival_t, class_t, departure_t,
-    link_t, met_t, meter_t, shaped_t, shaper_t,
+    SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX, class_t, departure_t, ends_set,
+    link_t, met_t, meter_t, shaped_t, shaper_t, wait_t,
 )
 from fwcore._shaper_change cimport numbers_of
 from fwcore._shaper_state cimport Kept
@@ -218,7 +217,8 @@ cdef class Shaper(Kept):
 
         ``handle``: of its session, None: it has none; ``flow``: the session's hash.
         """
-        cdef arrival_t p
+        cdef uint32_t at
+        cdef wait_t *p
         cdef asker_t a
         cdef judged_t judged
         cdef shaped_t *held = NULL
@@ -230,11 +230,13 @@ cdef class Shaper(Kept):
             raise DataError(f"arrive: dscp {dscp}, direction {direction}")
         self._advance(time_ns)
         self._ask(&a, session)
+        at = self.core.wait_free
+        p = &self.core.waits[at]
         p.packet, p.flow, p.frame, p.ip = packet, flow, frame, ip
         p.family, p.dscp, p.ect, p.direction = a.family, dscp, ect, direction
-        memcpy(p.ends.source, &a.responder[0] if direction else &a.initiator[0], 16)
-        memcpy(p.ends.destination, &a.initiator[0] if direction else &a.responder[0], 16)
-        judged = shaper_arrive(&self.core, held, &p, metered, 0)
+        p.swapped = direction != 0
+        ends_set(&self.core.ends[at], a.initiator, a.responder)
+        judged = shaper_arrive(&self.core, held, metered, 0)
         return (WHYS[judged.why], None if judged.link < 0 else judged.link,
                 None if judged.cls < 0 else judged.cls,
                 None if judged.mark == NO_MARK else judged.mark)

@@ -25,10 +25,9 @@ from fwcore.dataplane.queue cimport share_of
 from fwcore.dataplane.samples cimport samples_halve
 from fwcore.dataplane.shaping cimport (
     ACCOUNT_FREE, COUNT_KINDS, DELAY_BUCKETS, DISCARD_CODEL, DROP_PUSHED_OUT, FATE_PUSHED_OUT,
-    WENT_AWAY, METERS_MAX, ORDERS, PRIORITIES, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NIL,
-    SHARE_NONE,
-    account_t, arrival_t, bucket_take_over, class_t, departure_t, level_turned, link_t, meter_t,
-    samples_t, shaped_t, shaper_t, share_t, shaping_row_t, turn_t, wait_t,
+    METERS_MAX, ORDERS, PRIORITIES, SAMPLE_CLASS, SAMPLE_LINK, SAMPLE_METER, SHAPE_NIL, SHARE_NONE,
+    WENT_AWAY, account_t, bucket_take_over, class_t, departure_t, level_turned, link_t, meter_t,
+    samples_t, shaped_t, shaper_t, shaping_row_t, share_t, turn_t, wait_t,
 )
 from fwcore.dataplane.tree cimport child_from, class_from, class_of
 from fwcore._shaper_plan cimport Planned
@@ -364,7 +363,6 @@ cdef class Changed(Planned):
         cdef shaper_t *s = &self.core
         cdef class_t *leaf
         cdef wait_t *w
-        cdef arrival_t p
         cdef uint32_t at = wait_new(s)
         w = &s.waits[at]
         w[0] = old.core.waits[place]
@@ -378,9 +376,7 @@ cdef class Changed(Planned):
             wait_give(s, at)
             return 0
         if leaf.row.share != SHARE_NONE:
-            p.flow, p.family = w.flow, w.family
-            p.ends = s.ends[at]
-            w.share = share_of(s, leaf, &p, s.now_ns)
+            w.share = share_of(s, leaf, at, s.now_ns)
             self._go_on(old, leaf, was, &old.core.waits[place], w.share)
         class_put(s, leaf, at)
         return 0

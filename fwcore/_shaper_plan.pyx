@@ -19,13 +19,13 @@ from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
 from fwcore.dataplane.samples cimport samples_width
 from fwcore.dataplane.shaping cimport (
-    ALGORITHMS, CHAIN_MAX, COUNT_IP, COUNT_KINDS, DELAY_BUCKETS, DISCARD_CODEL, DISCARDS, KEY_KINDS,
-    KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PRIORITIES, RFC2698,
-    RUNGS_MAX, SAMPLES_LEAST, SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS,
-    SHARE_NONE, TREE_DEPTH_MAX, account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t,
-    class_row_t, class_t, departure_t, ends_t, heap_t, link_row_t, link_t, match_kind_t,
-    match_row_t, met_t, meter_row_t, meter_t, shaped_t, shaper_t, shaping_row_t, share_t,
-    span_make, wait_t,
+    ALGORITHMS, CHAIN_MAX, COUNT_IP, COUNT_KINDS, DELAY_BUCKETS, DISCARDS, DISCARD_CODEL,
+    DISCARD_RED, KEY_KINDS, KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS,
+    PASSES_NOT, PASSES_ONTO, PASSES_OUT, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST,
+    SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX,
+    account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t,
+    departure_t, ends_t, heap_t, link_row_t, link_t, match_kind_t, match_row_t, met_t, meter_row_t,
+    meter_t, shaped_t, shaper_t, shaping_row_t, share_t, span_make, wait_t,
 )
 from fwcore.dataplane.tree cimport class_of
 from fwcore._use cimport Use
@@ -470,6 +470,13 @@ cdef class Planned:
             link.plain &= (c.row.share == SHARE_NONE and c.row.discard != DISCARD_CODEL
                            and not (c.shuts and c.need == NEED_PACKET))
         link.exact |= link.walks
+        for i in range(link.classes, link.classes + link.classes_count):
+            c = &s.classes[i]
+            c.passes = PASSES_ONTO if link.row.rate else PASSES_OUT
+            if (link.walks or s.accounted or c.row.share != SHARE_NONE
+                    or (c.row.discard == DISCARD_RED and c.row.red_min == 0)
+                    or (link.row.rate == 0 and link.row.next >= 0)):
+                c.passes = PASSES_NOT
         return 0
 
     cdef int _shares_of(self, class_t *c) except -1:

@@ -24,11 +24,11 @@ from fwcore.dataplane.queue cimport (
     fifo_put, share_append, share_emptied, share_filled, share_get, share_slot, share_wakes,
 )
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_HELD, ACCOUNT_SHARED, COLOUR_GREEN, COLOUR_RED, COLOUR_YELLOW, DELAY_BUCKETS,
-    KEY_NONE, MARK_CE_ALONE, METERS_MAX, NO_MARK, ORDERS, PLACE_NEW, PLACE_OLD, PLACE_OUT,
-    PLACE_PARKED, PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX,
-    account_t, class_t, fifo_t, link_t, meter_t, samples_t, shaped_t, shaper_t, shaping_row_t,
-    share_t, turn_t, wait_t,
+    ACCOUNT_HELD, ACCOUNT_SHARED, COLOUR_GREEN, COLOUR_RED, COLOUR_YELLOW, DELAY_BUCKETS, KEY_NONE,
+    MARK_CE_ALONE, METERS_MAX, NO_MARK, ORDERS, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED,
+    PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHAPE_SECOND, SHARE_NONE, UNITS_MAX, account_t, class_t,
+    ends_set, fifo_t, link_t, meter_t, samples_t, shaped_t, shaper_t, shaping_row_t, share_t,
+    turn_t, wait_t,
 )
 from fwcore.dataplane.tree cimport child_from, class_from, class_of, link_due
 from fwcore._shaper_plan cimport within
@@ -411,9 +411,8 @@ cdef class Kept(Written):
         w.packet, w.order, w.flow, w.size = row.packet, row.order, row.flow, row.size
         w.time_ns, w.frame, w.ip, w.share = row.time_ns, row.frame, row.ip, row.share
         w.cls, w.mark, w.ect, w.direction = row.id, row.mark, row.ect, row.direction
-        w.family = row.family
-        memcpy(s.ends[at].source, row.source, 16)
-        memcpy(s.ends[at].destination, row.destination, 16)
+        w.family, w.swapped = row.family, 0
+        ends_set(&s.ends[at], row.source, row.destination)
         return at
 
     cdef int _put(self, class_t *c, uint32_t at) except -1:

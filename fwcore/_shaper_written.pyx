@@ -11,9 +11,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_HELD, ACCOUNT_SHARED, DELAY_BUCKETS, METERS_MAX, ORDERS, PLACE_OUT,
-    PLACE_PARKED, PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, account_t, class_t,
-    link_t, meter_t, shaped_t, shaper_t, shaping_row_t, share_t, wait_t,
+    ACCOUNT_HELD, ACCOUNT_SHARED, DELAY_BUCKETS, METERS_MAX, ORDERS, PLACE_OUT, PLACE_PARKED,
+    PRIORITIES, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, account_t, class_t, end_get, link_t, meter_t,
+    shaped_t, shaper_t, shaping_row_t, share_t, wait_t,
 )
 from fwcore._shaper_change cimport Changed
 
@@ -300,8 +300,8 @@ cdef class Written(Changed):
             w = &s.waits[place]
             out[fill].packet, out[fill].order, out[fill].flow = w.packet, w.order, w.flow
             out[fill].size, out[fill].time_ns, out[fill].cls = w.size, w.time_ns, i
-            memcpy(out[fill].source, s.ends[place].source, 16)
-            memcpy(out[fill].destination, s.ends[place].destination, 16)
+            end_get(&s.ends[place], w.swapped, out[fill].source)
+            end_get(&s.ends[place], not w.swapped, out[fill].destination)
             out[fill].frame, out[fill].ip, out[fill].share = w.frame, w.ip, w.share
             out[fill].id, out[fill].mark, out[fill].ect = w.cls, w.mark, w.ect
             out[fill].direction, out[fill].family, out[fill].line = w.direction, w.family, line

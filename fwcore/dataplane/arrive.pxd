@@ -11,9 +11,9 @@ from libc.string cimport memset
 from fwcore.dataplane.link cimport link_enqueue
 from fwcore.dataplane.meter cimport account_colour, bytes_of, meter_charge, meter_things
 from fwcore.dataplane.shaping cimport (
-    COUNT_FRAME, COUNT_PACKETS, WENT_AWAY, METERS_MAX, NOWHERE, NO_MARK, OVER_CLASS, OVER_DROP,
-    SHAPE_NIL, SHAPE_OVER_LIMIT, SHAPE_PASSED, account_t, arrival_t, class_t, link_t, met_t,
-    meter_t, shaped_t, shaper_t, shaping_row_t,
+    COUNT_FRAME, COUNT_PACKETS, METERS_MAX, NOWHERE, NO_MARK, OVER_CLASS, OVER_DROP, SHAPE_NIL,
+    SHAPE_OVER_LIMIT, SHAPE_PASSED, WENT_AWAY, account_t, class_t, link_t, met_t, meter_t, shaped_t,
+    shaper_t, shaping_row_t, wait_t,
 )
 from fwcore.dataplane.tree cimport leaf_of
 
@@ -24,13 +24,13 @@ cdef struct judged_t:
     uint8_t mark
 
 
-cdef inline uint64_t counted_size(const meter_t *m, const arrival_t *p) noexcept nogil:
+cdef inline uint64_t counted_size(const meter_t *m, const wait_t *p) noexcept nogil:
     """Bytes for the counters; a meter of packets counts frames."""
     cdef uint32_t count = COUNT_FRAME if m.row.count == COUNT_PACKETS else m.row.count
     return bytes_of(p, count, m.row.overhead)
 
 
-cdef inline met_t *met_begin(shaper_t *s, const arrival_t *p) noexcept nogil:
+cdef inline met_t *met_begin(shaper_t *s, const wait_t *p) noexcept nogil:
     """A row of what a packet meets, where that is kept; else NULL."""
     cdef met_t *met
     if s.met_fill >= s.met_room:
@@ -54,7 +54,7 @@ cdef inline void met_meter(
 
 
 cdef inline int meters_judge(
-    shaper_t *s, const shaped_t *h, const shaping_row_t *r, arrival_t *p, int *cls, met_t *met,
+    shaper_t *s, const shaped_t *h, const shaping_row_t *r, wait_t *p, int *cls, met_t *met,
 ) noexcept nogil:
     """Asks all meters of the packet's direction, then debits; 0: it is dropped. Sets mark and
     class: each is that of the first meter that gives one."""
@@ -111,9 +111,10 @@ cdef inline int way_is_gone(
 
 
 cdef inline judged_t arrival_judge(
-    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned, met_t *met,
+    shaper_t *s, const shaped_t *h, int metered, uint32_t pinned, met_t *met,
 ) noexcept nogil:
     """Meters, then the class of a link."""
+    cdef wait_t *p = &s.waits[s.wait_free]
     cdef judged_t judged
     cdef const shaping_row_t *r
     cdef link_t *link
@@ -147,19 +148,20 @@ cdef inline judged_t arrival_judge(
     judged.cls = leaf.id
     if met != NULL:
         met.waiting, met.waiting_bytes = <uint32_t>leaf.waiting, leaf.waiting_bytes
-    judged.why = link_enqueue(s, link, leaf, p, pinned)
+    judged.why = link_enqueue(s, link, leaf, pinned)
     return judged
 
 
 cdef inline judged_t shaper_arrive(
-    shaper_t *s, const shaped_t *h, arrival_t *p, int metered, uint32_t pinned,
+    shaper_t *s, const shaped_t *h, int metered, uint32_t pinned,
 ) noexcept nogil:
-    """Judges a packet that the firewall let pass. => all that is due before it has happened.
+    """Judges a packet that the firewall let pass. => it stands at wait_free, its mark apart, and
+    all that is due before it has happened.
 
     `metered` is 0 for ICMP errors, which meet their session's class but no meter.
     """
-    cdef met_t *met = met_begin(s, p)
-    cdef judged_t judged = arrival_judge(s, h, p, metered, pinned, met)
+    cdef met_t *met = met_begin(s, &s.waits[s.wait_free])
+    cdef judged_t judged = arrival_judge(s, h, metered, pinned, met)
     if met != NULL:
         met.why, met.mark = <uint8_t>judged.why, judged.mark
         met.link = <uint16_t>judged.link if judged.link >= 0 else NOWHERE

@@ -26,8 +26,8 @@ from fwcore.dataplane.layout cimport fw_ctz64
 from fwcore.dataplane.queue cimport shares_unpark
 from fwcore.dataplane.shaping cimport (
     COLOUR_GREEN, COLOUR_RED, COLOUR_YELLOW, LENT_BY_ITSELF, NOT_LENT, ORDERS, PRIORITIES,
-    SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, bucket_ready, bucket_settle, bucket_t, bucket_want,
-    class_t, link_t, shaper_t, span_t,
+    SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, bucket_ready, bucket_settle, bucket_t, bucket_want, class_t,
+    link_t, shaper_t, span_t,
 )
 
 

@@ -14,10 +14,10 @@ from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.clock cimport clock_set
 from fwcore.dataplane.frame cimport frame_t, parser_t
 from fwcore.dataplane.layout cimport (
-    DECODE_IPV4, DECODE_IPV6, DIRECTION_COUNT, DIRTY_GAUGES, DUE_LINK, META_FAMILY, META_ZONE, NIL,
-    OWNER_QUEUES, REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL, REASON_RELATED,
-    SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_prefetch, fw_t, fw_unlikely,
-    packet_t, record_t,
+    DECODE_IPV4, DECODE_IPV6, DIRECTION_COUNT, DIRTY_GAUGES, DUE_LINK, KIND_KEYED, META_FAMILY,
+    META_ZONE, NIL, OWNER_QUEUES, REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL,
+    REASON_RELATED, SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_prefetch, fw_t,
+    fw_unlikely, packet_t, record_t,
 )
 from fwcore.dataplane.link cimport link_enqueue, shaper_advance
 from fwcore.dataplane.match cimport asker_t, shaping_match
@@ -29,7 +29,7 @@ from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
     ALONE_BUCKET, ALONE_LINK, NO_MARK, SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED,
-    arrival_t, link_t, shaped_t, shaper_t, shaping_row_t,
+    ends_t, link_t, shaped_t, shaper_t, shaping_row_t, wait_t,
 )
 from fwcore.dataplane.tree cimport leaf_of
 
@@ -219,24 +219,29 @@ cdef inline int64_t egress_next(const void *of) noexcept nogil:
 
 # --- packets --------------------------------------------------------------------------------------
 
-cdef inline void egress_ends(
-    const record_t *r, int direction, arrival_t *a,
+cdef inline void egress_stand(
+    const fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, int related,
 ) noexcept nogil:
-    """Whose packet it is, to whom: the session's ends, this way round."""
-    cdef int from_b = (r.flags & SESSION_FROM_B) ^ direction
-    a.ends.source[0] = r.b_hi if from_b else r.a_hi
-    a.ends.source[1] = r.b_lo if from_b else r.a_lo
-    a.ends.destination[0] = r.a_hi if from_b else r.b_hi
-    a.ends.destination[1] = r.a_lo if from_b else r.b_lo
-
-
-cdef inline void arrival_set(
-    const fw_t *fw, const packet_t *p, uint32_t wire, arrival_t *a,
-) noexcept nogil:
-    """What the packet itself says. => egress_look has looked at its frame"""
-    a.packet, a.frame, a.ip = fw.packet, wire, fw.ip_bytes
-    a.dscp, a.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
-    a.direction, a.flow, a.family = p.direction, p.hash, 0
+    """A packet stands where it would wait, with what it says itself, and whose it is. =>
+    egress_look has looked at its frame"""
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef wait_t *w = &s.waits[s.wait_free]
+    cdef ends_t *ends = &s.ends[s.wait_free]
+    cdef const record_t *r
+    w.packet, w.flow, w.frame, w.ip = fw.packet, p.hash, wire, fw.ip_bytes
+    w.dscp, w.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
+    w.direction = p.direction ^ related    # an error goes back to whom it is about
+    w.mark, w.family = NO_MARK, 0
+    if record == NIL:
+        return
+    w.family = META_FAMILY(p.key.meta)
+    if p.kind == KIND_KEYED:
+        w.swapped = p.swapped
+        ends.a_lo, ends.b_lo, ends.a_hi, ends.b_hi = p.key.a_lo, p.key.b_lo, p.key.a_hi, p.key.b_hi
+        return
+    r = &fw.table.records[record]
+    w.swapped = (r.flags & SESSION_FROM_B) ^ w.direction
+    ends.a_lo, ends.b_lo, ends.a_hi, ends.b_hi = r.a_lo, r.b_lo, r.a_hi, r.b_hi
 
 
 cdef inline uint32_t egress_drop(int why) noexcept nogil:
@@ -253,15 +258,10 @@ cdef inline judged_t egress_arrive(
 ) noexcept nogil:
     """Meters and a link. => what is due has happened"""
     cdef shaper_t *s = <shaper_t *>fw.shaper
-    cdef arrival_t a
-    arrival_set(fw, p, wire, &a)
-    if related:  # an error goes back to whom it is about
-        a.direction ^= 1
+    egress_stand(fw, p, record, wire, related)
     if record != NIL:
         held[0] = &s.shaped[record]
-        a.family = META_FAMILY(p.key.meta)
-        egress_ends(&fw.table.records[record], a.direction, &a)
-    return shaper_arrive(s, held[0], &a, not related, record)
+    return shaper_arrive(s, held[0], not related, record)
 
 
 cdef inline void egress_refused(
@@ -281,17 +281,13 @@ cdef inline uint32_t egress_line(
     cdef shaped_t *held = &s.shaped[record]
     cdef const shaping_row_t *r = &s.rows[held.row - 1]
     cdef link_t *link = &s.links[r.link[p.direction]]
-    cdef arrival_t a
     cdef int cls, why
     s.came_bytes += wire
     s.tcp_bytes += wire if p.protocol == 6 else 0
-    arrival_set(fw, p, wire, &a)
-    a.mark = NO_MARK
-    a.family = META_FAMILY(p.key.meta)
-    egress_ends(&fw.table.records[record], p.direction, &a)
-    cls = r.by_dscp[p.direction][a.dscp]
+    egress_stand(fw, p, record, wire, 0)
+    cls = r.by_dscp[p.direction][fw.traffic_class >> 2]
     why = link_enqueue(
-        s, link, &s.classes[leaf_of(link, r.cls[p.direction] if cls < 0 else cls)], &a, record)
+        s, link, &s.classes[leaf_of(link, r.cls[p.direction] if cls < 0 else cls)], record)
     egress_due(fw)
     if fw_unlikely(egress_brims(fw)):
         fw.memory.dirty = DIRTY_GAUGES  # so that it is seen

@@ -27,11 +27,11 @@ from fwcore.dataplane.queue cimport (
 )
 from fwcore.dataplane.shaping cimport (
     DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL, DROP_NO_MEMORY, DROP_PUSHED_OUT,
-    DROP_RED, DROP_TAIL, FATE_CLEARED, FATE_CODEL, FATE_NO_MEMORY, FATE_PASSED_ON,
-    FATE_PUSHED_OUT, FATE_QUEUE_FULL, FATE_SENT, NOT_LENT, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
-    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHARE_NONE, arrival_t,
-    bucket_charge, class_t, delay_bucket, departure_t, fifo_t, line_end, link_t, list_t, red_drops,
-    shaper_t, share_t, sum_add, wait_t,
+    DROP_RED, DROP_TAIL, FATE_CLEARED, FATE_CODEL, FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT,
+    FATE_QUEUE_FULL, FATE_SENT, NOT_LENT, PASSES_ONTO, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
+    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHARE_NONE, bucket_charge, class_t,
+    delay_bucket, departure_t, fifo_t, line_end, link_t, list_t, red_drops, shaper_t, share_t,
+    sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
     choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_pass, tree_pick,
@@ -45,7 +45,7 @@ cdef enum:
 # --- what waits -----------------------------------------------------------------------------------
 
 cdef inline uint32_t wait_new(shaper_t *s) noexcept nogil:
-    """A place for a packet. => there is one (waiting_max, and one for each line)."""
+    """A place for a packet. => there is one: waiting_max, and those of lines and who arrives."""
     cdef uint32_t at = s.wait_free
     s.wait_free = s.waits[at].next
     return at
@@ -225,95 +225,98 @@ cdef inline int link_refuses(
     return DROPPED_NOT
 
 
-cdef inline uint32_t wait_of(
-    shaper_t *s, const class_t *leaf, const arrival_t *p, uint64_t size, uint32_t share,
-) noexcept nogil:
-    """A place with a packet as it waits in a leaf. => there is one"""
-    cdef uint32_t at = wait_new(s)
-    cdef wait_t *w = &s.waits[at]
-    w.packet, w.time_ns, w.order, w.flow = p.packet, s.now_ns, s.order, p.flow
-    w.frame, w.ip, w.share, w.size = p.frame, p.ip, share, size
-    w.cls, w.mark, w.ect, w.direction, w.family = leaf.id, p.mark, p.ect, p.direction, p.family
-    s.ends[at] = p.ends
-    return at
-
-
-cdef inline int link_is_idle(
-    const shaper_t *s, const link_t *link, const class_t *leaf,
-) noexcept nogil:
+cdef inline int link_is_idle(const link_t *link) noexcept nogil:
     """Whether nothing is here, so that a packet that comes is the only one there is to send."""
-    return (link.queued == 0 and link.rows_held == 0 and not link.left and not link.walks
-            and not s.accounted and leaf.row.share == SHARE_NONE
-            and leaf.row.discard != DISCARD_CODEL)
+    return link.queued == 0 and link.rows_held == 0 and not link.left
 
 
-cdef inline int link_pass(
-    shaper_t *s, link_t *link, class_t *leaf, const arrival_t *p, uint64_t size,
-) noexcept nogil:
-    """Sends a packet at once where its tree lets it: all that enqueue and serve would do, but no
-    queue, no choice. => link_is_idle"""
-    cdef int order
-    cdef uint32_t at
-    if link.row.rate == 0 and link.row.next >= 0:
-        return 0
-    order = leaf_order(s, leaf, s.now_ns, size)
-    if order == NOT_LENT:
-        return 0
-    tree_pass(s, link, leaf, s.now_ns, size, order)
-    link.peak[0] += link.peak[0] == 0
-    if size > link.crest:
-        link.crest = size
-        if size > link.peak[1]:
-            link.peak[1] = size
-    if size > leaf.crest:
-        leaf.crest = size
-    if link.row.rate == 0:
-        link_count(s, link, leaf, size, 0)
-        departure_row(s, p.packet, s.now_ns, link, leaf, FATE_SENT, p.mark)
-        return 1
-    at = wait_of(s, leaf, p, size, 0)
-    link.queued += 1
-    link.queued_bytes += size
-    line_begin(s, link, <uint32_t>(leaf - s.classes), at, s.now_ns, 0)
-    link_wait(s, link, link.end_ns + (link.end_rest != 0))
-    return 1
-
-
-cdef inline int link_enqueue(
-    shaper_t *s, link_t *link, class_t *leaf, const arrival_t *p, uint32_t pinned,
-) noexcept nogil:
-    """Puts a packet into its class and serves; SHAPE_PASSED, or why it was dropped."""
-    cdef uint64_t size = bytes_of(p, link.row.count, link.row.overhead)
-    cdef uint32_t share = 0, at
-    cdef uint64_t before
-    cdef int why
-    s.order += 1
-    if leaf.row.share != SHARE_NONE:
-        share = share_of(s, leaf, p, s.now_ns)
-    leaf.arrived[0] += 1
-    leaf.arrived[1] += size
-    if size > leaf.largest:
-        leaf.largest = size
-    why = link_refuses(s, link, leaf, size, p.packet)
-    if why == DROPPED_NOT and not pages_ask(s, link, size, pinned):
-        why = DROP_NO_MEMORY
-    if why != DROPPED_NOT:
-        leaf.dropped[why] += 1
-        leaf.dropped_bytes += size
-        return SHAPE_NO_MEMORY if why == DROP_NO_MEMORY else SHAPE_QUEUE_FULL
-    if link_is_idle(s, link, leaf) and link_pass(s, link, leaf, p, size):
-        return SHAPE_PASSED
-    at = wait_of(s, leaf, p, size, share)
-    before = leaf.fifo.count if leaf.row.share == SHARE_NONE else leaf.listed
-    class_put(s, leaf, at)
-    link.queued += 1
-    link.queued_bytes += size
+cdef inline void link_peaks(link_t *link) noexcept nogil:
+    """What is held here has become more."""
     if link.queued > link.peak[0]:
         link.peak[0] = link.queued
     if link.queued_bytes > link.crest:
         link.crest = link.queued_bytes
         if link.crest > link.peak[1]:
             link.peak[1] = link.crest
+
+
+cdef inline int link_pass(
+    shaper_t *s, link_t *link, class_t *leaf, wait_t *w, uint64_t size,
+) noexcept nogil:
+    """Sends a packet at once where its tree lets it: all that a queue and serving it would do, but
+    no queue, no choice; 0: nothing was done. => link_is_idle, and leaf.passes"""
+    cdef int order
+    if size > leaf.most or s.waiting >= s.waiting_max:
+        return 0
+    if leaf.row.limit_bytes and size > leaf.row.limit_bytes:
+        return 0
+    order = leaf_order(s, leaf, s.now_ns, size)
+    if order == NOT_LENT:
+        return 0
+    tree_pass(s, link, leaf, s.now_ns, size, order)
+    if size > leaf.crest:
+        leaf.crest = size
+    link.queued = 1
+    link.queued_bytes = size
+    link_peaks(link)
+    if leaf.row.discard == DISCARD_CODEL:   # what it finds in a queue that was empty
+        leaf.codel.first_above = leaf.codel.dropping = 0
+    if leaf.passes == PASSES_ONTO:
+        wait_here(s, leaf, w)
+        line_begin(s, link, <uint32_t>(leaf - s.classes), wait_new(s), s.now_ns, 0)
+        link_wait(s, link, link.end_ns + (link.end_rest != 0))
+        return 1
+    link.queued = link.queued_bytes = 0
+    link_count(s, link, leaf, size, 0)
+    departure_row(s, w.packet, s.now_ns, link, leaf, FATE_SENT, w.mark)
+    return 1
+
+
+cdef inline void wait_here(shaper_t *s, const class_t *leaf, wait_t *w) noexcept nogil:
+    """A packet waits in a leaf from now on."""
+    w.time_ns, w.order, w.cls = s.now_ns, s.order, leaf.id
+
+
+cdef inline int link_enqueue(
+    shaper_t *s, link_t *link, class_t *leaf, uint32_t pinned,
+) noexcept nogil:
+    """Puts the packet that stands at wait_free into its class and serves; SHAPE_PASSED, or why it
+    was dropped."""
+    cdef wait_t *w = &s.waits[s.wait_free]
+    cdef uint64_t size = bytes_of(w, link.row.count, link.row.overhead)
+    w.size, w.share = size, 0
+    s.order += 1
+    leaf.arrived[0] += 1
+    leaf.arrived[1] += size
+    if size > leaf.largest:
+        leaf.largest = size
+    if leaf.passes and link_is_idle(link) and link_pass(s, link, leaf, w, size):
+        return SHAPE_PASSED
+    return link_queue(s, link, leaf, w, pinned)
+
+
+cdef inline int link_queue(
+    shaper_t *s, link_t *link, class_t *leaf, wait_t *w, uint32_t pinned,
+) noexcept nogil:
+    """The same where it has to wait, were it for no time. => it came, and w is its place"""
+    cdef uint64_t size = w.size
+    cdef uint64_t before
+    cdef int why
+    if leaf.row.share != SHARE_NONE:
+        w.share = share_of(s, leaf, s.wait_free, s.now_ns)
+    why = link_refuses(s, link, leaf, size, w.packet)
+    if why == DROPPED_NOT and not pages_ask(s, link, size, pinned):
+        why = DROP_NO_MEMORY
+    if why != DROPPED_NOT:
+        leaf.dropped[why] += 1
+        leaf.dropped_bytes += size
+        return SHAPE_NO_MEMORY if why == DROP_NO_MEMORY else SHAPE_QUEUE_FULL
+    before = leaf.fifo.count if leaf.row.share == SHARE_NONE else leaf.listed
+    wait_here(s, leaf, w)
+    class_put(s, leaf, wait_new(s))
+    link.queued += 1
+    link.queued_bytes += size
+    link_peaks(link)
     while leaf.row.share != SHARE_NONE and class_over(leaf):  # bounded by what waits
         link_drop(s, link, leaf, class_push_out(s, leaf, s.now_ns), DROP_PUSHED_OUT, s.now_ns)
         before = 0
@@ -479,25 +482,20 @@ cdef inline void link_left(
     cdef wait_t *w = &s.waits[at]
     cdef link_t *further = NULL
     cdef class_t *there
-    cdef arrival_t handed
     cdef int why
     link_count(s, link, leaf, w.size, <uint64_t>(now - w.time_ns))
     if link.row.next >= 0:
         further = &s.links[link.row.next]
     link_depart(s, link, leaf, at, FATE_SENT if further == NULL else FATE_PASSED_ON, now)
-    if further == NULL:
-        wait_give(s, at)
-        return
-    handed.packet, handed.flow, handed.frame, handed.ip = w.packet, w.flow, w.frame, w.ip
-    handed.family, handed.ect, handed.direction, handed.mark = w.family, w.ect, w.direction, w.mark
-    handed.dscp = 0
-    handed.ends = s.ends[at]
     wait_give(s, at)
-    there = &s.classes[leaf_of(further, leaf.id)]
-    why = link_enqueue(s, further, there, &handed, SHAPE_NIL)
+    if further == NULL:
+        return
+    w.dscp = 0
+    there = &s.classes[leaf_of(further, leaf.id)]   # which it comes to where it stands
+    why = link_enqueue(s, further, there, SHAPE_NIL)
     if why != SHAPE_PASSED:
-        departure_row(s, handed.packet, now, further, there,
-                      FATE_NO_MEMORY if why == SHAPE_NO_MEMORY else FATE_QUEUE_FULL, handed.mark)
+        departure_row(s, w.packet, now, further, there,
+                      FATE_NO_MEMORY if why == SHAPE_NO_MEMORY else FATE_QUEUE_FULL, w.mark)
 
 
 # --- time -----------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from fwcore.dataplane.shaping cimport (
     ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, ALONE_BUCKET, ALONE_LINK, COUNT_IP,
     COUNT_PACKETS, COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE,
     METERS_MAX, NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD,
-    account_t, arrival_t, bucket_t, cost_of, level_after, level_spilled, meter_t, shaped_t,
-    shaper_t, shaping_row_t,
+    account_t, bucket_t, cost_of, level_after, level_spilled, meter_t, shaped_t, shaper_t,
+    shaping_row_t, wait_t,
 )
 
 
@@ -313,7 +313,7 @@ cdef inline void shaping_end(shaper_t *s, uint32_t session) noexcept nogil:
 # --- packets --------------------------------------------------------------------------------------
 
 cdef inline uint64_t bytes_of(
-    const arrival_t *p, uint32_t count, int64_t overhead,
+    const wait_t *p, uint32_t count, int64_t overhead,
 ) noexcept nogil:
     """The same of a packet."""
     return size_of(p.frame, p.ip, count, overhead)
@@ -332,7 +332,7 @@ cdef inline uint64_t size_of(
     return <uint64_t>size if size > 1 else 1
 
 
-cdef inline uint64_t meter_things(const meter_t *m, const arrival_t *p) noexcept nogil:
+cdef inline uint64_t meter_things(const meter_t *m, const wait_t *p) noexcept nogil:
     """What a packet costs, in what the meter counts."""
     if m.row.count == COUNT_PACKETS:
         return 1

@@ -15,12 +15,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.bits cimport bits_add, bits_drop, bits_has, bits_next
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
-from fwcore.dataplane.layout cimport fw_splitmix
+from fwcore.dataplane.layout cimport HALVES, fw_splitmix
 from fwcore.dataplane.shaping cimport (
     DISCARD_CODEL, MARK_CE, MARK_CE_ALONE, NO_MARK, PLACE_NEW, PLACE_OLD, PLACE_OUT, PLACE_PARKED,
-    SHAPE_NIL, SHARE_DESTINATION, SHARE_FLOW, arrival_t, bucket_charge, bucket_ready, bucket_t,
-    bucket_want, class_t, codel_t, fifo_t, list_t, shape_isqrt, shape_scale, share_t,
-    shaper_t,
+    SHAPE_NIL, SHARE_DESTINATION, SHARE_FLOW, bucket_charge, bucket_ready, bucket_t, bucket_want,
+    class_t, codel_t, end_get, fifo_t, list_t, shape_isqrt, shape_scale, shaper_t, share_t, wait_t,
 )
 
 
@@ -278,14 +277,15 @@ cdef inline uint32_t share_of_address(
 
 
 cdef inline uint32_t share_of(
-    shaper_t *s, class_t *c, const arrival_t *p, int64_t now,
+    shaper_t *s, class_t *c, uint32_t at, int64_t now,
 ) noexcept nogil:
     """The sub-queue of a packet: by its session's hash, or one for each address."""
+    cdef const wait_t *w = &s.waits[at]
+    cdef uint64_t address[HALVES]
     if c.row.share == SHARE_FLOW:
-        return share_get(s, c, <uint32_t>shape_scale(p.flow, c.row.shares))
-    if c.row.share == SHARE_DESTINATION:
-        return share_of_address(s, c, p.ends.destination, p.family, now)
-    return share_of_address(s, c, p.ends.source, p.family, now)
+        return share_get(s, c, <uint32_t>shape_scale(w.flow, c.row.shares))
+    end_get(&s.ends[at], (c.row.share == SHARE_DESTINATION) ^ w.swapped, address)
+    return share_of_address(s, c, address, w.family, now)
 
 
 cdef inline void share_append(

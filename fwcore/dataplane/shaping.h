@@ -46,6 +46,7 @@ enum { DISCARD_TAIL, DISCARD_RED, DISCARD_CODEL, DISCARDS };
 enum { SHARE_NONE, SHARE_FLOW, SHARE_SOURCE, SHARE_DESTINATION, SHARE_KINDS };
 enum { PLACE_OUT, PLACE_NEW, PLACE_OLD, PLACE_PARKED };
 enum { COLOUR_RED, COLOUR_YELLOW, COLOUR_GREEN };
+enum { PASSES_NOT, PASSES_ONTO, PASSES_OUT };  /* the line; where there is none */
 /* Why a packet ended at a link; part of the digest: append only. */
 enum { FATE_SENT, FATE_PASSED_ON, FATE_QUEUE_FULL, FATE_CODEL, FATE_PUSHED_OUT, FATE_CLEARED,
        FATE_NO_MEMORY, FATE_COUNT };
@@ -346,7 +347,8 @@ typedef struct {
 /* Packets in order of their coming: numbers of wait_t. */
 typedef struct { uint32_t head, tail; uint64_t bytes, count; } fifo_t;
 
-/* A packet in a queue or on a line. */
+/* A packet in a queue or on a line; or one that arrives, at the first free place (wait_free), where
+ * it would wait. */
 typedef struct {
     uint64_t packet;             /* number */
     int64_t time_ns;             /* when it came to this link */
@@ -359,20 +361,21 @@ typedef struct {
     uint16_t cls;                /* id of the class it was put into */
     uint8_t mark;                /* a DSCP, MARK_CE + a DSCP, MARK_CE_ALONE; NO_MARK: none */
     uint8_t ect, direction, family;
-    uint8_t pad[2];
+    uint8_t dscp;                /* as it arrived */
+    uint8_t swapped;             /* 1: its source is b */
 } wait_t;
 _Static_assert(sizeof(wait_t) == 64, "one cache line");
-typedef struct { uint64_t source[HALVES], destination[HALVES]; } ends_t;   /* of the packet */
+typedef struct { uint64_t a_lo, b_lo, a_hi, b_hi; } ends_t;   /* of the packet, as in its key */
 
-/* A packet that was let pass and asks to leave. */
-typedef struct {
-    uint64_t packet, flow;
-    ends_t ends;
-    uint32_t frame, ip;
-    uint8_t mark, ect, direction, family;   /* as in wait_t */
-    uint8_t dscp;
-    uint8_t pad[3];
-} arrival_t;
+/* An address, high half first, is end a (0) or b of it. */
+static inline void end_get(const ends_t *e, int which, uint64_t *address) {
+    address[0] = which ? e->b_hi : e->a_hi;
+    address[1] = which ? e->b_lo : e->a_lo;
+}
+static inline void ends_set(ends_t *e, const uint64_t *a, const uint64_t *b) {
+    e->a_hi = a[0]; e->a_lo = a[1];
+    e->b_hi = b[0]; e->b_lo = b[1];
+}
 
 /* The buckets of one key. */
 typedef struct {
@@ -438,7 +441,8 @@ typedef struct {
     uint8_t colour;              /* COLOUR_*, where something is asked of it */
     uint8_t asked;               /* bit a priority: something below it, or in it, would go */
     uint8_t shuts;               /* 1: it has a bucket, so that its colour changes */
-    uint8_t pad[2];
+    uint8_t passes;              /* PASSES_*: where who finds nothing here may go at once */
+    uint8_t pad;
     uint32_t share_mask;         /* slots - 1, see share_heads */
     fifo_t fifo;
     uint64_t waiting;

@@ -19,6 +19,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         SHARE_NONE, SHARE_FLOW, SHARE_SOURCE, SHARE_DESTINATION, SHARE_KINDS
         PLACE_OUT, PLACE_NEW, PLACE_OLD, PLACE_PARKED
         COLOUR_RED, COLOUR_YELLOW, COLOUR_GREEN
+        PASSES_NOT, PASSES_ONTO, PASSES_OUT
         FATE_SENT, FATE_PASSED_ON, FATE_QUEUE_FULL, FATE_CODEL, FATE_PUSHED_OUT, FATE_CLEARED
         FATE_NO_MEMORY, FATE_COUNT
         DROP_TAIL, DROP_RED, DROP_CODEL, DROP_PUSHED_OUT, DROP_NO_MEMORY, DROP_COUNT
@@ -122,19 +123,10 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint32_t frame, ip, next, share
         uint64_t size
         uint16_t cls
-        uint8_t mark, ect, direction, family
-        uint8_t pad[2]
+        uint8_t mark, ect, direction, family, dscp, swapped
 
     ctypedef struct ends_t:
-        uint64_t source[HALVES]
-        uint64_t destination[HALVES]
-
-    ctypedef struct arrival_t:
-        uint64_t packet, flow
-        ends_t ends
-        uint32_t frame, ip
-        uint8_t mark, ect, direction, family, dscp
-        uint8_t pad[3]
+        uint64_t a_lo, b_lo, a_hi, b_hi
 
     ctypedef struct account_t:
         int64_t time_ns
@@ -170,7 +162,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int32_t parent
         uint32_t link, leaf_bit, child
         uint16_t id
-        uint8_t depth, leaf, need, priority, lineage_asks, colour, asked, shuts
+        uint8_t depth, leaf, need, priority, lineage_asks, colour, asked, shuts, passes
         uint32_t share_mask
         fifo_t fifo
         uint64_t waiting, waiting_bytes, largest, most, crest, slowest
@@ -312,4 +304,6 @@ cdef extern from "dataplane/shaping.h" nogil:
     uint64_t shape_scale(uint64_t hash, uint64_t count)
     uint64_t shape_isqrt(uint64_t n)
     void span_make(span_t *n, uint32_t members)
+    void end_get(const ends_t *e, int which, uint64_t *address)
+    void ends_set(ends_t *e, const uint64_t *a, const uint64_t *b)
     uint32_t delay_bucket(uint64_t ns)

@@ -24,8 +24,8 @@ from fwcore.dataplane.heap cimport heap_first
 from fwcore.dataplane.layout cimport fw_clz64, fw_ctz64
 from fwcore.dataplane.queue cimport shares_wake
 from fwcore.dataplane.shaping cimport (
-    LENT_BY_ITSELF, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, TREE_DEPTH_MAX, bucket_charge,
-    bucket_ready, bucket_want, class_t, link_t, shaper_t, span_t, turn_t,
+    LENT_BY_ITSELF, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, TREE_DEPTH_MAX, bucket_charge, bucket_ready,
+    bucket_want, class_t, link_t, shaper_t, span_t, turn_t,
 )
 
 
