@@ -1,27 +1,10 @@
 # A loaded chunk, for the loop.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from fwcore._pack cimport Packed
 from fwcore._parsed cimport Frames, Parsed
-from fwcore.dataplane.frame cimport parser_t
-
-
-cdef struct chunk_t:
-    # The arrays of a loaded chunk; they outlive every run over it. That they are not written to
-    # meanwhile is not believed: a frame's place is looked at again when it is read.
-    const uint8_t *data
-    uint64_t size
-    const uint64_t *offset
-    const uint32_t *captured
-    const uint32_t *length
-    const int64_t *time_ns
-    const uint16_t *link
-    uint16_t *outcome     # verdict, reason << 8
-    uint64_t *flow        # keyed hash a packet; NULL: not wanted
-    uint8_t *reply        # 1: sent by the session's responder; NULL: not wanted
-    uint64_t count
-    const uint8_t *parsed  # PARSED_BYTES a frame, see _parsed.pyx; NULL: nobody has
+from fwcore.dataplane.frame cimport chunk_t, parser_t
 
 
 cdef class Loaded:

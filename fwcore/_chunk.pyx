@@ -14,7 +14,7 @@ from libc.string cimport memset
 
 from fwcore._pack cimport Packed, frame_fault, frames_check
 from fwcore._parsed cimport Frames, Parsed
-from fwcore.dataplane.frame cimport parser_same, parser_t
+from fwcore.dataplane.frame cimport chunk_t, parser_same, parser_t
 from fwcore.errors import FrameError
 
 COLUMNS = (("data", np.uint8), ("offset", np.uint64), ("captured", np.uint32),

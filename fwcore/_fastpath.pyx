@@ -29,7 +29,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fwcore import _layout
-from fwcore._chunk cimport Loaded, chunk_t
+from fwcore._chunk cimport Loaded
 from fwcore._fastpath_state cimport State
 from fwcore._pack cimport Packed, whole
 from fwcore._parsed cimport parsing_by
@@ -42,7 +42,7 @@ from fwcore.dataplane.digest cimport digest_add
 from fwcore.dataplane.due cimport due_moments, due_set_back, due_update
 from fwcore.dataplane.egress cimport (
     egress_brims, egress_calls, egress_due, egress_give, egress_request, egress_unseen)
-from fwcore.dataplane.frame cimport parser_t
+from fwcore.dataplane.frame cimport chunk_t, parser_t
 from fwcore.dataplane.layout cimport (
     GROUP_MAX, NIL, OPENINGS_AHEAD, OPENINGS_MAX, STOP_ASK, STOP_BREATH, STOP_LOG, STOP_NONE,
     STOP_PACKET, STOP_TICK, STOP_TIME, TIME_MAX_NS, VERDICT_COUNT, WHEN_FULL_BUCKET, fw_bucket,
@@ -82,7 +82,7 @@ cdef inline int packet_look(
     fw_t *fw, const parser_t *parser, const chunk_t *chunk, uint64_t i, const packet_t *p,
     int64_t time_ns,
 ) noexcept nogil:
-    """With a shaper or who is asked: what they ask of the frame; whether it has to wait."""
+    """Shows the frame to who is asked about it; whether it has to wait."""
     cdef uint64_t offset = chunk.offset[i]
     cdef uint32_t captured = chunk.captured[i]
     if fw_unlikely(offset > chunk.size or chunk.size - offset < captured):
@@ -92,8 +92,6 @@ cdef inline int packet_look(
         return STOP_ASK
     if fw.decider != NULL and fw.decider.look(fw, p, time_ns):
         return STOP_ASK
-    if fw.shaper != NULL:
-        fw.egress.look(fw, chunk.data + offset, captured, chunk.length[i], chunk.link[i], parser)
     return STOP_NONE
 
 
@@ -181,6 +179,8 @@ cdef uint64_t loop(
     cdef uint64_t done = position, before = fw.counters.packets + 1 - position, first
     cdef uint32_t count = group_size(&chunk, position, group), more, i
     cdef int why = STOP_NONE
+    fw.frames, fw.parser = <void *>loaded, <void *>parser
+    fw.frames_from, fw.looked = before, 0
     group_begin(fw, parser, &chunk, position, count, packets)
     group_fetch(fw, packets, count)
     while count and why == STOP_NONE:

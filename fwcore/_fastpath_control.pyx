@@ -37,7 +37,6 @@ from fwcore.dataplane.pages cimport pages_note_peaks
 from fwcore.dataplane.rows cimport rows_records
 from fwcore.dataplane.script cimport script_give, script_take
 from fwcore.dataplane.session cimport session_arm, session_end
-from fwcore.dataplane.shaping cimport shaper_t
 from fwcore.dataplane.timeline cimport timeline_take
 from fwcore.arguments import whole as _whole
 from fwcore.errors import DataError, refusing
@@ -307,9 +306,7 @@ cdef class Control:
 
     cdef void _hook(self) noexcept:
         """Whether packets are looked at before they are judged."""
-        cdef const shaper_t *s = <const shaper_t *>self.fw.shaper
-        self.fw.hooked = ((s != NULL and s.looks) or self.fw.inspector != NULL
-                          or self.fw.decider != NULL)
+        self.fw.hooked = self.fw.inspector != NULL or self.fw.decider != NULL
 
     # --- the answer to a stop ---
 

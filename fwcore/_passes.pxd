@@ -7,8 +7,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fwcore._chunk cimport chunk_t
-from fwcore.dataplane.frame cimport frame_expect, parser_t
+from fwcore.dataplane.frame cimport chunk_t, frame_expect, parser_t
 from fwcore.dataplane.hosts cimport host_head
 from fwcore.dataplane.layout cimport (
     GROUP_MAX, KIND_KEYED, NIL, PARSED_BYTES, RECORD_MASK, control_t, fw_bucket, fw_ctz32,

@@ -27,7 +27,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.digest cimport rows_end
 from fwcore.dataplane.layout cimport DIGEST_BYTES, TIME_MAX_NS
-from fwcore.dataplane.link cimport queue_pages, shaper_advance, shaper_clear, shaper_drain
+from fwcore.dataplane.held cimport queue_pages
+from fwcore.dataplane.link cimport shaper_advance, shaper_clear, shaper_drain
 from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport shaping_admits, shaping_begin, shaping_end
 from fwcore.dataplane.samples cimport samples_take

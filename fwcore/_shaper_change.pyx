@@ -14,10 +14,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fwcore.dataplane.colour cimport leaf_turn
-from fwcore.dataplane.link cimport (
-    class_over, class_push_out, class_put, link_clear, link_cleared, link_depart, link_drop,
-    link_serve, wait_give, wait_new,
+from fwcore.dataplane.held cimport (
+    class_over, class_push_out, class_put, link_cleared, link_depart, link_drop, wait_give,
+    wait_new,
 )
+from fwcore.dataplane.link cimport link_clear, link_serve
 from fwcore.dataplane.meter cimport (
     account_settle, idle_append, key_t, meter_take, shaping_alone,
 )
@@ -239,6 +240,7 @@ cdef class Changed(Planned):
                     else:
                         h.account[direction][k] = o.accounts[h.account[direction][k]].copied_to
         s.rows, s.rows_count = rows, s.rows_count + len(used)
+        self.ways()
         for i in range(old.sessions):
             shaping_alone(s, &s.shaped[i])
         return 0

@@ -38,7 +38,7 @@ cdef class Planned:
     cdef int _bucket(self, class_t *c, int which, uint64_t rate, uint64_t depth) except -1
     cdef int _lineage(self, const class_t *c, uint64_t *most) except -1
     cdef int _maps(self) except -1
-    cdef void _looks(self) noexcept
+    cdef int ways(self) except -1
     cdef int _ids(self, link_t *link) except -1
     cdef int _waits(self, packets_max, keep) except -1
     cdef int _arena(self, uint64_t packets) except -1

@@ -13,21 +13,21 @@ from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.bits cimport bits_add
 from fwcore.dataplane.digest cimport rows_begin, rows_keys
-from fwcore.dataplane.layout cimport TIME_MAX_NS
+from fwcore.dataplane.layout cimport DIRECTION_COUNT, TIME_MAX_NS
 from fwcore.dataplane.match cimport match_kind, match_slot_of
 from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
 from fwcore.dataplane.samples cimport samples_width
 from fwcore.dataplane.shaping cimport (
-    ALGORITHMS, CHAIN_MAX, COUNT_IP, COUNT_KINDS, DELAY_BUCKETS, DISCARDS, DISCARD_CODEL,
-    DISCARD_RED, KEY_KINDS, KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS,
-    PASSES_NOT, PASSES_ONTO, PASSES_OUT, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST,
-    SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX,
-    account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t,
-    departure_t, ends_t, heap_t, link_row_t, link_t, match_kind_t, match_row_t, met_t, meter_row_t,
-    meter_t, shaped_t, shaper_t, shaping_row_t, share_t, span_make, wait_t,
+    ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BUCKETS, DISCARDS, DISCARD_CODEL, DISCARD_RED, DSCPS,
+    KEY_KINDS, KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PASSES_NOT,
+    PASSES_ONTO, PASSES_OUT, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST, SAMPLES_MOST,
+    SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX, account_t,
+    bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t, departure_t, ends_t,
+    heap_t, link_row_t, link_t, match_kind_t, match_row_t, met_t, meter_row_t, meter_t, shaped_t,
+    shaper_t, shaping_row_t, share_t, span_make, wait_t, way_t,
 )
-from fwcore.dataplane.tree cimport class_of
+from fwcore.dataplane.tree cimport class_of, leaf_of
 from fwcore._use cimport Use
 from fwcore.errors import DataError
 
@@ -159,7 +159,7 @@ cdef class Planned:
         self._links(plan, distances_of(plan.links))
         self._classes(plan)
         self._maps()
-        self._looks()
+        self.ways()
         self._waits(packets_max, keep)
         self._samples()
         if watch:
@@ -196,6 +196,7 @@ cdef class Planned:
         cdef const shaping_row_t[::1] rows
         cdef const match_row_t[::1] matches
         cdef const uint32_t[::1] ids
+        cdef uint32_t i
         s.rows_count, s.matches_count = len(plan.rows), len(plan.matches)
         s.rows = <shaping_row_t *>self.room((s.rows_count + 1) * sizeof(shaping_row_t))
         s.matches = <match_row_t *>self.room((s.matches_count + 1) * sizeof(match_row_t))
@@ -206,6 +207,8 @@ cdef class Planned:
         if s.matches_count:
             matches = plan.matches
             memcpy(s.matches, &matches[0], s.matches_count * sizeof(match_row_t))
+        for i in range(s.matches_count):
+            s.marked |= s.matches[i].dscp != 0
         if len(plan.policy_ids):
             ids = plan.policy_ids
             memcpy(s.policy_ids, &ids[0], ids.shape[0] * sizeof(uint32_t))
@@ -472,6 +475,8 @@ cdef class Planned:
         link.exact |= link.walks
         for i in range(link.classes, link.classes + link.classes_count):
             c = &s.classes[i]
+            c.tails = (c.row.share == SHARE_NONE and c.row.discard != DISCARD_RED
+                       and c.row.limit_packets != 0)
             c.passes = PASSES_ONTO if link.row.rate else PASSES_OUT
             if (link.walks or s.accounted or c.row.share != SHARE_NONE
                     or (c.row.discard == DISCARD_RED and c.row.red_min == 0)
@@ -541,16 +546,28 @@ cdef class Planned:
             words += link.words
         return 0
 
-    cdef void _looks(self) noexcept:
-        """Whether anything asks what a frame's IP header says: what waits keeps it, a meter may
-        count by it, a row may ask for its mark."""
+    cdef int ways(self) except -1:
+        """Where each row leads. => rows, links and leaves are known"""
         cdef shaper_t *s = &self.core
+        cdef shaping_row_t *r
+        cdef way_t *way
         cdef uint32_t i
-        s.looks = s.links_count != 0
-        for i in range(s.meters_count):
-            s.looks |= s.meters[i].row.count == COUNT_IP
-        for i in range(s.matches_count):
-            s.looks |= s.matches[i].dscp != 0
+        cdef int direction, dscp
+        s.ways = <way_t *>self.room(
+            (<size_t>s.rows_count + 1) * DIRECTION_COUNT * sizeof(way_t))
+        for i in range(s.rows_count):
+            r = &s.rows[i]
+            for direction in range(DIRECTION_COUNT):
+                way = &s.ways[i * DIRECTION_COUNT + direction]
+                way.meter, way.leaf = r.meters[direction][0], SHAPE_NIL
+                if r.link[direction] < 0:
+                    continue
+                for dscp in range(DSCPS):
+                    if r.by_dscp[direction][dscp] >= 0:
+                        break
+                else:
+                    way.leaf = leaf_of(&s.links[r.link[direction]], r.cls[direction])
+        return 0
 
     cdef int _ids(self, link_t *link) except -1:
         """Leaves by id. => they are known; ids ascend, so that the last class has the highest"""

@@ -16,7 +16,8 @@ from fwcore.dataplane.heap cimport heap_first, heap_set
 from fwcore.dataplane.layout cimport (
     BLOCK_ROW_COUNT, DIGEST_BLOCK, DIGEST_BYTES, TIME_MAX_NS, rows_digest_t,
 )
-from fwcore.dataplane.link cimport class_over, link_wait, map_set, queue_pages, wait_new
+from fwcore.dataplane.held cimport class_over, map_set, queue_pages, wait_new
+from fwcore.dataplane.link cimport link_wait
 from fwcore.dataplane.meter cimport (
     held_before, idle_append, key_t, meter_find, meter_take, shaping_alone,
 )
@@ -151,6 +152,7 @@ cdef class Kept(Written):
         memcpy(rows, s.rows, s.rows_count * sizeof(shaping_row_t))
         memcpy(rows + s.rows_count, &given[0], len(extra) * sizeof(shaping_row_t))
         s.rows, s.rows_count = rows, s.rows_count + len(extra)
+        self.ways()
         return 0
 
     # --- meters, and who holds their accounts ---

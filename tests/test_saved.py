@@ -492,10 +492,10 @@ MADE_AGAIN = set("""
     config lines hosts fragment_heads fragment_mask reborn_mask graves_mask
     policies timeouts steps log log_room samples_room live half_open proxy_sessions spared free_line
     free_record free_host hosts_high records_high oldest newest fragment_oldest fragment_newest
-    fragment_free egress hooked""".split())
+    fragment_free egress hooked frames frames_from parser""".split())
 # between two calls; who is asked is not saved
 EMPTY = set("""
-    breath round_due quiet log_fill newborn exposure ip_bytes traffic_class inspector
+    breath round_due quiet log_fill newborn exposure ip_bytes traffic_class looked inspector
     decider decided of_session""".split())
 
 

@@ -33,7 +33,7 @@ FLOORS = (
     tuple(f"dataplane.{name}" for name in (
         "parse", "table", "clock", "pages", "hosts", "fragment", "gate", "digest", "scan",
         "meter", "queue", "samples")),
-    ("dataplane.session", "dataplane.colour", "dataplane.mark"),
+    ("dataplane.session", "dataplane.colour", "dataplane.mark", "dataplane.held"),
     ("dataplane.tree", "dataplane.inspect"),
     ("dataplane.link",),
     ("dataplane.arrive",),

@@ -12,66 +12,79 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fwcore.dataplane.arrive cimport judged_t, shaper_arrive
 from fwcore.dataplane.clock cimport clock_set
-from fwcore.dataplane.frame cimport frame_t, parser_t
+from fwcore.dataplane.frame cimport chunk_t, frame_t, parser_t
 from fwcore.dataplane.layout cimport (
     DECODE_IPV4, DECODE_IPV6, DIRECTION_COUNT, DIRTY_GAUGES, DUE_LINK, KIND_KEYED, META_FAMILY,
     META_ZONE, NIL, OWNER_QUEUES, REASON_NO_MEMORY, REASON_OVER_LIMIT, REASON_QUEUE_FULL,
-    REASON_RELATED, SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_prefetch, fw_t,
-    fw_unlikely, packet_t, record_t,
+    REASON_RELATED, SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_past, fw_prefetch,
+    fw_t, fw_unlikely, packet_t, record_t,
 )
-from fwcore.dataplane.link cimport link_enqueue, shaper_advance
+from fwcore.dataplane.link cimport link_enqueue, link_is_idle, link_out, shaper_advance
 from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport (
-    meter_alone, shaping_admits, shaping_begin, shaping_end,
+    meter_alone, shaping_admits, shaping_begin, shaping_end, size_of,
 )
 from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
-    ALONE_BUCKET, ALONE_LINK, NO_MARK, SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_OVER_LIMIT, SHAPE_PASSED,
-    ends_t, link_t, shaped_t, shaper_t, shaping_row_t, wait_t,
+    ALONE_BUCKET, ALONE_LINK, COUNT_IP, NO_MARK, PASSES_OUT, SHAPE_NIL, SHAPE_NO_MEMORY,
+    SHAPE_OVER_LIMIT, SHAPE_PASSED, class_t, ends_t, link_t, meter_t, shaped_t, shaper_t,
+    shaping_row_t, wait_t,
 )
 from fwcore.dataplane.tree cimport leaf_of
 
 
 cdef enum:
     BURST_ROWS = 4096      # rows of packets after which they want to be collected
-    FETCHED_FROM = 4096    # live sessions; what fewer keep is near enough
+    SHAPED_FROM = 512      # live sessions; what fewer keep is near enough: a line each, ...
+    ACCOUNTS_FROM = 4096   # ... and two of an account
 
 
 # --- what the frame says --------------------------------------------------------------------------
 
-cdef inline void egress_parse(
-    void *of, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
-    const void *parser,
-) noexcept nogil:
+cdef inline void egress_parse(void *of) noexcept nogil:
     """Notes bytes and mark of any frame's outermost IP packet; 0 where it has none."""
     cdef fw_t *fw = <fw_t *>of
+    cdef const chunk_t *c = <const chunk_t *>fw.frames
+    cdef uint64_t i = fw.packet - fw.frames_from
+    cdef uint64_t offset = c.offset[i]
+    cdef uint32_t captured = c.captured[i]
     cdef frame_t f
     cdef packet_t p
     cdef const uint8_t *h
     fw.ip_bytes = fw.traffic_class = 0
-    parse_any(data, captured, wire, link, <const parser_t *>parser, &f, &p)
+    if fw_past(offset, captured, c.size):
+        return
+    parse_any(c.data + offset, captured, c.length[i], c.link[i], <const parser_t *>fw.parser,
+              &f, &p)
     if p.decode & (DECODE_IPV4 | DECODE_IPV6):
         h = f.data + f.network
         fw.ip_bytes = f.limit - f.network
         fw.traffic_class = h[1] if f.family == 4 else (h[0] & 15) << 4 | h[1] >> 4
 
 
-cdef inline void egress_look(
-    void *of, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
-    const void *parser,
-) noexcept nogil:
-    """The same; of a frame as most are without a parser."""
-    cdef fw_t *fw = <fw_t *>of
+cdef inline void egress_look(fw_t *fw) noexcept nogil:
+    """=> ip_bytes and traffic_class are those of the present frame; of one as most are without a
+    parser. Its place is looked at again: who owns the arrays may write to them meanwhile."""
+    cdef const chunk_t *c = <const chunk_t *>fw.frames
+    cdef uint64_t i = fw.packet - fw.frames_from, offset
+    cdef const uint8_t *data
+    cdef uint32_t captured, wire
+    if fw.looked == fw.packet:
+        return
+    fw.looked = fw.packet
+    offset, captured, wire = c.offset[i], c.captured[i], c.length[i]
     if captured > wire:
         captured = wire
-    if link == 1 and captured >= 34 and fw_le16(data + 12) == 0x0008 and data[14] == 0x45:
-        fw.ip_bytes = fw_be16(data + 16)
-        fw.traffic_class = data[15]
-        if 20 <= fw.ip_bytes <= wire - 14:
-            return
-    fw.egress.parse(fw, data, captured, wire, link, parser)
+    if c.link[i] == 1 and captured >= 34 and not fw_past(offset, captured, c.size):
+        data = c.data + offset
+        if fw_le16(data + 12) == 0x0008 and data[14] == 0x45:
+            fw.ip_bytes = fw_be16(data + 16)
+            fw.traffic_class = data[15]
+            if 20 <= fw.ip_bytes <= wire - 14:
+                return
+    fw.egress.parse(fw)
 
 
 # --- what is on its way from memory ---------------------------------------------------------------
@@ -83,13 +96,11 @@ cdef inline void egress_fetch(
     cdef const fw_t *fw = <const fw_t *>of
     cdef const shaper_t *s = <const shaper_t *>fw.shaper
     cdef uint32_t i
-    if fw.memory.live < FETCHED_FROM:
+    if fw.memory.live < SHAPED_FROM:
         return
     for i in range(count):
         if packets[i].guess:
             fw_prefetch(&s.shaped[packets[i].guess])
-            if s.links_count:   # whose packet it is
-                fw_prefetch(&fw.table.records[packets[i].guess].a_hi)
 
 
 cdef inline void egress_fetch_accounts(
@@ -101,7 +112,7 @@ cdef inline void egress_fetch_accounts(
     cdef const shaped_t *h
     cdef uint32_t i
     cdef int direction
-    if fw.memory.live < FETCHED_FROM:
+    if fw.memory.live < ACCOUNTS_FROM:
         return
     for i in range(count):
         h = &s.shaped[packets[i].guess]
@@ -176,6 +187,8 @@ cdef inline uint32_t egress_match(
     cdef fw_t *fw = <fw_t *>of
     cdef asker_t ask
     cdef uint32_t row
+    if (<const shaper_t *>fw.shaper).marked:
+        egress_look(fw)
     egress_ask(p, from_b, policy, fw.traffic_class, &ask)
     row = shaping_match(<const shaper_t *>fw.shaper, &ask)
     return row if shaping_admits(<const shaper_t *>fw.shaper, row, &ask) else NIL
@@ -187,7 +200,7 @@ cdef inline void egress_begin(
     """A session is made under this row."""
     cdef fw_t *fw = <fw_t *>of
     cdef asker_t ask
-    egress_ask(p, from_b, policy, fw.traffic_class, &ask)
+    egress_ask(p, from_b, policy, 0, &ask)    # its row is known
     shaping_begin(<shaper_t *>fw.shaper, record, row, &ask, fw.clock.now_ns)
 
 
@@ -219,29 +232,43 @@ cdef inline int64_t egress_next(const void *of) noexcept nogil:
 
 # --- packets --------------------------------------------------------------------------------------
 
-cdef inline void egress_stand(
-    const fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, int related,
+cdef inline void egress_says(
+    const fw_t *fw, const packet_t *p, wait_t *w, uint32_t wire,
 ) noexcept nogil:
-    """A packet stands where it would wait, with what it says itself, and whose it is. =>
-    egress_look has looked at its frame"""
-    cdef shaper_t *s = <shaper_t *>fw.shaper
-    cdef wait_t *w = &s.waits[s.wait_free]
-    cdef ends_t *ends = &s.ends[s.wait_free]
+    """What is known of a packet without a look at its frame."""
+    w.packet, w.flow, w.frame, w.ip = fw.packet, p.hash, wire, 0
+    w.direction, w.mark, w.family = p.direction, NO_MARK, META_FAMILY(p.key.meta)
+
+
+cdef inline void egress_stand(
+    fw_t *fw, const packet_t *p, uint32_t record, wait_t *w,
+) noexcept nogil:
+    """All that is asked of a packet that waits: what its frame says, and whose it is."""
+    cdef ends_t *ends = &(<shaper_t *>fw.shaper).ends[(<shaper_t *>fw.shaper).wait_free]
     cdef const record_t *r
-    w.packet, w.flow, w.frame, w.ip = fw.packet, p.hash, wire, fw.ip_bytes
-    w.dscp, w.ect = <uint8_t>(fw.traffic_class >> 2), fw.traffic_class & 3 != 0
-    w.direction = p.direction ^ related    # an error goes back to whom it is about
-    w.mark, w.family = NO_MARK, 0
-    if record == NIL:
-        return
-    w.family = META_FAMILY(p.key.meta)
+    egress_look(fw)
+    w.ip, w.dscp = fw.ip_bytes, <uint8_t>(fw.traffic_class >> 2)
+    w.ect = fw.traffic_class & 3 != 0
     if p.kind == KIND_KEYED:
         w.swapped = p.swapped
         ends.a_lo, ends.b_lo, ends.a_hi, ends.b_hi = p.key.a_lo, p.key.b_lo, p.key.a_hi, p.key.b_hi
-        return
-    r = &fw.table.records[record]
-    w.swapped = (r.flags & SESSION_FROM_B) ^ w.direction
-    ends.a_lo, ends.b_lo, ends.a_hi, ends.b_hi = r.a_lo, r.b_lo, r.a_hi, r.b_hi
+    elif record != NIL:
+        r = &fw.table.records[record]
+        w.swapped = (r.flags & SESSION_FROM_B) ^ w.direction
+        ends.a_lo, ends.b_lo, ends.a_hi, ends.b_hi = r.a_lo, r.b_lo, r.a_hi, r.b_hi
+
+
+cdef inline void egress_came(shaper_t *s, const packet_t *p, uint32_t wire) noexcept nogil:
+    """Counts a packet of a session under a row."""
+    s.came_bytes += wire
+    s.tcp_bytes += wire if p.protocol == 6 else 0
+
+
+cdef inline void egress_left(fw_t *fw) noexcept nogil:
+    """A packet has come to links: when the next one leaves, and whether rows brim over."""
+    egress_due(fw)
+    if fw_unlikely(egress_brims(fw)):
+        fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
 
 
 cdef inline uint32_t egress_drop(int why) noexcept nogil:
@@ -253,79 +280,126 @@ cdef inline uint32_t egress_drop(int why) noexcept nogil:
     return VERDICT_DROP | REASON_QUEUE_FULL << 8
 
 
-cdef inline judged_t egress_arrive(
-    fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, int related, shaped_t **held,
+cdef inline uint32_t egress_refused(
+    shaper_t *s, shaped_t *held, int direction, uint32_t wire, int why,
 ) noexcept nogil:
-    """Meters and a link. => what is due has happened"""
-    cdef shaper_t *s = <shaper_t *>fw.shaper
-    egress_stand(fw, p, record, wire, related)
-    if record != NIL:
-        held[0] = &s.shaped[record]
-    return shaper_arrive(s, held[0], not related, record)
-
-
-cdef inline void egress_refused(
-    shaper_t *s, shaped_t *held, int direction, uint32_t wire,
-) noexcept nogil:
-    """A packet of a session does not pass. Counts it."""
+    """The same of a session's packet, which is counted."""
     s.sessions_hit += held.dropped[0] + held.dropped[1] == 0
     held.dropped[direction] += 1
     held.dropped_bytes[direction] += wire
-
-
-cdef inline uint32_t egress_line(
-    fw_t *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
-) noexcept nogil:
-    """The outcome of a packet that meets a link and no meter, and that nobody is told of."""
-    cdef shaper_t *s = <shaper_t *>fw.shaper
-    cdef shaped_t *held = &s.shaped[record]
-    cdef const shaping_row_t *r = &s.rows[held.row - 1]
-    cdef link_t *link = &s.links[r.link[p.direction]]
-    cdef int cls, why
-    s.came_bytes += wire
-    s.tcp_bytes += wire if p.protocol == 6 else 0
-    egress_stand(fw, p, record, wire, 0)
-    cls = r.by_dscp[p.direction][fw.traffic_class >> 2]
-    why = link_enqueue(
-        s, link, &s.classes[leaf_of(link, r.cls[p.direction] if cls < 0 else cls)], record)
-    egress_due(fw)
-    if fw_unlikely(egress_brims(fw)):
-        fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
-    if why == SHAPE_PASSED:
-        return outcome
-    egress_refused(s, held, p.direction, wire)
     return egress_drop(why)
 
 
 cdef inline uint32_t egress_meet(
     void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
 ) noexcept nogil:
-    """The outcome of a packet that the firewall let pass, after meters and queues; exposure is
-    entered. => what is due has happened"""
+    """Any packet: meters and a link."""
     cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef wait_t *w = &s.waits[s.wait_free]
     cdef uint32_t cause = fw.exposure
     cdef shaped_t *held = NULL
     cdef int related = outcome >> 8 == REASON_RELATED
     cdef judged_t judged
-    if record != NIL and not (related or s.met_room or cause) and (
-            s.shaped[record].alone >> p.direction) & ALONE_LINK:
-        return egress_line(fw, p, record, wire, outcome)
-    judged = egress_arrive(fw, p, record, wire, related, &held)
+    egress_says(fw, p, w, wire)
+    w.direction ^= related    # an error goes back to whom it is about
+    egress_stand(fw, p, record, w)
+    if record != NIL:
+        held = &s.shaped[record]
+    else:
+        w.family = 0
+    judged = shaper_arrive(s, held, not related, record)
     fw.exposure = 0
-    egress_due(fw)
-    if fw_unlikely(egress_brims(fw)):
-        fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
+    egress_left(fw)
     if held != NULL and held.row:
-        s.came_bytes += wire
-        s.tcp_bytes += wire if p.protocol == 6 else 0
+        egress_came(s, p, wire)
     if judged.why == SHAPE_PASSED:
         if cause:
             exposure_enter(&fw.counters, &fw.table.records[record], cause - 1, wire)
         return outcome
-    if not related:
-        egress_refused(s, held, p.direction, wire)
-    return egress_drop(judged.why)
+    if related:
+        return egress_drop(judged.why)
+    return egress_refused(s, held, p.direction, wire, judged.why)
+
+
+cdef inline uint32_t egress_queue(
+    void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """A packet that comes to a link (egress_line), and does not leave it at once."""
+    cdef fw_t *fw = <fw_t *>of
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef shaped_t *held = &s.shaped[record]
+    cdef uint32_t leaf = s.ways[(held.row - 1) * DIRECTION_COUNT + p.direction].leaf
+    cdef wait_t *w = &s.waits[s.wait_free]
+    cdef const shaping_row_t *r = &s.rows[held.row - 1]
+    cdef link_t *link
+    cdef int why, cls
+    egress_says(fw, p, w, wire)
+    egress_stand(fw, p, record, w)
+    if leaf == SHAPE_NIL:
+        cls = r.by_dscp[p.direction][w.dscp]
+        leaf = leaf_of(&s.links[r.link[p.direction]], r.cls[p.direction] if cls < 0 else cls)
+    link = &s.links[s.classes[leaf].link]
+    why = link_enqueue(s, link, &s.classes[leaf], record)
+    egress_left(fw)
+    if why == SHAPE_PASSED:
+        return outcome
+    return egress_refused(s, held, p.direction, wire, why)
+
+
+cdef inline uint32_t egress_line(
+    void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """A packet that meets a link and no meter, and that nobody is told of: gone at once, where
+    there is no line, or on to egress_queue."""
+    cdef fw_t *fw = <fw_t *>of
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef uint32_t number = s.ways[
+        (s.shaped[record].row - 1) * DIRECTION_COUNT + p.direction].leaf
+    cdef class_t *leaf
+    cdef link_t *link
+    egress_came(s, p, wire)
+    if number == SHAPE_NIL:
+        return fw.egress.queue(fw, p, record, wire, outcome)
+    leaf = &s.classes[number]
+    link = &s.links[leaf.link]
+    if leaf.passes != PASSES_OUT or not link_is_idle(link) or link.row.count == COUNT_IP:
+        return fw.egress.queue(fw, p, record, wire, outcome)
+    if not link_out(s, link, leaf, size_of(wire, 0, link.row.count, link.row.overhead),
+                    fw.packet, NO_MARK):
+        return fw.egress.queue(fw, p, record, wire, outcome)
+    if fw_unlikely(egress_brims(fw)):
+        fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
+    return outcome
+
+
+cdef inline uint32_t egress_bucket(
+    void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """A packet that meets a bucket and nothing else, and that nobody is told of."""
+    cdef fw_t *fw = <fw_t *>of
+    cdef shaper_t *s = <shaper_t *>fw.shaper
+    cdef shaped_t *held = &s.shaped[record]
+    cdef meter_t *m = &s.meters[
+        s.ways[(held.row - 1) * DIRECTION_COUNT + p.direction].meter]
+    cdef uint32_t ip = 0
+    if m.row.count == COUNT_IP:
+        egress_look(fw)
+        ip = fw.ip_bytes
+    egress_came(s, p, wire)
+    if meter_alone(m, &s.accounts[held.account[p.direction][0]], s.now_ns,
+                   size_of(wire, ip, m.row.count, m.row.overhead)):
+        return outcome
+    return egress_refused(s, held, p.direction, wire, SHAPE_OVER_LIMIT)
+
+
+cdef inline uint32_t egress_late(
+    void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
+) noexcept nogil:
+    """What is due leaves; then the packet."""
+    cdef fw_t *fw = <fw_t *>of
+    fw.egress.moment(fw, fw.clock.now_ns)
+    return fw.egress.packet(fw, p, record, wire, outcome)
 
 
 cdef inline uint32_t egress_packet(
@@ -333,40 +407,39 @@ cdef inline uint32_t egress_packet(
 ) noexcept nogil:
     """The outcome of a packet that was judged, after meters and queues; exposure is entered.
 
-    One that meets a bucket and nothing else goes a way of its own: half the instructions.
-    => egress_look has looked at its frame, where something asks for that (shaper_t.looks).
+    What meets one thing and nothing else goes a way of its own: half the instructions.
     """
     cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
-    cdef shaped_t *held
+    cdef uint32_t alone
     if outcome & 255 == VERDICT_DROP:
         fw.exposure = 0
         return outcome
     if fw_unlikely(s.due_ns <= fw.clock.now_ns):
-        fw.egress.moment(fw, fw.clock.now_ns)
+        return fw.egress.late(fw, p, record, wire, outcome)
     if s.now_ns < fw.clock.now_ns:
         s.now_ns = fw.clock.now_ns
     if record == NIL or outcome >> 8 == REASON_RELATED or s.met_room or fw.exposure:
         return fw.egress.meet(fw, p, record, wire, outcome)
-    held = &s.shaped[record]
-    if not (held.alone >> p.direction) & ALONE_BUCKET:
-        return fw.egress.meet(fw, p, record, wire, outcome)
-    s.came_bytes += wire
-    s.tcp_bytes += wire if p.protocol == 6 else 0
-    if meter_alone(s, held, p.direction, wire, fw.ip_bytes):
-        return outcome
-    egress_refused(s, held, p.direction, wire)
-    return VERDICT_DROP | REASON_OVER_LIMIT << 8
+    alone = s.shaped[record].alone >> p.direction
+    if alone & ALONE_BUCKET:
+        return fw.egress.bucket(fw, p, record, wire, outcome)
+    if alone & ALONE_LINK:
+        return fw.egress.line(fw, p, record, wire, outcome)
+    return fw.egress.meet(fw, p, record, wire, outcome)
 
 
 cdef inline egress_t egress_calls() noexcept nogil:
     """All of it, for a firewall with a shaper."""
     cdef egress_t calls
-    calls.look = egress_look
     calls.parse = egress_parse
     calls.fetch = egress_fetch
     calls.fetch_accounts = egress_fetch_accounts
     calls.packet = egress_packet
+    calls.late = egress_late
+    calls.bucket = egress_bucket
+    calls.line = egress_line
+    calls.queue = egress_queue
     calls.meet = egress_meet
     calls.moment = egress_moment
     calls.sample = egress_sample

@@ -2,7 +2,7 @@
 #
 # Laws: no byte outside the captured ones is read; every loop is bounded by SHIMS_MAX.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from fwcore.dataplane.layout cimport (
@@ -21,6 +21,23 @@ cdef inline void frame_expect(
     way. Nobody has looked at its place; what is no address fetches nothing."""
     if i + AHEAD < count:
         fw_prefetch(<const void *>(<size_t>data + offset[i + AHEAD]))
+
+
+cdef struct chunk_t:
+    # The arrays of a loaded chunk; they outlive every run over it. That they are not written to
+    # meanwhile is not believed: a frame's place is looked at again when it is read.
+    const uint8_t *data
+    uint64_t size
+    const uint64_t *offset
+    const uint32_t *captured
+    const uint32_t *length
+    const int64_t *time_ns
+    const uint16_t *link
+    uint16_t *outcome     # verdict, reason << 8
+    uint64_t *flow        # keyed hash a packet; NULL: not wanted
+    uint8_t *reply        # 1: sent by the session's responder; NULL: not wanted
+    uint64_t count
+    const uint8_t *parsed  # PARSED_BYTES a frame, see _parsed.pyx; NULL: nobody has
 
 
 # What stays the same for every frame of a call.

@@ -397,8 +397,7 @@ typedef struct {
     uint8_t block[DIGEST_BLOCK];
 } digest_t;
 
-/* Rows of four words: NH over blocks of 64 rows (UMAC: Black and others, 1999), and BLAKE2b over
- * what the blocks come to. */
+/* Rows of four words: NH over blocks of 64 rows (UMAC, 1999), BLAKE2b over what those come to. */
 enum { ROW_WORDS = 4, BLOCK_ROW_COUNT = 64, ROW_KEYS = ROW_WORDS * BLOCK_ROW_COUNT };
 typedef struct {
     uint64_t low, high;          /* of the block that is not full yet */
@@ -560,16 +559,16 @@ struct shaper;                       /* shaping.h */
 /* What there is of shaping in the way of a packet, called through here (egress.pxd): were it woven
  * into the loop, the compiler would take the rest of the loop apart. `fw` is a fw_t. */
 typedef struct {
-    void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
-                 const void *parser);
-    void (*parse)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
-                  const void *parser);  /* what look needs only of other frames than most are */
+    void (*parse)(void *fw);             /* what is needed only of other frames than most are */
     void (*fetch)(const void *fw, const packet_t *packets, uint32_t count);
     void (*fetch_accounts)(const void *fw, const packet_t *packets, uint32_t count);
-    uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
-                       uint32_t outcome);
-    uint32_t (*meet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
-                     uint32_t outcome);   /* what packet needs only of others than most are */
+    /* each calls at its end what a packet needs more; late: something is due before it */
+    uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
+    uint32_t (*late)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
+    uint32_t (*bucket)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
+    uint32_t (*line)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
+    uint32_t (*queue)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
+    uint32_t (*meet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
     void (*moment)(void *fw, int64_t at_ns);
     void (*sample)(void *fw, int asked);
     int64_t (*next)(const void *fw);
@@ -641,7 +640,10 @@ typedef struct {
     uint32_t exposure;               /* with a shaper: 1 + EXPOSURE_* that it may come to be */
     uint32_t ip_bytes;               /* with a shaper: of the outermost IP packet, 0: none */
     uint32_t traffic_class;          /* ... its DSCP << 2 | ECN */
-    uint32_t hooked;                 /* 1: a shaper, an inspector or a decider looks at frames */
+    uint32_t hooked;                 /* 1: an inspector or a decider looks at frames */
+    uint64_t looked;                 /* the packet that ip_bytes and traffic_class are of */
+    void *frames, *parser;           /* the chunk_t that is gone through, its parser_t, ... */
+    uint64_t frames_from;            /* ... and the number of its first packet */
     struct shaper *shaper;           /* what packets meet after their verdict; NULL: nothing */
     egress_t egress;                 /* ... how they come to it */
     inspector_t *inspector;          /* who is asked about first bytes; NULL: nobody */

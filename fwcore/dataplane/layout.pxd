@@ -366,17 +366,22 @@ cdef extern from "dataplane/layout.h" nogil:
         uint32_t answered, count
 
     ctypedef struct egress_t:
-        void (*look)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire, uint32_t link,
-                     const void *parser) noexcept nogil
-        void (*parse)(void *fw, const uint8_t *data, uint32_t captured, uint32_t wire,
-                      uint32_t link, const void *parser) noexcept nogil
+        void (*parse)(void *fw) noexcept nogil
         void (*fetch)(const void *fw, const packet_t *packets, uint32_t count) noexcept nogil
         void (*fetch_accounts)(const void *fw, const packet_t *packets,
                                uint32_t count) noexcept nogil
         uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
-                           uint32_t outcome) noexcept nogil
+                           uint32_t said) noexcept nogil
+        uint32_t (*late)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                         uint32_t said) noexcept nogil
+        uint32_t (*bucket)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                           uint32_t said) noexcept nogil
+        uint32_t (*line)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                         uint32_t said) noexcept nogil
+        uint32_t (*queue)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                          uint32_t said) noexcept nogil
         uint32_t (*meet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
-                         uint32_t outcome) noexcept nogil
+                         uint32_t said) noexcept nogil
         void (*moment)(void *fw, int64_t at_ns) noexcept nogil
         void (*sample)(void *fw, int asked) noexcept nogil
         int64_t (*next)(const void *fw) noexcept nogil
@@ -426,6 +431,10 @@ cdef extern from "dataplane/layout.h" nogil:
         int64_t breath, round_ns
         uint64_t round_due, packet
         uint32_t shift, of_session, exposure, ip_bytes, traffic_class, hooked
+        uint64_t looked
+        void *frames
+        void *parser
+        uint64_t frames_from
         void *shaper
         egress_t egress
         inspector_t *inspector

@@ -14,191 +14,31 @@
 # Laws: every packet that came in is sent, dropped, cleared or waiting; a line sends one packet at
 # a time; nothing is rounded but what is reported; pages are those of the queued bytes.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fwcore.dataplane.colour cimport leaf_order, leaf_turn
-from fwcore.dataplane.digest cimport rows_add
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_second, heap_set
-from fwcore.dataplane.layout cimport PAGE_BYTES, TIME_MAX_NS
-from fwcore.dataplane.meter cimport bytes_of
-from fwcore.dataplane.queue cimport (
-    codel_take, fifo_put, fifo_take, fifo_take_last, share_emptied, share_of, shares_push_out,
-    shares_put, shares_take,
+from fwcore.dataplane.held cimport (
+    class_gone, class_over, class_push_out, class_put, class_room, departure_row, link_cleared,
+    link_depart, link_drop, pages_ask, wait_give, wait_new,
 )
+from fwcore.dataplane.layout cimport TIME_MAX_NS
+from fwcore.dataplane.meter cimport bytes_of
+from fwcore.dataplane.queue cimport codel_take, fifo_take, share_emptied, share_of, shares_take
 from fwcore.dataplane.shaping cimport (
     DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL, DROP_NO_MEMORY, DROP_PUSHED_OUT,
-    DROP_RED, DROP_TAIL, FATE_CLEARED, FATE_CODEL, FATE_NO_MEMORY, FATE_PASSED_ON, FATE_PUSHED_OUT,
-    FATE_QUEUE_FULL, FATE_SENT, NOT_LENT, PASSES_ONTO, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER,
-    SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED, SHAPE_QUEUE_FULL, SHARE_NONE, bucket_charge, class_t,
-    delay_bucket, departure_t, fifo_t, line_end, link_t, list_t, red_drops, shaper_t, share_t,
-    sum_add, wait_t,
+    DROP_RED, DROP_TAIL, FATE_NO_MEMORY, FATE_PASSED_ON, FATE_QUEUE_FULL, FATE_SENT, NOT_LENT,
+    PASSES_ONTO, PLACE_OUT, PLACE_PARKED, SHAPE_NEVER, SHAPE_NIL, SHAPE_NO_MEMORY, SHAPE_PASSED,
+    SHAPE_QUEUE_FULL, SHARE_NONE, bucket_charge, class_t, delay_bucket, fifo_t, line_end, link_t,
+    list_t, red_drops, shaper_t, share_t, sum_add, wait_t,
 )
 from fwcore.dataplane.tree cimport (
-    choice_t, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_pass, tree_pick,
+    choice_t, leaf_lets, leaf_of, link_due, tree_charge, tree_choose, tree_look, tree_pick,
     tree_turn,
 )
 
 cdef enum:
     DROPPED_NOT = -1
-
-
-# --- what waits -----------------------------------------------------------------------------------
-
-cdef inline uint32_t wait_new(shaper_t *s) noexcept nogil:
-    """A place for a packet. => there is one: waiting_max, and those of lines and who arrives."""
-    cdef uint32_t at = s.wait_free
-    s.wait_free = s.waits[at].next
-    return at
-
-
-cdef inline void wait_give(shaper_t *s, uint32_t at) noexcept nogil:
-    s.waits[at].next = s.wait_free
-    s.wait_free = at
-
-
-cdef inline void map_set(shaper_t *s, const class_t *c) noexcept nogil:
-    """Notes whether something waits in a leaf."""
-    cdef uint64_t *word = &s.maps[s.links[c.link].map + c.leaf_bit // 64]
-    cdef uint64_t bit = <uint64_t>1 << (c.leaf_bit & 63)
-    if c.waiting:
-        word[0] |= bit
-    else:
-        word[0] &= ~bit
-
-
-cdef inline void class_put(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
-    """A packet at the tail of a leaf, whose turn (leaf_turn) is the caller's to look at."""
-    if c.row.share == SHARE_NONE:
-        fifo_put(s, &c.fifo, at)
-    else:
-        shares_put(s, c, at)
-    c.waiting += 1
-    c.waiting_bytes += s.waits[at].size
-    if c.waiting_bytes > c.crest:
-        c.crest = c.waiting_bytes
-    s.waiting += 1
-    if c.waiting == 1:
-        map_set(s, c)
-
-
-cdef inline void class_gone(shaper_t *s, class_t *c, uint32_t at) noexcept nogil:
-    """It waits no longer."""
-    c.waiting -= 1
-    c.waiting_bytes -= s.waits[at].size
-    s.waiting -= 1
-    if c.waiting == 0:
-        map_set(s, c)
-
-
-cdef inline int class_room(const class_t *c, uint64_t size) noexcept nogil:
-    """Whether a packet may come in by the limits."""
-    if c.row.limit_bytes and c.waiting_bytes + size > c.row.limit_bytes:
-        return 0
-    return c.waiting < c.row.limit_packets
-
-
-cdef inline int class_over(const class_t *c) noexcept nogil:
-    """Whether the limits are passed."""
-    return c.waiting > c.row.limit_packets or (
-        c.row.limit_bytes and c.waiting_bytes > c.row.limit_bytes)
-
-
-cdef inline uint32_t class_push_out(shaper_t *s, class_t *c, int64_t now) noexcept nogil:
-    """Gives up a packet: the fattest share's head, else the tail. => one waits."""
-    cdef uint32_t at
-    if c.row.share == SHARE_NONE:
-        at = fifo_take_last(s, &c.fifo)
-    else:
-        at = shares_push_out(s, c, now)
-    class_gone(s, c, at)
-    return at
-
-
-# --- pages ----------------------------------------------------------------------------------------
-
-cdef inline uint64_t queue_pages(const shaper_t *s, uint64_t size) noexcept nogil:
-    """Pages of so many queued bytes; none where queues are not accounted."""
-    return (size + PAGE_BYTES - 1) // PAGE_BYTES if s.accounted else 0
-
-
-cdef inline int pages_ask(
-    shaper_t *s, link_t *link, uint64_t size, uint32_t pinned,
-) noexcept nogil:
-    """Pages for what the link will then hold; 0: there are none."""
-    cdef uint64_t need
-    if not s.accounted:
-        return 1
-    need = queue_pages(s, link.queued_bytes + size) - link.pages
-    if need == 0:
-        return 1
-    if s.request != NULL and not s.request(s.owner, need, pinned):
-        return 0
-    link.pages += need
-    s.pages += need
-    return 1
-
-
-cdef inline void pages_spare(shaper_t *s, link_t *link) noexcept nogil:
-    """Gives back what the link holds no longer."""
-    cdef uint64_t spare
-    if link.pages == 0:
-        return
-    spare = link.pages - queue_pages(s, link.queued_bytes)
-    if spare == 0:
-        return
-    link.pages -= spare
-    s.pages -= spare
-    if s.give != NULL:
-        s.give(s.owner, spare)
-
-
-# --- departures -----------------------------------------------------------------------------------
-
-cdef inline void departure_row(
-    shaper_t *s, uint64_t packet, int64_t now, const link_t *link, const class_t *c, int fate,
-    uint8_t mark,
-) noexcept nogil:
-    """A packet ends at a link."""
-    cdef departure_t *to
-    rows_add(&s.digest, s.row_keys, packet, <uint64_t>now, link.number | <uint64_t>c.id << 16,
-             <uint64_t>fate | <uint64_t>mark << 8)
-    if s.departures_fill < s.departures_room:
-        to = &s.departures[s.departures_fill]
-        s.departures_fill += 1
-        to.packet = packet
-        to.time_ns = now
-        to.link = <uint16_t>link.number
-        to.cls = c.id
-        to.fate = <uint8_t>fate
-        to.dscp = mark
-
-
-cdef inline void link_depart(
-    shaper_t *s, link_t *link, const class_t *c, uint32_t at, int fate, int64_t now,
-) noexcept nogil:
-    """A row, and the packet is in this link no longer; its place is the caller's to give back."""
-    departure_row(s, s.waits[at].packet, now, link, c, fate, s.waits[at].mark)
-    link.queued -= 1
-    link.queued_bytes -= s.waits[at].size
-    pages_spare(s, link)
-
-
-cdef inline void link_drop(
-    shaper_t *s, link_t *link, class_t *c, uint32_t at, int what, int64_t now,
-) noexcept nogil:
-    """A packet that waited is given up."""
-    c.dropped[what] += 1
-    c.dropped_bytes += s.waits[at].size
-    link_depart(s, link, c, at, FATE_CODEL if what == DROP_CODEL else FATE_PUSHED_OUT, now)
-    wait_give(s, at)
-
-
-cdef inline void link_cleared(shaper_t *s, link_t *link, class_t *c, uint32_t at) noexcept nogil:
-    """A packet whose queue is no more."""
-    c.cleared[0] += 1
-    c.cleared[1] += s.waits[at].size
-    link_depart(s, link, c, at, FATE_CLEARED, s.now_ns)
-    wait_give(s, at)
 
 
 # --- in -------------------------------------------------------------------------------------------
@@ -208,6 +48,9 @@ cdef inline int link_refuses(
 ) noexcept nogil:
     """Which way to discard refuses a packet at arrival (DROP_*), or DROPPED_NOT."""
     cdef int room
+    if (leaf.tails and size <= leaf.most and class_room(leaf, size)
+            and s.waiting < s.waiting_max):
+        return DROPPED_NOT
     if size > leaf.most:
         leaf.giants += 1
         return DROP_TAIL
@@ -240,36 +83,63 @@ cdef inline void link_peaks(link_t *link) noexcept nogil:
             link.peak[1] = link.crest
 
 
-cdef inline int link_pass(
-    shaper_t *s, link_t *link, class_t *leaf, wait_t *w, uint64_t size,
+cdef inline int link_lets(
+    shaper_t *s, link_t *link, class_t *leaf, uint64_t size,
 ) noexcept nogil:
-    """Sends a packet at once where its tree lets it: all that a queue and serving it would do, but
-    no queue, no choice; 0: nothing was done. => link_is_idle, and leaf.passes"""
-    cdef int order
+    """Whether a packet that is the only one here may go at once; then it is paid for, and counted
+    as come. => link_is_idle, and leaf.passes"""
     if size > leaf.most or s.waiting >= s.waiting_max:
         return 0
     if leaf.row.limit_bytes and size > leaf.row.limit_bytes:
         return 0
-    order = leaf_order(s, leaf, s.now_ns, size)
-    if order == NOT_LENT:
+    if not leaf_lets(s, link, leaf, s.now_ns, size):
         return 0
-    tree_pass(s, link, leaf, s.now_ns, size, order)
+    s.order += 1
+    link_came(leaf, size)
     if size > leaf.crest:
         leaf.crest = size
-    link.queued = 1
-    link.queued_bytes = size
-    link_peaks(link)
     if leaf.row.discard == DISCARD_CODEL:   # what it finds in a queue that was empty
         leaf.codel.first_above = leaf.codel.dropping = 0
-    if leaf.passes == PASSES_ONTO:
-        wait_here(s, leaf, w)
-        line_begin(s, link, <uint32_t>(leaf - s.classes), wait_new(s), s.now_ns, 0)
-        link_wait(s, link, link.end_ns + (link.end_rest != 0))
-        return 1
-    link.queued = link.queued_bytes = 0
-    link_count(s, link, leaf, size, 0)
-    departure_row(s, w.packet, s.now_ns, link, leaf, FATE_SENT, w.mark)
     return 1
+
+
+cdef inline int link_out(
+    shaper_t *s, link_t *link, class_t *leaf, uint64_t size, uint64_t packet, uint8_t mark,
+) noexcept nogil:
+    """Sends a packet at once; 0: nothing was done. => link_is_idle, and leaf.passes out"""
+    if not link_lets(s, link, leaf, size):
+        return 0
+    link.peak[0] += link.peak[0] == 0
+    if size > link.crest:
+        link.crest = size
+        if size > link.peak[1]:
+            link.peak[1] = size
+    link_count(s, link, leaf, size, 0)
+    departure_row(s, packet, s.now_ns, link, leaf, FATE_SENT, mark)
+    return 1
+
+
+cdef inline int link_onto(
+    shaper_t *s, link_t *link, class_t *leaf, wait_t *w,
+) noexcept nogil:
+    """Puts the packet at wait_free on the line at once; 0: nothing was done. => link_is_idle, and
+    leaf.passes onto it"""
+    if not link_lets(s, link, leaf, w.size):
+        return 0
+    link.queued, link.queued_bytes = 1, w.size
+    link_peaks(link)
+    wait_here(s, leaf, w)
+    line_begin(s, link, <uint32_t>(leaf - s.classes), wait_new(s), s.now_ns, 0)
+    link_wait(s, link, link.end_ns + (link.end_rest != 0))
+    return 1
+
+
+cdef inline void link_came(class_t *leaf, uint64_t size) noexcept nogil:
+    """Counts a packet that comes."""
+    leaf.arrived[0] += 1
+    leaf.arrived[1] += size
+    if size > leaf.largest:
+        leaf.largest = size
 
 
 cdef inline void wait_here(shaper_t *s, const class_t *leaf, wait_t *w) noexcept nogil:
@@ -285,20 +155,21 @@ cdef inline int link_enqueue(
     cdef wait_t *w = &s.waits[s.wait_free]
     cdef uint64_t size = bytes_of(w, link.row.count, link.row.overhead)
     w.size, w.share = size, 0
+    if leaf.passes and link_is_idle(link):
+        if leaf.passes == PASSES_ONTO:
+            if link_onto(s, link, leaf, w):
+                return SHAPE_PASSED
+        elif link_out(s, link, leaf, size, w.packet, w.mark):
+            return SHAPE_PASSED
     s.order += 1
-    leaf.arrived[0] += 1
-    leaf.arrived[1] += size
-    if size > leaf.largest:
-        leaf.largest = size
-    if leaf.passes and link_is_idle(link) and link_pass(s, link, leaf, w, size):
-        return SHAPE_PASSED
+    link_came(leaf, size)
     return link_queue(s, link, leaf, w, pinned)
 
 
 cdef inline int link_queue(
     shaper_t *s, link_t *link, class_t *leaf, wait_t *w, uint32_t pinned,
 ) noexcept nogil:
-    """The same where it has to wait, were it for no time. => it came, and w is its place"""
+    """The same where it has to wait, were it for no time. => it was counted, and w is its place"""
     cdef uint64_t size = w.size
     cdef uint64_t before
     cdef int why

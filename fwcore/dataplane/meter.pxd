@@ -400,18 +400,15 @@ cdef inline void meter_charge(
 
 
 cdef inline int meter_alone(
-    shaper_t *s, const shaped_t *h, int direction, uint32_t frame, uint32_t ip,
+    meter_t *m, account_t *a, int64_t now, uint64_t size,
 ) noexcept nogil:
-    """Judges a packet by its one bucket; 0: it is dropped. => alone (shaping_alone), and nobody
-    wants to be told"""
-    cdef meter_t *m = &s.meters[s.rows[h.row - 1].meters[direction][0]]
-    cdef account_t *a = &s.accounts[h.account[direction][0]]
+    """Judges a packet by its one bucket; 0: it is dropped. => it counts bytes, and nobody wants to
+    be told"""
     cdef const bucket_t *b = &m.rung[0]
-    cdef uint64_t size = size_of(frame, ip, m.row.count, m.row.overhead)
     cdef int64_t cost = cost_of(b.price, size)
     cdef int64_t level = level_after(
-        a.level[0], b.depth, b.fill, <uint64_t>(s.now_ns - a.time_ns))
-    a.time_ns = s.now_ns
+        a.level[0], b.depth, b.fill, <uint64_t>(now - a.time_ns))
+    a.time_ns = now
     a.level[0] = level
     if level < (cost if m.row.need == NEED_PACKET else 0):
         m.by_colour[1] += 1
@@ -422,7 +419,7 @@ cdef inline int meter_alone(
     else:
         m.by_colour[0] += 1
         if m.heaviest < size:
-            m.since = m.since if m.heaviest else s.now_ns
+            m.since = m.since if m.heaviest else now
             m.heaviest = size
         m.charged[0] += size
         level -= cost

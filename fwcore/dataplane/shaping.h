@@ -189,10 +189,15 @@ static inline int64_t bucket_want(const bucket_t *b, int need, uint64_t things) 
     return need == NEED_PACKET ? cost_of(b->price, things) : 0;
 }
 
-static inline void bucket_charge(bucket_t *b, int64_t now, uint64_t things) {
-    int64_t level = bucket_at(b, now) - cost_of(b->price, things);
+/* => it was settled now. */
+static inline void bucket_pay(bucket_t *b, int64_t cost) {
+    int64_t level = b->level - cost;
     b->level = level < -b->debt ? -b->debt : level;
-    b->time_ns = now;
+}
+
+static inline void bucket_charge(bucket_t *b, int64_t now, uint64_t things) {
+    bucket_settle(b, now);
+    bucket_pay(b, cost_of(b->price, things));
 }
 
 /* The first ns from `now` on at which so much is there; SHAPE_NEVER: there is none. */
@@ -442,7 +447,7 @@ typedef struct {
     uint8_t asked;               /* bit a priority: something below it, or in it, would go */
     uint8_t shuts;               /* 1: it has a bucket, so that its colour changes */
     uint8_t passes;              /* PASSES_*: where who finds nothing here may go at once */
-    uint8_t pad;
+    uint8_t tails;               /* 1: no shares, no RED, a queue: limits alone refuse */
     uint32_t share_mask;         /* slots - 1, see share_heads */
     fifo_t fifo;
     uint64_t waiting;
@@ -514,6 +519,12 @@ typedef struct {
     uint64_t last_rest, overlaps;     /* ... and how many began before the one before had ended */
 } link_t;
 
+/* What a direction of a row leads to, at once. */
+typedef struct {
+    int32_t meter;               /* the first one's number; -1: none */
+    uint32_t leaf;               /* the class of its link; NIL: none, or the DSCP says which */
+} way_t;
+
 /* What may be all that a way of a session meets; shifted by the direction. */
 enum { ALONE_BUCKET = 1, ALONE_LINK = 1 << DIRECTION_COUNT };
 
@@ -564,7 +575,7 @@ typedef struct shaper {
     uint32_t meters_count, links_count, classes_count, rows_count, matches_count;
     uint32_t kinds_count;
     uint32_t wait_free;               /* the first place of waits that is free */
-    uint32_t looks;                   /* 1: something asks what a frame's IP header says */
+    uint32_t marked;                  /* 1: a row matches by DSCP */
     meter_t *meters;
     account_t *accounts;
     uint32_t *account_heads;
@@ -579,6 +590,7 @@ typedef struct shaper {
     int8_t *orders;                   /* of each class, where leaves are walked */
     share_t *shares;
     shaping_row_t *rows;
+    way_t *ways;                      /* DIRECTION_COUNT a row */
     match_row_t *matches;
     match_kind_t *kinds;              /* of matches, those with the lowest first */
     uint32_t *match_heads;            /* the first of each slot */

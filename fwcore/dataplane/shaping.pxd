@@ -162,7 +162,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int32_t parent
         uint32_t link, leaf_bit, child
         uint16_t id
-        uint8_t depth, leaf, need, priority, lineage_asks, colour, asked, shuts, passes
+        uint8_t depth, leaf, need, priority, lineage_asks, colour, asked, shuts, passes, tails
         uint32_t share_mask
         fifo_t fifo
         uint64_t waiting, waiting_bytes, largest, most, crest, slowest
@@ -214,6 +214,10 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t first_ns, last_ns
         uint64_t last_rest, overlaps
 
+    ctypedef struct way_t:
+        int32_t meter
+        uint32_t leaf
+
     ctypedef struct shaped_t:
         uint32_t row
         uint32_t account[DIRECTION_COUNT][METERS_MAX]
@@ -245,7 +249,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t now_ns, due_ns
         uint64_t seed, order, waiting, waiting_max, pages
         uint32_t accounted, meters_count, links_count, classes_count, rows_count, matches_count
-        uint32_t kinds_count, wait_free, looks
+        uint32_t kinds_count, wait_free, marked
         meter_t *meters
         account_t *accounts
         uint32_t *account_heads
@@ -260,6 +264,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         int8_t *orders
         share_t *shares
         shaping_row_t *rows
+        way_t *ways
         match_row_t *matches
         match_kind_t *kinds
         uint32_t *match_heads
@@ -290,6 +295,7 @@ cdef extern from "dataplane/shaping.h" nogil:
     int64_t bucket_settle(bucket_t *b, int64_t now)
     int64_t cost_of(uint64_t price, uint64_t things)
     int64_t bucket_want(const bucket_t *b, int need, uint64_t things)
+    void bucket_pay(bucket_t *b, int64_t cost)
     void bucket_charge(bucket_t *b, int64_t now, uint64_t things)
     int64_t bucket_ready(const bucket_t *b, int64_t now, int64_t want)
     int64_t level_turned(int64_t level, uint64_t unit, uint64_t into, int64_t most)

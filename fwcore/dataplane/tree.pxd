@@ -17,15 +17,16 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fwcore.dataplane.bits cimport bits_has, bits_next
 from fwcore.dataplane.colour cimport (
-    class_head, class_turn, colours_look, colours_walk, colours_walk_row, feed_of, leaf_turn,
-    row_of,
+    class_head, class_turn, colours_look, colours_walk, colours_walk_row, feed_of, leaf_order,
+    leaf_turn, row_of,
 )
 from fwcore.dataplane.heap cimport heap_first
 from fwcore.dataplane.layout cimport fw_clz64, fw_ctz64
 from fwcore.dataplane.queue cimport shares_wake
 from fwcore.dataplane.shaping cimport (
-    LENT_BY_ITSELF, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, TREE_DEPTH_MAX, bucket_charge, bucket_ready,
-    bucket_want, class_t, link_t, shaper_t, span_t, turn_t,
+    LENT_BY_ITSELF, NEED_PACKET, NOT_LENT, SHAPE_NEVER, SHAPE_NIL, SHARE_NONE, TREE_DEPTH_MAX,
+    bucket_charge, bucket_pay, bucket_ready, bucket_settle, bucket_want, class_t, cost_of, link_t,
+    shaper_t, span_t, turn_t,
 )
 
 
@@ -357,6 +358,41 @@ cdef inline void tree_pass(
         leaf.deficit[order] += leaf.row.quantum
         if order != LENT_BY_ITSELF:
             turn_of(s, link, leaf.parent, leaf.priority)[0] = nobody()
+
+
+cdef inline int leaf_lets(
+    shaper_t *s, link_t *link, class_t *leaf, int64_t now, uint64_t size,
+) noexcept nogil:
+    """Whether its tree lets a packet go that is alone in its link; then it is paid for. => rows
+    have no members, their pointers stand on nothing"""
+    cdef int order
+    cdef int64_t total = 0, own
+    if leaf.parent >= 0:
+        order = leaf_order(s, leaf, now, size)
+        if order != NOT_LENT:
+            tree_pass(s, link, leaf, now, size, order)
+        return order != NOT_LENT
+    if leaf.ceiling.price:   # the same of a leaf below the link, in one
+        total = cost_of(leaf.ceiling.price, size)
+        if bucket_settle(&leaf.ceiling, now) < (total if leaf.need == NEED_PACKET else 0):
+            return 0
+    order = 0
+    if leaf.guarantee.price:
+        own = cost_of(leaf.guarantee.price, size)
+        if bucket_settle(&leaf.guarantee, now) >= (own if leaf.need == NEED_PACKET else 0):
+            bucket_pay(&leaf.guarantee, own)
+            order = LENT_BY_ITSELF
+    if leaf.ceiling.price:
+        bucket_pay(&leaf.ceiling, total)
+    leaf.deficit[order] -= <int64_t>size
+    if order == 0:
+        leaf.borrowed += 1
+        link.turn[leaf.priority].id, link.turn[leaf.priority].place = leaf.id, leaf.child
+    if leaf.deficit[order] < 0:
+        leaf.deficit[order] += leaf.row.quantum
+        if order == 0:
+            link.turn[leaf.priority] = nobody()
+    return 1
 
 
 # --- when -----------------------------------------------------------------------------------------
