@@ -19,13 +19,13 @@ from fwcore.dataplane.meter cimport key_t, meter_take
 from fwcore.dataplane.queue cimport fifo_begin
 from fwcore.dataplane.samples cimport samples_width
 from fwcore.dataplane.shaping cimport (
-    ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BUCKETS, DISCARDS, DISCARD_CODEL, DISCARD_RED, DSCPS,
-    KEY_KINDS, KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS, OVER_KINDS, PASSES_NOT,
-    PASSES_ONTO, PASSES_OUT, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST, SAMPLES_MOST,
-    SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX, account_t,
-    bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t, departure_t, ends_t,
-    heap_t, link_row_t, link_t, match_kind_t, match_row_t, met_t, meter_row_t, meter_t, shaped_t,
-    shaper_t, shaping_row_t, share_t, span_make, wait_t, way_t,
+    ALGORITHMS, CHAIN_MAX, COUNT_KINDS, DELAY_BUCKETS, DISCARDS, DISCARD_RED,
+    DISCARD_TAIL, DSCPS, KEY_KINDS, KEY_NONE, NEED_KINDS, NEED_LEVEL, NEED_PACKET, ORDERS,
+    OVER_KINDS, PASSES_NOT, PASSES_ONTO, PASSES_OUT, PRIORITIES, RFC2698, RUNGS_MAX, SAMPLES_LEAST,
+    SAMPLES_MOST, SHAPE_NEVER, SHAPE_NIL, SHARE_FLOW, SHARE_KINDS, SHARE_NONE, TREE_DEPTH_MAX,
+    account_t, bucket_debt_60s, bucket_holds, bucket_make, bucket_t, class_row_t, class_t,
+    departure_t, ends_t, heap_t, link_row_t, link_t, match_kind_t, match_row_t, met_t, meter_row_t,
+    meter_t, shaped_t, shaper_t, shaping_row_t, share_t, span_make, wait_t, way_t,
 )
 from fwcore.dataplane.tree cimport class_of, leaf_of
 from fwcore._use cimport Use
@@ -470,12 +470,11 @@ cdef class Planned:
             c.shuts = c.guarantee.price != 0 or c.ceiling.price != 0
             link.walks |= not c.leaf and c.shuts and c.need == NEED_PACKET
             link.exact |= c.share_bucket.price != 0
-            link.plain &= (c.row.share == SHARE_NONE and c.row.discard != DISCARD_CODEL
-                           and not (c.shuts and c.need == NEED_PACKET))
+            link.plain &= c.share_bucket.price == 0 and not (c.shuts and c.need == NEED_PACKET)
         link.exact |= link.walks
         for i in range(link.classes, link.classes + link.classes_count):
             c = &s.classes[i]
-            c.tails = (c.row.share == SHARE_NONE and c.row.discard != DISCARD_RED
+            c.tails = (c.row.share == SHARE_NONE and c.row.discard == DISCARD_TAIL
                        and c.row.limit_packets != 0)
             c.passes = PASSES_ONTO if link.row.rate else PASSES_OUT
             if (link.walks or s.accounted or c.row.share != SHARE_NONE
@@ -547,7 +546,7 @@ cdef class Planned:
         return 0
 
     cdef int ways(self) except -1:
-        """Where each row leads. => rows, links and leaves are known"""
+        """Where each row leads. => rows, meters, links and leaves stand where they will"""
         cdef shaper_t *s = &self.core
         cdef shaping_row_t *r
         cdef way_t *way
@@ -559,14 +558,17 @@ cdef class Planned:
             r = &s.rows[i]
             for direction in range(DIRECTION_COUNT):
                 way = &s.ways[i * DIRECTION_COUNT + direction]
-                way.meter, way.leaf = r.meters[direction][0], SHAPE_NIL
+                way.meter, way.leaf, way.link = NULL, NULL, NULL
+                if r.meters[direction][0] >= 0:
+                    way.meter = &s.meters[r.meters[direction][0]]
                 if r.link[direction] < 0:
                     continue
+                way.link = &s.links[r.link[direction]]
                 for dscp in range(DSCPS):
                     if r.by_dscp[direction][dscp] >= 0:
                         break
                 else:
-                    way.leaf = leaf_of(&s.links[r.link[direction]], r.cls[direction])
+                    way.leaf = &s.classes[leaf_of(way.link, r.cls[direction])]
         return 0
 
     cdef int _ids(self, link_t *link) except -1:

@@ -112,6 +112,7 @@ cdef class Kept(Written):
         self._set_samples(tables["shaper_samples"])
         self._set_rows(tables["shaper_rows"])
         places = self._set_accounts(tables["shaper_meters"], tables["shaper_accounts"])
+        self.ways()
         self._set_sessions(tables["shaper_sessions"], tables["shaper_accounts"], places)
         self._set_classes(tables["shaper_classes"], tables["shaper_delays"])
         self._set_shares(tables["shaper_shares"])
@@ -152,7 +153,6 @@ cdef class Kept(Written):
         memcpy(rows, s.rows, s.rows_count * sizeof(shaping_row_t))
         memcpy(rows + s.rows_count, &given[0], len(extra) * sizeof(shaping_row_t))
         s.rows, s.rows_count = rows, s.rows_count + len(extra)
-        self.ways()
         return 0
 
     # --- meters, and who holds their accounts ---

@@ -268,6 +268,22 @@ def test_a_turn_that_took_too_much_is_made_good():
     both.compare()
 
 
+def test_a_class_that_has_of_its_own_again_goes_before_who_borrows():
+    """However long that one's turn is, and though nothing comes meanwhile."""
+    classes = (ClassRow("w", 1, quantum=60_000),
+               ClassRow("w", 2, guarantee=800_000, guarantee_burst=1000))
+    both = Both(Declared(links=(LinkRow("w", 8_000_000),), classes=classes, rows=tuple(
+        ShapingRow(n, link="w", cls=n, source=(n, n)) for n in (1, 2))))
+    for n in (1, 2):
+        both.begin(n, Session(initiator=n))
+    for name in [2] * 4 + [1] * 30:
+        both.packet(0, 1000, name)
+    both.both("drain")
+    both.compare()
+    order = [row.cls for row in both.core.departures]
+    assert order[:3] == [2, 2, 1] and order.index(2, 4) < 15
+
+
 @pytest.mark.parametrize("bits", range(28, 36))
 def test_a_bucket_fills_by_more_than_any_integer_holds(bits):
     """2^31 units a nanosecond: after 2^31 ns they are 2^62, after 2^33 a 64-bit product is 0."""

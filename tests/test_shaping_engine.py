@@ -465,6 +465,17 @@ def test_a_link_that_comes_back_has_none_of_its_old_sessions(metered):
     assert passed(2) == (3 * (not metered), {"other": 0, "wan": 1})
 
 
+def test_who_comes_behind_others_of_its_class_is_held_to_the_limits():
+    """While the line is busy nothing else changes; a limit of packets and one of bytes."""
+    for limit, waiting in (({"limit_packets": 3}, 3), ({"limit_bytes": 2500}, 2)):
+        pair = Pair(load("plain", max_connections=64, links=[{"name": "w", "rate": 8000}],
+                         classes=[{"link": "w", "id": 1, "limit_packets": 90, **limit}],
+                         shapings=[{"link": "w"}]))
+        pair.process(Chunk.from_frames([dns(1)] * 9, [START] * 9, [1000] * 9))
+        pair.compare()
+        assert pair.engine.result()["reasons"]["queue_full"] == 9 - 1 - waiting
+
+
 def test_what_a_drain_gave_back_is_seen_at_its_own_time_when_something_follows():
     """Not when a row of the timeline is due."""
     pair = Pair(load("fortios-7", ram_bytes=100 * PAGE, base_bytes=75 * PAGE, max_connections=16,

@@ -19,18 +19,20 @@ from fwcore.dataplane.layout cimport (
     REASON_RELATED, SESSION_FROM_B, VERDICT_DROP, egress_t, fw_be16, fw_le16, fw_past, fw_prefetch,
     fw_t, fw_unlikely, packet_t, record_t,
 )
-from fwcore.dataplane.link cimport link_enqueue, link_is_idle, link_out, shaper_advance
+from fwcore.dataplane.link cimport (
+    link_enqueue, link_is_idle, link_join, link_joins, link_out, shaper_advance,
+)
 from fwcore.dataplane.match cimport asker_t, shaping_match
 from fwcore.dataplane.meter cimport (
-    meter_alone, shaping_admits, shaping_begin, shaping_end, size_of,
+    bytes_of, meter_alone, shaping_admits, shaping_begin, shaping_end, size_of, way_of,
 )
 from fwcore.dataplane.parse cimport parse_any
 from fwcore.dataplane.samples cimport samples_take
 from fwcore.dataplane.session cimport exposure_enter, request_pages
 from fwcore.dataplane.shaping cimport (
-    ALONE_BUCKET, ALONE_LINK, COUNT_IP, NO_MARK, PASSES_OUT, SHAPE_NIL, SHAPE_NO_MEMORY,
-    SHAPE_OVER_LIMIT, SHAPE_PASSED, class_t, ends_t, link_t, meter_t, shaped_t, shaper_t,
-    shaping_row_t, wait_t,
+    ALONE_BUCKET, ALONE_LINK, ALONE_OUT, COUNT_IP, NO_MARK, SHAPE_NIL, SHAPE_NO_MEMORY,
+    SHAPE_OVER_LIMIT, SHAPE_PASSED, class_t, ends_t, link_row_t, meter_t, shaped_t, shaper_t,
+    shaping_row_t, wait_t, way_t,
 )
 from fwcore.dataplane.tree cimport leaf_of
 
@@ -325,49 +327,46 @@ cdef inline uint32_t egress_meet(
 cdef inline uint32_t egress_queue(
     void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
 ) noexcept nogil:
-    """A packet that comes to a link (egress_line), and does not leave it at once."""
+    """A packet that meets a link and no meter, and that nobody is told of."""
     cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef shaped_t *held = &s.shaped[record]
-    cdef uint32_t leaf = s.ways[(held.row - 1) * DIRECTION_COUNT + p.direction].leaf
+    cdef const way_t *way = way_of(s, held, p.direction)
+    cdef class_t *leaf = way.leaf
     cdef wait_t *w = &s.waits[s.wait_free]
-    cdef const shaping_row_t *r = &s.rows[held.row - 1]
-    cdef link_t *link
+    cdef const shaping_row_t *r
     cdef int why, cls
+    egress_came(s, p, wire)
     egress_says(fw, p, w, wire)
     egress_stand(fw, p, record, w)
-    if leaf == SHAPE_NIL:
+    if leaf == NULL:
+        r = &s.rows[held.row - 1]
         cls = r.by_dscp[p.direction][w.dscp]
-        leaf = leaf_of(&s.links[r.link[p.direction]], r.cls[p.direction] if cls < 0 else cls)
-    link = &s.links[s.classes[leaf].link]
-    why = link_enqueue(s, link, &s.classes[leaf], record)
+        leaf = &s.classes[leaf_of(way.link, r.cls[p.direction] if cls < 0 else cls)]
+    w.size, w.share = bytes_of(w, way.link.row.count, way.link.row.overhead), 0
+    if link_joins(s, way.link, leaf, w.size):
+        link_join(s, way.link, leaf)
+        return outcome
+    why = link_enqueue(s, way.link, leaf, record)
     egress_left(fw)
     if why == SHAPE_PASSED:
         return outcome
     return egress_refused(s, held, p.direction, wire, why)
 
 
-cdef inline uint32_t egress_line(
+cdef inline uint32_t egress_out(
     void *of, const packet_t *p, uint32_t record, uint32_t wire, uint32_t outcome,
 ) noexcept nogil:
-    """A packet that meets a link and no meter, and that nobody is told of: gone at once, where
-    there is no line, or on to egress_queue."""
+    """A packet that meets a link without a line and no meter, and that nobody is told of: gone at
+    once, or on to egress_queue."""
     cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
-    cdef uint32_t number = s.ways[
-        (s.shaped[record].row - 1) * DIRECTION_COUNT + p.direction].leaf
-    cdef class_t *leaf
-    cdef link_t *link
+    cdef const way_t *way = way_of(s, &s.shaped[record], p.direction)
+    cdef const link_row_t *row = &way.link.row
+    if not link_is_idle(way.link) or not link_out(
+            s, way.link, way.leaf, size_of(wire, 0, row.count, row.overhead), fw.packet, NO_MARK):
+        return fw.egress.queue(fw, p, record, wire, outcome)
     egress_came(s, p, wire)
-    if number == SHAPE_NIL:
-        return fw.egress.queue(fw, p, record, wire, outcome)
-    leaf = &s.classes[number]
-    link = &s.links[leaf.link]
-    if leaf.passes != PASSES_OUT or not link_is_idle(link) or link.row.count == COUNT_IP:
-        return fw.egress.queue(fw, p, record, wire, outcome)
-    if not link_out(s, link, leaf, size_of(wire, 0, link.row.count, link.row.overhead),
-                    fw.packet, NO_MARK):
-        return fw.egress.queue(fw, p, record, wire, outcome)
     if fw_unlikely(egress_brims(fw)):
         fw.memory.dirty = DIRTY_GAUGES  # so that it is seen
     return outcome
@@ -380,8 +379,7 @@ cdef inline uint32_t egress_bucket(
     cdef fw_t *fw = <fw_t *>of
     cdef shaper_t *s = <shaper_t *>fw.shaper
     cdef shaped_t *held = &s.shaped[record]
-    cdef meter_t *m = &s.meters[
-        s.ways[(held.row - 1) * DIRECTION_COUNT + p.direction].meter]
+    cdef meter_t *m = way_of(s, held, p.direction).meter
     cdef uint32_t ip = 0
     if m.row.count == COUNT_IP:
         egress_look(fw)
@@ -424,8 +422,10 @@ cdef inline uint32_t egress_packet(
     alone = s.shaped[record].alone >> p.direction
     if alone & ALONE_BUCKET:
         return fw.egress.bucket(fw, p, record, wire, outcome)
+    if alone & ALONE_OUT:
+        return fw.egress.out(fw, p, record, wire, outcome)
     if alone & ALONE_LINK:
-        return fw.egress.line(fw, p, record, wire, outcome)
+        return fw.egress.queue(fw, p, record, wire, outcome)
     return fw.egress.meet(fw, p, record, wire, outcome)
 
 
@@ -438,7 +438,7 @@ cdef inline egress_t egress_calls() noexcept nogil:
     calls.packet = egress_packet
     calls.late = egress_late
     calls.bucket = egress_bucket
-    calls.line = egress_line
+    calls.out = egress_out
     calls.queue = egress_queue
     calls.meet = egress_meet
     calls.moment = egress_moment

@@ -566,7 +566,7 @@ typedef struct {
     uint32_t (*packet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
     uint32_t (*late)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
     uint32_t (*bucket)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
-    uint32_t (*line)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
+    uint32_t (*out)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
     uint32_t (*queue)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
     uint32_t (*meet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire, uint32_t said);
     void (*moment)(void *fw, int64_t at_ns);

@@ -376,8 +376,8 @@ cdef extern from "dataplane/layout.h" nogil:
                          uint32_t said) noexcept nogil
         uint32_t (*bucket)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                            uint32_t said) noexcept nogil
-        uint32_t (*line)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
-                         uint32_t said) noexcept nogil
+        uint32_t (*out)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
+                        uint32_t said) noexcept nogil
         uint32_t (*queue)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,
                           uint32_t said) noexcept nogil
         uint32_t (*meet)(void *fw, const packet_t *p, uint32_t record, uint32_t wire,

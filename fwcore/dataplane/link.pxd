@@ -147,6 +147,27 @@ cdef inline void wait_here(shaper_t *s, const class_t *leaf, wait_t *w) noexcept
     w.time_ns, w.order, w.cls = s.now_ns, s.order, leaf.id
 
 
+cdef inline int link_joins(
+    const shaper_t *s, const link_t *link, const class_t *leaf, uint64_t size,
+) noexcept nogil:
+    """Whether a packet is one more behind others of its class, so that nothing else changes."""
+    return (link.line != SHAPE_NIL and leaf.waiting and leaf.tails and not s.accounted
+            and size <= leaf.most and s.waiting < s.waiting_max and class_room(leaf, size))
+
+
+cdef inline void link_join(shaper_t *s, link_t *link, class_t *leaf) noexcept nogil:
+    """Puts the packet at wait_free there. => link_joins"""
+    cdef uint32_t at = wait_new(s)
+    cdef wait_t *w = &s.waits[at]
+    s.order += 1
+    link_came(leaf, w.size)
+    wait_here(s, leaf, w)
+    class_put(s, leaf, at)
+    link.queued += 1
+    link.queued_bytes += w.size
+    link_peaks(link)
+
+
 cdef inline int link_enqueue(
     shaper_t *s, link_t *link, class_t *leaf, uint32_t pinned,
 ) noexcept nogil:
@@ -242,30 +263,48 @@ cdef inline void line_begin(
     link.end_ns = line_end(s.waits[at].size, link.row.rate, start_ns, rest, &link.end_rest)
 
 
+# Who was picked last, and whether that would be so again where no time has come.
+cdef struct pick_t:
+    class_t *leaf
+    uint32_t number
+    int order, again
+
+
 cdef inline uint32_t link_pick(
-    shaper_t *s, link_t *link, int64_t now, uint32_t *leaf_,
+    shaper_t *s, link_t *link, int64_t now, pick_t *pick,
 ) noexcept nogil:
     """What link_choose would do where rows are those of now; NIL: nothing was done, it is to be
     asked. => the link is plain"""
-    cdef int order
     cdef uint32_t at
     cdef uint64_t size
     cdef class_t *leaf
-    leaf_[0] = tree_pick(s, link, now, &order)
-    if leaf_[0] == SHAPE_NIL:
-        return SHAPE_NIL
-    leaf = &s.classes[leaf_[0]]
-    at = fifo_take(s, &leaf.fifo)
-    class_gone(s, leaf, at)
+    if not pick.again or heap_first(&link.turns) <= now:
+        pick.again = 0
+        at = tree_pick(s, link, now, &pick.order)
+        if at == SHAPE_NIL:
+            return SHAPE_NIL
+        pick.number, pick.leaf = at, &s.classes[at]
+    leaf = pick.leaf
+    if leaf.tails:
+        at = fifo_take(s, &leaf.fifo)
+        class_gone(s, leaf, at)
+    else:
+        at = class_take(s, link, leaf, now)
+        if at == SHAPE_NIL:
+            pick.again = 0
+            leaf_turn(s, link, leaf, now)
+            return SHAPE_NIL
     size = s.waits[at].size
-    tree_turn(s, link, leaf, order, size)
-    if order == 0:
+    pick.again = not tree_turn(s, link, leaf, pick.order, size)
+    if pick.order == 0:
         leaf.borrowed += 1
     else:
         bucket_charge(&leaf.guarantee, now, size)
     if leaf.ceiling.price:
         bucket_charge(&leaf.ceiling, now, size)
-    if leaf.fifo.count == 0 or leaf.ceiling.level < 0 or (order and leaf.guarantee.level < 0):
+    if (leaf.fifo.count == 0 and leaf.listed == 0) or leaf.ceiling.level < 0 or (
+            pick.order and leaf.guarantee.level < 0):
+        pick.again = 0
         leaf_turn(s, link, leaf, now)
         tree_look(s, link, now)
     return at
@@ -329,14 +368,13 @@ cdef inline void link_count(
     """Counts a packet that leaves."""
     link.packets += 1
     link.bytes += size
-    leaf_count(s, <uint32_t>(leaf - s.classes), size, delay)
+    leaf_count(s, leaf, <uint32_t>(leaf - s.classes), size, delay)
 
 
 cdef inline void leaf_count(
-    shaper_t *s, uint32_t number, uint64_t size, uint64_t delay,
+    shaper_t *s, class_t *leaf, uint32_t number, uint64_t size, uint64_t delay,
 ) noexcept nogil:
     """The same at its class."""
-    cdef class_t *leaf = &s.classes[number]
     leaf.sent[0] += 1
     leaf.sent[1] += size
     if delay > leaf.slowest:
@@ -405,39 +443,49 @@ cdef inline void link_run(shaper_t *s, link_t *link, int64_t until) noexcept nog
     """What is due up to a time at a link that no other has to do with meanwhile: transmissions
     that follow one another, until the line is free. => link_runs, and one is due
 
-    Sums are taken once for all of them: each begins where the one before ended. Bounded by what
-    waits.
+    What is said of the line, and sums, are taken once for all of them: each begins where the one
+    before ended. Bounded by what waits.
     """
-    cdef int64_t now = link.due_ns, began_ns = link.start_ns, end_ns = 0
-    cdef uint64_t began_rest = link.start_rest, rest = 0, count = 0, size = 0
-    cdef uint32_t at, leaf = SHAPE_NIL
+    cdef int64_t first_ns = link.start_ns, start_ns = first_ns, end_ns = link.end_ns
+    cdef uint64_t first_rest = link.start_rest, start_rest = first_rest, rest = link.end_rest
+    cdef uint64_t rate = link.row.rate, count = 0, size = 0
+    cdef int64_t now = link.due_ns
+    cdef uint32_t at = link.line, leaf
+    cdef pick_t pick
     cdef wait_t *w
+    pick.number, pick.leaf, pick.order, pick.again = (
+        link.line_leaf, &s.classes[link.line_leaf], 0, 0)
+    link.line = SHAPE_NIL
     while now <= until:
-        at = link.line
         w = &s.waits[at]
-        end_ns, rest = link.end_ns, link.end_rest
         s.now_ns = now
-        link.line = SHAPE_NIL
-        link.last_ns, link.last_rest = end_ns, rest
-        link.line_bytes += w.size
         count += 1
         size += w.size
-        leaf_count(s, link.line_leaf, w.size, <uint64_t>(now - w.time_ns))
-        departure_row(s, w.packet, now, link, &s.classes[link.line_leaf], FATE_SENT, w.mark)
+        leaf_count(s, pick.leaf, pick.number, w.size, <uint64_t>(now - w.time_ns))
+        departure_row(s, w.packet, now, link, pick.leaf, FATE_SENT, w.mark)
         wait_give(s, at)
-        at = link_pick(s, link, now, &leaf) if link.plain else SHAPE_NIL
+        leaf = pick.number
+        at = link_pick(s, link, now, &pick) if link.plain else SHAPE_NIL
         if at == SHAPE_NIL:
             at = link_choose(s, link, now, &leaf)
-        if at == SHAPE_NIL:
-            break
-        line_begin(s, link, leaf, at, end_ns, rest)
-        now = link.end_ns + (link.end_rest != 0)
+            if at == SHAPE_NIL:
+                break
+            pick.number, pick.leaf = leaf, &s.classes[leaf]
+        start_ns, start_rest = end_ns, rest
+        end_ns = line_end(s.waits[at].size, rate, start_ns, start_rest, &rest)
+        now = end_ns + (rest != 0)
+    link.line, link.line_leaf = at, leaf if at == SHAPE_NIL else pick.number
+    link.start_ns, link.start_rest, link.end_ns, link.end_rest = start_ns, start_rest, end_ns, rest
+    if at == SHAPE_NIL:
+        start_ns, start_rest = end_ns, rest
+    link.last_ns, link.last_rest = start_ns, start_rest
+    link.line_bytes += size
     link.packets += count
     link.bytes += size
     link.queued -= count
     link.queued_bytes -= size
-    link.taken_ns += <uint64_t>(end_ns - began_ns)
-    sum_add(&link.busy, <uint64_t>(end_ns - began_ns), link.row.rate, rest, began_rest)
+    link.taken_ns += <uint64_t>(start_ns - first_ns)
+    sum_add(&link.busy, <uint64_t>(start_ns - first_ns), rate, start_rest, first_rest)
     link_wait(s, link, link_due(s, link, s.now_ns))
 
 

@@ -11,14 +11,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fwcore.dataplane.layout cimport fw_splitmix
+from fwcore.dataplane.layout cimport DIRECTION_COUNT, fw_splitmix
 from fwcore.dataplane.match cimport asker_t
 from fwcore.dataplane.shaping cimport (
-    ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, ALONE_BUCKET, ALONE_LINK, COUNT_IP,
-    COUNT_PACKETS, COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE,
-    METERS_MAX, NEED_PACKET, OVER_DROP, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX, WIRE_OVERHEAD,
-    account_t, bucket_t, cost_of, level_after, level_spilled, meter_t, shaped_t, shaper_t,
-    shaping_row_t, wait_t,
+    ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED, ALONE_BUCKET, ALONE_LINK, ALONE_OUT,
+    COUNT_IP, COUNT_PACKETS, COUNT_WIRE, KEY_INITIATOR, KEY_NONE, KEY_POLICY, KEY_RULE, KEY_SOURCE,
+    METERS_MAX, NEED_PACKET, OVER_DROP, PASSES_OUT, RFC2697, RFC2698, SHAPE_NIL, UNITS_MAX,
+    WIRE_OVERHEAD, account_t, bucket_t, cost_of, level_after, level_spilled, meter_t, shaped_t,
+    shaper_t, shaping_row_t, wait_t, way_t,
 )
 
 
@@ -232,11 +232,19 @@ cdef inline int held_before(const shaped_t *h, uint32_t at, int direction, int i
     return 0
 
 
+cdef inline const way_t *way_of(
+    const shaper_t *s, const shaped_t *h, int direction,
+) noexcept nogil:
+    """Where a session's packets are led to. => it is under a row"""
+    return &s.ways[(h.row - 1) * DIRECTION_COUNT + direction]
+
+
 cdef inline void shaping_alone(const shaper_t *s, shaped_t *h) noexcept nogil:
-    """=> h.alone says in which directions a session meets one bucket and nothing else, and in which
-    a link and no meter."""
+    """=> h.alone says in which directions a session meets one bucket and nothing else, in which a
+    link and no meter, and in which that may let it go at once, whatever its frame says."""
     cdef const shaping_row_t *r
     cdef const meter_t *m
+    cdef const way_t *way
     cdef int direction
     h.alone = 0
     if h.row == 0:
@@ -245,6 +253,10 @@ cdef inline void shaping_alone(const shaper_t *s, shaped_t *h) noexcept nogil:
     for direction in range(2):
         if r.link[direction] >= 0 and h.meters[direction] == 0:
             h.alone |= ALONE_LINK << direction
+            way = way_of(s, h, direction)
+            if (way.leaf != NULL and way.leaf.passes == PASSES_OUT
+                    and way.link.row.count != COUNT_IP):
+                h.alone |= ALONE_OUT << direction
         if (h.meters[direction] != 1 or r.link[direction] >= 0 or r.meters[direction][0] < 0
                 or h.account[direction][0] == SHAPE_NIL):
             continue

@@ -118,8 +118,7 @@ static inline uint32_t fw_once32(const uint32_t *p) {
 
 /* Whether `bytes` from `offset` on reach past `size`, whatever the numbers. */
 static inline int fw_past(uint64_t offset, uint64_t bytes, uint64_t size) {
-    uint64_t end;
-    return __builtin_add_overflow(offset, bytes, &end) || end > size;
+    return bytes > size || offset > size - bytes;
 }
 
 /* a * b / c with a 128-bit product; saturates at 2^64 - 1. up: rounded up. */

@@ -490,8 +490,8 @@ typedef struct {
     uint32_t map;                     /* the first one, into shaper_t.maps */
     uint32_t line;                    /* packet on it; NIL: none */
     uint32_t line_leaf;
-    uint32_t plain;                   /* 1: its classes are leaves below it that go in order:
-                                         no shares, no CoDel; what has a bucket needs a level */
+    uint32_t plain;                   /* 1: its classes are leaves below it; what has a bucket
+                                         needs a level, and shares have none */
     uint64_t line_rate;
     int64_t start_ns, end_ns;         /* whole parts */
     uint64_t start_rest, end_rest;
@@ -519,14 +519,17 @@ typedef struct {
     uint64_t last_rest, overlaps;     /* ... and how many began before the one before had ended */
 } link_t;
 
-/* What a direction of a row leads to, at once. */
+/* What a direction of a row leads to, at once; NULL: to none. */
 typedef struct {
-    int32_t meter;               /* the first one's number; -1: none */
-    uint32_t leaf;               /* the class of its link; NIL: none, or the DSCP says which */
+    meter_t *meter;              /* the first one */
+    class_t *leaf;               /* of its link, where no DSCP says which */
+    link_t *link;
+    uint64_t pad;
 } way_t;
 
 /* What may be all that a way of a session meets; shifted by the direction. */
-enum { ALONE_BUCKET = 1, ALONE_LINK = 1 << DIRECTION_COUNT };
+enum { ALONE_BUCKET = 1, ALONE_LINK = 1 << DIRECTION_COUNT,
+       ALONE_OUT = ALONE_LINK << DIRECTION_COUNT };
 
 /* What a session met at its set-up. */
 typedef struct {

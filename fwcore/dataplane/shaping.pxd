@@ -26,7 +26,7 @@ cdef extern from "dataplane/shaping.h" nogil:
         SHAPE_PASSED, SHAPE_OVER_LIMIT, SHAPE_QUEUE_FULL, SHAPE_NO_MEMORY
         SPAN_LEVELS
         ACCOUNT_FREE, ACCOUNT_HELD, ACCOUNT_IDLE, ACCOUNT_SHARED
-        ALONE_BUCKET, ALONE_LINK
+        ALONE_BUCKET, ALONE_LINK, ALONE_OUT
 
     const int64_t UNITS_MAX
     const int64_t COST_MAX
@@ -215,8 +215,10 @@ cdef extern from "dataplane/shaping.h" nogil:
         uint64_t last_rest, overlaps
 
     ctypedef struct way_t:
-        int32_t meter
-        uint32_t leaf
+        meter_t *meter
+        class_t *leaf
+        link_t *link
+        uint64_t pad
 
     ctypedef struct shaped_t:
         uint32_t row

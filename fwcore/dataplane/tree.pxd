@@ -294,21 +294,22 @@ cdef inline choice_t tree_choose(shaper_t *s, link_t *link, int64_t now) noexcep
     return choice
 
 
-cdef inline void tree_turn(
+cdef inline int tree_turn(
     shaper_t *s, link_t *link, class_t *leaf, int order, uint64_t size,
 ) noexcept nogil:
-    """A send takes its bytes off the deficit; below 0 it is the next one's turn. => sets are those
-    of the choice"""
-    cdef int64_t deficit = leaf.deficit[order] - <int64_t>size
-    if deficit < 0:
-        deficit += leaf.row.quantum
-        if order == LENT_BY_ITSELF:
-            row_set(link, LENT_BY_ITSELF, leaf.priority,
-                    row_after(s, link, LENT_BY_ITSELF, leaf.priority))
-        else:
-            turn_of(s, link, leaf.parent, leaf.priority)[0] = feed_from(
-                s, link, leaf.parent, leaf.priority, leaf.child + 1)
-    leaf.deficit[order] = deficit
+    """A send takes its bytes off the deficit; below 0 it is the next one's turn, and 1. => sets are
+    those of the choice"""
+    leaf.deficit[order] -= <int64_t>size
+    if leaf.deficit[order] >= 0:
+        return 0
+    leaf.deficit[order] += leaf.row.quantum
+    if order == LENT_BY_ITSELF:
+        row_set(link, LENT_BY_ITSELF, leaf.priority,
+                row_after(s, link, LENT_BY_ITSELF, leaf.priority))
+    else:
+        turn_of(s, link, leaf.parent, leaf.priority)[0] = feed_from(
+            s, link, leaf.parent, leaf.priority, leaf.child + 1)
+    return 1
 
 
 cdef inline void tree_charge(
