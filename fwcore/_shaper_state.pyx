@@ -8,7 +8,7 @@ do not hold; what follows is the same.
 
 import numpy as np
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fwcore.dataplane.colour cimport class_colour, class_enter, class_head
@@ -352,7 +352,7 @@ cdef class Kept(Written):
             share_append(s, c, &c.fresh, row.number, PLACE_NEW)
         elif row.place == PLACE_OLD:
             share_append(s, c, &c.old, row.number, PLACE_OLD)
-        share.place = row.place
+        share.place = <uint8_t>row.place
         if row.family == 0:
             return 0
         if c.share_heads == NULL or row.family not in (4, 6):
@@ -365,7 +365,7 @@ cdef class Kept(Written):
                     and s.shares[c.shares_first + other].address[1] == row.address[1]):
                 raise _wrong("an address that has two shares")
             other = s.shares[c.shares_first + other].chain
-        share.family, share.chain = row.family, slot[0]
+        share.family, share.chain = <uint8_t>row.family, slot[0]
         slot[0] = row.number
         return 0
 

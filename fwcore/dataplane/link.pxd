@@ -24,7 +24,9 @@ from fwcore.dataplane.held cimport (
 )
 from fwcore.dataplane.layout cimport TIME_MAX_NS
 from fwcore.dataplane.meter cimport bytes_of
-from fwcore.dataplane.queue cimport codel_take, fifo_take, share_emptied, share_of, shares_take
+from fwcore.dataplane.queue cimport (
+    codel_rests, codel_take, fifo_take, share_emptied, share_of, shares_take,
+)
 from fwcore.dataplane.shaping cimport (
     DELAY_BUCKETS, DISCARD_CODEL, DISCARD_RED, DROP_CODEL, DROP_NO_MEMORY, DROP_PUSHED_OUT,
     DROP_RED, DROP_TAIL, FATE_NO_MEMORY, FATE_PASSED_ON, FATE_QUEUE_FULL, FATE_SENT, NOT_LENT,
@@ -230,9 +232,10 @@ cdef inline uint32_t class_take(
     dropped.head = dropped.tail = SHAPE_NIL
     if c.row.share != SHARE_NONE:
         at = shares_take(s, c, now, &dropped)
-    elif c.row.discard == DISCARD_CODEL:
+    elif c.row.discard == DISCARD_CODEL and not codel_rests(&c.codel, c, s, &c.fifo, now):
         at = codel_take(s, c, &c.codel, &c.fifo, now, &dropped)
     else:
+        c.codel.first_above = 0
         at = fifo_take(s, &c.fifo)
     while dropped.head != SHAPE_NIL:  # bounded by the queue
         gone = dropped.head

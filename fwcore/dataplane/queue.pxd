@@ -11,7 +11,7 @@
 #
 # Laws: a sub-queue stands in one place; `listed` counts those in the lists that hold packets.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fwcore.dataplane.bits cimport bits_add, bits_drop, bits_has, bits_next
 from fwcore.dataplane.heap cimport heap_drop, heap_first, heap_set
@@ -131,6 +131,13 @@ cdef inline void codel_drop(shaper_t *s, uint32_t at, list_t *dropped) noexcept 
     else:
         dropped.head = at
     dropped.tail = at
+
+
+cdef inline int codel_rests(const codel_t *c, const class_t *leaf, const shaper_t *s,
+                            const fifo_t *f, int64_t now) noexcept nogil:
+    """Whether it has nothing to say of the head: it drops none, and that one came a while ago."""
+    return not c.dropping and (
+        f.count == 0 or now - s.waits[f.head].time_ns < leaf.row.target_ns)
 
 
 cdef inline uint32_t codel_take(
@@ -269,7 +276,7 @@ cdef inline uint32_t share_of_address(
     share_get(s, c, number)
     share_disown(s, c, number)
     share = share_at(s, c, number)
-    share.family = family
+    share.family = <uint8_t>family
     share.address[0], share.address[1] = address[0], address[1]
     share.chain = slot[0]
     slot[0] = number
@@ -293,7 +300,7 @@ cdef inline void share_append(
 ) noexcept nogil:
     """At the end of one of the lists."""
     cdef share_t *share = share_at(s, c, number)
-    share.place = place
+    share.place = <uint8_t>place
     share.next = SHAPE_NIL
     if to.tail != SHAPE_NIL:
         share_at(s, c, to.tail).next = number
@@ -398,18 +405,21 @@ cdef inline uint32_t share_serve(
     cdef uint32_t at = SHAPE_NIL
     cdef int before = share.fifo.count != 0
     cdef bucket_t bucket
-    if c.row.discard == DISCARD_CODEL:
+    if c.row.discard == DISCARD_CODEL and not codel_rests(&share.codel, c, s, &share.fifo, now):
         at = codel_take(s, c, &share.codel, &share.fifo, now, dropped)
-    elif share.fifo.count:
-        at = fifo_take(s, &share.fifo)
-    if before and share.fifo.count == 0:
-        c.listed -= 1
+    else:
+        share.codel.first_above = 0
+        if before:
+            at = fifo_take(s, &share.fifo)
+    if not before:
+        return at
     if at != SHAPE_NIL and c.share_bucket.price:
         bucket = share_bucket(c, share)
         bucket_charge(&bucket, now, s.waits[at].size)
         share.level = bucket.level
         share.time_ns = bucket.time_ns
-    if before and share.fifo.count == 0:
+    if share.fifo.count == 0:
+        c.listed -= 1
         share_emptied(s, c, <uint32_t>(share - share_at(s, c, 0)))
     return at
 
@@ -430,7 +440,7 @@ cdef inline uint32_t shares_take(
         fresh = c.fresh.head != SHAPE_NIL
         here = &c.fresh if fresh else &c.old
         share = share_at(s, c, here.head)
-        if share.fifo.count and c.share_bucket.price and share_ready(s, c, share, now) > now:
+        if c.share_bucket.price and share.fifo.count and share_ready(s, c, share, now) > now:
             share.place = PLACE_PARKED
             share.since = now
             heap_set(&c.wakes, share_pop(s, c, here), share_wakes(s, c, share))

@@ -423,11 +423,13 @@ typedef struct {
     int64_t since;               /* parked: from when on it may conform */
     codel_t codel;
     uint64_t address[HALVES];
-    uint32_t family;             /* 0: no address */
     uint32_t next;               /* behind it in its list */
-    uint32_t place, made;
     uint32_t chain;              /* next of its address's hash slot */
+    uint8_t family;              /* 0: no address */
+    uint8_t place, made;
+    uint8_t pad[5];
 } share_t;
+_Static_assert(sizeof(share_t) == 128, "two cache lines, found by a shift");
 
 typedef struct { uint32_t head, tail; } list_t;
 

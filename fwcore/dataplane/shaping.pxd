@@ -152,7 +152,9 @@ cdef extern from "dataplane/shaping.h" nogil:
         int64_t credit, level, time_ns, since
         codel_t codel
         uint64_t address[HALVES]
-        uint32_t family, next, place, made, chain
+        uint32_t next, chain
+        uint8_t family, place, made
+        uint8_t pad[5]
 
     ctypedef struct list_t:
         uint32_t head, tail
